@@ -1,0 +1,52 @@
+"""Character-level recurrent networks as pure JAX functions.
+
+The public names are below. A module is imported when a name of it is first asked for, so that what needs none of them
+(`jaxrnn --help`) does not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxrnn.cells import CELLS, TANH, Cell
+    from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+    from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
+    from jaxrnn.errors import JaxrnnError
+    from jaxrnn.loss import bits_per_character
+    from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
+    from jaxrnn.optimizer import make_optimizer
+    from jaxrnn.recurrence import unroll, unroll_plain
+    from jaxrnn.runs import Report, fit
+    from jaxrnn.sampling import sample
+    from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
+    from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step
+    from jaxrnn.writing import write
+
+_NAMES = {
+    "cells": ("CELLS", "TANH", "Cell"),
+    "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
+    "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
+    "errors": ("JaxrnnError",),
+    "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
+    "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
+    "optimizer": ("make_optimizer",),
+    "recurrence": ("unroll", "unroll_plain"),
+    "runs": ("Report", "fit"),
+    "sampling": ("sample",),
+    "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
+    "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step"),
+    "writing": ("write",),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,98 @@
+"""The command line: one small module a command. All printing happens here."""
+
+import contextlib
+import difflib
+import importlib.metadata
+import io
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+from jaxrnn.cli.info import Info
+from jaxrnn.cli.sample import Sample
+from jaxrnn.cli.train import Train
+from jaxrnn.errors import JaxrnnError
+
+_DESCRIPTION = (
+    "Character-level recurrent networks in JAX. Exit codes: 0 done, 1 failed, 2 usage, 3 unusable checkpoint, "
+    "4 loss not finite, 130 or 143 stopped by a signal (the run is saved)."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that can't show every character
+    if arguments == ["--version"]:
+        print(_version())
+        return 0
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"jaxrnn: warning: {message}", file=sys.stderr)
+            return _parse(arguments).run()
+    except JaxrnnError as error:
+        print(f"jaxrnn: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of the output (`| head`) has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"jaxrnn: {error}", file=sys.stderr)
+        return 1
+
+
+_COMMANDS = ("train", "sample", "info")
+
+
+def _parse(arguments: list[str]) -> Train | Sample | Info:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
+        near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+        raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
+    default = Train.defaults(arguments[1:]) if arguments[:1] == ["train"] else Train()
+    commands = (
+        Annotated[Train, tyro.conf.subcommand("train", default=default)]
+        | Annotated[Sample, tyro.conf.subcommand("sample")]
+        | Annotated[Info, tyro.conf.subcommand("info")]
+    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                commands,
+                prog="jaxrnn",
+                description=_DESCRIPTION,
+                args=arguments or ["--help"],
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise JaxrnnError(_in_short(complaint.getvalue(), arguments)) from None
+
+
+def _in_short(complaint: str, arguments: list[str]) -> str:
+    """Return tyro's boxed complaint as one line, with the flags that it finds near."""
+    lines = [line.strip("│ \n") for line in complaint.splitlines() if line.startswith("│")]
+    sections = [section.split("\n") for section in re.split(r"\n─+\n", "\n".join(lines))]
+    message = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(sections[0]))  # the class's name says nothing here
+    for section in sections[1:]:
+        if section[0].startswith("Perhaps you meant"):
+            flags = [line for line in section[1:] if line.startswith("--")]
+            message += f"; perhaps you meant {' or '.join(flags[:3])}"
+    command = f"jaxrnn {arguments[0]}" if arguments[:1] and arguments[0] in _COMMANDS else "jaxrnn"
+    return f"{message}\n`{command} --help` shows what there is"
+
+
+def _version() -> str:
+    parts = ("jax", "jaxlib", "optax", "numpy")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in parts)
+    return f"jaxrnn {importlib.metadata.version('jaxrnn')} ({versions})"

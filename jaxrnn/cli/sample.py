@@ -1,0 +1,33 @@
+"""`jaxrnn sample`: write text with a trained network."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxrnn.config import SampleConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample(SampleConfig):
+    """Write text with a trained network, as it is drawn."""
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")] = dataclasses.field(kw_only=True)
+    """The run directory that `jaxrnn train` left, or a checkpoint file."""
+
+    def run(self) -> int:
+        """Print the prompt and what the network writes after it; return the exit code."""
+        from jaxrnn.checkpoint import load_checkpoint, load_config
+
+        if load_config(self.run_dir).model.dtype == "float64":
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        from jaxrnn.writing import write
+
+        checkpoint = load_checkpoint(self.run_dir)
+        for piece in write(checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model, self):
+            print(piece, end="", flush=True)
+        print()
+        return 0

@@ -1,0 +1,207 @@
+"""`jaxrnn train`: train on a text, showing progress and samples."""
+
+import argparse
+import contextlib
+import dataclasses
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import tyro
+
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
+from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from jaxrnn.runs import Report
+    from jaxrnn.text import Corpus
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model(ModelConfig):
+    vocab_size: tyro.conf.Suppress[int | None] = None  # the corpus gives it
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(TrainConfig):
+    """Train on a text; show progress and samples; leave a run directory."""
+
+    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")] = "python-docs"
+    """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
+    model: tyro.conf.OmitArgPrefixes[_Model] = dataclasses.field(default_factory=_Model)
+    """The network."""
+    optimizer: tyro.conf.OmitArgPrefixes[OptimizerConfig] = dataclasses.field(default_factory=OptimizerConfig)
+    """Its optimizer."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A config.json to begin from; flags and CORPUS beside it win over it."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Where to keep the run; by default runs/CORPUS-1, or the next number that is free."""
+    resume: bool = False
+    """Go on with the run in --run-dir, from its newest checkpoint and with its configuration."""
+    overwrite: bool = False
+    """Replace the run in --run-dir."""
+    quiet: bool = False
+    """Print the final sample and the result only."""
+
+    @classmethod
+    def defaults(cls, arguments: list[str]) -> "Train":
+        """Return what the flags begin from: the config of --config or of the run that --resume goes on with."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument("--config")
+        parser.add_argument("--run-dir", "--run_dir")
+        parser.add_argument("--resume", action="store_true")
+        try:
+            known, _ = parser.parse_known_args(arguments)
+        except argparse.ArgumentError:  # tyro will say what is wrong
+            return cls()
+        if known.resume and known.run_dir:
+            from jaxrnn.checkpoint import load_config
+
+            return cls._of(load_config(known.run_dir))
+        if known.config:
+            try:
+                text = Path(known.config).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise JaxrnnError(f"can't read {known.config} ({error}); give the config.json of a run") from None
+            try:
+                return cls._of(from_json(TrainConfig, text))
+            except JaxrnnError as error:
+                raise JaxrnnError(f"{known.config}: {error}") from None
+        return cls()
+
+    @classmethod
+    def _of(cls, config: TrainConfig) -> "Train":
+        values = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
+        model = {field.name: getattr(config.model, field.name) for field in dataclasses.fields(ModelConfig)}
+        return cls(**{**values, "model": _Model(**{**model, "vocab_size": None})})
+
+    def _train_config(self) -> TrainConfig:
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
+        model = {field.name: getattr(self.model, field.name) for field in dataclasses.fields(ModelConfig)}
+        return TrainConfig(**{**values, "model": ModelConfig(**model)})
+
+    def run(self) -> int:
+        """Train, print, and return the exit code."""
+        if self.resume and not self.run_dir:
+            raise JaxrnnError("--resume needs --run-dir, the directory of the run to go on with")
+        if self.resume and self.overwrite:
+            raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        import jax
+
+        from jaxrnn.runs import fit, new_run_directory, sample_title
+        from jaxrnn.text import load_corpus
+
+        if self.model.dtype == "float64":
+            jax.config.update("jax_enable_x64", True)
+        config = self._train_config()
+        corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
+        run_dir = self.run_dir or new_run_directory(corpus.name)
+        reports = fit(config, corpus, run_dir=run_dir, resume=self.resume, overwrite=self.overwrite)
+        stop = _StopSignals()
+        with stop, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
+            for report in reports:
+                at_end = report.step >= config.steps
+                if report.sample is not None and (at_end or not self.quiet):
+                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
+                progress.show(report)
+                if stop.received:
+                    break
+        print(_result(report, config, corpus, run_dir))
+        if stop.received and report.step < config.steps:
+            return 128 + stop.received
+        return 0
+
+
+def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
+    return (
+        f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
+        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each\n"
+        f"{corpus}\nrun: {run_dir}"
+    )
+
+
+class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
+    """Notes SIGINT and SIGTERM so that the loop can save and stop between two steps; a second one stops at once."""
+
+    received = 0
+
+    def __enter__(self) -> "_StopSignals":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = number
+        print("\njaxrnn: saving, then stopping; again to stop at once", file=sys.stderr)
+        signal.signal(number, signal.SIG_DFL)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class _Progress(Protocol):
+    def write(self, text: str) -> None: ...
+    def show(self, report: "Report") -> None: ...
+    def __enter__(self) -> "_Progress": ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _progress(config: TrainConfig, corpus: "Corpus", run_dir: Path, quiet: bool) -> _Progress:
+    if quiet:
+        return _Lines(None)
+    print(f"{corpus}\nrun: {run_dir}", file=sys.stderr)
+    return _Bar(config) if sys.stderr.isatty() else _Lines(config)
+
+
+class _Bar(contextlib.AbstractContextManager["_Bar"]):
+    """A tqdm bar on a terminal; what is printed goes above it."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        from tqdm import tqdm
+
+        characters = config.sequence_length * config.batch_size
+        self._characters = characters
+        self._bar = tqdm(total=config.steps * characters, unit="char", unit_scale=True, dynamic_ncols=True)
+
+    def write(self, text: str) -> None:
+        self._bar.write(text, file=sys.stdout)
+
+    def show(self, report: "Report") -> None:
+        self._bar.set_postfix_str(
+            f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char", refresh=False
+        )
+        if self._bar.n == 0:
+            self._bar.initial = report.step * self._characters  # a resumed run: its rate counts from here
+        self._bar.update(report.step * self._characters - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+class _Lines(contextlib.AbstractContextManager["_Lines"]):
+    """Plain lines for a stderr that is no terminal: one at the beginning, every ten seconds, and at the end."""
+
+    def __init__(self, config: TrainConfig | None) -> None:
+        self._config, self._next = config, 0.0
+
+    def write(self, text: str) -> None:
+        print(text, flush=True)
+
+    def show(self, report: "Report") -> None:
+        config = self._config
+        if config is None or (time.monotonic() < self._next and report.step < config.steps):
+            return
+        self._next = time.monotonic() + 10
+        rate = report.step * config.sequence_length * config.batch_size / report.seconds
+        print(
+            f"step {report.step:,} of {config.steps:,}: loss {report.smooth_loss:.2f}, "
+            f"{report.bits_per_character:.3f} bits/char, {rate:,.0f} characters/s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -1,0 +1,222 @@
+"""What describes a run: frozen dataclasses, checked when they are built, with an exact JSON round trip.
+
+The defaults are min-char-rnn's. The command line's flags are these fields, and the docstring below a field is its
+help text.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import numbers
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from jaxrnn.errors import JaxrnnError
+
+VocabularyKind = Literal["characters", "bytes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network: its cell, its size, and how its weights begin."""
+
+    cell: Literal["tanh"] = "tanh"
+    """Recurrent cell."""
+    hidden_size: int = 100
+    """Units in a layer (H)."""
+    num_layers: int = 1
+    """Recurrent layers, one on top of the other (L)."""
+    init_scale: float = 0.01
+    """Standard deviation of the initial weights; biases begin at zero."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Type of parameters and arithmetic."""
+    vocab_size: int | None = None
+    """Distinct symbols (V); None until a corpus gives it."""
+
+    def __post_init__(self) -> None:
+        """Raise JaxrnnError for the first field that is out of its range."""
+        _check_types(self)
+        _check_at_least(self, 1, "hidden_size", "num_layers")
+        _check_positive(self, "init_scale")
+        if self.vocab_size is not None:
+            _check_at_least(self, 2, "vocab_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Adagrad on clipped gradients."""
+
+    learning_rate: float = 0.1
+    """Adagrad's step size."""
+    clip_value: float = 5.0
+    """Every entry of the gradient is clipped to [-clip_value, clip_value]."""
+
+    def __post_init__(self) -> None:
+        """Raise JaxrnnError for the first field that is out of its range."""
+        _check_types(self)
+        _check_positive(self, "learning_rate", "clip_value")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run; with the corpus itself and a step number it says everything about that step."""
+
+    corpus: str = "python-docs"
+    """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
+    vocabulary: VocabularyKind = "characters"
+    """characters: Unicode code points of a UTF-8 text. bytes: any file."""
+    normalize: bool = False
+    """Drop a byte-order mark and turn CRLF and CR line ends into LF while reading."""
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    """The network."""
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    """Its optimizer."""
+    sequence_length: int = 25
+    """Steps of backpropagation through time (T): characters of each lane in a training step."""
+    batch_size: int = 1
+    """Contiguous lanes of the text that are swept side by side (B)."""
+    steps: int = 40_000
+    """Training steps in all."""
+    seed: int = 0
+    """Seed of the initial weights and of the samples."""
+    prompt: str = ""
+    """Beginning of the sample at the end of training."""
+    sample_every: int = 100
+    """Steps from one sample to the next; 0: only at the end."""
+    sample_length: int = 200
+    """Characters in such a sample."""
+    log_every: int = 100
+    """Steps from one line of metrics.jsonl to the next."""
+    checkpoint_every: int = 10_000
+    """Steps from one checkpoint to the next; 0: only at the end."""
+    keep_checkpoints: int = 3
+    """Checkpoints kept, the newest ones."""
+    chunk_length: int = 100
+    """Most training steps in one dispatch to the device (K)."""
+
+    def __post_init__(self) -> None:
+        """Raise JaxrnnError for the first field that is out of its range."""
+        _check_types(self)
+        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every")
+        _check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
+        _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
+        _check_at_most(self, 2**32 - 1, "seed")
+        _check_at_most(self, 2**31 - 1, "steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig:
+    """What a trained network writes."""
+
+    prompt: str = ""
+    """Text to go on from; without one, a new line."""
+    length: int = 1000
+    """Characters to write."""
+    temperature: float = 1.0
+    """Divides the logits before the draw: below 1 safer, above 1 wilder."""
+    greedy: bool = False
+    """Take the likeliest character instead of drawing one."""
+    seed: int = 0
+    """Seed of the draws: the same seed writes the same text."""
+
+    def __post_init__(self) -> None:
+        """Raise JaxrnnError for the first field that is out of its range."""
+        _check_types(self)
+        _check_at_least(self, 0, "seed")
+        _check_at_least(self, 1, "length")
+        _check_at_most(self, 2**32 - 1, "seed")
+        _check_positive(self, "temperature")
+
+
+Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
+
+
+def to_json(config: Config) -> str:
+    """Return the config as indented JSON; `from_json` gives back an equal config.
+
+    Example:
+        >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
+        True
+    """
+    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False)
+
+
+def from_json(kind: type[Config], text: str) -> Config:
+    """Build a config of class `kind` from JSON; fields that are absent keep their defaults.
+
+    Raises:
+        JaxrnnError: no JSON object, an unknown field, or a value out of its range.
+    """
+    try:
+        return _build(kind, json.loads(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise JaxrnnError(f"not JSON: {error}; expected what config.json of a run holds") from None
+
+
+def _build(kind: type[Config], values: Any) -> Config:
+    if not isinstance(values, dict):
+        raise JaxrnnError(f"expected an object with the fields of {kind.__name__}, got {type(values).__name__}")
+    hints = get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "remove it"
+            raise JaxrnnError(f"{kind.__name__} has no field {name!r}; {hint}")
+    nested = {name: _build(hints[name], value) for name, value in values.items() if _is_config(hints[name])}
+    return kind(**{**values, **nested})
+
+
+def _is_config(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _check_types(config: Any) -> None:
+    """Check every field against its annotation, turning NumPy's numbers into Python's."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        for option in options:
+            if _matches(value, option):
+                if option in (int, float):
+                    object.__setattr__(config, name, option(value))
+                break
+        else:
+            expected = " or ".join(_describe(option) for option in options)
+            raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
+
+
+def _matches(value: Any, option: Any) -> bool:
+    if get_origin(option) is Literal:
+        return value in get_args(option)
+    if option is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if option is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, option)
+
+
+def _describe(option: Any) -> str:
+    if get_origin(option) is Literal:
+        return " or ".join(map(repr, get_args(option)))
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+    return words.get(option) or f"a {option.__name__}"
+
+
+def _check_at_least(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise JaxrnnError(f"{name} must be at least {least}, got {getattr(config, name)}")
+
+
+def _check_at_most(config: Any, most: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) > most:
+            raise JaxrnnError(f"{name} must be at most {most}, got {getattr(config, name)}")
+
+
+def _check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not (math.isfinite(value) and value > 0):
+            raise JaxrnnError(f"{name} must be a finite number above 0, got {value}")

@@ -1,0 +1,99 @@
+"""Where the bytes of a corpus come from: a file, the standard library, or a server that is asked once.
+
+Named corpora that are fetched are checked against a known SHA-256 and kept in the user's cache directory.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxrnn.errors import JaxrnnError
+
+
+class RemoteText(NamedTuple):
+    """A text on a server: its address, its size in bytes and its SHA-256 in hex."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+BUILT_IN = "python-docs"
+REMOTE = {
+    "tinyshakespeare": RemoteText(
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        1_115_394,
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    ),
+}
+NAMED = (BUILT_IN, *REMOTE)
+
+
+def cache_directory() -> Path:
+    """Return the user's cache directory of this program; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrnn"
+
+
+def read(source: str) -> bytes:
+    """Return the bytes of a named corpus or of a regular file.
+
+    Raises:
+        JaxrnnError: it can't be had; the message says why and what to do.
+    """
+    if source == BUILT_IN:
+        return _python_docs()
+    if source in REMOTE:
+        return _remote(source, REMOTE[source])
+    path = Path(source)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a directory" if path.is_dir() else "not a regular file"
+            raise JaxrnnError(f"{source} is {what}; give a text file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise JaxrnnError(f"no such file: {source}; give a text file or one of: {', '.join(NAMED)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, JaxrnnError):
+            raise
+        raise JaxrnnError(f"can't read {source!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _python_docs() -> bytes:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise JaxrnnError(f"this Python came without pydoc_data, which {BUILT_IN} is made of; give a file") from None
+    return "\n".join(topics[key] for key in sorted(topics)).encode()
+
+
+def _remote(name: str, remote: RemoteText) -> bytes:
+    """Return a remote text from the cache, fetching it if it is not there or not what it should be."""
+    path = cache_directory() / f"{name}.txt"
+    if path.is_file() and _matches(data := path.read_bytes(), remote):
+        return data
+    by_hand = f"fetch it by hand and put it at {path}"
+    try:
+        with urllib.request.urlopen(remote.url, timeout=30) as response:
+            data = bytes(response.read(remote.size + 1))
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        raise JaxrnnError(f"can't fetch {name} from {remote.url} ({reason}); {by_hand}") from None
+    if not _matches(data, remote):
+        raise JaxrnnError(f"what {remote.url} sent is not {name} (its SHA-256 differs); {by_hand}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
+            temporary.write(data)
+        Path(temporary.name).replace(path)
+    except OSError as error:
+        raise JaxrnnError(f"can't keep {name} in {path.parent} ({error.strerror}); make it writable") from None
+    return data
+
+
+def _matches(data: bytes, remote: RemoteText) -> bool:
+    return len(data) == remote.size and hashlib.sha256(data).hexdigest() == remote.sha256

@@ -1,0 +1,124 @@
+"""One cell over time: the plain scan, and the same function with a backward pass derived by hand.
+
+Both compute, for t = 0 .. T-1,
+
+    carry_t = update(projected_t, h_tm1 Whh, carry_tm1),        h = the first entry of carry.
+
+The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is computed for all t before the loop; what is
+read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn.cells import Cell, CellCarry
+from jaxrnn.errors import JaxrnnError
+
+
+def unroll_plain(
+    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry
+) -> tuple[jax.Array, CellCarry]:  # fmt: skip
+    """Run a cell over T steps; what `unroll` computes, in its shortest form.
+
+    Args:
+        cell: the cell.
+        Whh: [H, G*H], hidden to hidden.
+        projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
+        carry: the cell's carry before the first step, entries [B, H].
+
+    Returns:
+        hidden [T, B, H], h after each step, and the carry after the last one.
+
+    Raises:
+        JaxrnnError: the shapes don't fit together.
+    """
+    _check_shapes(cell, Whh, projected, carry)
+
+    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, jax.Array]:
+        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        return carry_t, carry_t[0]
+
+    carry, hidden = lax.scan(step, carry, projected)
+    return hidden, carry
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def unroll(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -> tuple[jax.Array, CellCarry]:
+    """Run a cell over T steps: `unroll_plain`, with a faster gradient.
+
+    The transpose of a scan would add an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
+    loop emits the gradient of h_tm1 Whh for each t, and one product after it sums over t and the batch:
+
+        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t.
+
+    The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
+    forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
+
+    Args:
+        cell: the cell; static.
+        Whh: [H, G*H], hidden to hidden.
+        projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
+        carry: the cell's carry before the first step, entries [B, H].
+
+    Returns:
+        hidden [T, B, H], h after each step, and the carry after the last one.
+
+    Raises:
+        JaxrnnError: the shapes don't fit together.
+    """
+    return unroll_plain(cell, Whh, projected, carry)
+
+
+_Residuals = tuple[jax.Array, jax.Array, CellCarry, CellCarry]
+
+
+def _unroll_forward(
+    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry
+) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
+    _check_shapes(cell, Whh, projected, carry)
+
+    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, CellCarry]:
+        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        return carry_t, carry_t
+
+    last, carries = lax.scan(step, carry, projected)
+    return (carries[0], last), (Whh, projected, carry, carries)
+
+
+def _unroll_backward(
+    cell: Cell, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
+) -> tuple[jax.Array, jax.Array, CellCarry]:
+    Whh, projected, first, carries = residuals
+    d_hidden, d_last = cotangents
+    previous = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest[:-1]]), first, carries)
+    recurrent = previous[0] @ Whh  # again, in one product, rather than kept from the forward loop
+
+    def step(
+        d_carry_t: CellCarry, at_t: tuple[jax.Array, jax.Array, CellCarry, jax.Array]
+    ) -> tuple[CellCarry, tuple[jax.Array, jax.Array]]:
+        projected_t, recurrent_t, carry_tm1, d_hidden_t = at_t
+        _, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
+        d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
+        return (d_carry_tm1[0] + d_recurrent_t @ Whh.T, *d_carry_tm1[1:]), (d_projected_t, d_recurrent_t)
+
+    d_first, (d_projected, d_recurrent) = lax.scan(
+        step, d_last, (projected, recurrent, previous, d_hidden), reverse=True
+    )
+    d_Whh = jnp.einsum("...h,...g->hg", previous[0], d_recurrent)
+    return d_Whh, d_projected, d_first
+
+
+unroll.defvjp(_unroll_forward, _unroll_backward)
+
+
+def _check_shapes(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -> None:
+    hidden_size = carry[0].shape[-1]
+    width = cell.gates * hidden_size
+    if Whh.shape != (hidden_size, width):
+        raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
+    if projected.shape[1:] != (*carry[0].shape[:-1], width):
+        expected = ("T", *carry[0].shape[:-1], width)
+        raise JaxrnnError(f"projected must be [T, B, G*H] = {expected} for this carry, got {projected.shape}")

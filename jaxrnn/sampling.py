@@ -1,0 +1,95 @@
+"""Writing text: draw a character, feed it back, draw the next."""
+
+import math
+from functools import partial
+
+import jax
+from jax import lax
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.model import Carry, Params, forward
+
+
+def sample(
+    key: jax.Array,
+    params: Params,
+    carry: Carry,
+    prime: jax.Array,
+    config: ModelConfig,
+    *,
+    length: int,
+    temperature: float | jax.Array = 1.0,
+    greedy: bool = False,
+) -> tuple[jax.Array, Carry]:
+    """Run the network over `prime`, then write `length` characters.
+
+    A character is drawn from the softmax of the logits rather than taken at its maximum, which soon writes the same
+    words again and again; `greedy` takes the maximum. The drawn character is fed back as a one-hot vector, never the
+    softmax itself: the network was trained on one-hot inputs, and a one-hot input is one row of Wxh to look up where a
+    distribution would be a product with all of it.
+
+    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned.
+
+    Args:
+        key: the same key draws the same text; B and `length` are parts of what it draws.
+        params: the parameters.
+        carry: the carry before the first character of `prime`.
+        prime: int [P, B], P >= 1, the characters to go on from.
+        config: the network's configuration; static under jit.
+        length: characters to write; static under jit.
+        temperature: divides the logits before the draw; toward 0 it becomes greedy. A positive number.
+        greedy: take the likeliest character; static under jit.
+
+    Returns:
+        tokens int [length, B], and the carry that goes with them: after all but the last of them.
+
+    Raises:
+        JaxrnnError: `prime` is not [P, B] with P >= 1, `length` is below 1, or `temperature` is not a positive number.
+    """
+    if prime.ndim != 2 or prime.shape[0] < 1:
+        raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
+    if length < 1:
+        raise JaxrnnError(f"length must be at least 1, got {length}")
+    if not isinstance(temperature, jax.core.Tracer) and not (math.isfinite(temperature) and temperature > 0):
+        raise JaxrnnError(f"temperature must be a finite number above 0, got {temperature}; greedy=True is its limit")
+    if prime.shape[0] > 1:
+        carry = _read(params, carry, prime[:-1], config)
+    return _write(key, params, carry, prime[-1], config, length, temperature, greedy)
+
+
+@partial(jax.jit, static_argnames="config")
+def _read(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig) -> Carry:
+    return forward(params, carry, tokens, config)[1]
+
+
+@partial(jax.jit, static_argnames=("config", "length", "greedy"))
+def _write(
+    key: jax.Array,
+    params: Params,
+    carry: Carry,
+    token: jax.Array,
+    config: ModelConfig,
+    length: int,
+    temperature: float | jax.Array,
+    greedy: bool,
+) -> tuple[jax.Array, Carry]:
+    # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
+    uniforms = jax.random.uniform(key, (length, token.shape[0]), params.by.dtype)
+
+    def step(state: tuple[jax.Array, Carry], uniform_t: jax.Array) -> tuple[tuple[jax.Array, Carry], jax.Array]:
+        token_tm1, carry = state
+        logits, carry = forward(params, carry, token_tm1[None], config)
+        token_t = logits[0].argmax(axis=-1) if greedy else _draw(logits[0] / temperature, uniform_t)
+        token_t = token_t.astype(token.dtype)
+        return (token_t, carry), token_t
+
+    (_, carry), tokens = lax.scan(step, (token, carry), uniforms)
+    return tokens, carry
+
+
+def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Return for each lane the first token at which the cumulative softmax exceeds `uniform`; [B, V], [B] -> [B]."""
+    cumulative = jax.nn.softmax(logits).cumsum(axis=-1)
+    # Against the last sum, not 1: rounding must not draw a token beyond the last.
+    return (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(axis=-1)

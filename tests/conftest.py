@@ -1,0 +1,32 @@
+"""What every test gets: strict broadcasting, and a switch for float64."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+# A [B, V] quietly added to a [V] hides a forgotten axis.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def tinyshakespeare():
+    """The real text, where the developers' shared folder lies beside the repository."""
+    if not SHARED_TEXT.is_file():
+        pytest.skip("shared/data/tinyshakespeare.txt is not here")
+    return SHARED_TEXT
+
+
+@pytest.fixture(autouse=True)
+def _home_of_its_own(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache, or leaves a run where it was started."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
