@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxrnn.runs import Report, fit
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
-    from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step
+    from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
     from jaxrnn.writing import write
 
 _NAMES = {
@@ -34,7 +34,7 @@ _NAMES = {
     "runs": ("Report", "fit"),
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
-    "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step"),
+    "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
     "writing": ("write",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -21,8 +21,8 @@ class Vocabulary:
 
     Example:
         >>> vocabulary = Vocabulary.of("hello")
-        >>> vocabulary.symbols, vocabulary.encode("hole").tolist(), vocabulary.decode([2, 1, 2])
-        ('ehlo', [1, 3, 2, 0], 'lel')
+        >>> vocabulary.symbols, vocabulary.encode("hole").tolist(), vocabulary.decode([2, 3, 2])
+        ('ehlo', [1, 3, 2, 0], 'lol')
 
     Attributes:
         symbols: one character a token; for kind "bytes" the character with that byte's value (Latin-1).

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -71,34 +72,38 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     )
 
 
-def make_train_step(config: TrainConfig) -> TrainStep:
-    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
+def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
+    """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
-    One step: zero the carry where the batch says so, the gradient of the loss through all T characters, one update of
-    the optimizer. The carry goes on to the next step; its gradient does not.
+    Zero the carry where the batch says so; take the gradient of the loss through all T characters; update once. The
+    carry goes on to the next step; its gradient does not.
+
+    Args:
+        state: the state before.
+        batch: inputs and targets int [T, B], reset bool [].
+        config: the run's configuration; static under jit.
+
+    Returns:
+        The state after, and what was measured.
     """
-    return jax.jit(_train_step(config), donate_argnums=0)
+    carry = jax.tree.map(lambda entry: jnp.where(batch.reset, 0, entry), state.carry)
+    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
+    updates, opt_state = make_optimizer(config.optimizer).update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
+    state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
+    return state, Metrics(nats, smooth_loss)
+
+
+def make_train_step(config: TrainConfig) -> TrainStep:
+    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state."""
+    return jax.jit(partial(train_step, config=config), donate_argnums=0)
 
 
 def make_train_chunk(config: TrainConfig) -> TrainStep:
     """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
 
-    It donates the state. K is the leading axis of the batches; each K compiles once.
+    It donates the state too. K is the leading axis of the batches; each K compiles once.
     """
-    step = _train_step(config)
+    step = partial(train_step, config=config)
     return jax.jit(lambda state, batches: lax.scan(step, state, batches), donate_argnums=0)
-
-
-def _train_step(config: TrainConfig) -> TrainStep:
-    optimizer = make_optimizer(config.optimizer)
-
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        carry = jax.tree.map(lambda entry: jnp.where(batch.reset, 0, entry), state.carry)
-        (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
-        params = optax.apply_updates(state.params, updates)
-        state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
-        return state, Metrics(nats, smooth_loss)
-
-    return train_step

@@ -21,6 +21,7 @@ def write(params: Params, vocabulary: Vocabulary, model: ModelConfig, config: Sa
     a vocabulary that has none), which is not shown. A longer text of the same seed begins with the shorter one.
 
     Example:
+        >>> from jaxrnn.model import init_params
         >>> model = ModelConfig(vocab_size=4)
         >>> params = init_params(jax.random.key(0), model)
         >>> text = "".join(write(params, Vocabulary("\nabc"), model, SampleConfig(prompt="cab", length=250)))

@@ -1,0 +1,39 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.loss import bits_per_character, loss
+from jaxrnn.model import forward, init_params, initial_carry
+from jaxrnn.text import Batch
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_the_loss_is_the_sum_over_time_and_the_mean_over_lanes_of_minus_ln_p(lanes, x64):
+    config = ModelConfig(vocab_size=9, hidden_size=6, init_scale=1.0, dtype="float64")
+    params = init_params(jax.random.key(0), config)
+    symbols = np.random.default_rng(0).integers(0, 9, (6, lanes))
+    carry = initial_carry(config, lanes)
+    nats, after = loss(params, carry, Batch(symbols[:-1], symbols[1:], np.array(False)), config)
+    logits, expected_after = forward(params, carry, jnp.asarray(symbols[:-1]), config)
+    p = np.exp(np.asarray(logits))
+    p /= p.sum(axis=-1, keepdims=True)
+    per_lane = [sum(-math.log(p[t, lane, symbols[t + 1, lane]]) for t in range(5)) for lane in range(lanes)]
+    assert float(nats) == pytest.approx(np.mean(per_lane), rel=1e-12)
+    jax.tree.map(np.testing.assert_array_equal, after, expected_after)
+
+
+def test_huge_logits_give_a_finite_loss():
+    config = ModelConfig(vocab_size=3, hidden_size=2)
+    params = init_params(jax.random.key(0), config)._replace(by=jnp.array([1e30, 0.0, -1e30]))
+    batch = Batch(np.zeros((4, 1), int), np.zeros((4, 1), int), np.array(False))
+    nats, _ = loss(params, initial_carry(config, 1), batch, config)
+    assert float(nats) == 0.0
+
+
+@pytest.mark.parametrize(("nats", "length", "bits"), [(25 * math.log(65), 25, math.log2(65)), (0.0, 3, 0.0)])
+def test_bits_per_character_is_nats_over_length_over_ln_2(nats, length, bits):
+    assert bits_per_character(nats, length) == pytest.approx(bits)

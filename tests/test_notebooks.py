@@ -1,0 +1,37 @@
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+# Jupyter's own: its client closes its sockets late, and says that it talks to the kernel on this machine in the clear.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
+def test_it_runs_from_top_to_bottom(notebook):
+    for cell in notebook.cells:  # with few steps
+        cell.source, _ = re.subn(r"^steps = [\d_]+$", "steps = 400", cell.source, flags=re.MULTILINE)
+    assert any("steps = 400" in cell.source for cell in notebook.cells)
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+
+
+def test_it_is_committed_with_the_outputs_of_a_whole_run_in_order(notebook):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_it_holds_no_path_or_time_of_the_machine_it_ran_on(notebook):
+    text = nbformat.writes(notebook)
+    assert str(Path.home()) not in text
+    assert str(Path(__file__).parent.parent.parent) not in text
+    assert "iopub.execute_input" not in text

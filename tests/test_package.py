@@ -1,0 +1,41 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import jaxrnn
+
+PACKAGE = Path(jaxrnn.__file__).parent
+# DESIGN's order: an import only ever points up this list.
+ORDER = (
+    ("errors config fetch text cells recurrence model loss optimizer training sampling | checkpoint writing runs cli")
+    .replace("| ", "")
+    .split()
+)
+
+
+def imports(path):
+    """The modules of the package that a file imports at its top, the only place for it in the core."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxrnn"):
+            yield from ([node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names])
+
+
+def test_imports_only_point_up_the_plan():
+    rooms = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"} | {"cli"}
+    assert rooms == set(ORDER)
+    for place, room in enumerate(ORDER[:-1]):
+        assert set(imports(PACKAGE / f"{room}.py")) <= set(ORDER[:place]), room
+
+
+def test_every_public_name_is_there_and_type_checkers_see_the_same_ones():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    typed = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert typed - {"TYPE_CHECKING", "Any"} == set(jaxrnn.__all__)
+    assert all(getattr(jaxrnn, name).__doc__ or name == "CELLS" for name in jaxrnn.__all__)
+    assert set(jaxrnn.__all__) <= set(dir(jaxrnn))
+
+
+def test_importing_the_package_does_no_work():
+    code = "import sys, jaxrnn; assert not {'jax', 'numpy', 'tyro'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

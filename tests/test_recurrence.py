@@ -1,0 +1,122 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxrnn.cells import TANH, Cell
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.recurrence import unroll, unroll_plain
+
+T, B, H = 7, 3, 5
+
+
+def _leaky_update(projected, recurrent, carry):
+    """A cell with two gates and two entries in its carry, of which only the first is the hidden state."""
+    hidden, memory = carry
+    (projected_gate, projected_new), (gate, new) = jnp.split(projected, 2, -1), jnp.split(recurrent, 2, -1)
+    keep = jax.nn.sigmoid(projected_gate + gate)
+    memory = keep * memory + (1 - keep) * jnp.sin(projected_new + new * hidden)
+    return jnp.tanh(memory) * keep, memory
+
+
+LEAKY = Cell(
+    2, lambda batch_size, hidden_size, dtype: (jnp.zeros((batch_size, hidden_size), dtype),) * 2, _leaky_update
+)
+
+
+def problem(cell, batch, dtype, seed=0):
+    """Random Whh, projected and carry for a cell."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), dtype)
+
+    carry = tuple(draw(*batch, H) for _ in cell.init_carry(1, H, dtype))
+    return draw(H, cell.gates * H), draw(T, *batch, cell.gates * H), carry
+
+
+def scalar(run, cell):
+    """Every output of a run, weighted differently, in one number."""
+
+    def function(Whh, projected, carry):
+        hidden, last = run(cell, Whh, projected, carry)
+        weights = jnp.arange(1, hidden.size + 1, dtype=hidden.dtype).reshape(hidden.shape)
+        return (weights * hidden).sum() + sum(((index + 2) * entry**2).sum() for index, entry in enumerate(last))
+
+    return function
+
+
+cells = pytest.mark.parametrize("cell", [TANH, LEAKY], ids=["tanh", "leaky"])
+batched = pytest.mark.parametrize("batch", [(), (B,)], ids=["one sequence", "batch"])
+
+
+@batched
+def test_it_computes_the_tanh_recurrence(batch, x64):
+    Whh, projected, carry = problem(TANH, batch, jnp.float64)
+    hidden, last = unroll(TANH, Whh, projected, carry)
+    h = np.asarray(carry[0])
+    for t in range(T):
+        h = np.tanh(np.asarray(projected)[t] + h @ np.asarray(Whh))
+        np.testing.assert_allclose(hidden[t], h, rtol=1e-12)
+    np.testing.assert_array_equal(last[0], hidden[-1])
+
+
+@cells
+@batched
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-11)])
+@pytest.mark.parametrize("jit", [False, True], ids=["eager", "jit"])
+def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, jit, x64):
+    arguments = problem(cell, batch, dtype)
+    fast, plain = (
+        jax.value_and_grad(scalar(run, cell), argnums=(0, 1, 2)) for run in (unroll, unroll_plain)
+    )  # fmt: skip
+    got, expected = (jax.jit(fast) if jit else fast)(*arguments), plain(*arguments)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale), got, expected)
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
+
+
+@cells
+def test_its_gradient_passes_finite_differences(cell, x64):
+    check_grads(scalar(unroll, cell), problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
+
+
+@cells
+def test_it_works_under_vmap(cell, x64):
+    problems = [problem(cell, (B,), jnp.float64, seed) for seed in range(4)]
+    gradient = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))
+    together = jax.vmap(gradient)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems))
+    for index, arguments in enumerate(problems):
+        one = jax.tree.map(lambda leaf, index=index: leaf[index], together)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), one, gradient(*arguments))
+
+
+@cells
+@pytest.mark.parametrize("outer", [jax.jacrev, jax.jacfwd], ids=["reverse", "forward"])
+def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
+    arguments = problem(cell, (), jnp.float64)
+    got, expected = (outer(jax.grad(scalar(run, cell)))(*arguments) for run in (unroll, unroll_plain))
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_forward_mode_on_its_own_says_that_it_needs_the_plain_scan():
+    arguments = problem(TANH, (B,), jnp.float32)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(scalar(unroll, TANH), arguments, arguments)
+    jax.jvp(scalar(unroll_plain, TANH), arguments, arguments)
+
+
+@pytest.mark.parametrize("run", [unroll, unroll_plain])
+@pytest.mark.parametrize(
+    ("Whh", "projected", "message"),
+    [
+        ((H, H + 1), (T, B, H), r"Whh must be \[H, G\*H\] = \(5, 5\)"),
+        ((H, H), (T, B + 1, H), r"projected must be \[T, B, G\*H\]"),
+        ((H, H), (T, B, 2 * H), r"projected must be \[T, B, G\*H\]"),
+        ((H, H), (T, H), r"projected must be \[T, B, G\*H\]"),
+    ],
+)
+def test_wrong_shapes_are_named_while_tracing(run, Whh, projected, message):
+    with pytest.raises(JaxrnnError, match=message):
+        jax.eval_shape(lambda *a: run(TANH, *a), jnp.zeros(Whh), jnp.zeros(projected), (jnp.zeros((B, H)),))

@@ -1,0 +1,527 @@
+import dataclasses
+import gc
+import itertools
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
+from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.model import initial_carry
+from jaxrnn.runs import fit, new_run_directory, sample_title
+from jaxrnn.sampling import sample
+from jaxrnn.text import batches, load_corpus
+
+WORDS = "the of and to in a is that for it".split()
+
+
+def prose(seed=0):
+    """About 110 characters: with T = 5 the sweep begins again before step 24."""
+    return " ".join([*WORDS, *np.random.default_rng(seed).choice(WORDS, 20)]) + "\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_program_compiles_once(tmp_path_factory):
+    """Every run compiles its own chunks, and here they are the same few again and again."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for values in (settings, before):
+        compilation_cache.reset_cache()
+        for name, value in values.items():
+            jax.config.update(name, value)
+        if values is settings:
+            yield
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(prose())
+    return path
+
+
+def tiny(text, **changes):
+    """24 steps in chunks of 4, so that one program serves most of these tests."""
+    values = {"sequence_length": 5, "steps": 24, "chunk_length": 4, "sample_length": 12}
+    intervals = {"log_every": 4, "sample_every": 8, "checkpoint_every": 12}
+    return TrainConfig(**{"corpus": str(text), "model": ModelConfig(hidden_size=8), **values, **intervals, **changes})
+
+
+class Crash(Exception):
+    pass
+
+
+def run(config, run_dir=None, *, stop=None, crash=False, **how):
+    """Train, to the end or until the report of step `stop`; return the reports, of which the last one's state is whole."""
+    reports = []
+    generator = fit(config, run_dir=run_dir, **how)
+    for report in generator:
+        reports.append(report)
+        if report.step == stop:
+            if crash:  # what a power cut leaves, as nothing saves at an unknown error
+                with pytest.raises(Crash):
+                    generator.throw(Crash)
+            generator.close()
+    return reports
+
+
+def leaves(state):
+    state = state._replace(key=jax.random.key_data(state.key))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def assert_bit_identical(state, other):
+    state, other = leaves(state), leaves(other)
+    assert state.keys() == other.keys()
+    assert [name for name in state if state[name].tobytes() != other[name].tobytes()] == []
+
+
+def contents(directory):
+    """Every name below a directory; of files, the bytes."""
+    return {path.relative_to(directory): path.is_file() and path.read_bytes() for path in directory.rglob("*")}
+
+
+def metrics(run_dir):
+    """The lines of metrics.jsonl without the seconds, which no two runs share."""
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert all(line.pop("seconds") >= 0 for line in lines)
+    return lines
+
+
+def checkpoint_steps(run_dir):
+    return sorted(load_checkpoint(path).counters["step"] for path in list_checkpoints(run_dir / "checkpoints"))
+
+
+# ---- reports -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "log", "sample", "checkpoint", "chunk", "reported", "sampled", "checkpoints"),
+    [
+        (12, 4, 0, 0, 100, [0, 4, 8, 12], [12], [12]),
+        (12, 4, 0, 0, 2, [0, 4, 8, 12], [12], [12]),
+        (12, 4, 6, 0, 100, [0, 4, 6, 8, 12], [0, 6, 12], [12]),
+        (12, 6, 4, 8, 4, [0, 4, 6, 8, 12], [0, 4, 8, 12], [8, 12]),
+        (10, 4, 6, 0, 2, [0, 4, 6, 8, 10], [0, 6, 10], [10]),
+        (12, 100, 0, 6, 4, [0, 12], [12], [6, 12]),
+        (12, 100, 0, 2, 100, [0, 12], [12], [2, 4, 6, 8, 10, 12]),
+        (10, 100, 4, 6, 4, [0, 4, 8, 10], [0, 4, 8, 10], [6, 10]),
+        (12, 100, 100, 100, 100, [0, 12], [0, 12], [12]),
+        (5, 2, 3, 0, 100, [0, 2, 3, 4, 5], [0, 3, 5], [5]),
+        (3, 1, 1, 1, 1, [0, 1, 2, 3], [0, 1, 2, 3], [1, 2, 3]),
+        (1, 1, 0, 0, 1, [0, 1], [1], [1]),
+    ],
+)
+def test_reports_samples_and_checkpoints_come_when_they_are_due(
+    text, tmp_path, steps, log, sample, checkpoint, chunk, reported, sampled, checkpoints
+):
+    intervals = {"log_every": log, "sample_every": sample, "checkpoint_every": checkpoint, "chunk_length": chunk}
+    reports = run(tiny(text, steps=steps, keep_checkpoints=99, **intervals), tmp_path / "run")
+    assert [report.step for report in reports] == reported
+    assert [report.step for report in reports if report.sample is not None] == sampled
+    assert checkpoint_steps(tmp_path / "run") == checkpoints
+    assert [report.loss is None for report in reports] == [True] + [False] * (len(reports) - 1)
+    assert int(reports[-1].state.step) == steps
+
+
+def test_a_run_that_keeps_nothing_reports_the_same_and_writes_nothing(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept, watched = run(tiny(text), tmp_path / "run"), run(tiny(text))
+    assert_bit_identical(kept[-1].state, watched[-1].state)
+    assert [report.sample for report in kept] == [report.sample for report in watched]
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+
+
+@pytest.mark.parametrize("prompt", ["", "a", "the that of"])
+def test_a_sample_has_its_length_and_the_last_one_begins_with_the_prompt(text, prompt):
+    *reports, last = run(tiny(text, prompt=prompt))
+    assert {len(report.sample) for report in reports if report.sample is not None} == {12}
+    assert last.sample.startswith(prompt)
+    assert len(last.sample) == len(prompt) + 12
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batchs_first_character(text, lanes):
+    config = tiny(text, batch_size=lanes, sample_every=4, sample_length=30)
+    corpus, resets = load_corpus(text), []
+    model = dataclasses.replace(config.model, vocab_size=len(corpus.vocabulary))
+    for report in fit(config):
+        state, batch = report.state, jax.tree.map(lambda entry: entry[0], batches(corpus.tokens, report.step, 1, config))
+        resets.append(bool(batch.reset))
+        carry = initial_carry(model, 1) if resets[-1] else jax.tree.map(lambda entry: entry[:1], state.carry)
+        key = jax.random.fold_in(state.key, report.step)
+        tokens, _ = sample(key, state.params, carry, jnp.asarray(batch.inputs[:1, :1]), model, length=30)
+        assert report.sample == corpus.vocabulary.decode(np.asarray(tokens)[:, 0])
+    assert set(resets) == {True, False}  # both a sweep's first batch and later ones were seen
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sample_every": 0},
+        {"sample_every": 4, "sample_length": 50, "prompt": "the"},
+        {"log_every": 12},
+        {"log_every": 1000, "sample_every": 0, "checkpoint_every": 0, "chunk_length": 12},
+        {"log_every": 1000, "sample_every": 0, "checkpoint_every": 0, "chunk_length": 1000},
+        {"chunk_length": 2},
+        {"checkpoint_every": 0},
+        {"checkpoint_every": 2, "keep_checkpoints": 1},
+        {"log_every": 6, "sample_every": 4, "checkpoint_every": 10},
+    ],
+    ids=str,
+)
+def test_logging_sampling_checkpoints_and_chunks_never_change_what_is_trained(text, tmp_path, whole, changes):
+    last = run(tiny(text, **changes), tmp_path / "run")[-1]
+    assert_bit_identical(last.state, whole.last.state)
+
+
+# ---- the run directory ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Whole:
+    """An uninterrupted run: its directory, and its last report."""
+
+    path: object
+    last: object
+
+
+@pytest.fixture(scope="module")
+def whole(text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "run"
+    return Whole(path, run(tiny(text), path)[-1])
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    """A copy of that run, to do with as a test likes."""
+    return shutil.copytree(whole.path, tmp_path / "finished")
+
+
+def test_a_run_directory_holds_what_was_reported(text, tmp_path):
+    config, path = tiny(text, checkpoint_every=4, keep_checkpoints=2, prompt="a"), tmp_path / "new" / "run"
+    reports = run(config, path)
+    names = ["checkpoints", "config.json", "metrics.jsonl", "samples.txt"]
+    assert sorted(entry.name for entry in path.iterdir()) == names
+    assert sorted((path / "checkpoints").iterdir()) == [checkpoint_path(path / "checkpoints", step) for step in (20, 24)]
+    fields = ("step", "loss", "smooth_loss", "bits_per_character", "seconds")
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{name: getattr(report, name) for name in fields} for report in reports]
+    sampled = [report for report in reports if report.sample is not None]
+    expected = "".join(f"{sample_title(report)}\n{report.sample}\n\n" for report in sampled)
+    assert (path / "samples.txt").read_bytes().decode() == expected
+
+
+def test_config_json_runs_the_same_again(text, tmp_path, whole):
+    config = from_json(TrainConfig, (whole.path / "config.json").read_text())
+    assert config == tiny(text)
+    run(config, tmp_path / "again")
+    for name in ("config.json", "samples.txt"):
+        assert (tmp_path / "again" / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_config_json_finds_a_text_that_was_named_from_another_directory(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(text.parent)
+    run(tiny(text.name, steps=4), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    config = from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text())
+    assert run(config)[-1].step == 4
+
+
+def test_the_last_checkpoint_holds_the_last_state_and_all_that_describes_it(text, whole):
+    checkpoint, corpus = load_checkpoint(whole.path), load_corpus(text)
+    assert_bit_identical(checkpoint.state, whole.last.state)
+    assert checkpoint.vocabulary == corpus.vocabulary
+    assert checkpoint.corpus == {"source": str(text), "sha256": corpus.sha256, "length": len(corpus)}
+    model = dataclasses.replace(checkpoint.config.model, vocab_size=None)
+    assert checkpoint.config.model.vocab_size == len(corpus.vocabulary)
+    assert dataclasses.replace(checkpoint.config, model=model) == tiny(text)
+
+
+@pytest.mark.parametrize("stop", [0, 4, 12, 20])
+def test_leaving_the_loop_saves_the_run(text, tmp_path, stop):
+    reports = run(tiny(text, checkpoint_every=0), tmp_path / "run", stop=stop)
+    assert [report.step for report in reports] == list(range(0, stop + 1, 4))
+    assert checkpoint_steps(tmp_path / "run") == [stop]
+    assert_bit_identical(load_checkpoint(tmp_path / "run").state, reports[-1].state)
+
+
+def test_a_run_that_never_began_leaves_no_file_open(text, tmp_path):
+    fit(tiny(text), run_dir=tmp_path / "run").close()
+    gc.collect()  # would warn of an open file, and a warning is an error here
+
+
+def test_a_run_is_refused_where_one_is_unless_it_is_told_what_to_do_with_it(text, finished):
+    before = contents(finished)
+    with pytest.raises(JaxrnnError, match=r"holds a run already.*--resume.*--overwrite"):
+        fit(tiny(text), run_dir=finished)
+    assert contents(finished) == before
+
+
+def test_overwrite_leaves_nothing_of_the_run_before(text, finished, tmp_path):
+    config = tiny(text, seed=1, steps=8, prompt="to")
+    run(config, finished, overwrite=True)
+    run(config, tmp_path / "fresh")
+    assert contents(finished).keys() == contents(tmp_path / "fresh").keys()
+    assert metrics(finished) == metrics(tmp_path / "fresh")
+    for name in ("config.json", "samples.txt"):
+        assert (finished / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+    assert_bit_identical(load_checkpoint(finished).state, load_checkpoint(tmp_path / "fresh").state)
+
+
+def test_an_empty_directory_takes_a_run(text, tmp_path):
+    run(tiny(text, steps=4), tmp_path)
+    assert checkpoint_steps(tmp_path) == [4]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["thesis.txt", "checkpoints/thesis.txt", "samples.txt", "metrics.jsonl"])
+def test_a_directory_with_other_peoples_files_is_refused_and_left_alone(text, tmp_path, name, overwrite):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("years of work")
+    before = contents(tmp_path)
+    with pytest.raises(JaxrnnError, match="not a run directory"):
+        fit(tiny(text), run_dir=tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_a_new_run_directory_has_the_first_free_number(tmp_path):
+    assert new_run_directory("text", tmp_path / "runs") == tmp_path / "runs" / "text-1"
+    (tmp_path / "text-1").mkdir()
+    (tmp_path / "text-3").mkdir()
+    assert new_run_directory("text", tmp_path) == tmp_path / "text-2"
+
+
+@pytest.mark.parametrize("prompt", ["the", "naïve", "\udcff"], ids=ascii)
+def test_a_prompt_of_any_bytes_ends_in_samples_txt(tmp_path, prompt):
+    data = prose().encode() + "naïve".encode() + b"\xff"
+    (tmp_path / "bytes").write_bytes(data)
+    run(tiny(tmp_path / "bytes", vocabulary="bytes", prompt=prompt, steps=4), tmp_path / "run")
+    assert (tmp_path / "run" / "samples.txt").read_bytes()
+    assert checkpoint_steps(tmp_path / "run") == [4]
+
+
+# ---- resume --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        [(0, "leave")],
+        [(4, "leave")],
+        [(8, "leave")],
+        [(12, "leave")],
+        [(20, "leave")],
+        [(24, "leave")],
+        [(12, "crash")],
+        [(20, "crash")],
+        [(0, "leave"), (0, "leave")],
+        [(4, "leave"), (16, "leave")],
+        [(4, "leave"), (8, "crash"), (20, "crash"), (16, "leave")],
+    ],
+    ids=str,
+)
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whole, stops):
+    config, path = tiny(text), tmp_path / "run"
+    for resume, (stop, how) in enumerate(stops):
+        run(config, path, stop=stop, crash=how == "crash", resume=resume > 0)
+        for name in ("metrics.jsonl", "samples.txt"):
+            with (path / name).open("a") as log:
+                log.write("lines that were written after the last checkpoint\n" * 3)
+    last = run(config, path, resume=True)[-1]
+    assert_bit_identical(last.state, whole.last.state)
+    assert_bit_identical(load_checkpoint(path).state, whole.last.state)
+    assert (path / "samples.txt").read_bytes() == (whole.path / "samples.txt").read_bytes()
+    assert metrics(path) == metrics(whole.path)
+    assert (path / "config.json").read_bytes() == (whole.path / "config.json").read_bytes()
+
+
+def test_a_resumed_run_reports_from_where_it_was(text, tmp_path):
+    run(tiny(text), tmp_path / "run", stop=8)
+    assert [report.step for report in run(tiny(text), tmp_path / "run", resume=True)] == [12, 16, 20, 24]
+
+
+def test_resuming_a_finished_run_trains_nothing_and_changes_no_file(text, finished, whole):
+    before = contents(finished)
+    (report,) = run(tiny(text), finished, resume=True)
+    assert (report.step, report.sample) == (24, whole.last.sample)
+    assert_bit_identical(report.state, whole.last.state)
+    assert contents(finished) == before
+
+
+def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_had_them_from_the_start(text, tmp_path, whole):
+    run(tiny(text, steps=8), tmp_path / "run")
+    reports = run(tiny(text), tmp_path / "run", resume=True)
+    assert_bit_identical(reports[-1].state, whole.last.state)
+    assert metrics(tmp_path / "run") == metrics(whole.path)
+    assert (tmp_path / "run" / "samples.txt").read_bytes() == (whole.path / "samples.txt").read_bytes()
+    assert from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()).steps == 24
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": OptimizerConfig(learning_rate=0.01)},
+        {"log_every": 8, "sample_every": 12, "checkpoint_every": 0, "chunk_length": 12, "sample_length": 5},
+        {"prompt": "the", "keep_checkpoints": 1},
+    ],
+    ids=["optimizer", "intervals", "prompt"],
+)
+def test_what_does_not_make_another_run_may_change_on_resume(text, tmp_path, changes):
+    run(tiny(text), tmp_path / "run", stop=12)
+    config = tiny(text, **changes)
+    assert run(config, tmp_path / "run", resume=True)[-1].step == 24
+    assert from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()) == config
+
+
+OTHER_RUNS = {
+    "text of the same characters": ({}, prose(seed=1).encode(), "text"),
+    "text with more characters": ({}, prose().encode() + b"XYZ", "text"),
+    "longer text": ({}, 2 * prose().encode(), "text"),
+    "seed": ({"seed": 1}, None, "seed 0, not 1"),
+    "hidden size": ({"model": ModelConfig(hidden_size=9)}, None, "hidden_size"),
+    "layers": ({"model": ModelConfig(hidden_size=8, num_layers=2)}, None, "num_layers"),
+    "sequence length": ({"sequence_length": 6}, None, "sequence_length 5, not 6"),
+    "batch size": ({"batch_size": 2}, None, "batch_size 1, not 2"),
+    "vocabulary": ({"vocabulary": "bytes"}, None, "vocabulary characters, not bytes"),
+}
+
+
+@pytest.mark.parametrize(("changes", "data", "message"), OTHER_RUNS.values(), ids=OTHER_RUNS)
+def test_a_run_is_not_resumed_as_another_one(text, tmp_path, finished, changes, data, message):
+    if data:
+        text = tmp_path / "other.txt"
+        text.write_bytes(data)
+    before = contents(finished)
+    with pytest.raises(JaxrnnError) as caught:
+        fit(tiny(text, steps=30, **changes), run_dir=finished, resume=True)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert contents(finished) == before
+
+
+def test_a_run_is_not_resumed_on_the_same_file_read_otherwise(tmp_path):
+    (tmp_path / "mac.txt").write_bytes(prose().replace(" ", "\r").strip().encode())  # \r to \n: V stays, symbols change
+    run(tiny(tmp_path / "mac.txt", steps=4), tmp_path / "run")
+    with pytest.raises(JaxrnnError, match="normalize"):
+        fit(tiny(tmp_path / "mac.txt", steps=8, normalize=True), run_dir=tmp_path / "run", resume=True)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text, tmp_path):
+    path = tmp_path / "run"
+    run(tiny(text, steps=8, checkpoint_every=4), path)
+    damaged = checkpoint_path(path / "checkpoints", 8)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=f"{damaged.name} is damaged"):
+        reports = run(tiny(text, log_every=2, keep_checkpoints=1), path, stop=6, resume=True)
+    with pytest.warns(UserWarning, match=f"{damaged.name} is damaged"):
+        assert_bit_identical(load_checkpoint(path).state, reports[-1].state)
+
+
+# ---- numbers that go bad, and bad input ----------------------------------------------------------------------------
+
+
+def assert_finite_checkpoints(run_dir):
+    for path in list_checkpoints(run_dir / "checkpoints"):
+        assert [name for name, leaf in leaves(load_checkpoint(path).state).items() if not np.isfinite(leaf).all()] == []
+
+
+HUGE = {"3e38": 3e38, "beyond float32": 1e300}
+
+
+@pytest.mark.parametrize("learning_rate", HUGE.values(), ids=HUGE)
+@pytest.mark.parametrize("every", [4, 2, 1])
+def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every):
+    optimizer = OptimizerConfig(learning_rate=learning_rate)
+    intervals = {"log_every": every, "checkpoint_every": every, "sample_every": 0, "keep_checkpoints": 99}
+    with pytest.raises(NonFiniteError, match=r"step \d+ .*learning_rate") as caught:
+        run(tiny(text, optimizer=optimizer, **intervals), tmp_path / "run")
+    assert caught.value.exit_code == 4
+    assert_finite_checkpoints(tmp_path / "run")
+    assert all(np.isfinite(line["smooth_loss"]) for line in metrics(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("learning_rate", HUGE.values(), ids=HUGE)
+def test_leaving_the_loop_never_saves_numbers_that_went_bad(text, tmp_path, learning_rate):
+    config = tiny(text, optimizer=OptimizerConfig(learning_rate=learning_rate), log_every=1, sample_every=0)
+    with pytest.raises(NonFiniteError):
+        for stop in itertools.count(1):
+            run(config, tmp_path / "run", stop=stop, overwrite=True)
+            assert_finite_checkpoints(tmp_path / "run")
+
+
+def test_a_run_whose_numbers_went_bad_keeps_its_good_checkpoints_and_goes_on_from_them(text, tmp_path, whole):
+    run(tiny(text), tmp_path / "run", stop=12)
+    good = contents(tmp_path / "run" / "checkpoints")
+    with pytest.raises(NonFiniteError):
+        run(tiny(text, optimizer=OptimizerConfig(learning_rate=3e38)), tmp_path / "run", resume=True)
+    assert contents(tmp_path / "run" / "checkpoints") == good
+    assert_bit_identical(run(tiny(text), tmp_path / "run", resume=True)[-1].state, whole.last.state)
+    assert metrics(tmp_path / "run") == metrics(whole.path)
+
+
+BAD_TEXTS = {
+    "empty": (b"", "is empty"),
+    "too short": (b"abcdef", r"has 6 symbols.*at least .* = 7"),
+    "one symbol": (b"a" * 50, "distinct"),
+    "not UTF-8": (b"abc\xff" * 9, r"0xff\) at offset 3"),
+    "byte-order mark": (b"\xef\xbb\xbf" + prose().encode(), "byte-order mark"),
+    "CRLF": (prose().encode() + b"a\r\n", "CRLF"),
+}
+BAD_CALLS = {
+    "no such file": ({"corpus": "nowhere.txt"}, {}, "no such file"),
+    "a directory": ({"corpus": "."}, {}, "is a directory"),
+    "an unknown prompt": ({"prompt": "the 猫"}, {}, "never seen '猫'"),
+    "another vocab_size": ({"model": ModelConfig(vocab_size=99)}, {}, "vocab_size is 99"),
+    "float64 without x64": ({"model": ModelConfig(dtype="float64")}, {}, "float64"),
+    "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
+    "no run to resume": ({}, {"resume": True}, "no such run"),
+    "resume without run_dir": ({}, {"resume": True, "run_dir": None}, "resume needs run_dir"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BAD_TEXTS.values(), ids=BAD_TEXTS)
+def test_a_text_that_cannot_be_trained_on_is_refused_before_anything_is_written(tmp_path, data, message):
+    (tmp_path / "text.txt").write_bytes(data)
+    before = contents(tmp_path)
+    with pytest.raises(JaxrnnError, match=message):
+        fit(tiny(tmp_path / "text.txt"), run_dir=tmp_path / "run")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("changes", "how", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_a_mistake_is_found_at_the_call_before_anything_is_written(text, tmp_path, changes, how, message):
+    with pytest.raises(JaxrnnError, match=message):
+        fit(tiny(text, **changes), **{"run_dir": tmp_path / "run", **how})
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("changes", [case[0] for case in BAD_CALLS.values() if case[0]], ids=str)
+def test_a_mistake_costs_nothing_of_the_run_that_was_to_be_overwritten(text, finished, changes):
+    before = contents(finished)
+    with pytest.raises(JaxrnnError):
+        fit(tiny(text, **changes), run_dir=finished, overwrite=True)
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("below", ["file", "file/run", "x" * 300, "/proc/run"])
+def test_a_run_directory_that_cannot_be_made_is_refused_with_what_to_do(text, tmp_path, below):
+    (tmp_path / "file").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(JaxrnnError, match="choose another --run-dir"):
+        fit(tiny(text), run_dir=tmp_path / below)
+    assert contents(tmp_path) == before
+
+
+def test_the_config_in_a_run_directory_is_the_one_that_was_given(text, whole):
+    assert (whole.path / "config.json").read_text() == to_json(tiny(text)) + "\n"

@@ -1,0 +1,145 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.model import forward, init_params, initial_carry
+from jaxrnn.sampling import sample
+
+V = 12
+CONFIG = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
+PARAMS = init_params(jax.random.key(0), CONFIG)
+KEY = jax.random.key(7)
+
+
+def tokens(*values, lanes=1):
+    return jnp.tile(jnp.array(values, jnp.int32)[:, None], (1, lanes))
+
+
+def known_softmax(logits):
+    """A network whose logits are always these: it draws 100,000 independent characters in 200 streams."""
+    params = jax.tree.map(jnp.zeros_like, PARAMS)._replace(by=jnp.asarray(logits, jnp.float32))
+    return params, initial_carry(CONFIG, 200), tokens(0, lanes=200)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_100_000_draws_of_a_known_softmax_pass_a_chi_square_test(temperature):
+    logits = np.linspace(-3, 2, V)
+    drawn, _ = sample(KEY, *known_softmax(logits), CONFIG, length=500, temperature=temperature)
+    p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+    counts = np.bincount(np.asarray(drawn).ravel(), minlength=V)
+    assert counts.sum() == 100_000
+    assert scipy.stats.chisquare(counts, 100_000 * p).pvalue > 1e-3
+
+
+def test_successive_draws_and_streams_are_independent():
+    drawn, _ = sample(KEY, *known_softmax(np.zeros(V)), CONFIG, length=500)
+    drawn = np.asarray(drawn)
+    for series in (drawn, drawn.T):  # from one character to the next, and from one stream to its neighbour
+        table = np.zeros((V, V))
+        np.add.at(table, (series[:-1], series[1:]), 1)
+        assert scipy.stats.chi2_contingency(table).pvalue > 1e-3
+
+
+def test_a_symbol_of_probability_zero_is_never_drawn():
+    logits = np.full(V, -np.inf)
+    logits[[3, 5]] = 0.0
+    drawn, _ = sample(KEY, *known_softmax(logits), CONFIG, length=500)
+    assert set(np.unique(drawn)) == {3, 5}
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_each_draw_follows_the_networks_own_softmax_of_the_text_so_far(greedy):
+    """Two characters, every pair's frequency against the product of the two conditional probabilities."""
+    streams = 50_000
+    prime = tokens(4, 1, lanes=streams)
+    drawn, _ = sample(KEY, PARAMS, initial_carry(CONFIG, streams), prime, CONFIG, length=2, greedy=greedy)
+    after = jnp.concatenate([tokens(4, 1, lanes=V), jnp.arange(V)[None]])  # lane i: the prime, then symbol i
+    logits, _ = forward(PARAMS, initial_carry(CONFIG, V), after, CONFIG)
+    p = np.asarray(jax.nn.softmax(logits), np.float64)
+    expected = p[1, 0][:, None] * p[2]
+    counts = np.zeros((V, V))
+    np.add.at(counts, tuple(np.asarray(drawn)), 1)
+    if greedy:
+        first = int(expected.sum(axis=1).argmax())
+        assert counts[first, int(expected[first].argmax())] == streams
+    else:
+        often = expected * streams >= 5
+        observed = np.append(counts[often], counts[~often].sum())
+        expected = np.append(expected[often], expected[~often].sum())
+        assert scipy.stats.chisquare(observed, streams * expected / expected.sum()).pvalue > 1e-3
+
+
+def test_the_same_key_gives_the_same_text_and_another_key_another():
+    carry = initial_carry(CONFIG, 2)
+    texts = [
+        sample(jax.random.key(seed), PARAMS, carry, tokens(0, lanes=2), CONFIG, length=50)[0] for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(texts[0], texts[1])
+    assert (texts[0] != texts[2]).any()
+    assert (texts[0][:, 0] != texts[0][:, 1]).any()
+
+
+def test_greedy_is_the_limit_of_temperature_to_zero():
+    arguments = (PARAMS, initial_carry(CONFIG, 5), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
+    cold, _ = sample(KEY, *arguments, length=100, temperature=1e-6)
+    greedy, _ = sample(KEY, *arguments, length=100, greedy=True)
+    np.testing.assert_array_equal(cold, greedy)
+
+
+def test_priming_with_text_is_running_the_network_over_it():
+    prime, carry = tokens(3, 1, 4, 1, 5), initial_carry(CONFIG, 1)
+    primed, primed_carry = sample(KEY, PARAMS, carry, prime, CONFIG, length=40)
+    _, run = forward(PARAMS, carry, prime[:-1], CONFIG)
+    by_hand, by_hand_carry = sample(KEY, PARAMS, run, prime[-1:], CONFIG, length=40)
+    np.testing.assert_array_equal(primed, by_hand)
+    jax.tree.map(np.testing.assert_array_equal, primed_carry, by_hand_carry)
+
+
+def test_going_on_from_the_returned_carry_is_one_long_greedy_text():
+    carry = initial_carry(CONFIG, 3)
+    prime = tokens(1, lanes=3) + jnp.arange(3)[None]
+    whole, end = sample(KEY, PARAMS, carry, prime, CONFIG, length=60, greedy=True)
+    first, middle = sample(KEY, PARAMS, carry, prime, CONFIG, length=25, greedy=True)
+    second, last = sample(KEY, PARAMS, middle, first[-1:], CONFIG, length=35, greedy=True)
+    np.testing.assert_array_equal(whole, np.concatenate([first, second]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), end, last)
+
+
+def test_temperature_is_no_reason_to_compile_again():
+    from jaxrnn.sampling import _write
+
+    arguments = (KEY, PARAMS, initial_carry(CONFIG, 1), tokens(0), CONFIG)
+    sample(*arguments, length=13, temperature=1.0)
+    before = _write._cache_size()
+    sample(*arguments, length=13, temperature=0.5)
+    assert _write._cache_size() == before
+
+
+def test_it_works_inside_a_jitted_function():
+    def write(key, temperature):
+        carry = initial_carry(CONFIG, 1)
+        return sample(key, PARAMS, carry, tokens(1, 2), CONFIG, length=20, temperature=temperature)[0]
+
+    np.testing.assert_array_equal(jax.jit(write)(KEY, 0.8), write(KEY, 0.8))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"length": 0}, "length"),
+        ({"prime": jnp.zeros((0, 1), jnp.int32)}, "prime"),
+        ({"prime": jnp.zeros(3, jnp.int32)}, "prime"),
+    ],
+)
+def test_bad_arguments_are_named(changed, message):
+    arguments = {"prime": tokens(0), "length": 5, **changed}
+    with pytest.raises(JaxrnnError, match=message):
+        sample(KEY, PARAMS, initial_carry(CONFIG, 1), config=CONFIG, **arguments)
