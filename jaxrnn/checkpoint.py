@@ -140,10 +140,10 @@ def load_config(path: str | Path) -> TrainConfig:
 
 def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:
     """Return the file that a path means and what it holds: itself, or the newest in a run directory that verifies."""
-    if not path.is_dir():
-        if not path.exists():
-            raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
+    if path.is_file():
         return path, *_read(path)
+    if not path.is_dir():
+        raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
     files = list_checkpoints(path / "checkpoints")
     if not files:
         raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
@@ -166,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT or any(field not in metadata for field in _FIELDS):
-                raise JaxrnnError(f"{path} is no checkpoint of this program; give a run directory of `jaxrnn train`")
+                raise TypeError("a safetensors file, but not one that this version of the program wrote")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, TypeError, safetensors.SafetensorError) as error:
         if _NAME.fullmatch(path.name):

@@ -149,9 +149,10 @@ def from_json(kind: type[Config], text: str) -> Config:
         JaxrnnError: no JSON object, an unknown field, or a value out of its range.
     """
     try:
-        return _build(kind, json.loads(text))
-    except (json.JSONDecodeError, RecursionError) as error:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise JaxrnnError(f"not JSON: {error}; expected what config.json of a run holds") from None
+    return _build(kind, values)
 
 
 def _build(kind: type[Config], values: Any) -> Config:
@@ -179,7 +180,10 @@ def _check_types(config: Any) -> None:
         for option in options:
             if _matches(value, option):
                 if option in (int, float):
-                    object.__setattr__(config, name, option(value))
+                    try:
+                        object.__setattr__(config, name, option(value))
+                    except OverflowError:
+                        raise JaxrnnError(f"{name} must be a number that a float can hold") from None
                 break
         else:
             expected = " or ".join(_describe(option) for option in options)

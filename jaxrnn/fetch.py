@@ -3,10 +3,11 @@
 Named corpora that are fetched are checked against a known SHA-256 and kept in the user's cache directory.
 """
 
+import contextlib
 import hashlib
+import http.client
 import os
 import stat
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -80,16 +81,23 @@ def _remote(name: str, remote: RemoteText) -> bytes:
     try:
         with urllib.request.urlopen(remote.url, timeout=30) as response:
             data = bytes(response.read(remote.size + 1))
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error) or type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise JaxrnnError(f"can't fetch {name} from {remote.url} ({reason}); {by_hand}") from None
     if not _matches(data, remote):
         raise JaxrnnError(f"what {remote.url} sent is not {name} (its SHA-256 differs); {by_hand}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
-            temporary.write(data)
-        Path(temporary.name).replace(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
     except OSError as error:
         raise JaxrnnError(f"can't keep {name} in {path.parent} ({error.strerror}); make it writable") from None
     return data

@@ -1,5 +1,6 @@
 """The network: one-hot characters, recurrent layers, logits of the next character."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -51,17 +52,17 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     if vocab_size is None:
         raise JaxrnnError("vocab_size is None; set ModelConfig(vocab_size=len(vocabulary))")
     width = CELLS[config.cell].gates * hidden_size
-    *layer_keys, readout_key = jax.random.split(key, config.num_layers + 1)
-
-    def weights(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        return config.init_scale * jax.random.normal(key, shape, dtype)
-
-    layers = []
-    for index, layer_key in enumerate(layer_keys):
-        input_key, hidden_key = jax.random.split(layer_key)
-        Wxh = weights(input_key, (vocab_size if index == 0 else hidden_size, width))
-        layers.append(Layer(Wxh, weights(hidden_key, (hidden_size, width)), jnp.zeros(width, dtype)))
-    return Params(tuple(layers), weights(readout_key, (hidden_size, vocab_size)), jnp.zeros(vocab_size, dtype))
+    inputs = (vocab_size, *[hidden_size] * (config.num_layers - 1))
+    shapes = [(rows, width) for below in inputs for rows in (below, hidden_size)] + [(hidden_size, vocab_size)]
+    sizes = [rows * columns for rows, columns in shapes]
+    # One draw for all the matrices: to compile a draw takes longer than to make it.
+    drawn = config.init_scale * jax.random.normal(key, (sum(sizes),), dtype)
+    pieces = jnp.split(drawn, list(itertools.accumulate(sizes[:-1])))
+    *weights, Why = (piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+    layers = zip(weights[::2], weights[1::2], strict=True)
+    return Params(
+        tuple(Layer(Wxh, Whh, jnp.zeros(width, dtype)) for Wxh, Whh in layers), Why, jnp.zeros(vocab_size, dtype)
+    )
 
 
 def initial_carry(config: ModelConfig, batch_size: int) -> Carry:

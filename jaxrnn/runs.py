@@ -107,11 +107,14 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    state = checkpoint.state if checkpoint else init_train_state(jax.random.key(config.seed), config)
-    return _train(config, corpus, state, run)
+    init = jax.jit(init_train_state, static_argnames="config")  # compiled whole, rather than operation by operation
+    state = checkpoint.state if checkpoint else init(jax.random.key(config.seed), config)
+    return _train(config, corpus, state, run, fresh=checkpoint is None)
 
 
-def _train(config: TrainConfig, corpus: Corpus, state: TrainState, run: "_Run | None") -> Generator[Report]:
+def _train(
+    config: TrainConfig, corpus: Corpus, state: TrainState, run: "_Run | None", fresh: bool
+) -> Generator[Report]:
     began = time.perf_counter()
     train_chunk = make_train_chunk(config)
     step, loss, smooth_loss = int(state.step), None, float(state.smooth_loss)
@@ -131,9 +134,9 @@ def _train(config: TrainConfig, corpus: Corpus, state: TrainState, run: "_Run | 
         )
 
     try:
-        if step == 0 or step >= config.steps:
+        if fresh or step >= config.steps:  # a run that goes on has reported this step already, unless it was the last
             first = report(with_sample=due(config.sample_every) or step >= config.steps)
-            if run and step == 0:
+            if run and fresh:
                 run.log(first)
             yield first
         while step < config.steps:
@@ -193,6 +196,7 @@ class _Run:
         if resume:
             checkpoint = load_checkpoint(path)
             self._check_same_run(checkpoint)
+            self._saved_step = int(checkpoint.state.step)
         elif holds_run and not overwrite:
             raise JaxrnnError(f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite")
         elif path.exists() and not holds_run and (not path.is_dir() or any(path.iterdir())):
@@ -242,6 +246,10 @@ class _Run:
         step = int(state.step)
         if step == self._saved_step:
             return
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
+            raise NonFiniteError(
+                f"after step {step} a parameter is not finite; try a smaller learning_rate or clip_value"
+            )
         directory = self._path / "checkpoints"
         corpus = {"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)}
         for log in self._logs.values():  # a checkpoint never knows of more lines than the disk holds

@@ -87,7 +87,10 @@ class Decoder:
 def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     if kind == "bytes":
         # A command line hands over bytes that are not UTF-8 as surrogate escapes; they become those bytes again.
-        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        try:
+            data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        except UnicodeEncodeError as error:
+            raise JaxrnnError(f"{text[error.start]!r} is half a character and has no bytes; remove it") from None
         return np.frombuffer(data, np.uint8).astype(np.uint32)
     if isinstance(text, bytes):
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
@@ -140,7 +143,10 @@ def load_corpus(source: str | Path, *, vocabulary: VocabularyKind = "characters"
     """
     source = str(source)
     if source not in fetch.NAMED:
-        source = str(Path(source).expanduser().absolute())
+        try:
+            source = str(Path(source).expanduser().absolute())
+        except RuntimeError:  # ~somebody, whom this machine does not know
+            raise JaxrnnError(f"no such file: {source}; give a text file") from None
     data = fetch.read(source)
     text = _as_text(data, source, vocabulary, normalize)
     if not text:
@@ -157,17 +163,18 @@ _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 def _as_text(data: bytes, source: str, vocabulary: VocabularyKind, normalize: bool) -> str | bytes:
     """Return str for characters and bytes for bytes; refuse what would quietly become a part of the vocabulary."""
-    if normalize:
-        data = data.removeprefix(_UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    normalized = data.removeprefix(_UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n") if normalize else data
     if vocabulary == "bytes":
-        return data
+        return normalized
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8")  # before it is normalized, so that the offset in the message is the file's
     except UnicodeDecodeError as error:
         what = "UTF-16" if data.startswith(_UTF16_BOMS) else f"not UTF-8 (byte 0x{data[error.start]:02x})"
         raise JaxrnnError(
             f"{source} is {what} at offset {error.start}; convert it to UTF-8, or train on it with --vocabulary bytes"
         ) from None
+    if normalize:
+        return normalized.decode("utf-8")
     if data.startswith(_UTF8_BOM):
         raise JaxrnnError(f"{source} begins with a byte-order mark, which is no part of the text; --normalize drops it")
     if b"\r\n" in data:

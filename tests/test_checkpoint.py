@@ -28,17 +28,19 @@ CONFIG = TrainConfig(model=ModelConfig(hidden_size=16, vocab_size=len(VOCABULARY
 CORPUS = {"source": "/text/naïve \udcff.txt", "sha256": "0" * 64, "length": 1234}
 
 
-def random_state(config, step=0, seed=0):
-    """A state of random bits: every kind of number, the NaNs, the infinities and the subnormal ones too."""
+def random_state(config, step=0, seed=0, trainable=False):
+    """A state of random bits (every kind of number, the NaNs, infinities and subnormals too), or a trainable one."""
     rng = np.random.default_rng(seed)
 
-    def random_bits(leaf):
+    def draw(leaf):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(jnp.asarray(rng.integers(0, 2**32, 2, np.uint32)))
+        if trainable:
+            return jnp.asarray(0.01 * rng.random(leaf.shape), leaf.dtype)
         return jnp.asarray(np.frombuffer(rng.bytes(leaf.size * leaf.dtype.itemsize), leaf.dtype).reshape(leaf.shape))
 
     template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
-    return jax.tree.map(random_bits, template)._replace(step=jnp.int32(step))
+    return jax.tree.map(draw, template)._replace(step=jnp.int32(step))
 
 
 def save(path, step=0, config=CONFIG, **options):
@@ -104,7 +106,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_stopped(tmp_path):
             state, _ = step(state, jax.tree.map(lambda entry: entry[0], batches(tokens, index, 1, CONFIG)))
         return state
 
-    state = train(init_train_state(jax.random.key(0), CONFIG), range(3))
+    state = train(random_state(CONFIG, trainable=True), range(3))
     save_checkpoint(tmp_path / "x", state, CONFIG, VOCABULARY, corpus=CORPUS)
     loaded = load_checkpoint(tmp_path / "x").state
     assert int(loaded.step) == 3
@@ -172,7 +174,20 @@ def lengthened(data):
     yield "twice", data * 2
 
 
-DAMAGES = [flipped_bits, flipped_bits_in_names, truncated, zeroed, lengthened]
+def reworded(data):
+    """Changes that leave a file which any reader of the format takes for a good one."""
+    for old, new in (
+        (b'"F32"', b'"I32"'),
+        (b"[8,16]", b"[16,8]"),
+        (b"params.by", b"params.bh"),
+        (b"learning_rate", b"learning-rate"),
+        (rb"\"step\": 2", rb"\"step\": 3"),
+    ):
+        assert old in data
+        yield f"{old} made {new}", data.replace(old, new, 1)
+
+
+DAMAGES = [flipped_bits, flipped_bits_in_names, truncated, zeroed, lengthened, reworded]
 
 
 @pytest.mark.parametrize("damages", DAMAGES)
@@ -210,7 +225,7 @@ def test_the_whole_state_comes_from_the_newest_checkpoint_that_is_good(run, newe
     save(checkpoint_path(newest.parent, 3), 3)
     for path in list_checkpoints(newest.parent)[:2]:
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="using step-0000000001") as caught:
         loaded = load_checkpoint(run)
     assert_same_bits(loaded.state, random_state(CONFIG, 1, seed=1))
     assert (loaded.config.seed, loaded.counters) == (1, {"step": 1})

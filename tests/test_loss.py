@@ -14,11 +14,13 @@ from jaxrnn.text import Batch
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_the_loss_is_the_sum_over_time_and_the_mean_over_lanes_of_minus_ln_p(lanes, x64):
     config = ModelConfig(vocab_size=9, hidden_size=6, init_scale=1.0, dtype="float64")
-    params = init_params(jax.random.key(0), config)
+    params = jax.jit(init_params, static_argnames="config")(jax.random.key(0), config)
     symbols = np.random.default_rng(0).integers(0, 9, (6, lanes))
     carry = initial_carry(config, lanes)
-    nats, after = loss(params, carry, Batch(symbols[:-1], symbols[1:], np.array(False)), config)
-    logits, expected_after = forward(params, carry, jnp.asarray(symbols[:-1]), config)
+    batch = Batch(symbols[:-1], symbols[1:], np.array(False))
+    nats, after = jax.jit(loss, static_argnames="config")(params, carry, batch, config)
+    run = jax.jit(forward, static_argnames="config")
+    logits, expected_after = run(params, carry, jnp.asarray(symbols[:-1]), config)
     p = np.exp(np.asarray(logits))
     p /= p.sum(axis=-1, keepdims=True)
     per_lane = [sum(-math.log(p[t, lane, symbols[t + 1, lane]]) for t in range(5)) for lane in range(lanes)]

@@ -79,14 +79,17 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
 
 @cells
 def test_its_gradient_passes_finite_differences(cell, x64):
-    check_grads(scalar(unroll, cell), problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
+    check_grads(
+        jax.jit(scalar(unroll, cell)), problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6
+    )
 
 
 @cells
 def test_it_works_under_vmap(cell, x64):
     problems = [problem(cell, (B,), jnp.float64, seed) for seed in range(4)]
     gradient = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))
-    together = jax.vmap(gradient)(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems))
+    gradient = jax.jit(gradient)
+    together = jax.jit(jax.vmap(gradient))(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems))
     for index, arguments in enumerate(problems):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], together)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), one, gradient(*arguments))
@@ -96,7 +99,7 @@ def test_it_works_under_vmap(cell, x64):
 @pytest.mark.parametrize("outer", [jax.jacrev, jax.jacfwd], ids=["reverse", "forward"])
 def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
     arguments = problem(cell, (), jnp.float64)
-    got, expected = (outer(jax.grad(scalar(run, cell)))(*arguments) for run in (unroll, unroll_plain))
+    got, expected = (jax.jit(outer(jax.grad(scalar(run, cell))))(*arguments) for run in (unroll, unroll_plain))
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 

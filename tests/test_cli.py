@@ -1,0 +1,550 @@
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, TrainConfig, from_json, to_json
+
+WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
+PROSE = " ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 40)]) + "\n"
+TINY = TrainConfig(
+    corpus="text.txt",
+    model=ModelConfig(hidden_size=8),
+    sequence_length=5,
+    steps=20,
+    sample_every=10,
+    sample_length=12,
+    log_every=10,
+    checkpoint_every=10,
+    chunk_length=10,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_program_compiles_once(tmp_path_factory):
+    """Every run compiles its own chunks, and here they are the same few again and again."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for values in (settings, before):
+        compilation_cache.reset_cache()
+        for name, value in values.items():
+            jax.config.update(name, value)
+        if values is settings:
+            yield
+    compilation_cache.reset_cache()
+
+
+def damage(run, kind):
+    """Damage every checkpoint of a run."""
+    for path in list_checkpoints(run / "checkpoints"):
+        data = path.read_bytes()
+        flipped = data[:-1] + bytes([data[-1] ^ 1])
+        format_flipped = data.replace(b"jaxrnn-checkpoint-1", b"jaxrnn-checkpoint-0")  # a single bit
+        vocabulary_flipped = data.replace(b"characters", b"charactars", 1)
+        kinds = {"cut": data[:-1], "empty": b"", "garbage": b"\xff" * 100, "flipped": flipped}
+        path.write_bytes({**kinds, "format": format_flipped, "vocabulary": vocabulary_flipped}[kind])
+
+
+DAMAGES = ["cut", "empty", "garbage", "flipped", "format", "vocabulary"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A directory with a run of the command line in it, and with everything that can't be used as an input."""
+    path = tmp_path_factory.mktemp("prepared")
+    files = {
+        "text.txt": PROSE.encode(),
+        "tiny.json": to_json(TINY).encode(),
+        "empty.txt": b"",
+        "short.txt": b"abcdef",
+        "one.txt": b"a" * 100,
+        "latin1.txt": PROSE.encode("latin-1"),
+        "utf16.txt": PROSE.encode("utf-16"),
+        "bom.txt": b"\xef\xbb\xbf" + PROSE.encode(),
+        "crlf.txt": PROSE.replace(" ", "\r\n").encode(),
+        "other.txt": PROSE.encode()[::-1].replace(b"\xa9\xc3", b"\xc3\xa9"),
+        "nan.json": b'{"optimizer": {"learning_rate": NaN}}',
+        "misspelt.json": b'{"model": {"hiden_size": 8}}',
+        "list.json": b"[]",
+        "notes/thesis.txt": b"years of work",
+        "other.safetensors": safetensors.numpy.save({"x": np.zeros(3)}),
+    }
+    for name, data in files.items():
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(data)
+    with contextlib.chdir(path), contextlib.redirect_stdout(io.StringIO()):
+        assert main("train --config tiny.json --run-dir run --quiet".split()) == 0
+    for kind in DAMAGES:
+        damage(shutil.copytree(path / "run", path / f"damaged-{kind}"), kind)
+    return path
+
+
+@pytest.fixture
+def place(prepared, monkeypatch):
+    """The prepared directory, to be left as it is."""
+    monkeypatch.chdir(prepared)
+    return prepared
+
+
+@pytest.fixture
+def home(prepared, tmp_path, monkeypatch):
+    """A directory with the text, the config and the run, to do with as a test likes."""
+    for name in ("text.txt", "tiny.json", "crlf.txt", "latin1.txt"):
+        shutil.copy(prepared / name, tmp_path)
+    shutil.copytree(prepared / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def jaxrnn(capsys):
+    """Run a command in this process; return its exit code, what it wrote to stdout, and what to stderr."""
+
+    def call(command):
+        code = main(shlex.split(command))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def process(command, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8", **options}
+    return subprocess.Popen([sys.executable, "-m", "jaxrnn", *shlex.split(command)], **options)
+
+
+def contents(directory):
+    """Every name below a directory; of files, the bytes."""
+    return {path.relative_to(directory): path.is_file() and path.read_bytes() for path in directory.rglob("*")}
+
+
+def logged_steps(run):
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+# ---- what is there -------------------------------------------------------------------------------------------------
+
+
+def test_help_and_version_answer_without_importing_jax():
+    script = """
+import sys
+from jaxrnn.cli import main
+for arguments in (["--version"], [], ["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"]):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    print("exit", code)
+print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("jaxrnn 0.")
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * 6
+    assert done.stdout.endswith("imported: []\n")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "info"])
+def test_help_shows_every_flag_of_its_configuration(jaxrnn, capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert not caught.value.code
+    shown = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    flags = {
+        "train": set(json.loads(to_json(TINY))) | {"hidden_size", "learning_rate", "resume", "overwrite", "quiet"},
+        "sample": {"prompt", "length", "temperature", "greedy", "seed"},
+        "info": set(),
+    }[command] - {"corpus", "model", "optimizer"}
+    assert {"--" + name.replace("_", "-") for name in flags} <= shown
+    assert "--vocab-size" not in shown  # the corpus gives it
+
+
+def test_train_writes_samples_and_the_result_to_stdout_and_progress_to_stderr(home, jaxrnn):
+    code, out, err = jaxrnn("train --config tiny.json --run-dir new")
+    assert code == 0
+    samples = (home / "new" / "samples.txt").read_text()
+    assert out.startswith(samples)
+    result = out.removeprefix(samples).splitlines()
+    assert re.match(r"20 of 20 steps, .* s: smooth loss .* nats per 5 characters, .* bits each", result[0])
+    assert result[1:] == [err.splitlines()[0], "run: new"]  # the corpus with its SHA-256
+    assert [line.split(":")[0] for line in err.splitlines()[1:]] == ["run", "step 0 of 20", "step 20 of 20"]
+
+
+def test_quiet_leaves_the_last_sample_and_the_result(home, jaxrnn):
+    code, out, err = jaxrnn("train --config tiny.json --run-dir new --quiet")
+    assert (code, err) == (0, "")
+    assert re.findall(r"^---- step (\d+)", out, re.MULTILINE) == ["20"]
+    assert out.endswith("run: new\n")
+
+
+def test_runs_have_a_directory_of_their_own_where_none_is_given(home, jaxrnn):
+    for number in (1, 2):
+        assert jaxrnn("train text.txt --config tiny.json --steps 10")[1].endswith(f"run: runs/text-{number}\n")
+        assert load_checkpoint(home / "runs" / f"text-{number}").counters["step"] == 10
+
+
+def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn):
+    assert jaxrnn("train --config run/config.json --run-dir again")[0] == 0
+    assert jaxrnn("train --config run/config.json --run-dir other --seed 7 --learning-rate 0.05")[0] == 0
+    for name in ("config.json", "samples.txt"):
+        assert (home / "again" / name).read_bytes() == (home / "run" / name).read_bytes()
+    config = from_json(TrainConfig, (home / "run" / "config.json").read_text())
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=0.05)
+    expected = dataclasses.replace(config, seed=7, optimizer=optimizer)
+    assert from_json(TrainConfig, (home / "other" / "config.json").read_text()) == expected
+    assert (home / "other" / "samples.txt").read_bytes() != (home / "run" / "samples.txt").read_bytes()
+
+
+def test_resume_goes_on_with_the_runs_own_configuration(home, jaxrnn):
+    assert jaxrnn("train --config tiny.json --run-dir short --steps 10")[0] == 0
+    code, out, _ = jaxrnn("train --resume --run-dir short --steps 20")
+    assert code == 0
+    assert re.findall(r"^---- step (\d+)", out, re.MULTILINE) == ["20"]
+    for name in ("config.json", "samples.txt"):
+        assert (home / "short" / name).read_bytes() == (home / "run" / name).read_bytes()
+    assert logged_steps(home / "short") == [0, 10, 20]
+
+
+def test_resuming_a_finished_run_shows_its_result_and_changes_nothing(home, jaxrnn):
+    before = contents(home)
+    code, out, _ = jaxrnn("train --resume --run-dir run")
+    assert code == 0
+    assert out.startswith("---- step 20")
+    assert contents(home) == before
+
+
+def test_overwrite_replaces_a_run(home, jaxrnn):
+    assert jaxrnn("train --config tiny.json --run-dir run --overwrite --steps 10 --seed 3")[0] == 0
+    assert logged_steps(home / "run") == [0, 10]
+    assert list_checkpoints(home / "run" / "checkpoints") == [checkpoint_path(home / "run" / "checkpoints", 10)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "symbols"),
+    [
+        ("crlf.txt --normalize", "characters"),
+        ("crlf.txt --vocabulary bytes", "bytes"),
+        ("latin1.txt --vocabulary bytes", "bytes"),
+    ],
+)
+def test_the_advice_for_a_text_that_is_refused_works(home, jaxrnn, flags, symbols):
+    assert jaxrnn(f"train {flags} --config tiny.json --steps 10 --run-dir new")[0] == 0
+    code, out, _ = jaxrnn("sample new --length 20")
+    assert code == 0
+    assert ("\r" in load_checkpoint("new").vocabulary.symbols) == (flags == "crlf.txt --vocabulary bytes")
+    assert load_checkpoint("new").vocabulary.kind == symbols
+
+
+def test_float64_runs_can_be_trained_resumed_sampled_and_described(home, jaxrnn):
+    try:
+        for command in (
+            "train --config tiny.json --dtype float64 --steps 10 --run-dir new",
+            "train --resume --run-dir new --steps 20",
+            "sample new --length 20",
+            "info new",
+        ):
+            jax.config.update("jax_enable_x64", False)  # a process of its own would begin so
+            assert jaxrnn(command)[0] == 0
+        assert load_checkpoint("new").state.params.Why.dtype == "float64"
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_that_is_not_finite_ends_the_run_with_exit_code_4(home, jaxrnn):
+    code, out, err = jaxrnn("train --config tiny.json --learning-rate 3e38 --run-dir new --quiet")
+    assert (code, out) == (4, "")
+    assert re.fullmatch(r"jaxrnn: the loss of step \d+ is not finite; .*learning_rate.*\n", err)
+
+
+# ---- sample and info -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "prompt", "length"),
+    [
+        ("", "", 1000),
+        ("--length 1", "", 1),
+        ("--length 250 --prompt 'the café'", "the café", 250),
+        ("--length 50 --seed 3 --temperature 0.5", "", 50),
+        ("--length 50 --greedy --prompt a", "a", 50),
+    ],
+)
+def test_sample_writes_the_prompt_and_the_text_and_the_same_text_again(place, jaxrnn, flags, prompt, length):
+    code, out, err = jaxrnn(f"sample run {flags}")
+    assert (code, err) == (0, "")
+    assert out.startswith(prompt)
+    assert len(out) == len(prompt) + length + 1
+    assert out.endswith("\n")
+    assert jaxrnn(f"sample run {flags}")[1] == out
+
+
+def test_sample_takes_the_newest_checkpoint_or_the_one_that_is_named(place, jaxrnn):
+    newest, last, earlier = (
+        jaxrnn(f"sample {name} --length 200 --temperature 2")[1]
+        for name in ("run", *(f"run/checkpoints/step-00000000{step}.safetensors" for step in (20, 10)))
+    )
+    assert newest == last != earlier
+
+
+def test_each_flag_of_sample_changes_the_text(place, jaxrnn):
+    flags = ("", "--seed 1", "--greedy", "--temperature 0.2", "--prompt t")
+    assert len({jaxrnn(f"sample run --length 200 {flag}")[1] for flag in flags}) == len(flags)
+
+
+def test_info_describes_a_run(place, jaxrnn):
+    code, out, err = jaxrnn("info run")
+    assert (code, err) == (0, "")
+    corpus = load_checkpoint(place / "run").corpus
+    for fact in ("step: 20 of 20", "tanh, 1 x 8", corpus["sha256"], str(place / "text.txt"), "bits", jax.__version__):
+        assert fact in out
+    assert re.findall(r"step-(\d+)", out) == ["0000000020", "0000000010"]
+
+
+def test_info_without_a_run_describes_the_installation(place, jaxrnn):
+    code, out, _ = jaxrnn("info")
+    assert code == 0
+    for fact in ("cpu", "python-docs", "tinyshakespeare", os.environ["XDG_CACHE_HOME"]):
+        assert fact in out
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("command", ["sample run --length 20", "info run", "train --resume --run-dir run --quiet"])
+def test_a_damaged_newest_checkpoint_is_named_once_and_the_one_before_is_used(home, jaxrnn, kind, command):
+    path, older = list_checkpoints(home / "run" / "checkpoints")
+    good = older.read_bytes()
+    damage(home / "run", kind)
+    older.write_bytes(good)
+    code, out, err = jaxrnn(command)
+    assert code == 0
+    assert out
+    assert len(err.splitlines()) == 1
+    assert err.startswith("jaxrnn: warning: ")
+    assert path.name in err
+    assert older.name in err
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+
+TRAIN = "train text.txt --config tiny.json"
+NO_SIZE = ["0", "-1", "1.5", "nan", "many"]
+NO_RATE = ["0", "-0.1", "nan", "inf", "-inf", "small"]
+NO_SEED = ["-1", "4294967296", "nan", "0.5"]
+RANGES = {
+    **{
+        f"{TRAIN} --{name}": NO_SIZE for name in ("hidden-size", "num-layers", "sequence-length", "batch-size", "steps")
+    },
+    **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
+    **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
+    **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
+    **{f"{TRAIN} --{name}": ["", "Tanh"] for name in ("cell", "dtype", "vocabulary")},
+    f"{TRAIN} --seed": NO_SEED,
+    "sample run --seed": NO_SEED,
+    "sample run --length": NO_SIZE,
+    "sample run --temperature": NO_RATE,
+}
+OUT_OF_RANGE = [(f"{flag} {value!r}", flag.split("--")[-1]) for flag, values in RANGES.items() for value in values]
+
+BAD = [
+    ("train nowhere.txt", "no such file.*nowhere.txt; give a text file or one of: python-docs"),
+    ("train notes", "notes is a directory; give a text file"),
+    ("train empty.txt", "empty.txt is empty; give a text"),
+    ("train short.txt --config tiny.json", r"has 6 symbols.*= 7; give a longer text"),
+    ("train short.txt", r"has 6 symbols.*= 27; give a longer text"),
+    (f"{TRAIN} --sequence-length 1000000", "give a longer text or make them smaller"),
+    (f"{TRAIN} --batch-size 1000000", "give a longer text or make them smaller"),
+    ("train one.txt", "one.txt .*distinct"),
+    ("train latin1.txt", rf"0xe9\) at offset {PROSE.index('é')}; .*--vocabulary bytes"),
+    ("train utf16.txt", "UTF-16 at offset 0; .*--vocabulary bytes"),
+    ("train bom.txt", "byte-order mark.*--normalize"),
+    ("train crlf.txt", "CRLF.*offset 3.*--normalize"),
+    (f"{TRAIN} --prompt 'the 猫, ça va'", "never seen ',', .*'ç', '猫'"),
+    ("sample run --prompt 猫", "never seen '猫'"),
+    (f"{TRAIN} --steps 2147483648", "steps must be at most"),
+    (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
+    (f"{TRAIN} --sample-length 10000000000000", "sample_length"),
+    # what is not there, or said wrongly
+    (f"{TRAIN} --hiden-size 8", "--hiden-size.*perhaps you meant --hidden-size"),
+    (f"{TRAIN} --learningrate 8", "--learningrate.*perhaps you meant --learning-rate"),
+    ("sample run --temprature 2", "--temprature.*perhaps you meant --temperature"),
+    ("info run --step 3", "--step"),
+    ("trian text.txt", "no such command: trian; did you mean train"),
+    ("swim", "no such command: swim; there are train, sample, info"),
+    ("--verion", "--verion"),
+    ("sample", "RUN"),
+    ("sample run run", "run"),
+    (f"{TRAIN} other.txt", "other.txt"),
+    (f"{TRAIN} --seed", "seed"),
+    ("train --config", "config"),
+    ("train --config nowhere.json", "can't read nowhere.json.*; give the config.json of a run"),
+    ("train --config notes", "can't read notes.*; give the config.json of a run"),
+    ("train --config latin1.txt", "can't read latin1.txt.*; give the config.json of a run"),
+    ("train --config text.txt", "text.txt: not JSON"),
+    ("train --config list.json", "list.json: expected an object"),
+    ("train --config nan.json", "nan.json: learning_rate must be a finite number above 0, got nan"),
+    ("train --config misspelt.json", "misspelt.json: .*'hiden_size'; did you mean 'hidden_size'"),
+    # where the run is to be kept
+    (f"{TRAIN} --run-dir run", "holds a run already; .*--resume.*--overwrite"),
+    (f"{TRAIN} --run-dir notes", "notes is not a run directory and not empty; choose another --run-dir"),
+    (f"{TRAIN} --run-dir notes --overwrite", "notes is not a run directory and not empty; choose another --run-dir"),
+    (f"{TRAIN} --run-dir .", "not a run directory and not empty; choose another --run-dir"),
+    (f"{TRAIN} --run-dir text.txt --overwrite", "text.txt .*; choose another --run-dir"),
+    (f"{TRAIN} --run-dir text.txt/run", "can't write to text.txt/run .*; choose another --run-dir"),
+    (f"{TRAIN} --run-dir /proc/run", "can't write to /proc/run .*; choose another --run-dir"),
+    (f"{TRAIN} --run-dir {300 * 'x'}", "can't write to x+ .*; choose another --run-dir"),
+    # what is to be gone on with
+    (f"{TRAIN} --resume", "--resume needs --run-dir"),
+    (f"{TRAIN} --resume --overwrite --run-dir run", "give one of them"),
+    ("train --resume --run-dir nowhere", "no such run: nowhere"),
+    ("train --resume --run-dir notes", "notes holds no checkpoint"),
+    ("train --resume --run-dir text.txt", "text.txt is not a checkpoint"),
+    ("train other.txt --resume --run-dir run --steps 30", "SHA-256"),
+    ("train --resume --run-dir run --hidden-size 9", "hidden_size"),
+    ("train --resume --run-dir run --seed 9", "seed 0, not 9"),
+    # what is no checkpoint
+    *(
+        (f"{command} {name}", message)
+        for command in ("sample", "info")
+        for name, message in {
+            "nowhere": "no such run: nowhere; give the run directory",
+            "notes": "notes holds no checkpoint; give the run directory",
+            "text.txt": "text.txt is not a checkpoint.*; give a run directory",
+            "empty.txt": "empty.txt is not a checkpoint.*; give a run directory",
+            "run/config.json": "config.json is not a checkpoint.*; give a run directory",
+            "other.safetensors": "other.safetensors is no checkpoint of this program; give a run directory",
+        }.items()
+    ),
+]
+DAMAGED = [
+    (f"{command} damaged-{kind}", "step-0000000020.safetensors is damaged")
+    for command in ("sample", "info", "train --resume --run-dir")
+    for kind in DAMAGES
+]
+
+
+def assert_refused(place, jaxrnn, command, exit_code, message):
+    before = contents(place)
+    code, out, err = jaxrnn(command)
+    assert (code, out) == (exit_code, "")
+    assert re.search(message, err), err
+    assert err.startswith("jaxrnn: ")
+    assert len(err.splitlines()) <= 2
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize(("command", "message"), BAD, ids=lambda value: ascii(value)[1:50])
+def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(place, jaxrnn, command, message):
+    assert_refused(place, jaxrnn, command, 2, message)
+
+
+@pytest.mark.parametrize(("command", "flag"), OUT_OF_RANGE, ids=lambda value: value.removeprefix(TRAIN))
+def test_a_value_out_of_range_is_refused_and_its_flag_named(place, jaxrnn, command, flag):
+    assert_refused(place, jaxrnn, command, 2, flag.replace("-", "[-_]"))
+
+
+@pytest.mark.parametrize(("command", "message"), DAMAGED, ids=lambda value: value[:50])
+def test_a_run_without_a_checkpoint_that_can_be_used_is_exit_code_3(place, jaxrnn, command, message):
+    assert_refused(place, jaxrnn, command, 3, message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "ascii", "latin-1", "cp1252"])
+def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, monkeypatch, encoding):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert main(["train", "text.txt", "--hiden-size", "8"]) == 2
+    assert "--hidden-size" in capsys.readouterr().err
+    assert main(["sample", "run", "--prompt", "café", "--length", "5"]) == 0
+    sys.stdout.flush()
+    assert sys.stdout.buffer.getvalue().decode(encoding).startswith(r"caf\xe9" if encoding == "ascii" else "café")
+
+
+# ---- real processes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_saves_the_run_and_resume_goes_on_with_it(home, jaxrnn, stopped_by):
+    running = process("train --config tiny.json --run-dir new --steps 2000000000 --log-every 100 --sample-every 100")
+    while not running.stdout.readline().startswith("---- step 100,"):
+        assert running.poll() is None
+    running.send_signal(stopped_by)
+    out, err = running.communicate()
+    assert running.returncode == 128 + stopped_by
+    assert "saving" in err
+    assert "Traceback" not in err
+    step = int(re.search(r"^([\d,]+) of 2,000,000,000 steps", out, re.MULTILINE)[1].replace(",", ""))
+    assert step == load_checkpoint("new").counters["step"]
+    assert jaxrnn(f"train --resume --run-dir new --steps {step + 200}")[0] == 0
+    assert logged_steps(home / "new") == list(range(0, step + 201, 100))
+
+
+def test_a_signal_is_heeded_though_nothing_is_due_for_long(home):
+    rare = "--steps 3000000 --log-every 2000000000 --sample-every 0 --checkpoint-every 0"
+    running = process(f"train --config tiny.json --run-dir new {rare}")
+    while not running.stderr.readline().startswith("step 0 of"):
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    running.communicate()
+    assert running.returncode == 130
+    assert load_checkpoint("new").counters["step"] < 3_000_000
+
+
+@pytest.mark.parametrize(
+    "command", ["sample run --length 1000000", "info run", "train --config tiny.json --run-dir new"]
+)
+def test_a_reader_that_has_had_enough_is_no_error(home, command):
+    running = process(command)
+    if command.startswith("sample"):
+        running.stdout.read(10)
+    running.stdout.close()
+    err = running.stderr.read()
+    running.stderr.close()
+    assert running.wait() == 0
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_a_full_disk_is_an_error_and_no_traceback(home):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        running = process("sample run --length 10", stdout=full)
+        _, err = running.communicate()
+    assert running.returncode == 1
+    assert err == "jaxrnn: [Errno 28] No space left on device\n"
+
+
+def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
+    terminal, its_end = pty.openpty()
+    termios.tcsetwinsize(its_end, (24, 100))
+    running = process("train --config tiny.json --run-dir new", stderr=its_end)
+    os.close(its_end)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that nobody is at the other end any more
+        while piece := os.read(terminal, 1000):
+            shown += piece
+    os.close(terminal)
+    out, _ = running.communicate()
+    assert running.returncode == 0
+    last = shown.decode().split("\r")[-2]
+    assert last.startswith("100%")
+    for fact in ("100/100", "char/s", "loss", "bits/char"):
+        assert fact in last
+    assert "step 0 of" not in shown.decode()
+    assert out.startswith((home / "new" / "samples.txt").read_text())

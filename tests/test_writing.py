@@ -1,0 +1,109 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxrnn.config import ModelConfig, SampleConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.model import init_params, initial_carry
+from jaxrnn.sampling import sample
+from jaxrnn.text import Vocabulary
+from jaxrnn.writing import PIECE, write
+
+V = 6
+MODEL = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
+PARAMS = init_params(jax.random.key(0), MODEL)
+PLAIN = Vocabulary("\n abcd")
+NO_NEW_LINE = Vocabulary(" abcde")
+NAIVE = Vocabulary.of("naïve".encode())  # five characters, six bytes
+VOCABULARIES = {
+    "characters": PLAIN,
+    "no new line": NO_NEW_LINE,
+    "beyond ASCII": Vocabulary.of("\né猫😀\U0010fffe\ud800"),
+}
+
+
+def text(vocabulary=PLAIN, params=PARAMS, **values):
+    return "".join(write(params, vocabulary, MODEL, SampleConfig(**values)))
+
+
+def always(*tokens):
+    """A network that all but surely writes these tokens in a circle, whatever it has read."""
+    transitions = jnp.zeros((V, V)).at[jnp.array(tokens), jnp.array([*tokens[1:], tokens[0]])].set(50.0)
+    width = MODEL.hidden_size
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    layer = zero.layers[0]._replace(Wxh=jnp.eye(V, width) * 20)  # h_t is the one-hot of x_t
+    return zero._replace(layers=(layer,), Why=jnp.pad(transitions, ((0, width - V), (0, 0))))
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES.values(), ids=VOCABULARIES)
+@pytest.mark.parametrize("length", [1, 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 250])
+@pytest.mark.parametrize("symbols", [0, 1, 5])
+def test_the_prompt_comes_first_and_then_just_as_many_characters_as_were_asked_for(vocabulary, length, symbols):
+    prompt = (vocabulary.symbols[::-1] * 2)[:symbols]
+    written = text(vocabulary, prompt=prompt, length=length)
+    assert written.startswith(prompt)
+    assert len(written) == len(prompt) + length
+
+
+@pytest.mark.parametrize("values", [{}, {"prompt": "cab"}, {"temperature": 0.3}, {"greedy": True}], ids=str)
+def test_a_longer_text_of_a_seed_begins_with_the_shorter_one(values):
+    texts = [text(length=length, seed=3, **values) for length in (1, 99, 100, 101, 250, 350)]
+    assert all(longer.startswith(shorter) for shorter, longer in itertools.pairwise(texts))
+
+
+def test_a_seed_writes_one_text_and_another_seed_another():
+    texts = {seed: text(length=60, seed=seed) for seed in range(5)}
+    assert len(set(texts.values())) == 5
+    assert {seed: text(length=60, seed=seed) for seed in range(5)} == texts
+
+
+def test_pieces_of_a_text_differ():
+    pieces = list(write(PARAMS, PLAIN, MODEL, SampleConfig(length=5 * PIECE)))
+    assert len(set(pieces)) == len(pieces)
+
+
+@pytest.mark.parametrize("prompt", ["", "d", "a cab"])
+def test_greedy_text_does_not_depend_on_the_seed_and_is_the_networks_own(prompt):
+    texts = {text(prompt=prompt, length=150, greedy=True, seed=seed, temperature=seed + 1.0) for seed in range(3)}
+    prime = jnp.asarray(PLAIN.encode(prompt or "\n")[:, None], jnp.int32)
+    carry = initial_carry(MODEL, 1)
+    tokens, _ = sample(jax.random.key(9), PARAMS, carry, prime, MODEL, length=150, greedy=True)
+    assert texts == {prompt + PLAIN.decode(tokens[:, 0])}
+
+
+@pytest.mark.parametrize(("vocabulary", "start"), [(PLAIN, "\n"), (NO_NEW_LINE, " ")], ids=["new line", "no new line"])
+def test_without_a_prompt_it_goes_on_from_a_new_line_or_the_first_symbol_which_is_not_shown(vocabulary, start):
+    for values in ({"length": 130}, {"length": 130, "greedy": True}):
+        assert start + text(vocabulary, **values) == text(vocabulary, prompt=start, **values)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "prompt", "named"),
+    [(PLAIN, "abXc", "'X'"), (PLAIN, "猫", "'猫'"), (NO_NEW_LINE, "a\n", r"'\\n'"), (NAIVE, "naive!", "b'!'")],
+    ids=ascii,
+)
+def test_a_prompt_with_unknown_characters_is_refused_at_the_call_and_names_them(vocabulary, prompt, named):
+    with pytest.raises(JaxrnnError, match=f"never seen {named}") as caught:
+        write(PARAMS, vocabulary, MODEL, SampleConfig(prompt=prompt))
+    assert caught.value.exit_code == 2
+
+
+def test_characters_of_several_bytes_are_never_torn_between_pieces():
+    tokens = NAIVE.encode("naïve").tolist()
+    pieces = list(write(always(*tokens), NAIVE, MODEL, SampleConfig(prompt="naïv", length=6 * PIECE + 1)))
+    assert "".join(pieces) == "naïve" * (PIECE + 1)
+    assert pieces[1].endswith("na")  # the first half of the next character waits for the second
+
+
+@pytest.mark.parametrize(("length", "end"), [(2, "na"), (3, "na\ufffd"), (4, "naï")])
+def test_a_text_of_bytes_that_ends_within_a_character_says_so(length, end):
+    tokens = NAIVE.encode("naïve").tolist()
+    assert text(NAIVE, always(*tokens), prompt="e", length=length) == "e" + end
+
+
+def test_text_arrives_piece_by_piece_as_it_is_drawn():
+    pieces = write(PARAMS, PLAIN, MODEL, SampleConfig(prompt="cab", length=10**12))
+    assert next(pieces) == "cab"
+    assert len(next(pieces)) == len(next(pieces)) == PIECE
