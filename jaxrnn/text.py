@@ -106,12 +106,14 @@ class Corpus:
         vocabulary: its symbols.
         tokens: int [N], the text in that vocabulary.
         sha256: of the bytes that were read, in hex.
+        normalize: whether a byte-order mark and CR line ends were then removed.
     """
 
     source: str
     vocabulary: Vocabulary
     tokens: Tokens
     sha256: str
+    normalize: bool = False
 
     @property
     def name(self) -> str:
@@ -154,7 +156,7 @@ def load_corpus(source: str | Path, *, vocabulary: VocabularyKind = "characters"
     symbols = Vocabulary.of(text)
     if len(symbols) < 2:
         raise JaxrnnError(f"{source} has a single distinct symbol, {text[:1]!r}: nothing to predict; give another text")
-    return Corpus(source, symbols, symbols.encode(text), hashlib.sha256(data).hexdigest())
+    return Corpus(source, symbols, symbols.encode(text), hashlib.sha256(data).hexdigest(), normalize)
 
 
 _UTF8_BOM = codecs.BOM_UTF8

@@ -45,8 +45,9 @@ def write(params: Params, vocabulary: Vocabulary, model: ModelConfig, config: Sa
 def _write(
     params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, prime: jax.Array
 ) -> Iterator[str]:
-    yield config.prompt
     key, decoder, carry = jax.random.key(config.seed), vocabulary.decoder(), initial_carry(model, 1)
+    if config.prompt:
+        yield decoder.decode(np.asarray(prime)[:, 0])
     for begin in range(0, config.length, PIECE):
         tokens, carry = sample(
             jax.random.fold_in(key, begin),

@@ -64,16 +64,17 @@ def fit(
             f"{corpus.vocabulary.kind}; leave vocab_size out"
         )
     model = dataclasses.replace(config.model, vocab_size=len(corpus.vocabulary))
-    config = dataclasses.replace(config, corpus=corpus.source, vocabulary=corpus.vocabulary.kind, model=model)
+    config = dataclasses.replace(config, corpus=corpus.source, vocabulary=corpus.vocabulary.kind, normalize=corpus.normalize, model=model)
     batches(corpus.tokens, 0, 1, config)  # raises if the text is too short
     corpus.vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
+    init = jax.jit(init_train_state, static_argnames="config")  # compiled whole, rather than operation by operation
+    jax.eval_shape(init, jax.random.key(config.seed), config)  # raises if JAX has not been told of float64
     run, checkpoint = None, None
     if run_dir is not None:
         run = RunDirectory(Path(run_dir), corpus, config)
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    init = jax.jit(init_train_state, static_argnames="config")  # compiled whole, rather than operation by operation
     state = checkpoint.state if checkpoint else init(jax.random.key(config.seed), config)
     return _train(config, corpus, state, run, fresh=checkpoint is None)
 
@@ -127,9 +128,6 @@ def _train(
         if run:
             run.save(state)
         raise
-    finally:
-        if run:
-            run.close()
 
 
 def _sample_text(config: TrainConfig, corpus: Corpus, state: TrainState, step: int) -> str:
@@ -144,4 +142,5 @@ def _sample_text(config: TrainConfig, corpus: Corpus, state: TrainState, step: i
     key = jax.random.fold_in(state.key, step)
     prime = jnp.asarray(first[:, None], jnp.int32)
     tokens, _ = sample(key, state.params, carry, prime, config.model, length=config.sample_length)
-    return prompt + corpus.vocabulary.decode(np.asarray(tokens)[:, 0])
+    tokens = jnp.concatenate([prime, tokens]) if prompt else tokens
+    return corpus.vocabulary.decode(np.asarray(tokens)[:, 0])
