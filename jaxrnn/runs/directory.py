@@ -1,0 +1,132 @@
+"""The run directory: what a training loop leaves on the disk, and in which order.
+
+    config.json      the configuration; `jaxrnn train --config` runs it again
+    metrics.jsonl    a line for each report: step, loss, smooth loss, bits per character, seconds
+    samples.txt      the samples, each under a line with its step
+    checkpoints/     step-NNNNNNNNNN.safetensors, the newest few
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxrnn.checkpoint import Checkpoint, checkpoint_path, commit, list_checkpoints, load_checkpoint, save_checkpoint
+from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
+from jaxrnn.runs.report import Report, sample_title
+from jaxrnn.text import Corpus
+from jaxrnn.training import TrainState
+
+
+def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
+    """Return the first of runs/<name>-1, runs/<name>-2, ... that does not exist yet."""
+    number = 1
+    while (path := parent / f"{name}-{number}").exists():
+        number += 1
+    return path
+
+
+_LOGS = ("metrics.jsonl", "samples.txt")
+
+
+class RunDirectory:
+    """A run directory that a training loop writes to."""
+
+    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig) -> None:
+        """Remember where, and what the run is; `open` does the rest."""
+        self._path, self._corpus, self._config = path, corpus, config
+        self._saved_step = -1
+
+    def open(self, resume: bool, overwrite: bool) -> Checkpoint | None:
+        """Make the directory ready; return the checkpoint to go on from, None at the beginning of a run.
+
+        Raises:
+            JaxrnnError: the directory holds another run, or something else, or can't be written.
+        """
+        checkpoint = None
+        try:
+            if resume:
+                checkpoint = load_checkpoint(self._path)
+                self._check_same_run(checkpoint)
+                self._saved_step = int(checkpoint.state.step)
+            else:
+                self._check_free(overwrite)
+            self._begin(checkpoint)
+        except OSError as error:
+            reason = error.strerror or error
+            raise JaxrnnError(f"can't write to {self._path} ({reason}); choose another --run-dir") from None
+        return checkpoint
+
+    def _check_free(self, overwrite: bool) -> None:
+        path = self._path
+        if (path / "config.json").exists() or list_checkpoints(path / "checkpoints"):
+            if not overwrite:
+                raise JaxrnnError(f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite")
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
+
+    def _check_same_run(self, checkpoint: Checkpoint) -> None:
+        then, now = checkpoint.config, self._config
+        if checkpoint.corpus["sha256"] != self._corpus.sha256:
+            raise JaxrnnError(
+                f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
+                f"{self._corpus.name} is {self._corpus.sha256}; resume it on the same text, or begin another run"
+            )
+        for name in ("vocabulary", "normalize", "model", "sequence_length", "batch_size", "seed"):
+            if getattr(then, name) != getattr(now, name):
+                raise JaxrnnError(
+                    f"{self._path} was trained with {name} {getattr(then, name)}, not {getattr(now, name)}; "
+                    "resume it with what it began with, or begin another run"
+                )
+
+    def _begin(self, checkpoint: Checkpoint | None) -> None:
+        """Leave just what belongs to the run up to the checkpoint."""
+        (self._path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not checkpoint:
+            for old in list_checkpoints(self._path / "checkpoints"):
+                old.unlink()
+        for name in _LOGS:
+            with (self._path / name).open("ab") as log:
+                log.truncate(min(log.tell(), checkpoint.counters[name]) if checkpoint else 0)
+        # The corpus gives vocab_size: left out, the config can be run again on another one.
+        config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
+        commit(self._path / "config.json", (to_json(config) + "\n").encode())
+
+    def log(self, report: Report) -> None:
+        """Append a report to metrics.jsonl, and its sample to samples.txt."""
+        names = ("step", "loss", "smooth_loss", "bits_per_character", "seconds")
+        self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in names}) + "\n")
+        if report.sample is not None:
+            self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
+
+    def _append(self, name: str, text: str) -> None:
+        try:
+            with (self._path / name).open("ab") as log:
+                log.write(text.encode())
+        except OSError as error:
+            raise StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there") from None
+
+    def save(self, state: TrainState) -> None:
+        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
+        step = int(state.step)
+        if step == self._saved_step:
+            return
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
+            raise NonFiniteError(f"after step {step} a parameter is not finite; try a smaller learning_rate or clip_value")
+        directory = self._path / "checkpoints"
+        save_checkpoint(
+            checkpoint_path(directory, step),
+            state,
+            self._config,
+            self._corpus.vocabulary,
+            corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
+            counters={name: (self._path / name).stat().st_size for name in _LOGS},
+        )
+        self._saved_step = step
+        # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
+        done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
+        for old in done[self._config.keep_checkpoints :]:
+            old.unlink()

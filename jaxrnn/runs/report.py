@@ -1,0 +1,36 @@
+"""What the training loop tells of a moment between two steps."""
+
+import dataclasses
+
+from jaxrnn.training import TrainState
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What `fit` tells between two training steps.
+
+    Attributes:
+        step: training steps done.
+        loss: of the last batch, nats per T characters; None before the first step.
+        smooth_loss: its running mean, nats per T characters.
+        bits_per_character: the smooth loss in bits per character.
+        seconds: since `fit` began (the first chunk compiles, which takes a second or two of them).
+        sample: what the network writes now; None where no sample is due.
+        state: the state after `step` steps. The next step reuses its memory: copy what you keep beyond this report
+            (`jax.tree.map(jnp.copy, report.state.params)`); the last report's state stays.
+    """
+
+    step: int
+    loss: float | None
+    smooth_loss: float
+    bits_per_character: float
+    seconds: float
+    sample: str | None
+    state: TrainState = dataclasses.field(repr=False)
+
+
+def sample_title(report: Report) -> str:
+    """Return the line above a sample."""
+    return (
+        f"---- step {report.step}, smooth loss {report.smooth_loss:.4f}, {report.bits_per_character:.4f} bits/char ----"
+    )
