@@ -155,7 +155,7 @@ def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:
             errors.append(str(error))
             continue
         for reason in errors:
-            warnings.warn(f"{reason}; using {file.name} instead", stacklevel=3)
+            warnings.warn(f"{reason}; using {file.name} instead", stacklevel=1)
         return file, *found
     raise CheckpointError(f"{errors[0]}; no other checkpoint in {path} can be used")
 

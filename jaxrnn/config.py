@@ -38,6 +38,8 @@ class ModelConfig:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
         _check_at_least(self, 1, "hidden_size", "num_layers")
+        _check_at_most(self, 2**16, "hidden_size")
+        _check_at_most(self, 1000, "num_layers")
         _check_positive(self, "init_scale")
         if self.vocab_size is not None:
             _check_at_least(self, 2, "vocab_size")
@@ -103,6 +105,8 @@ class TrainConfig:
         _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
         _check_at_most(self, 2**32 - 1, "seed")
         _check_at_most(self, 2**31 - 1, "steps")
+        _check_at_most(self, 10**7, "sample_length")
+        _check_at_most(self, 10**5, "chunk_length")
 
 
 @dataclasses.dataclass(frozen=True)

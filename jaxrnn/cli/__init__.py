@@ -29,24 +29,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that can't show every character
-    if arguments == ["--version"]:
-        print(_version())
-        return 0
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"jaxrnn: warning: {message}", file=sys.stderr)
-            return _parse(arguments).run()
+            code = _run(arguments)
+        sys.stdout.flush()  # here, where what is wrong with it can still be said
+        return code
     except JaxrnnError as error:
         print(f"jaxrnn: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of the output (`| head`) has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:
         print(f"jaxrnn: {error}", file=sys.stderr)
+        _drop_output()
         return 1
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        print(_version())
+        return 0
+    return _parse(arguments).run()
+
+
+def _drop_output() -> None:
+    """Throw away what stdout has not taken and would complain of once more when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _COMMANDS = ("train", "sample", "info")
@@ -80,10 +95,13 @@ def _parse(arguments: list[str]) -> Train | Sample | Info:
 
 
 def _in_short(complaint: str, arguments: list[str]) -> str:
-    """Return tyro's boxed complaint as one line, with the flags that it finds near."""
-    lines = [line.strip("│ \n") for line in complaint.splitlines() if line.startswith("│")]
-    sections = [section.split("\n") for section in re.split(r"\n─+\n", "\n".join(lines))]
-    message = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(sections[0]))  # the class's name says nothing here
+    """Return tyro's complaint, a box of sections under a title, as one line with the flags that it finds near."""
+    lines = [line.strip(" │") for line in complaint.splitlines() if not line.startswith("╭")]
+    sections = [section.split("\n") for section in re.split(r"\n?[─╰-]{3,}╯?\n?", "\n".join(lines))]
+    if "╭" not in complaint:  # a terminal without box characters: the title is a section of its own
+        sections = sections[1:]
+    # The name of the class that was being built says nothing here; that of a flag does.
+    message = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(sections[0]))
     for section in sections[1:]:
         if section[0].startswith("Perhaps you meant"):
             flags = [line for line in section[1:] if line.startswith("--")]

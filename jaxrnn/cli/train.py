@@ -99,20 +99,23 @@ class Train(TrainConfig):
         config = self._train_config()
         corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
         run_dir = self.run_dir or new_run_directory(corpus.name)
-        reports = fit(config, corpus, run_dir=run_dir, resume=self.resume, overwrite=self.overwrite)
-        stop = _StopSignals()
-        with stop, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
+        signals = _StopSignals()
+        reports = fit(
+            config,
+            corpus,
+            run_dir=run_dir,
+            resume=self.resume,
+            overwrite=self.overwrite,
+            stop=lambda: signals.received,
+        )
+        with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
             for report in reports:
                 at_end = report.step >= config.steps
                 if report.sample is not None and (at_end or not self.quiet):
                     progress.write(f"{sample_title(report)}\n{report.sample}\n")
                 progress.show(report)
-                if stop.received:
-                    break
         print(_result(report, config, corpus, run_dir))
-        if stop.received and report.step < config.steps:
-            return 128 + stop.received
-        return 0
+        return 128 + signals.received if report.step < config.steps else 0
 
 
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
@@ -185,20 +188,21 @@ class _Lines(contextlib.AbstractContextManager["_Lines"]):
     """Plain lines for a stderr that is no terminal: one at the beginning, every ten seconds, and at the end."""
 
     def __init__(self, config: TrainConfig | None) -> None:
-        self._config, self._next = config, 0.0
+        self._config, self._next, self._first = config, 0.0, -1
 
     def write(self, text: str) -> None:
         print(text, flush=True)
 
     def show(self, report: "Report") -> None:
         config = self._config
+        self._first = report.step if self._first < 0 else self._first
         if config is None or (time.monotonic() < self._next and report.step < config.steps):
             return
         self._next = time.monotonic() + 10
-        rate = report.step * config.sequence_length * config.batch_size / report.seconds
+        rate = (report.step - self._first) * config.sequence_length * config.batch_size / report.seconds
         print(
             f"step {report.step:,} of {config.steps:,}: loss {report.smooth_loss:.2f}, "
-            f"{report.bits_per_character:.3f} bits/char, {rate:,.0f} characters/s",
+            f"{report.bits_per_character:.3f} bits/char" + (f", {rate:,.0f} characters/s" if rate else ""),
             file=sys.stderr,
             flush=True,
         )

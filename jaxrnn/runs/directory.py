@@ -1,9 +1,9 @@
 """The run directory: what a training loop leaves on the disk, and in which order.
 
-    config.json      the configuration; `jaxrnn train --config` runs it again
-    metrics.jsonl    a line for each report: step, loss, smooth loss, bits per character, seconds
-    samples.txt      the samples, each under a line with its step
-    checkpoints/     step-NNNNNNNNNN.safetensors, the newest few
+- config.json: the configuration; `jaxrnn train --config` runs it again
+- metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, seconds
+- samples.txt: the samples, each under a line with its step
+- checkpoints/: step-NNNNNNNNNN.safetensors, the newest few
 """
 
 import dataclasses
@@ -64,7 +64,9 @@ class RunDirectory:
         path = self._path
         if (path / "config.json").exists() or list_checkpoints(path / "checkpoints"):
             if not overwrite:
-                raise JaxrnnError(f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite")
+                raise JaxrnnError(
+                    f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite"
+                )
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
 
@@ -107,7 +109,9 @@ class RunDirectory:
             with (self._path / name).open("ab") as log:
                 log.write(text.encode())
         except OSError as error:
-            raise StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there") from None
+            raise StorageError(
+                f"can't write {self._path / name} ({error.strerror or error}); make room there"
+            ) from None
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
@@ -115,7 +119,9 @@ class RunDirectory:
         if step == self._saved_step:
             return
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
-            raise NonFiniteError(f"after step {step} a parameter is not finite; try a smaller learning_rate or clip_value")
+            raise NonFiniteError(
+                f"after step {step} a parameter is not finite; try a smaller learning_rate or clip_value"
+            )
         directory = self._path / "checkpoints"
         save_checkpoint(
             checkpoint_path(directory, step),

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import jax
@@ -28,6 +28,7 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    stop: Callable[[], object] = lambda: False,
 ) -> Generator[Report]:
     """Train, and report on it.
 
@@ -48,6 +49,7 @@ def fit(
         resume: go on with the run in `run_dir`; steps, intervals, chunk length, optimizer and prompt may differ from
             what it began with.
         overwrite: replace the run in `run_dir`.
+        stop: asked after every chunk; once it returns something true, training saves, reports and ends.
 
     Returns:
         A generator that trains while it is read.
@@ -64,7 +66,9 @@ def fit(
             f"{corpus.vocabulary.kind}; leave vocab_size out"
         )
     model = dataclasses.replace(config.model, vocab_size=len(corpus.vocabulary))
-    config = dataclasses.replace(config, corpus=corpus.source, vocabulary=corpus.vocabulary.kind, normalize=corpus.normalize, model=model)
+    config = dataclasses.replace(
+        config, corpus=corpus.source, vocabulary=corpus.vocabulary.kind, normalize=corpus.normalize, model=model
+    )
     batches(corpus.tokens, 0, 1, config)  # raises if the text is too short
     corpus.vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     init = jax.jit(init_train_state, static_argnames="config")  # compiled whole, rather than operation by operation
@@ -76,11 +80,16 @@ def fit(
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
     state = checkpoint.state if checkpoint else init(jax.random.key(config.seed), config)
-    return _train(config, corpus, state, run, fresh=checkpoint is None)
+    return _train(config, corpus, state, run, fresh=checkpoint is None, stop=stop)
 
 
 def _train(
-    config: TrainConfig, corpus: Corpus, state: TrainState, run: RunDirectory | None, fresh: bool
+    config: TrainConfig,
+    corpus: Corpus,
+    state: TrainState,
+    run: RunDirectory | None,
+    fresh: bool,
+    stop: Callable[[], object],
 ) -> Generator[Report]:
     began = time.perf_counter()
     train_chunk = make_train_chunk(config)
@@ -94,7 +103,7 @@ def _train(
         bits = bits_per_character(smooth_loss, config.sequence_length)
         return Report(step, loss, smooth_loss, bits, time.perf_counter() - began, text, state)
 
-    def next_stop() -> int:
+    def next_step() -> int:
         intervals = (config.log_every, config.sample_every, config.checkpoint_every)
         return min(
             config.steps, step + config.chunk_length, *(step - step % every + every for every in intervals if every)
@@ -107,23 +116,24 @@ def _train(
                 run.log(first)
             yield first
         while step < config.steps:
-            stop = next_stop()
-            state, metrics = train_chunk(state, batches(corpus.tokens, step, stop - step, config))
-            step, loss, smooth_loss = stop, float(metrics.loss[-1]), float(metrics.smooth_loss[-1])
+            before, step = step, next_step()
+            state, metrics = train_chunk(state, batches(corpus.tokens, before, step - before, config))
+            loss, smooth_loss = float(metrics.loss[-1]), float(metrics.smooth_loss[-1])
             if not math.isfinite(smooth_loss):
-                bad = step - len(metrics.loss) + int(np.argmin(np.isfinite(metrics.loss)))
+                bad = before + int(np.argmin(np.isfinite(metrics.loss)))
                 raise NonFiniteError(f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value")
+            stopped = bool(stop())
             at_end = step == config.steps
-            with_sample = due(config.sample_every) or at_end
-            if with_sample or due(config.log_every):
-                latest = report(with_sample)
-                if run:
-                    run.log(latest)
-                    if due(config.checkpoint_every) or at_end:
-                        run.save(state)
-                yield latest
-            elif run and due(config.checkpoint_every):
+            logged = due(config.log_every) or due(config.sample_every) or at_end
+            latest = report(with_sample=due(config.sample_every) or at_end) if logged or stopped else None
+            if run and latest and logged:
+                run.log(latest)
+            if run and (due(config.checkpoint_every) or at_end or stopped):
                 run.save(state)
+            if latest:
+                yield latest
+            if stopped:
+                return
     except GeneratorExit:
         if run:
             run.save(state)
