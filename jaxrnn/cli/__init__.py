@@ -53,7 +53,11 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(_version())
         return 0
-    return _parse(arguments).run()
+    try:
+        command = _parse(arguments)
+    except SystemExit:  # tyro has shown the help
+        return 0
+    return command.run()
 
 
 def _drop_output() -> None:
