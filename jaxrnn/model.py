@@ -99,7 +99,9 @@ def forward(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig
     for layer, layer_carry in zip(above, carry[1:], strict=True):
         hidden, last = unroll(cell, layer.Whh, hidden @ layer.Wxh + layer.bh[None, None], layer_carry)
         carries.append(last)
-    return hidden @ params.Why + params.by[None, None], tuple(carries)
+    # As one [T*B, H] matrix: the gradient of Why is then a single product that needs no transpose.
+    logits = hidden.reshape(-1, config.hidden_size) @ params.Why + params.by[None]
+    return logits.reshape(*tokens.shape, -1), tuple(carries)
 
 
 def _dtype(config: ModelConfig) -> jnp.dtype:

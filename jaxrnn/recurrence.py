@@ -9,6 +9,7 @@ read off the hidden states comes after it. Only the recurrent product and the el
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,9 @@ def unroll(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -
     return unroll_plain(cell, Whh, projected, carry)
 
 
-_Residuals = tuple[jax.Array, jax.Array, CellCarry, CellCarry]
+# What the backward pass needs: Whh, the carry before the first step, h after each step, and the pull-back of each
+# update, which JAX represents as a pytree of arrays; stacked over t.
+_Residuals = tuple[jax.Array, CellCarry, jax.Array, Any]
 
 
 def _unroll_forward(
@@ -80,34 +83,32 @@ def _unroll_forward(
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry)
 
-    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, CellCarry]:
-        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
-        return carry_t, carry_t
+    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, tuple[jax.Array, Any]]:
+        # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
+        carry_t, pull_back = jax.vjp(cell.update, projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        return carry_t, (carry_t[0], pull_back)
 
-    last, carries = lax.scan(step, carry, projected)
-    return (carries[0], last), (Whh, projected, carry, carries)
+    last, (hidden, pull_backs) = lax.scan(step, carry, projected)
+    return (hidden, last), (Whh, carry, hidden, pull_backs)
 
 
 def _unroll_backward(
     cell: Cell, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
 ) -> tuple[jax.Array, jax.Array, CellCarry]:
-    Whh, projected, first, carries = residuals
+    Whh, first, hidden, pull_backs = residuals
     d_hidden, d_last = cotangents
-    previous = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest[:-1]]), first, carries)
-    recurrent = previous[0] @ Whh  # again, in one product, rather than kept from the forward loop
 
-    def step(
-        d_carry_t: CellCarry, at_t: tuple[jax.Array, jax.Array, CellCarry, jax.Array]
-    ) -> tuple[CellCarry, tuple[jax.Array, jax.Array]]:
-        projected_t, recurrent_t, carry_tm1, d_hidden_t = at_t
-        _, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
+    def step(d_carry_t: CellCarry, at_t: tuple[jax.Array, Any]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
+        d_hidden_t, pull_back = at_t
         d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
-        return (d_carry_tm1[0] + d_recurrent_t @ Whh.T, *d_carry_tm1[1:]), (d_projected_t, d_recurrent_t)
+        # A cell that only ever adds the two has one gradient for both; it is stored once.
+        emitted = (d_recurrent_t,) if d_projected_t is d_recurrent_t else (d_recurrent_t, d_projected_t)
+        return (d_carry_tm1[0] + d_recurrent_t @ Whh.T, *d_carry_tm1[1:]), emitted
 
-    d_first, (d_projected, d_recurrent) = lax.scan(
-        step, d_last, (projected, recurrent, previous, d_hidden), reverse=True
-    )
-    d_Whh = jnp.einsum("...h,...g->hg", previous[0], d_recurrent)
+    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs), reverse=True)
+    d_recurrent, d_projected = emitted[0], emitted[-1]
+    hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
+    d_Whh = jnp.einsum("...h,...g->hg", hidden_tm1, d_recurrent)
     return d_Whh, d_projected, d_first
 
 

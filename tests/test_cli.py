@@ -549,3 +549,52 @@ def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
         assert fact in last
     assert "step 0 of" not in shown.decode()
     assert out.startswith((home / "new" / "samples.txt").read_text())
+
+
+class TestCompiledPrograms:
+    """Kept for the next start, where nobody else can plant one."""
+
+    def start(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        (tmp_path / "text.txt").write_text(PROSE)
+        command = [sys.executable, "-m", "jaxrnn", "train", str(tmp_path / "text.txt"), "--steps", "3", "--quiet"]
+        command += ["--hidden-size", "8", "--run-dir", str(tmp_path / "run"), "--overwrite"]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    def test_are_kept_in_a_directory_that_is_the_users_alone_and_found_there_again(self, tmp_path, monkeypatch):
+        first = self.start(tmp_path, monkeypatch)
+        assert first.returncode == 0, first.stderr
+        directory = tmp_path / "cache" / "jaxrnn" / "compiled"
+        assert directory.stat().st_mode & 0o777 == 0o700
+        kept = {path.name for path in directory.iterdir()}
+        assert kept
+        second = self.start(tmp_path, monkeypatch)
+        assert {path.name for path in directory.iterdir()} == kept
+        assert [line for line in second.stdout.splitlines() if " steps, " not in line] == [
+            line for line in first.stdout.splitlines() if " steps, " not in line
+        ]
+        assert second.stderr == first.stderr == ""
+
+    def test_are_closed_to_others_where_they_were_open(self, tmp_path, monkeypatch):
+        directory = tmp_path / "cache" / "jaxrnn" / "compiled"
+        directory.mkdir(parents=True)
+        directory.chmod(0o777)
+        assert self.start(tmp_path, monkeypatch).returncode == 0
+        assert directory.stat().st_mode & 0o777 == 0o700
+
+    def test_are_not_kept_behind_a_link(self, tmp_path, monkeypatch):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "cache" / "jaxrnn").mkdir(parents=True)
+        (tmp_path / "cache" / "jaxrnn" / "compiled").symlink_to(elsewhere)
+        assert self.start(tmp_path, monkeypatch).returncode == 0
+        assert not list(elsewhere.iterdir())
+
+    def test_a_damaged_one_is_compiled_again(self, tmp_path, monkeypatch):
+        first = self.start(tmp_path, monkeypatch)
+        for path in (tmp_path / "cache" / "jaxrnn" / "compiled").iterdir():
+            path.write_bytes(path.read_bytes()[:100])
+        second = self.start(tmp_path, monkeypatch)
+        assert second.returncode == 0
+        assert second.stdout.splitlines()[:3] == first.stdout.splitlines()[:3]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.config import SampleConfig
 
 
@@ -20,10 +21,7 @@ class Sample(SampleConfig):
         """Print the prompt and what the network writes after it; return the exit code."""
         from jaxrnn.checkpoint import load_checkpoint, load_config
 
-        if load_config(self.run_dir).model.dtype == "float64":
-            import jax
-
-            jax.config.update("jax_enable_x64", True)
+        set_up_jax(load_config(self.run_dir).model.dtype)
         from jaxrnn.writing import write
 
         checkpoint = load_checkpoint(self.run_dir)

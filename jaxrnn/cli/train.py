@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import tyro
 
+from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 
@@ -89,13 +90,10 @@ class Train(TrainConfig):
             raise JaxrnnError("--resume needs --run-dir, the directory of the run to go on with")
         if self.resume and self.overwrite:
             raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
-        import jax
-
+        set_up_jax(self.model.dtype)
         from jaxrnn.runs import fit, new_run_directory, sample_title
         from jaxrnn.text import load_corpus
 
-        if self.model.dtype == "float64":
-            jax.config.update("jax_enable_x64", True)
         config = self._train_config()
         corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
         run_dir = self.run_dir or new_run_directory(corpus.name)

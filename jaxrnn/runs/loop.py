@@ -4,7 +4,10 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +16,11 @@ import numpy as np
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
-from jaxrnn.model import initial_carry
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.report import Report
 from jaxrnn.sampling import sample
 from jaxrnn.text import Corpus, batches, load_corpus
-from jaxrnn.training import TrainState, init_train_state, make_train_chunk
+from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk
 
 
 def fit(
@@ -71,43 +73,47 @@ def fit(
     )
     batches(corpus.tokens, 0, 1, config)  # raises if the text is too short
     corpus.vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
-    init = jax.jit(init_train_state, static_argnames="config")  # compiled whole, rather than operation by operation
-    jax.eval_shape(init, jax.random.key(config.seed), config)  # raises if JAX has not been told of float64
+    jax.eval_shape(partial(_init, config=config), np.uint32(config.seed))  # raises if JAX has not been told of float64
     run, checkpoint = None, None
     if run_dir is not None:
         run = RunDirectory(Path(run_dir), corpus, config)
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    state = checkpoint.state if checkpoint else init(jax.random.key(config.seed), config)
-    return _train(config, corpus, state, run, fresh=checkpoint is None, stop=stop)
+    return _train(config, corpus, checkpoint.state if checkpoint else None, run, stop)
 
 
 def _train(
     config: TrainConfig,
     corpus: Corpus,
-    state: TrainState,
+    saved: TrainState | None,
     run: RunDirectory | None,
-    fresh: bool,
     stop: Callable[[], object],
 ) -> Generator[Report]:
-    began = time.perf_counter()
-    train_chunk = make_train_chunk(config)
-    step, loss, smooth_loss = int(state.step), None, float(state.smooth_loss)
+    began, fresh = time.perf_counter(), saved is None
+    step = int(saved.step) if saved else 0
 
     def due(every: int) -> bool:
         return every > 0 and step % every == 0
-
-    def report(with_sample: bool) -> Report:
-        text = _sample_text(config, corpus, state, step) if with_sample else None
-        bits = bits_per_character(smooth_loss, config.sequence_length)
-        return Report(step, loss, smooth_loss, bits, time.perf_counter() - began, text, state)
 
     def next_step() -> int:
         intervals = (config.log_every, config.sample_every, config.checkpoint_every)
         return min(
             config.steps, step + config.chunk_length, *(step - step % every + every for every in intervals if every)
         )
+
+    state, train_chunk, draw_sample = _prepare(config, corpus, saved, step, next_step())
+    loss, smooth_loss = None, float(state.smooth_loss)
+
+    def report(with_sample: bool) -> Report:
+        text = None
+        if with_sample:
+            prime, zero_carry = _sample_start(config, corpus, step)
+            tokens = np.asarray(draw_sample(state, prime, zero_carry))
+            shown = prime[:, 0] if config.prompt and step == config.steps else prime[:0, 0]
+            text = corpus.vocabulary.decode(np.concatenate([shown, tokens]))
+        bits = bits_per_character(smooth_loss, config.sequence_length)
+        return Report(step, loss, smooth_loss, bits, time.perf_counter() - began, text, state)
 
     try:
         if fresh or step >= config.steps:  # a run that goes on has reported this step already, unless it was the last
@@ -118,9 +124,10 @@ def _train(
         while step < config.steps:
             before, step = step, next_step()
             state, metrics = train_chunk(state, batches(corpus.tokens, before, step - before, config))
-            loss, smooth_loss = float(metrics.loss[-1]), float(metrics.smooth_loss[-1])
+            losses, smooth_losses = jax.device_get(metrics)
+            loss, smooth_loss = float(losses[-1]), float(smooth_losses[-1])
             if not math.isfinite(smooth_loss):
-                bad = before + int(np.argmin(np.isfinite(metrics.loss)))
+                bad = before + int(np.argmin(np.isfinite(losses)))
                 raise NonFiniteError(f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value")
             stopped = bool(stop())
             at_end = step == config.steps
@@ -140,17 +147,41 @@ def _train(
         raise
 
 
-def _sample_text(config: TrainConfig, corpus: Corpus, state: TrainState, step: int) -> str:
-    """Return what the network writes after `step` steps, before the update of the next one."""
-    prompt = config.prompt if step == config.steps else ""
-    if prompt:
-        first, fresh = corpus.vocabulary.encode(prompt), True
-    else:
-        batch = batches(corpus.tokens, step, 1, config)
-        first, fresh = batch.inputs[0, :1, 0], bool(batch.reset[0])
-    carry = initial_carry(config.model, 1) if fresh else jax.tree.map(lambda entry: entry[:1], state.carry)
-    key = jax.random.fold_in(state.key, step)
-    prime = jnp.asarray(first[:, None], jnp.int32)
+def _prepare(
+    config: TrainConfig, corpus: Corpus, saved: TrainState | None, step: int, next_step: int
+) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
+    """Return the state to begin from, the training chunk, and the function that draws a sample.
+
+    What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
+    """
+    init = jax.jit(partial(_init, config=config))
+    train_chunk: Any = make_train_chunk(config)
+    draw_sample = jax.jit(partial(_draw_sample, config=config))
+    seed = np.uint32(config.seed)
+    state = jax.eval_shape(init, seed)
+    with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
+        if step < config.steps:
+            pool.submit(train_chunk.lower(state, batches(corpus.tokens, step, next_step - step, config)).compile)
+        first_sample = step if config.sample_every else config.steps
+        pool.submit(draw_sample.lower(state, *_sample_start(config, corpus, first_sample)).compile)
+        return saved or init(seed), train_chunk, draw_sample
+
+
+def _init(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
+    return init_train_state(jax.random.key(seed), config)
+
+
+def _sample_start(config: TrainConfig, corpus: Corpus, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a sample after `step` steps goes on from, int32 [P, 1], and whether the carry starts from zero."""
+    if config.prompt and step == config.steps:
+        return corpus.vocabulary.encode(config.prompt)[:, None].astype(np.int32), np.asarray(True)
+    batch = batches(corpus.tokens, step, 1, config)
+    return batch.inputs[0, :1, :1], batch.reset[0]
+
+
+def _draw_sample(state: TrainState, prime: jax.Array, zero_carry: jax.Array, config: TrainConfig) -> jax.Array:
+    """Return what the network writes now, before the update of the next step: tokens [sample_length]."""
+    carry = jax.tree.map(lambda entry: jnp.where(zero_carry, 0, entry[:1]), state.carry)
+    key = jax.random.fold_in(state.key, state.step)
     tokens, _ = sample(key, state.params, carry, prime, config.model, length=config.sample_length)
-    tokens = jnp.concatenate([prime, tokens]) if prompt else tokens
-    return corpus.vocabulary.decode(np.asarray(tokens)[:, 0])
+    return tokens[:, 0]

@@ -1,0 +1,41 @@
+"""The settings of JAX that are the command line's to make, because they hold for the whole process."""
+
+import os
+import stat
+from pathlib import Path
+
+from jaxrnn.fetch import cache_directory
+
+
+def set_up_jax(dtype: str) -> None:
+    """Make JAX ready for the parameters' `dtype`; to be called before anything is computed.
+
+    JAX keeps what it compiles in the user's cache directory, for the next start. It runs what it finds there, so the
+    directory has to be the user's own and closed to everybody else (mode 0700); where that can't be had, everything is
+    compiled anew each time. A directory of the user's choice (JAX_COMPILATION_CACHE_DIR) is left as it is.
+    """
+    import jax
+
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    # On the CPU, compute in the calling thread: to hand a chunk to another core and back costs more than it saves.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    directory = cache_directory() / "compiled"
+    if jax.config.values["jax_compilation_cache_dir"] is None and _is_private(directory):
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _is_private(directory: Path) -> bool:
+    """Make the directory if need be; return whether nobody else can write to it, and we can."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            return False
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            directory.chmod(0o700)
+        return os.access(directory, os.W_OK | os.X_OK)
+    except (OSError, RuntimeError, AttributeError):  # no home directory; a system without users
+        return False
