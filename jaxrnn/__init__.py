@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrnn.cells import CELLS, TANH, Cell
+    from jaxrnn.cells import CELLS, GRU, LSTM, TANH, Cell
     from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
     from jaxrnn.errors import JaxrnnError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxrnn.writing import write
 
 _NAMES = {
-    "cells": ("CELLS", "TANH", "Cell"),
+    "cells": ("CELLS", "GRU", "LSTM", "TANH", "Cell"),
     "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
     "errors": ("JaxrnnError",),

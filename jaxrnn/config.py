@@ -21,7 +21,7 @@ VocabularyKind = Literal["characters", "bytes"]
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
-    cell: Literal["tanh"] = "tanh"
+    cell: Literal["tanh", "gru", "lstm"] = "tanh"
     """Recurrent cell."""
     hidden_size: int = 100
     """Units in a layer (H)."""
@@ -47,10 +47,12 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Adagrad on clipped gradients."""
+    """How the gradient becomes an update: clipped, then by one of optax's rules."""
 
+    name: Literal["adagrad", "adam"] = "adagrad"
+    """The rule."""
     learning_rate: float = 0.1
-    """Adagrad's step size."""
+    """Its step size; 0.002 is usual for adam."""
     clip_value: float = 5.0
     """Every entry of the gradient is clipped to [-clip_value, clip_value]."""
 

@@ -111,7 +111,7 @@ OUT_OF_RANGE = {
         "dtype": [*NO_STRING, "", "float16", "int32", np.float32],
         "vocab_size": [value for value in COUNTS if value is not None] + [1],
     },
-    OptimizerConfig: {"learning_rate": NO_FLOAT, "clip_value": NO_FLOAT},
+    OptimizerConfig: {"name": [*NO_STRING, "", "Adam"], "learning_rate": NO_FLOAT, "clip_value": NO_FLOAT},
     TrainConfig: {
         "corpus": NO_STRING,
         "vocabulary": [*NO_STRING, "", "words"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxrnn.cells import TANH, Cell
+from jaxrnn.cells import GRU, LSTM, TANH, Cell
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.recurrence import unroll, unroll_plain
 
@@ -47,7 +47,7 @@ def scalar(run, cell):
     return function
 
 
-cells = pytest.mark.parametrize("cell", [TANH, LEAKY], ids=["tanh", "leaky"])
+cells = pytest.mark.parametrize("cell", [TANH, GRU, LSTM, LEAKY], ids=["tanh", "gru", "lstm", "a user's own"])
 batched = pytest.mark.parametrize("batch", [(), (B,)], ids=["one sequence", "batch"])
 
 

@@ -340,6 +340,18 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
     assert (path / "config.json").read_bytes() == (whole.path / "config.json").read_bytes()
 
 
+@pytest.mark.parametrize(("cell", "rule"), [("gru", "adagrad"), ("lstm", "adam"), ("tanh", "adam")])
+def test_every_cell_and_rule_resumes_bit_for_bit(text, tmp_path, cell, rule):
+    model = dataclasses.replace(tiny(text).model, cell=cell)
+    config = tiny(text, model=model, optimizer=OptimizerConfig(name=rule, learning_rate=0.01))
+    last = run(config, tmp_path / "whole")[-1]
+    run(config, tmp_path / "cut", leave=12)
+    assert_bit_identical(run(config, tmp_path / "cut", resume=True)[-1].state, last.state)
+    other = dataclasses.replace(config, optimizer=OptimizerConfig(name="adam" if rule == "adagrad" else "adagrad"))
+    with pytest.raises(JaxrnnError, match=r"was trained with optimizer.name"):
+        run(other, tmp_path / "cut", resume=True)
+
+
 def test_a_resumed_run_reports_from_where_it_was(text, tmp_path):
     run(tiny(text), tmp_path / "run", leave=8)
     assert [report.step for report in run(tiny(text), tmp_path / "run", resume=True)] == [12, 16, 20, 24]

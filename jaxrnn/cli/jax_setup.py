@@ -1,5 +1,7 @@
 """The settings of JAX that are the command line's to make, because they hold for the whole process."""
 
+import atexit
+import gc
 import os
 import stat
 from pathlib import Path
@@ -14,8 +16,13 @@ def set_up_jax(dtype: str) -> None:
     directory has to be the user's own and closed to everybody else (mode 0700); where that can't be had, everything is
     compiled anew each time. A directory of the user's choice (JAX_COMPILATION_CACHE_DIR) is left as it is.
     """
+    gc.disable()
     import jax
 
+    # The thousands of objects of these modules live to the end: no collection need look at them, the last one least.
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.freeze)
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     # On the CPU, compute in the calling thread: to hand a chunk to another core and back costs more than it saves.

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 
@@ -27,6 +27,12 @@ class _Model(ModelConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class _Optimizer(OptimizerConfig):
+    name: Annotated[Literal["adagrad", "adam"], tyro.conf.arg(name="optimizer")] = "adagrad"
+    """The rule by which a gradient becomes an update."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Train(TrainConfig):
     """Train on a text; show progress and samples; leave a run directory."""
 
@@ -34,7 +40,7 @@ class Train(TrainConfig):
     """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
     model: tyro.conf.OmitArgPrefixes[_Model] = dataclasses.field(default_factory=_Model)
     """The network."""
-    optimizer: tyro.conf.OmitArgPrefixes[OptimizerConfig] = dataclasses.field(default_factory=OptimizerConfig)
+    optimizer: tyro.conf.OmitArgPrefixes[_Optimizer] = dataclasses.field(default_factory=_Optimizer)
     """Its optimizer."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json to begin from; flags and CORPUS beside it win over it."""
@@ -75,14 +81,17 @@ class Train(TrainConfig):
 
     @classmethod
     def _of(cls, config: TrainConfig) -> "Train":
-        values = {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
-        model = {field.name: getattr(config.model, field.name) for field in dataclasses.fields(ModelConfig)}
-        return cls(**{**values, "model": _Model(**{**model, "vocab_size": None})})
+        model, optimizer = _fields(config.model), _fields(config.optimizer)
+        parts = {"model": _Model(**{**model, "vocab_size": None}), "optimizer": _Optimizer(**optimizer)}
+        return cls(**{**_fields(config), **parts})
 
     def _train_config(self) -> TrainConfig:
+        parts = {
+            "model": ModelConfig(**_fields(self.model)),
+            "optimizer": OptimizerConfig(**_fields(self.optimizer)),
+        }
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
-        model = {field.name: getattr(self.model, field.name) for field in dataclasses.fields(ModelConfig)}
-        return TrainConfig(**{**values, "model": ModelConfig(**model)})
+        return TrainConfig(**{**values, **parts})
 
     def run(self) -> int:
         """Train, print, and return the exit code."""
@@ -114,6 +123,10 @@ class Train(TrainConfig):
                 progress.show(report)
         print(_result(report, config, corpus, run_dir))
         return 128 + signals.received if report.step < config.steps else 0
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:

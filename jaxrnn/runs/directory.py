@@ -8,6 +8,7 @@
 
 import dataclasses
 import json
+import operator
 from pathlib import Path
 
 import jax
@@ -77,10 +78,11 @@ class RunDirectory:
                 f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
                 f"{self._corpus.name} is {self._corpus.sha256}; resume it on the same text, or begin another run"
             )
-        for name in ("vocabulary", "normalize", "model", "sequence_length", "batch_size", "seed"):
-            if getattr(then, name) != getattr(now, name):
+        same = ("vocabulary", "normalize", "model", "optimizer.name", "sequence_length", "batch_size", "seed")
+        for name, get in {name: operator.attrgetter(name) for name in same}.items():
+            if get(then) != get(now):
                 raise JaxrnnError(
-                    f"{self._path} was trained with {name} {getattr(then, name)}, not {getattr(now, name)}; "
+                    f"{self._path} was trained with {name} {get(then)}, not {get(now)}; "
                     "resume it with what it began with, or begin another run"
                 )
 
