@@ -2,6 +2,8 @@ import dataclasses
 import gc
 import json
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -355,6 +357,19 @@ def test_every_cell_and_rule_resumes_bit_for_bit(text, tmp_path, cell, rule):
 def test_a_resumed_run_reports_from_where_it_was(text, tmp_path):
     run(tiny(text), tmp_path / "run", leave=8)
     assert [report.step for report in run(tiny(text), tmp_path / "run", resume=True)] == [12, 16, 20, 24]
+
+
+def test_a_run_that_is_left_open_when_python_ends_is_saved(text, tmp_path):
+    script = f"""
+import jaxrnn
+config = jaxrnn.TrainConfig(corpus={str(text)!r}, sequence_length=5, steps=1000, log_every=4, sample_every=0)
+reports = jaxrnn.fit(config, run_dir="run")
+for report in reports:
+    if report.step == 8:
+        break
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
+    assert checkpoint_steps(tmp_path / "run") == [8]
 
 
 def test_a_run_that_is_asked_to_stop_between_reports_ends_saved_and_goes_on_without_a_trace(text, tmp_path, whole):

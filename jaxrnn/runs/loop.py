@@ -1,8 +1,10 @@
 """The training loop as a generator of reports."""
 
+import atexit
 import dataclasses
 import math
 import time
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -80,7 +82,21 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    return _train(config, corpus, checkpoint.state if checkpoint else None, run, stop)
+    reports = _train(config, corpus, checkpoint.state if checkpoint else None, run, stop)
+    _close_at_exit(reports)
+    return reports
+
+
+def _close_at_exit(reports: Generator[Report]) -> None:
+    """Close a generator that is still open when Python ends: in time, for after that JAX can't be used any more."""
+
+    def close() -> None:
+        still_open = reference()
+        if still_open is not None:
+            still_open.close()
+
+    reference = weakref.ref(reports, lambda _: atexit.unregister(close))
+    atexit.register(close)
 
 
 def _train(
