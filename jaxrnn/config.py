@@ -31,6 +31,8 @@ class ModelConfig:
     """Standard deviation of the initial weights; biases begin at zero."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and arithmetic."""
+    products: Literal["full", "bfloat16"] = "full"
+    """Factors of matrix products: full, in `dtype`; bfloat16, rounded to it: faster at large sizes. Sums in `dtype`."""
     vocab_size: int | None = None
     """Distinct symbols (V); None until a corpus gives it."""
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cells import CELLS, CellCarry
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.recurrence import unroll
+from jaxrnn.recurrence import product, unroll
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
@@ -92,16 +92,19 @@ def forward(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")
     cell = CELLS[config.cell]
+    dtype = None if config.products == "full" else config.products
+
+    def times(hidden: jax.Array, W: jax.Array) -> jax.Array:
+        # As one [T*B, H] matrix: the gradient of W is then a single product that needs no transpose.
+        return product(hidden.reshape(-1, config.hidden_size), W, dtype).reshape(*tokens.shape, -1)
+
     first, *above = params.layers
-    projected = first.Wxh[tokens] + first.bh[None, None]
-    hidden, last = unroll(cell, first.Whh, projected, carry[0])
+    hidden, last = unroll(cell, first.Whh, first.Wxh[tokens] + first.bh[None, None], carry[0], dtype)
     carries = [last]
     for layer, layer_carry in zip(above, carry[1:], strict=True):
-        hidden, last = unroll(cell, layer.Whh, hidden @ layer.Wxh + layer.bh[None, None], layer_carry)
+        hidden, last = unroll(cell, layer.Whh, times(hidden, layer.Wxh) + layer.bh[None, None], layer_carry, dtype)
         carries.append(last)
-    # As one [T*B, H] matrix: the gradient of Why is then a single product that needs no transpose.
-    logits = hidden.reshape(-1, config.hidden_size) @ params.Why + params.by[None]
-    return logits.reshape(*tokens.shape, -1), tuple(carries)
+    return times(hidden, params.Why) + params.by[None, None], tuple(carries)
 
 
 def _dtype(config: ModelConfig) -> jnp.dtype:

@@ -8,6 +8,7 @@ The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is com
 read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,40 @@ from jax import lax
 
 from jaxrnn.cells import Cell, CellCarry
 from jaxrnn.errors import JaxrnnError
+
+
+def product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+    """Return the matrix product a @ b of [M, K] and [K, N]; its gradients are such products too.
+
+    Args:
+        a: [M, K].
+        b: [K, N].
+        dtype: what the factors are rounded to (bfloat16 halves the work of the machine); the sums keep the type of a.
+            None rounds nothing.
+    """
+    return a @ b if dtype is None else _rounded_product(a, b, dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rounded_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=a.dtype)
+
+
+_Factors = tuple[jax.Array, jax.Array]
+
+
+def _rounded_product_forward(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> tuple[jax.Array, _Factors]:
+    return _rounded_product(a, b, dtype), (a, b)
+
+
+def _rounded_product_backward(
+    dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    a, b = factors
+    return _rounded_product(d_product, b.T, dtype), _rounded_product(a.T, d_product, dtype)
+
+
+_rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 def unroll_plain(
@@ -46,8 +81,14 @@ def unroll_plain(
     return hidden, carry
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def unroll(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -> tuple[jax.Array, CellCarry]:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 4))
+def unroll(
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    dtype: jax.typing.DTypeLike | None = None,
+) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps: `unroll_plain`, with a faster gradient.
 
     The transpose of a scan would add an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
@@ -63,6 +104,7 @@ def unroll(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -
         Whh: [H, G*H], hidden to hidden.
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
+        dtype: what the factors of the products are rounded to; None rounds nothing. Static.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.
@@ -70,7 +112,7 @@ def unroll(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    return unroll_plain(cell, Whh, projected, carry)
+    return _unroll_forward(cell, Whh, projected, carry, dtype)[0]
 
 
 # What the backward pass needs: Whh, the carry before the first step, h after each step, and the pull-back of each
@@ -79,13 +121,14 @@ _Residuals = tuple[jax.Array, CellCarry, jax.Array, Any]
 
 
 def _unroll_forward(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry
+    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, dtype: jax.typing.DTypeLike | None
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry)
+    times_Whh = _times(Whh, dtype)
 
     def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, tuple[jax.Array, Any]]:
         # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
-        carry_t, pull_back = jax.vjp(cell.update, projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        carry_t, pull_back = jax.vjp(cell.update, projected_t, times_Whh(carry_tm1[0]), carry_tm1)
         return carry_t, (carry_t[0], pull_back)
 
     last, (hidden, pull_backs) = lax.scan(step, carry, projected)
@@ -93,9 +136,13 @@ def _unroll_forward(
 
 
 def _unroll_backward(
-    cell: Cell, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
+    cell: Cell,
+    dtype: jax.typing.DTypeLike | None,
+    residuals: _Residuals,
+    cotangents: tuple[jax.Array, CellCarry],
 ) -> tuple[jax.Array, jax.Array, CellCarry]:
     Whh, first, hidden, pull_backs = residuals
+    times_Whh_T = _times(Whh, dtype, transposed=True)
     d_hidden, d_last = cotangents
 
     def step(d_carry_t: CellCarry, at_t: tuple[jax.Array, Any]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
@@ -103,13 +150,27 @@ def _unroll_backward(
         d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
         # A cell that only ever adds the two has one gradient for both; it is stored once.
         emitted = (d_recurrent_t,) if d_projected_t is d_recurrent_t else (d_recurrent_t, d_projected_t)
-        return (d_carry_tm1[0] + d_recurrent_t @ Whh.T, *d_carry_tm1[1:]), emitted
+        return (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:]), emitted
 
     d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs), reverse=True)
     d_recurrent, d_projected = emitted[0], emitted[-1]
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
-    d_Whh = jnp.einsum("...h,...g->hg", hidden_tm1, d_recurrent)
+    d_Whh = product(hidden_tm1.reshape(-1, Whh.shape[0]).T, d_recurrent.reshape(-1, Whh.shape[1]), dtype)
     return d_Whh, d_projected, d_first
+
+
+def _times(
+    W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
+) -> Callable[[jax.Array], jax.Array]:
+    """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
+    rounded = W if dtype is None else W.astype(dtype)
+
+    def times(h: jax.Array) -> jax.Array:
+        # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.
+        factor = rounded.T if transposed else rounded
+        return jnp.matmul(h.astype(factor.dtype), factor, preferred_element_type=h.dtype)
+
+    return times
 
 
 unroll.defvjp(_unroll_forward, _unroll_backward)

@@ -109,6 +109,7 @@ OUT_OF_RANGE = {
         "num_layers": COUNTS,
         "init_scale": NO_FLOAT,
         "dtype": [*NO_STRING, "", "float16", "int32", np.float32],
+        "products": [*NO_STRING, "", "float32", "float16"],
         "vocab_size": [value for value in COUNTS if value is not None] + [1],
     },
     OptimizerConfig: {"name": [*NO_STRING, "", "Adam"], "learning_rate": NO_FLOAT, "clip_value": NO_FLOAT},

@@ -6,7 +6,7 @@ from jax.test_util import check_grads
 
 from jaxrnn.cells import GRU, LSTM, TANH, Cell
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.recurrence import unroll, unroll_plain
+from jaxrnn.recurrence import product, unroll, unroll_plain
 
 T, B, H = 7, 3, 5
 
@@ -124,3 +124,37 @@ def test_forward_mode_on_its_own_says_that_it_needs_the_plain_scan():
 def test_wrong_shapes_are_named_while_tracing(run, Whh, projected, message):
     with pytest.raises(JaxrnnError, match=message):
         jax.eval_shape(lambda *a: run(TANH, *a), jnp.zeros(Whh), jnp.zeros(projected), (jnp.zeros((B, H)),))
+
+
+def bfloat16(array):
+    return np.asarray(jnp.asarray(array).astype(jnp.bfloat16).astype(jnp.float32))
+
+
+def test_a_bfloat16_product_rounds_its_factors_and_not_its_sums():
+    rng = np.random.default_rng(0)
+    a, b, d = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 300), (300, 6), (4, 6)))
+    got, pull_back = jax.vjp(lambda a, b: product(a, b, "bfloat16"), a, b)
+    np.testing.assert_allclose(got, bfloat16(a) @ bfloat16(b), rtol=1e-5, atol=1e-5)
+    d_a, d_b = pull_back(jnp.asarray(d))
+    np.testing.assert_allclose(d_a, bfloat16(d) @ bfloat16(b).T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_b, bfloat16(a).T @ bfloat16(d), rtol=1e-5, atol=1e-5)
+    assert got.dtype == d_a.dtype == d_b.dtype == jnp.float32
+    ones = jnp.ones((1, 1001))
+    assert product(ones, ones.T, "bfloat16") == 1001  # in bfloat16 the sum would stop at 256
+
+
+@cells
+@pytest.mark.parametrize("batch", [(), (B,)], ids=["one sequence", "batch"])
+def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
+    Whh, projected, carry = problem(cell, batch, jnp.float32)
+    Whh = Whh * 0.3
+    hidden, _ = unroll(cell, Whh, projected, carry, "bfloat16")
+    for t in range(T):
+        carry = cell.update(projected[t], bfloat16(carry[0]) @ bfloat16(Whh), carry)
+        np.testing.assert_allclose(hidden[t], carry[0], rtol=1e-4, atol=1e-4)
+    arguments = Whh, projected, problem(cell, batch, jnp.float32)[2]
+    rounded = jax.grad(scalar(lambda *a: unroll(*a, "bfloat16"), cell), argnums=(0, 1, 2))(*arguments)
+    full = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))(*arguments)
+    for got, expected in zip(jax.tree.leaves(rounded), jax.tree.leaves(full), strict=True):
+        assert got.dtype == jnp.float32
+        assert 0 < jnp.linalg.norm(got - expected) < 0.03 * jnp.linalg.norm(expected)

@@ -35,6 +35,18 @@ def test_100_000_draws_of_a_known_softmax_pass_a_chi_square_test(temperature):
     assert scipy.stats.chisquare(counts, 100_000 * p).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("vocab_size", [2, 64, 128, 129, 200])
+def test_the_draws_of_a_vocabulary_of_any_size_pass_it_too(vocab_size):
+    config = ModelConfig(vocab_size=vocab_size, hidden_size=4)
+    logits = np.random.default_rng(vocab_size).normal(size=vocab_size)
+    params = jax.tree.map(jnp.zeros_like, init_params(KEY, config))._replace(by=jnp.asarray(logits, jnp.float32))
+    drawn, _ = sample(KEY, params, initial_carry(config, 200), tokens(0, lanes=200), config, length=500)
+    counts = np.bincount(np.asarray(drawn).ravel(), minlength=vocab_size)
+    assert counts.size == vocab_size
+    p = np.exp(logits) / np.exp(logits).sum()
+    assert scipy.stats.chisquare(counts, 100_000 * p).pvalue > 1e-3
+
+
 def test_successive_draws_and_streams_are_independent():
     drawn, _ = sample(KEY, *known_softmax(np.zeros(V)), CONFIG, length=500)
     drawn = np.asarray(drawn)

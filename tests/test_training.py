@@ -188,3 +188,41 @@ def test_initial_parameters_do_not_depend_on_how_the_run_is_cut():
         for length in (1, 100)
     ]
     jax.tree.map(np.testing.assert_array_equal, *params)
+
+
+@pytest.mark.parametrize(("lanes", "num_layers", "cell"), [(1, 1, "tanh"), (3, 2, "lstm")])
+def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cell, x64):
+    tokens = np.random.default_rng(0).zipf(1.3, 5000).clip(max=500) - 1  # with many repeats in a batch
+    model = ModelConfig(vocab_size=500, hidden_size=6, num_layers=num_layers, cell=cell, dtype="float64")
+    config = TrainConfig(model=model, sequence_length=9, batch_size=lanes)
+    plain = jax.jit(functools.partial(train_step, config=config))
+    fast = expected = init(jax.random.key(0), config)
+    touched = np.zeros(500, bool)
+    before = np.asarray(fast.params.layers[0].Wxh)
+    step, chunk = make_train_step(config), make_train_chunk(config)
+    for index in range(40):
+        one = batch(tokens, index, config)
+        touched[one.inputs] = True
+        expected, expected_metrics = plain(expected, one)
+        if index % 2:
+            fast, metrics = step(fast, one)
+        else:
+            fast, metrics = chunk(fast, jax.tree.map(lambda leaf: leaf[None], one))
+        np.testing.assert_allclose(np.ravel(metrics.loss)[0], expected_metrics.loss, rtol=1e-10)
+    for got, want in zip(jax.tree.leaves(fast._replace(key=0)), jax.tree.leaves(expected._replace(key=0)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(fast.params.layers[0].Wxh[~touched], before[~touched])
+    assert 0 < touched.sum() < 500
+
+
+def test_a_large_vocabulary_costs_no_update_of_all_its_rows_and_adam_still_makes_it():
+    def touches_rows_only(name):
+        model = ModelConfig(vocab_size=500, hidden_size=6)
+        config = TrainConfig(model=model, sequence_length=9, optimizer=OptimizerConfig(name=name))
+        state = init(jax.random.key(0), config)
+        one = batch(np.arange(500), 0, config)
+        jaxpr = str(jax.make_jaxpr(make_train_step(config))(state, one))
+        return "f32[500,6] = add" not in jaxpr.replace("f32[500,6] = scatter-add", "")
+
+    assert touches_rows_only("adagrad")
+    assert not touches_rows_only("adam")
