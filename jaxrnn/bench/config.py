@@ -1,0 +1,72 @@
+"""What a benchmark runs: one small dataclass, the flags of `jaxrnn bench`."""
+
+import dataclasses
+from typing import Literal
+
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
+from jaxrnn.errors import JaxrnnError
+
+_MOST = 10**8  # characters in memory at a time
+_LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002}
+
+
+class BenchError(JaxrnnError):
+    """A benchmark that can't be trusted or finished: a reference computes something else, or a process failed."""
+
+    exit_code = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchConfig:
+    """A workload; the defaults are min-char-rnn's."""
+
+    cell: Literal["tanh", "gru", "lstm"] = "tanh"
+    """Recurrent cell."""
+    hidden_size: int = 100
+    """Units in the layer (H)."""
+    sequence_length: int = 25
+    """Characters of each lane in a training step (T)."""
+    batch_size: int = 1
+    """Lanes (B)."""
+    vocab_size: int = 65
+    """Distinct symbols (V)."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Type of parameters and arithmetic; the NumPy reference always computes in float64."""
+    optimizer: Literal["adagrad", "adam"] = "adagrad"
+    """The rule by which a gradient becomes an update."""
+    chunk_length: int = 100
+    """Training steps in one dispatch to the device (K)."""
+    streams: tuple[int, ...] = (1, 16, 64, 256)
+    """Streams of characters drawn side by side, in the suite `sample`."""
+    sample_length: int = 1000
+    """Characters of a stream in one dispatch, in the suite `sample`."""
+    repeats: int | None = None
+    """Rounds in which everything is measured once; by default 15, and 5 for startup and scaling."""
+
+    def __post_init__(self) -> None:
+        """Raise JaxrnnError for the first field that is out of its range."""
+        self.train_config()
+        named = [(name, getattr(self, name)) for name in ("vocab_size", "sample_length", "repeats")]
+        for name, value in [*named, *(("streams", streams) for streams in self.streams)]:
+            if value is not None and not 1 <= value <= 10**6:
+                raise JaxrnnError(f"{name} must be from 1 to 1,000,000, got {value}")
+        if self.chunk_length * self.sequence_length * self.batch_size > _MOST:
+            raise JaxrnnError(
+                f"chunk_length x sequence_length x batch_size must be at most {_MOST:,}; make chunk_length smaller"
+            )
+        if max(self.streams, default=1) * self.sample_length > _MOST:
+            raise JaxrnnError(f"streams x sample_length must be at most {_MOST:,}; make sample_length smaller")
+        if not self.streams:
+            raise JaxrnnError("streams must have one number at least, such as --streams 1 256")
+
+    def train_config(self) -> TrainConfig:
+        """Return the training run that does this work; the only place where one is made."""
+        return TrainConfig(
+            model=ModelConfig(
+                cell=self.cell, hidden_size=self.hidden_size, dtype=self.dtype, vocab_size=self.vocab_size
+            ),
+            optimizer=OptimizerConfig(name=self.optimizer, learning_rate=_LEARNING_RATES[self.optimizer]),
+            sequence_length=self.sequence_length,
+            batch_size=self.batch_size,
+            chunk_length=self.chunk_length,
+        )

@@ -1,0 +1,186 @@
+"""Training and sampling in NumPy alone, float64, as in the original min-char-rnn: what a user would have without JAX.
+
+Written from the formulas; it imports nothing of jaxrnn. Weight gradients are summed step by step while going back in
+time. One thing is done better than in the original: a one-hot input is a row to look up, not a product with all of Wxh.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Carry = tuple[Any, ...]  # entries [B, H], h first; a gradient that is zero may be the number 0
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
+
+
+def _tanh_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+    h_t = np.tanh(projected + recurrent)
+    return (h_t,), h_t
+
+
+def _tanh_backward(d_carry: Carry, h_t: Array) -> tuple[Array, Array, Carry]:
+    d_sum = d_carry[0] * (1 - h_t * h_t)
+    return d_sum, d_sum, (0.0,)
+
+
+def _gru_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+    projected_r, projected_z, projected_n = np.split(projected, 3, axis=1)
+    recurrent_r, recurrent_z, recurrent_n = np.split(recurrent, 3, axis=1)
+    r = _sigmoid(projected_r + recurrent_r)
+    z = _sigmoid(projected_z + recurrent_z)
+    n = np.tanh(projected_n + r * recurrent_n)
+    return (n + z * (carry[0] - n),), (r, z, n, recurrent_n, carry[0])
+
+
+def _gru_backward(d_carry: Carry, saved: Any) -> tuple[Array, Array, Carry]:
+    r, z, n, recurrent_n, h_tm1 = saved
+    (d_h,) = d_carry
+    d_n = d_h * (1 - z) * (1 - n * n)
+    d_r = d_n * recurrent_n * r * (1 - r)
+    d_z = d_h * (h_tm1 - n) * z * (1 - z)
+    return np.hstack([d_r, d_z, d_n]), np.hstack([d_r, d_z, d_n * r]), (d_h * z,)
+
+
+def _lstm_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+    _, c_tm1 = carry
+    a_i, a_f, a_g, a_o = np.split(projected + recurrent, 4, axis=1)
+    i, f, g, o = _sigmoid(a_i), _sigmoid(a_f), np.tanh(a_g), _sigmoid(a_o)
+    c_t = f * c_tm1 + i * g
+    squashed = np.tanh(c_t)
+    return (o * squashed, c_t), (i, f, g, o, c_tm1, squashed)
+
+
+def _lstm_backward(d_carry: Carry, saved: Any) -> tuple[Array, Array, Carry]:
+    i, f, g, o, c_tm1, squashed = saved
+    d_h, d_c = d_carry
+    d_c = d_c + d_h * o * (1 - squashed * squashed)
+    d_i, d_f, d_g, d_o = d_c * g * i * (1 - i), d_c * c_tm1 * f * (1 - f), d_c * i * (1 - g * g), d_h * squashed
+    d_sum = np.hstack([d_i, d_f, d_g, d_o * o * (1 - o)])
+    return d_sum, d_sum, (0.0, d_c * f)
+
+
+_CELLS = {  # forward, backward, entries of the carry
+    "tanh": (_tanh_forward, _tanh_backward, 1),
+    "gru": (_gru_forward, _gru_backward, 1),
+    "lstm": (_lstm_forward, _lstm_backward, 2),
+}
+
+
+def loss_and_gradient(
+    params: dict[str, Array], inputs: Array, targets: Array, carry: Carry, cell: str
+) -> tuple[float, dict[str, Array], Carry]:
+    """Return the loss of a batch, its gradient and the carry after it.
+
+    Args:
+        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V].
+        inputs: int [T, B].
+        targets: int [T, B].
+        carry: before the batch, entries [B, H].
+        cell: "tanh", "gru" or "lstm".
+
+    Returns:
+        Nats summed over T and averaged over B; the gradient by name; the carry.
+    """
+    Wxh, Whh, bh, Why, by = (params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
+    forward, backward, _ = _CELLS[cell]
+    steps, lanes = inputs.shape
+    hidden, saved, probabilities = [carry[0]], [], np.empty((steps, lanes, len(by)))
+    for t in range(steps):
+        carry, saved_t = forward(Wxh[inputs[t]] + bh, np.dot(carry[0], Whh), carry)
+        p = np.exp(np.dot(carry[0], Why) + by)
+        probabilities[t] = p / p.sum(axis=1, keepdims=True)
+        hidden.append(carry[0])
+        saved.append(saved_t)
+    target = np.arange(steps)[:, None], np.arange(lanes), targets
+    loss = -float(np.log(probabilities[target]).sum()) / lanes
+    probabilities[target] -= 1
+    if lanes > 1:
+        probabilities /= lanes
+    gradient = {name: np.zeros_like(value) for name, value in params.items()}
+    d_carry: Carry = tuple(np.zeros_like(entry) for entry in carry)
+    for t in reversed(range(steps)):
+        d_logits = probabilities[t]
+        gradient["Why"] += np.dot(hidden[t + 1].T, d_logits)  # np.dot: the operator @ takes twice as long at B = 1
+        gradient["by"] += d_logits.sum(axis=0)
+        d_projected, d_recurrent, d_carry = backward((d_carry[0] + np.dot(d_logits, Why.T), *d_carry[1:]), saved[t])
+        gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
+        gradient["bh"] += d_projected.sum(axis=0)
+        if lanes == 1:
+            gradient["Wxh"][inputs[t, 0]] += d_projected[0]
+        else:
+            np.add.at(gradient["Wxh"], inputs[t], d_projected)  # lanes may share a character
+        d_carry = (np.dot(d_recurrent, Whh.T) + d_carry[0], *d_carry[1:])
+    return loss, gradient, carry
+
+
+class Reference:
+    """A training run over a chunk of batches, again and again."""
+
+    def __init__(
+        self,
+        params: dict[str, Array],
+        batches: tuple[Array, Array, Array],
+        cell: str,
+        optimizer: str,
+        learning_rate: float,
+        clip_value: float,
+    ) -> None:
+        """Begin with a copy of these parameters, float64, and the first batch of inputs, targets, reset."""
+        self.params = {name: np.array(value) for name, value in params.items()}
+        self.batches, self.cell = batches, cell
+        self.optimizer, self.learning_rate, self.clip_value = optimizer, learning_rate, clip_value
+        self.first, self.second = ({name: np.zeros_like(value) for name, value in params.items()} for _ in range(2))
+        self.steps = 0
+        self.carry = self._zero_carry(batches[0].shape[2])
+        self.random = np.random.default_rng(0)
+
+    def _zero_carry(self, lanes: int) -> Carry:
+        return tuple(np.zeros((lanes, len(self.params["Whh"]))) for _ in range(_CELLS[self.cell][2]))
+
+    def train(self, steps: int) -> list[float]:
+        """Train for so many steps; return their losses."""
+        losses = []
+        for _ in range(steps):
+            inputs, targets, reset = (part[self.steps % len(part)] for part in self.batches)
+            if reset:
+                self.carry = self._zero_carry(inputs.shape[1])
+            loss, gradient, self.carry = loss_and_gradient(self.params, inputs, targets, self.carry, self.cell)
+            self.update(gradient)
+            losses.append(loss)
+        return losses
+
+    def update(self, gradient: dict[str, Array]) -> None:
+        """Clip every entry of the gradient and move the parameters by Adagrad or Adam."""
+        self.steps += 1
+        for name, value in self.params.items():
+            g = gradient[name]
+            np.clip(g, -self.clip_value, self.clip_value, out=g)
+            m, v = self.first[name], self.second[name]
+            if self.optimizer == "adagrad":
+                m += g * g
+                value -= self.learning_rate * g / np.sqrt(m + 1e-8)
+            else:
+                m += 0.1 * (g - m)
+                v += 0.001 * (g * g - v)
+                unbiased_m, unbiased_v = m / (1 - 0.9**self.steps), v / (1 - 0.999**self.steps)
+                value -= self.learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
+
+    def sample(self, length: int, token: int = 0) -> tuple[list[int], float]:
+        """Write so many characters after `token`, from a zero carry; return them, and how unlikely they were in nats.
+
+        As the original does it: a probability for every character, and NumPy's own `choice` among them.
+        """
+        Wxh, Whh, bh, Why, by = (self.params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
+        forward, carry = _CELLS[self.cell][0], self._zero_carry(1)
+        tokens, nats = [], 0.0
+        for _ in range(length):
+            carry, _ = forward((Wxh[token] + bh)[None], np.dot(carry[0], Whh), carry)
+            p = np.exp(np.dot(carry[0][0], Why) + by)
+            p /= p.sum()
+            token = int(self.random.choice(len(p), p=p))
+            tokens.append(token)
+            nats -= float(np.log(p[token]))
+        return tokens, nats

@@ -1,0 +1,84 @@
+"""`jaxrnn bench`: what a training step, a sample, a start costs here, beside references and the machine's limits."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxrnn.bench.config import BenchConfig
+from jaxrnn.cli.jax_setup import set_up_jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench(BenchConfig):
+    """Measure speed against NumPy, PyTorch and the machine's own limits; by default, on min-char-rnn's work."""
+
+    suite: Annotated[
+        tyro.conf.Positional[Literal["step", "sample", "startup", "scaling"]], tyro.conf.arg(metavar="SUITE")
+    ] = "step"
+    """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size."""
+    json: bool = False
+    """End with one line of JSON that has everything."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw it, as .png or .svg."""
+
+    def run(self) -> int:
+        """Measure and print; return the exit code."""
+        set_up_jax(self.dtype)
+        import jax
+
+        from jaxrnn.bench.chart import check_plot_file, draw
+        from jaxrnn.bench.machine import machine
+        from jaxrnn.bench.sample import measure_sample
+        from jaxrnn.bench.scaling import measure_scaling
+        from jaxrnn.bench.startup import measure_startup
+        from jaxrnn.bench.step import measure_step
+        from jaxrnn.bench.tables import machine_line, table, workload_line
+
+        if self.plot:
+            check_plot_file(self.plot)
+        jax.config.update("jax_enable_compilation_cache", False)  # how long it takes to compile is a result here
+        suites: dict[str, Callable[..., Any]] = {
+            "step": measure_step,
+            "sample": measure_sample,
+            "startup": measure_startup,
+            "scaling": measure_scaling,
+        }
+        config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
+        measured_on = machine()
+        print(f"{workload_line(config)}\n{machine_line(measured_on)}\n", flush=True)
+        result: Any = suites[self.suite](config, _say)
+        print(table(result, config))
+        if self.plot:
+            draw(result, config, machine_line(measured_on), self.plot)
+            print(f"plot: {self.plot}")
+        if self.json:
+            values = {
+                "suite": self.suite,
+                "config": dataclasses.asdict(config),
+                "machine": measured_on,
+                "result": _plain(result),
+            }
+            print(json.dumps(values, allow_nan=False))
+        return 0
+
+
+def _say(message: str) -> None:
+    """Tell somebody who waits at a terminal what is going on."""
+    if sys.stderr.isatty():
+        print(f"... {message}", file=sys.stderr, flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return NamedTuples as dictionaries, all the way down."""
+    if hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
