@@ -47,21 +47,67 @@ class ModelConfig:
             _check_at_least(self, 2, "vocab_size")
 
 
+OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+_LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.002, "sgd": 0.001}
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the gradient becomes an update: clipped, then by one of optax's rules."""
+    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change."""
 
-    name: Literal["adagrad", "adam"] = "adagrad"
+    name: OptimizerName = "adagrad"
     """The rule."""
-    learning_rate: float = 0.1
-    """Its step size; 0.002 is usual for adam."""
+    learning_rate: float | None = None
+    """Its step size, the highest of a schedule; None: 0.1 for adagrad, 0.001 for sgd, 0.002 for the others."""
+    momentum: float = 0.9
+    """What sgd keeps of its last update; 0: plain gradient descent."""
+    rms_decay: float = 0.95
+    """What rmsprop keeps of its mean square at each step (alpha)."""
+    beta1: float = 0.9
+    """What adam and adamw keep of their mean at each step."""
+    beta2: float = 0.999
+    """What adam and adamw keep of their mean square at each step."""
+    weight_decay: float | None = None
+    """This times the learning rate is taken off every matrix (no bias) at each step; None: 0.01 for adamw, else 0."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """What CLIP_VALUE bounds. value: each entry of the gradient. norm: the length of all of it. none: nothing."""
     clip_value: float = 5.0
-    """Every entry of the gradient is clipped to [-clip_value, clip_value]."""
+    """The bound."""
+    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    """How the learning rate goes on. cosine: falls to FINAL_FRACTION of it until the last step. exponential: is
+    multiplied by DECAY_RATE every DECAY_EVERY steps."""
+    warmup_steps: int = 0
+    """Steps over which any schedule's rate first rises from near zero."""
+    final_fraction: float = 0.1
+    """Part of the learning rate that cosine ends with."""
+    decay_from: int = 0
+    """Step from which exponential multiplies the learning rate by DECAY_RATE for the first time."""
+    decay_every: int = 1000
+    """Steps from one such time to the next."""
+    decay_rate: float = 0.97
+    """The factor."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
         _check_positive(self, "learning_rate", "clip_value")
+        _check_in(self, "[0, 1)", "momentum", "rms_decay", "beta1", "beta2")
+        _check_in(self, "[0, inf)", "weight_decay")
+        _check_in(self, "[0, 1]", "final_fraction")
+        _check_in(self, "(0, 1]", "decay_rate")
+        _check_at_least(self, 0, "warmup_steps", "decay_from")
+        _check_at_least(self, 1, "decay_every")
+        _check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate; where none is given, the rule's usual one."""
+        return _LEARNING_RATES[self.name] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; where none is given, the rule's usual one."""
+        return 0.01 * (self.name == "adamw") if self.weight_decay is None else self.weight_decay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +169,30 @@ class SampleConfig:
     """Characters to write."""
     temperature: float = 1.0
     """Divides the logits before the draw: below 1 safer, above 1 wilder."""
+    top_k: int | None = None
+    """Draw from this many of the likeliest characters only."""
+    top_p: float | None = None
+    """Draw only from the fewest of the likeliest characters that together have this probability."""
     greedy: bool = False
     """Take the likeliest character instead of drawing one."""
+    stop: str = ""
+    """The text ends right after the first place where the network has written this."""
     seed: int = 0
     """Seed of the draws: the same seed writes the same text."""
+    num_samples: int = 1
+    """Samples, drawn side by side; each is what its own seed writes: SEED, SEED + 1, ..."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
         _check_at_least(self, 0, "seed")
-        _check_at_least(self, 1, "length")
-        _check_at_most(self, 2**32 - 1, "seed")
+        _check_at_least(self, 1, "length", "num_samples")
+        _check_at_most(self, 2**16, "num_samples")
+        _check_at_most(self, 2**32 - self.num_samples, "seed")
         _check_positive(self, "temperature")
+        if self.top_k is not None:
+            _check_at_least(self, 1, "top_k")
+        _check_in(self, "(0, 1]", "top_p")
 
 
 Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
@@ -230,5 +288,17 @@ def _check_at_most(config: Any, most: int, *names: str) -> None:
 def _check_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0):
+        if value is not None and not (math.isfinite(value) and value > 0):
             raise JaxrnnError(f"{name} must be a finite number above 0, got {value}")
+
+
+def _check_in(config: Any, interval: str, *names: str) -> None:
+    low, high = map(float, interval[1:-1].split(","))
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        above = value > low or (value == low and interval[0] == "[")
+        below = value < high or (value == high and interval[-1] == "]")
+        if not (above and below):
+            raise JaxrnnError(f"{name} must be in {interval}, got {value}")

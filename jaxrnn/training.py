@@ -63,7 +63,7 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     vocab_size = params.by.shape[0]
     return TrainState(
         params=params,
-        opt_state=make_optimizer(config.optimizer).init(params),
+        opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params),
         carry=initial_carry(config.model, config.batch_size),
         key=state_key,
         step=jnp.zeros((), jnp.int32),
@@ -88,7 +88,9 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     """
     carry = jax.tree.map(lambda entry: jnp.where(batch.reset, 0, entry), state.carry)
     (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
-    updates, opt_state = make_optimizer(config.optimizer).update(gradient, state.opt_state, state.params)
+    updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
+        gradient, state.opt_state, state.params
+    )
     params = optax.apply_updates(state.params, updates)
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
@@ -112,7 +114,8 @@ def make_train_chunk(config: TrainConfig) -> TrainStep:
 def _fastest_step(config: TrainConfig) -> TrainStep:
     """Return the training step, by way of the rows of Wxh that are in the batch where that is much less than all."""
     positions, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
-    untouched_rows_stay = config.optimizer.name == "adagrad"  # a gradient of zero is no update; Adam's goes on moving
+    # Adagrad without decay: a gradient of zero is no update and changes no memory. The others move on, and forget.
+    untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decay
     on_rows = untouched_rows_stay and vocab_size >= 4 * positions
     return partial(_train_step_on_rows if on_rows else train_step, config=config)
 

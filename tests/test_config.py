@@ -24,6 +24,8 @@ ROUND_TRIPS = [
         for prompt in ("naïve", "Привет", "👩‍🚀", "\udc80\udcff", "\ud800", "\\ud800", "\r\n")
     ),
     SampleConfig(length=10**18, temperature=0.7, greedy=True, seed=12),
+    SampleConfig(top_k=1, top_p=1, stop="\n\n", num_samples=2**16, seed=2**32 - 2**16),
+    OptimizerConfig(name="sgd", momentum=0, weight_decay=0, clip="norm", schedule="cosine", final_fraction=1),
 ]
 
 
@@ -98,6 +100,9 @@ def test_what_is_not_a_config_in_json_is_refused(text, message):
 
 NO_INTEGER = [True, np.True_, 1.0, 1.5, NAN, INF, "1", b"1", None, [1], np.ones(1, int), np.float64(2)]
 NO_FLOAT = [True, np.True_, "0.1", None, [0.1], 1j, 0, 0.0, -0.0, -1, -0.1, NAN, INF, -INF, np.float32(INF), 10**400]
+FLOAT_OR_NONE = [value for value in NO_FLOAT if value is not None]
+NO_NUMBER = [True, np.True_, "0.1", [0.1], 1j]
+NO_FRACTION = [*NO_NUMBER, None, -0.1, 1, 1.5, NAN, INF]  # from 0 to below 1
 NO_BOOLEAN = [0, 1, 1.0, "True", None]
 NO_STRING = [None, 0, b"text", ["text"]]
 COUNTS = [*NO_INTEGER, 0, -1, np.int64(0)]  # at least 1
@@ -112,7 +117,23 @@ OUT_OF_RANGE = {
         "products": [*NO_STRING, "", "float32", "float16"],
         "vocab_size": [value for value in COUNTS if value is not None] + [1],
     },
-    OptimizerConfig: {"name": [*NO_STRING, "", "Adam"], "learning_rate": NO_FLOAT, "clip_value": NO_FLOAT},
+    OptimizerConfig: {
+        "name": [*NO_STRING, "", "Adam"],
+        "learning_rate": FLOAT_OR_NONE,
+        "momentum": NO_FRACTION,
+        "rms_decay": NO_FRACTION,
+        "beta1": NO_FRACTION,
+        "beta2": NO_FRACTION,
+        "weight_decay": [*NO_NUMBER, -0.1, NAN, INF],
+        "clip": [*NO_STRING, "", "Norm"],
+        "clip_value": NO_FLOAT,
+        "schedule": [*NO_STRING, "", "linear"],
+        "warmup_steps": [*FROM_ZERO, 2**31],
+        "final_fraction": [*NO_NUMBER, None, -0.1, 1.1, NAN, INF],
+        "decay_from": [*FROM_ZERO, 2**31],
+        "decay_every": [*COUNTS, 2**31],
+        "decay_rate": [*NO_NUMBER, None, 0.0, -0.1, 1.1, NAN, INF],
+    },
     TrainConfig: {
         "corpus": NO_STRING,
         "vocabulary": [*NO_STRING, "", "words"],
@@ -135,8 +156,12 @@ OUT_OF_RANGE = {
         "prompt": NO_STRING,
         "length": COUNTS,
         "temperature": NO_FLOAT,
+        "top_k": [value for value in COUNTS if value is not None],
+        "top_p": [*NO_NUMBER, 0, 0.0, -0.1, 1.1, NAN, INF],
         "greedy": NO_BOOLEAN,
+        "stop": NO_STRING,
         "seed": [*FROM_ZERO, 2**32],
+        "num_samples": [*COUNTS, 2**16 + 1],
     },
 }
 FIELDS = [(kind, name) for kind in ALL for name in OUT_OF_RANGE[kind]]
@@ -193,7 +218,30 @@ def test_the_defaults_are_min_char_rnns():
     config = TrainConfig()
     model, optimizer = config.model, config.optimizer
     assert (model.cell, model.hidden_size, model.num_layers, model.init_scale) == ("tanh", 100, 1, 0.01)
-    assert (optimizer.learning_rate, optimizer.clip_value) == (0.1, 5.0)
+    assert (optimizer.name, optimizer.peak_learning_rate, optimizer.schedule) == ("adagrad", 0.1, "constant")
+    assert (optimizer.clip, optimizer.clip_value, optimizer.decay) == ("value", 5.0, 0.0)
     assert (config.sequence_length, config.batch_size, config.steps) == (25, 1, 40_000)
     assert (config.sample_every, config.sample_length, config.vocabulary) == (100, 200, "characters")
     assert (SampleConfig().temperature, SampleConfig().greedy) == (1.0, False)
+
+
+def test_the_seeds_of_all_samples_are_seeds():
+    with pytest.raises(JaxrnnError, match="seed must be at most 4294967293, got 4294967294"):
+        SampleConfig(seed=2**32 - 2, num_samples=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "decay"),
+    [
+        ("adagrad", 0.1, 0.0),
+        ("adam", 0.002, 0.0),
+        ("adamw", 0.002, 0.01),
+        ("rmsprop", 0.002, 0.0),
+        ("sgd", 0.001, 0.0),
+    ],
+)
+def test_each_rule_has_a_learning_rate_and_a_decay_of_its_own_where_none_is_given(name, rate, decay):
+    config = OptimizerConfig(name=name)
+    assert (config.peak_learning_rate, config.decay) == (rate, decay)
+    config = OptimizerConfig(name=name, learning_rate=0.5, weight_decay=0)
+    assert (config.peak_learning_rate, config.decay) == (0.5, 0.0)

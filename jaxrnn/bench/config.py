@@ -7,7 +7,6 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 _MOST = 10**8  # characters in memory at a time
-_LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002}
 
 
 class BenchError(JaxrnnError):
@@ -65,7 +64,7 @@ class BenchConfig:
             model=ModelConfig(
                 cell=self.cell, hidden_size=self.hidden_size, dtype=self.dtype, vocab_size=self.vocab_size
             ),
-            optimizer=OptimizerConfig(name=self.optimizer, learning_rate=_LEARNING_RATES[self.optimizer]),
+            optimizer=OptimizerConfig(name=self.optimizer),
             sequence_length=self.sequence_length,
             batch_size=self.batch_size,
             chunk_length=self.chunk_length,

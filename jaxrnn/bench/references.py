@@ -101,7 +101,7 @@ def reference_arguments(workload: Workload) -> dict[str, Any]:
         "batches": tuple(np.asarray(part) for part in workload.batches),
         "cell": workload.config.model.cell,
         "optimizer": optimizer.name,
-        "learning_rate": optimizer.learning_rate,
+        "learning_rate": optimizer.peak_learning_rate,
         "clip_value": optimizer.clip_value,
     }
 

@@ -39,7 +39,7 @@ def _run(path: Path) -> str:
         jax.config.update("jax_enable_x64", True)
     checkpoint = load_checkpoint(path)
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
-    model, smooth_loss = config.model, float(state.smooth_loss)
+    model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     lines = [
@@ -47,8 +47,8 @@ def _run(path: Path) -> str:
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{size:,} parameters, {model.dtype}",
-        f"training: T {config.sequence_length}, B {config.batch_size}, learning rate "
-        f"{config.optimizer.learning_rate}, clip {config.optimizer.clip_value}, seed {config.seed}",
+        f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
+        f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]

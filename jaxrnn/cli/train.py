@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import tyro
 
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class _Model(ModelConfig):
 
 @dataclasses.dataclass(frozen=True)
 class _Optimizer(OptimizerConfig):
-    name: Annotated[Literal["adagrad", "adam"], tyro.conf.arg(name="optimizer")] = "adagrad"
+    name: Annotated[OptimizerName, tyro.conf.arg(name="optimizer")] = "adagrad"
     """The rule by which a gradient becomes an update."""
 
 

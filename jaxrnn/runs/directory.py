@@ -78,7 +78,10 @@ class RunDirectory:
                 f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
                 f"{self._corpus.name} is {self._corpus.sha256}; resume it on the same text, or begin another run"
             )
-        same = ("vocabulary", "normalize", "model", "optimizer.name", "sequence_length", "batch_size", "seed")
+        same = (
+            *("vocabulary", "normalize", "model", "sequence_length", "batch_size", "seed"),
+            *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # what its memory is made of
+        )
         for name, get in {name: operator.attrgetter(name) for name in same}.items():
             if get(then) != get(now):
                 raise JaxrnnError(

@@ -50,8 +50,8 @@ def fit(
         config: the run.
         corpus: the text; None loads the one that `config.corpus` names.
         run_dir: where to keep the run; None keeps nothing.
-        resume: go on with the run in `run_dir`; steps, intervals, chunk length, optimizer and prompt may differ from
-            what it began with.
+        resume: go on with the run in `run_dir`; steps, intervals, chunk length, prompt and the numbers of the
+            optimizer may differ from what it began with.
         overwrite: replace the run in `run_dir`.
         stop: asked after every chunk; once it returns something true, training saves, reports and ends.
 
