@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
+    from jaxrnn.presets import PRESETS, preset
     from jaxrnn.recurrence import unroll, unroll_plain
     from jaxrnn.runs import Report, fit
     from jaxrnn.sampling import sample
@@ -30,6 +31,7 @@ _NAMES = {
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
+    "presets": ("PRESETS", "preset"),
     "recurrence": ("unroll", "unroll_plain"),
     "runs": ("Report", "fit"),
     "sampling": ("sample",),

@@ -20,7 +20,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
 from jaxrnn.cli import main
-from jaxrnn.config import ModelConfig, TrainConfig, from_json, to_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
+from jaxrnn.presets import PRESETS, preset
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
 PROSE = " ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 40)]) + "\n"
@@ -173,10 +174,12 @@ def test_help_shows_every_flag_of_its_configuration(jaxrnn, capsys, command):
         assert main([command, "--help"]) == 0
     shown = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
     flags = {
-        "train": set(json.loads(to_json(TINY))) | {"hidden_size", "learning_rate", "resume", "overwrite", "quiet"},
+        "train": set(json.loads(to_json(TINY)))
+        | set(json.loads(to_json(OptimizerConfig())))
+        | {"hidden_size", "optimizer", "preset", "dry_run", "resume", "overwrite", "quiet"},
         "sample": {"prompt", "length", "temperature", "greedy", "seed"},
         "info": set(),
-    }[command] - {"corpus", "model", "optimizer"}
+    }[command] - {"corpus", "model", "name"}
     assert {"--" + name.replace("_", "-") for name in flags} <= shown
     assert "--vocab-size" not in shown  # the corpus gives it
 
@@ -214,6 +217,48 @@ def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn)
     expected = dataclasses.replace(config, seed=7, prompt="café")
     assert from_json(TrainConfig, (home / "other" / "config.json").read_text()) == expected
     assert (home / "other" / "samples.txt").read_bytes() != (home / "run" / "samples.txt").read_bytes()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_dry_run_prints_a_preset_as_a_config_and_writes_nothing(place, jaxrnn, tmp_path, name):
+    before = contents(place)
+    code, out, err = jaxrnn(f"train --preset {name} --dry-run")
+    assert (code, err) == (0, "")
+    assert from_json(TrainConfig, out) == preset(name)
+    (tmp_path / "preset.json").write_text(out)
+    assert jaxrnn(f"train --config {tmp_path / 'preset.json'} --dry-run")[1] == out
+    assert contents(place) == before
+
+
+def test_flags_beside_a_preset_win_over_it(place, jaxrnn):
+    command = "train text.txt --preset char-rnn --cell gru --learning-rate 0.5 --decay-rate 1 --steps 7 --dry-run"
+    expected = preset("char-rnn")
+    expected = dataclasses.replace(
+        expected,
+        corpus="text.txt",
+        model=dataclasses.replace(expected.model, cell="gru"),
+        optimizer=dataclasses.replace(expected.optimizer, learning_rate=0.5, decay_rate=1.0),
+        steps=7,
+    )
+    assert from_json(TrainConfig, jaxrnn(command)[1]) == expected
+
+
+def test_dry_run_shows_what_flags_a_file_or_a_run_amount_to(place, jaxrnn):
+    defaults = from_json(TrainConfig, jaxrnn("train --optimizer adam --dry-run")[1])
+    assert defaults == TrainConfig(optimizer=OptimizerConfig(name="adam"))
+    assert defaults.optimizer.peak_learning_rate == 0.002
+    assert from_json(TrainConfig, jaxrnn("train --config tiny.json --seed 3 --dry-run")[1]) == dataclasses.replace(
+        TINY, seed=3
+    )
+    resumed = from_json(TrainConfig, jaxrnn("train --resume --run-dir run --dry-run")[1])
+    assert resumed == from_json(TrainConfig, (place / "run" / "config.json").read_text())
+
+
+def test_a_preset_trains(home, jaxrnn):
+    flags = "--hidden-size 8 --sequence-length 5 --batch-size 2 --steps 4 --warmup-steps 1 --quiet --run-dir new"
+    assert jaxrnn(f"train text.txt --preset quick {flags}")[0] == 0
+    config = load_checkpoint("new").config
+    assert (config.model.cell, config.optimizer.schedule) == ("gru", "cosine")
 
 
 def test_resume_goes_on_with_the_runs_own_configuration(home, jaxrnn):
@@ -355,7 +400,11 @@ RANGES = {
     **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
     **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
     **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
-    **{f"{TRAIN} --{name}": ["", "Tanh"] for name in ("cell", "dtype", "vocabulary")},
+    **{f"{TRAIN} --{name}": ["", "Tanh"] for name in ("cell", "dtype", "vocabulary", "optimizer", "clip", "schedule")},
+    **{f"{TRAIN} --{name}": ["-0.1", "1", "nan"] for name in ("momentum", "rms-decay", "beta1", "beta2")},
+    **{f"{TRAIN} --{name}": ["-0.1", "1.1", "nan"] for name in ("final-fraction", "decay-rate")},
+    **{f"{TRAIN} --{name}": ["-1", "nan", "few"] for name in ("warmup-steps", "decay-from", "weight-decay")},
+    f"{TRAIN} --decay-every": NO_SIZE,
     f"{TRAIN} --seed": NO_SEED,
     "sample run --seed": NO_SEED,
     "sample run --length": NO_SIZE,
@@ -401,6 +450,12 @@ BAD = [
     ("train --config list.json", "list.json: expected an object"),
     ("train --config nan.json", "nan.json: learning_rate must be a finite number above 0, got nan"),
     ("train --config misspelt.json", "misspelt.json: .*'hiden_size'; did you mean 'hidden_size'"),
+    ("train --preset charrnn", "no such preset: charrnn; did you mean char-rnn"),
+    ("train --preset gpt --dry-run", "no such preset: gpt; there are min-char-rnn, char-rnn, quick, best"),
+    ("train --preset", "preset"),
+    ("train --preset quick --config tiny.json --dry-run", "--preset and --config both .*; give one of them"),
+    ("train --preset quick --resume --run-dir run", "--preset and --resume both .*; give one of them"),
+    (f"{TRAIN} --schedule cosine --warmup-steps 20", "more steps in all than warmup_steps 20, got 20"),
     # where the run is to be kept
     (f"{TRAIN} --run-dir run", "holds a run already; .*--resume.*--overwrite"),
     (f"{TRAIN} --run-dir notes", "notes is not a run directory and not empty; choose another --run-dir"),

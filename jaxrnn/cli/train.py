@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import tyro
 
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.presets import preset
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -42,6 +43,8 @@ class Train(TrainConfig):
     """The network."""
     optimizer: tyro.conf.OmitArgPrefixes[_Optimizer] = dataclasses.field(default_factory=_Optimizer)
     """Its optimizer."""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Settings to begin from: min-char-rnn (the default), char-rnn, quick or best; flags beside it win over it."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json to begin from; flags and CORPUS beside it win over it."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -50,13 +53,16 @@ class Train(TrainConfig):
     """Go on with the run in --run-dir, from its newest checkpoint and with its configuration."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
+    dry_run: bool = False
+    """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
 
     @classmethod
     def defaults(cls, arguments: list[str]) -> "Train":
-        """Return what the flags begin from: the config of --config or of the run that --resume goes on with."""
+        """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument("--preset")
         parser.add_argument("--config")
         parser.add_argument("--run-dir", "--run_dir")
         parser.add_argument("--resume", action="store_true")
@@ -64,6 +70,11 @@ class Train(TrainConfig):
             known, _ = parser.parse_known_args(arguments)
         except argparse.ArgumentError:  # tyro will say what is wrong
             return cls()
+        if known.preset is not None and (known.config is not None or known.resume):
+            other = "--resume" if known.resume else "--config"
+            raise JaxrnnError(f"--preset and {other} both say what to begin from; give one of them")
+        if known.preset is not None:
+            return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
             from jaxrnn.checkpoint import load_config
 
@@ -99,11 +110,14 @@ class Train(TrainConfig):
             raise JaxrnnError("--resume needs --run-dir, the directory of the run to go on with")
         if self.resume and self.overwrite:
             raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        config = self._train_config()
+        if self.dry_run:
+            print(to_json(config))
+            return 0
         set_up_jax(self.model.dtype)
         from jaxrnn.runs import fit, new_run_directory, sample_title
         from jaxrnn.text import load_corpus
 
-        config = self._train_config()
         corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
