@@ -74,8 +74,7 @@ class OptimizerConfig:
     clip_value: float = 5.0
     """The bound."""
     schedule: Literal["constant", "cosine", "exponential"] = "constant"
-    """How the learning rate goes on. cosine: falls to FINAL_FRACTION of it until the last step. exponential: is
-    multiplied by DECAY_RATE every DECAY_EVERY steps."""
+    """How the learning rate goes on: cosine falls to FINAL_FRACTION of it, exponential by DECAY_RATE now and then."""
     warmup_steps: int = 0
     """Steps over which any schedule's rate first rises from near zero."""
     final_fraction: float = 0.1
