@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jaxrnn.cells import CELLS, GRU, LSTM, TANH, Cell
     from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
+    from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
-    from jaxrnn.writing import write
+    from jaxrnn.writing import write, write_many
 
 _NAMES = {
     "cells": ("CELLS", "GRU", "LSTM", "TANH", "Cell"),
     "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
+    "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
@@ -37,7 +39,7 @@ _NAMES = {
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
-    "writing": ("write",),
+    "writing": ("write", "write_many"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

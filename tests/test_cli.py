@@ -20,7 +20,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
 from jaxrnn.cli import main
-from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
+from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
@@ -177,7 +178,7 @@ def test_help_shows_every_flag_of_its_configuration(jaxrnn, capsys, command):
         "train": set(json.loads(to_json(TINY)))
         | set(json.loads(to_json(OptimizerConfig())))
         | {"hidden_size", "optimizer", "preset", "dry_run", "resume", "overwrite", "quiet"},
-        "sample": {"prompt", "length", "temperature", "greedy", "seed"},
+        "sample": set(json.loads(to_json(SampleConfig()))) | {"prompt_file", "json", "report_copies"},
         "info": set(),
     }[command] - {"corpus", "model", "name"}
     assert {"--" + name.replace("_", "-") for name in flags} <= shown
@@ -348,8 +349,93 @@ def test_sample_takes_the_newest_checkpoint_or_the_one_that_is_named(place, jaxr
 
 
 def test_each_flag_of_sample_changes_the_text(place, jaxrnn):
-    flags = ("", "--seed 1", "--greedy", "--temperature 0.2", "--prompt t")
+    flags = ("", "--seed 1", "--greedy", "--temperature 0.2", "--prompt t", "--top-k 3", "--top-p 0.5", "--stop e")
     assert len({jaxrnn(f"sample run --length 200 {flag}")[1] for flag in flags}) == len(flags)
+
+
+@pytest.mark.parametrize("kind", ["a file", "stdin"])
+def test_a_prompt_comes_from_a_file_or_stdin_with_the_new_line_at_its_end(place, jaxrnn, tmp_path, monkeypatch, kind):
+    (tmp_path / "prompt.txt").write_text("the café\n", "utf-8")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("the café\n".encode()), encoding="ascii"))
+    name = "-" if kind == "stdin" else tmp_path / "prompt.txt"
+    assert jaxrnn(f"sample run --length 50 --prompt-file {name}") == jaxrnn(
+        "sample run --length 50 --prompt 'the café\n'"
+    )
+
+
+def test_a_model_of_bytes_takes_any_file_as_its_prompt(home, jaxrnn):
+    assert jaxrnn("train latin1.txt --vocabulary bytes --config tiny.json --steps 2 --run-dir new")[0] == 0
+    (home / "prompt").write_bytes(b"caf\xe9")  # not UTF-8
+    code, out, _ = jaxrnn("sample new --length 5 --prompt-file prompt")
+    assert code == 0
+    assert out.startswith("caf\ufffd")
+
+
+def test_the_text_ends_with_the_stop_string(place, jaxrnn):
+    whole = jaxrnn("sample run --length 500 --prompt the")[1]
+    code, out, _ = jaxrnn("sample run --length 500 --prompt the --stop e")
+    assert code == 0
+    assert out == whole[: whole.index("e", len("the")) + 1] + "\n"
+
+
+def test_many_samples_stand_under_titles_and_each_is_its_seeds(place, jaxrnn):
+    code, out, err = jaxrnn("sample run --length 120 --prompt the --seed 4 --num-samples 3")
+    assert (code, err) == (0, "")
+    alone = [jaxrnn(f"sample run --length 120 --prompt the --seed {seed}")[1] for seed in (4, 5, 6)]
+    expected = [f"---- sample {index + 1} of 3, seed {4 + index} ----\n{text}" for index, text in enumerate(alone)]
+    assert out == "".join(expected)
+
+
+def test_json_is_a_line_that_says_it_all(place, jaxrnn):
+    command = "sample run --length 60 --prompt café --num-samples 2 --top-k 5 --stop e"
+    code, out, err = jaxrnn(f"{command} --json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    found = json.loads(out)
+    config = SampleConfig(length=60, prompt="café", num_samples=2, top_k=5, stop="e")
+    assert from_json(SampleConfig, json.dumps(found["config"])) == config
+    assert (found["prompt"], found["run"], found["step"]) == ("café", "run", 20)
+    titles = [f"---- sample {number} of 2, seed {number - 1} ----\n" for number in (1, 2)]
+    samples = [f"{title}café{text}\n" for title, text in zip(titles, found["samples"], strict=True)]
+    assert jaxrnn(command)[1] == "".join(samples)
+    assert set(found) == {"prompt", "samples", "config", "run", "step"}
+
+
+@pytest.mark.parametrize("flags", ["", "--prompt the", "--num-samples 2"])
+def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(place, jaxrnn, flags):
+    command = f"sample run --length 300 {flags}"
+    plain = jaxrnn(command)[1]
+    code, out, err = jaxrnn(f"{command} --report-copies")
+    assert (code, err) == (0, "")
+    pattern = (
+        r"---- longest copy: (\d+) of 300 characters, from (\d+) on, in the training text from (\d+) on: (.*) ----\n"
+    )
+    assert re.sub(pattern, "", out) == plain
+    reports = re.findall(pattern, out)
+    copies = json.loads(jaxrnn(f"{command} --report-copies --json")[1])
+    assert len(reports) == len(copies["copies"]) == len(copies["samples"])
+    for report, copy, sample in zip(reports, copies["copies"], copies["samples"], strict=True):
+        assert copy == longest_copy(sample, PROSE)._asdict()
+        length, place_in_sample, place_in_text = map(int, report[:3])
+        assert repr(PROSE[place_in_text : place_in_text + length]) == report[3] == repr(copy["text"])
+        assert sample[place_in_sample:].startswith(copy["text"])
+        assert sample[: copy["sample_offset"] + len(copy["text"]) + 1] not in PROSE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.unlink(), "needs the text that the run was trained on: no such file: .*text.txt"),
+        (lambda path: path.write_text(PROSE + "the"), "SHA-256 .*text.txt has changed, .*put the old text back"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_report_copies_of_a_text_that_is_no_more_is_refused(home, jaxrnn, change, message):
+    assert jaxrnn("train --config tiny.json --steps 2 --run-dir new")[0] == 0  # on the text in this directory
+    change(home / "text.txt")
+    assert jaxrnn("sample new --length 5")[0] == 0
+    code, out, err = jaxrnn("sample new --length 5 --report-copies")
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
 
 
 def test_info_describes_a_run(place, jaxrnn):
@@ -409,6 +495,9 @@ RANGES = {
     "sample run --seed": NO_SEED,
     "sample run --length": NO_SIZE,
     "sample run --temperature": NO_RATE,
+    "sample run --top-k": [*NO_SIZE, "1000"],
+    "sample run --top-p": ["0", "-0.1", "1.1", "nan"],
+    "sample run --num-samples": [*NO_SIZE, "1000000"],
 }
 OUT_OF_RANGE = [(f"{flag} {value!r}", flag.split("--")[-1]) for flag, values in RANGES.items() for value in values]
 
@@ -427,6 +516,13 @@ BAD = [
     ("train crlf.txt", rf"CRLF.*offset {len(PROSE.encode()) - 1}\).*--normalize"),
     (f"{TRAIN} --prompt 'the 猫, ça va'", "never seen ',', .*'ç', '猫'"),
     ("sample run --prompt 猫", "never seen '猫'"),
+    ("sample run --prompt a --prompt-file text.txt", "give one of them"),
+    ("sample run --prompt-file nowhere.txt", "can't read nowhere.txt .*; give a text file"),
+    ("sample run --prompt-file notes", "can't read notes .*; give a text file"),
+    ("sample run --prompt-file latin1.txt", rf"latin1.txt is not UTF-8 \(byte 0xe9 at offset {PROSE.index('é')}\)"),
+    ("sample run --prompt-file crlf.txt", r"never seen '\\r'"),
+    ("sample run --stop 'the 猫'", "the stop string 'the 猫' can't occur: the model has never seen '猫'"),
+    ("sample run --seed 4294967295 --num-samples 2", "seed must be at most 4294967294"),
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),

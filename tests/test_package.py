@@ -8,20 +8,8 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *(
-        "errors",
-        "config",
-        "presets",
-        "fetch",
-        "text",
-        "cells",
-        "recurrence",
-        "model",
-        "loss",
-        "optimizer",
-        "training",
-        "sampling",
-    ),
+    *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
+    *("training", "sampling"),
     *("checkpoint", "writing", "runs", "bench", "cli"),  # the shell
 ]
 
