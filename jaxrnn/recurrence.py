@@ -48,7 +48,20 @@ def _rounded_product_backward(
     dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     a, b = factors
-    return _rounded_product(d_product, b.T, dtype), _rounded_product(a.T, d_product, dtype)
+    d_a = jnp.matmul(d_product.astype(dtype), _rounded_transpose(b, dtype), preferred_element_type=a.dtype)
+    return d_a, transposed_product(a, d_product, dtype)
+
+
+def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+    """Return a^T b of [K, M] and [K, N], as `product` does: how the gradient of a matrix is summed over its uses."""
+    if dtype is None:
+        return a.T @ b
+    return jnp.matmul(_rounded_transpose(a, dtype), b.astype(dtype), preferred_element_type=b.dtype)
+
+
+def _rounded_transpose(a: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """Return a^T, rounded and moved: XLA multiplies rounded numbers half as fast where they don't lie in order."""
+    return lax.optimization_barrier(a.T.astype(dtype))
 
 
 _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
@@ -155,7 +168,7 @@ def _unroll_backward(
     d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs), reverse=True)
     d_recurrent, d_projected = emitted[0], emitted[-1]
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
-    d_Whh = product(hidden_tm1.reshape(-1, Whh.shape[0]).T, d_recurrent.reshape(-1, Whh.shape[1]), dtype)
+    d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent.reshape(-1, Whh.shape[1]), dtype)
     return d_Whh, d_projected, d_first
 
 
@@ -163,11 +176,12 @@ def _times(
     W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
 ) -> Callable[[jax.Array], jax.Array]:
     """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
-    rounded = W if dtype is None else W.astype(dtype)
+    if dtype is not None:
+        W, transposed = (_rounded_transpose(W, dtype) if transposed else W.astype(dtype)), False
 
     def times(h: jax.Array) -> jax.Array:
         # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.
-        factor = rounded.T if transposed else rounded
+        factor = W.T if transposed else W
         return jnp.matmul(h.astype(factor.dtype), factor, preferred_element_type=h.dtype)
 
     return times
