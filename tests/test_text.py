@@ -10,7 +10,16 @@ import pytest
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.text import Vocabulary, batches, load_corpus
+from jaxrnn.text import (
+    Vocabulary,
+    batches,
+    document_starts,
+    encode_separator,
+    load_corpus,
+    never_seen,
+    position,
+    split,
+)
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
@@ -173,8 +182,98 @@ def test_every_chunking_gives_the_same_batches(N, T, B):
     whole = batches(tokens, 0, 40, config)
     for step in range(40):
         for num_steps in range(1, 41 - step):
-            for part, all_steps in zip(batches(tokens, step, num_steps, config), whole, strict=True):
+            for part, all_steps in zip(batches(tokens, step, num_steps, config)[:3], whole[:3], strict=True):
                 np.testing.assert_array_equal(part, all_steps[step : step + num_steps])
+
+
+@pytest.mark.parametrize(("N", "T", "B"), [(7, 5, 1), (53, 5, 1), (200, 4, 3)])
+def test_starts_lie_beside_their_inputs_and_cost_nothing_where_there_are_none(N, T, B):
+    tokens, config = np.arange(N), TrainConfig(sequence_length=T, batch_size=B)
+    assert batches(tokens, 0, 20, config).starts is None
+    batch = batches(tokens, 0, 20, config, starts=tokens % 3 == 0)
+    np.testing.assert_array_equal(batch.starts, batch.inputs % 3 == 0)
+    for step in range(20):
+        assert position(N, step, config) == batch.inputs[step, 0, 0]
+
+
+def test_documents_start_where_the_text_so_far_ends_in_the_separator():
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3):
+        text = "".join(rng.choice(list("ab"), 60))
+        separator = "ab"[: length - 1] + "a"
+        tokens, wanted = np.array([ord(c) for c in text]), np.array([ord(c) for c in separator])
+        expected = [text[: end + 1].endswith(separator) for end in range(len(text))]
+        assert document_starts(tokens, wanted).tolist() == expected
+        for cut in range(60):  # read in two pieces, the second with all that is before it or just what it needs
+            for before in (tokens[:cut], tokens[max(0, cut - length + 1) : cut]):
+                assert document_starts(tokens[cut:], wanted, before).tolist() == expected[cut:]
+
+
+@pytest.mark.parametrize("N", [10, 11, 99, 1_115_394])
+@pytest.mark.parametrize(
+    ("fractions", "names"),
+    [((1.0,), ["train"]), ((0.9, 0.1), ["train", "validation"]), ((0.8, 0.1, 0.1), ["train", "validation", "test"])],
+)
+def test_slices_follow_each_other_and_end_where_nanogpts_do(N, fractions, names):
+    tokens = np.arange(N)
+    slices = split(tokens, fractions)
+    assert list(slices) == names
+    np.testing.assert_array_equal(np.concatenate([part.tokens for part in slices.values()]), tokens)
+    for part in slices.values():
+        np.testing.assert_array_equal(part.tokens, tokens[part.begin : part.end])
+    if len(fractions) == 2:
+        assert slices["train"].end == int(N * 0.9)
+        assert N < 10**6 or str(slices["validation"]) == "validation, characters 1,003,854-1,115,394"
+
+
+def test_symbols_that_training_never_saw_are_counted():
+    unseen, count = never_seen(np.array([0, 1, 4]), np.array([2, 1, 3, 2, 4, 2]))
+    assert (unseen.tolist(), count) == ([2, 3], 4)
+
+
+RARE = "aaa bbb c\ufffd\ufffd\ufffd d"  # three U+FFFD; c and d once
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_rare_symbols_become_one_unknown_symbol_that_is_written_as_the_replacement_character(kind):
+    text = RARE if kind == "characters" else b"aaa bbb c d"
+    vocabulary = Vocabulary.of(text, min_count=2)
+    assert vocabulary.unknown
+    assert vocabulary.symbols == " ab\ufffd"
+    tokens = vocabulary.encode(text)
+    folded = "aaa bbb \ufffd\ufffd\ufffd\ufffd \ufffd" if kind == "characters" else "aaa bbb \ufffd \ufffd"
+    assert vocabulary.decode(tokens) == folded
+    never = "日本" if kind == "characters" else b"\x00\xff"
+    assert vocabulary.encode(never).tolist() == [3, 3]
+    assert vocabulary.find(never)[1].all()
+
+
+def test_a_text_without_rare_symbols_has_no_unknown_symbol_even_if_it_has_replacement_characters():
+    vocabulary = Vocabulary.of("aab\ufffdb\ufffd", min_count=2)
+    assert (vocabulary.symbols, vocabulary.unknown) == ("ab\ufffd", False)
+    with pytest.raises(JaxrnnError, match="never seen 'c'"):
+        vocabulary.encode("abc")
+
+
+@pytest.mark.parametrize("symbol", ["a", "ß", "日", "\ufffd", "👩"])
+def test_utf8_lengths_are_those_of_the_encoding(symbol):
+    assert Vocabulary(symbol).utf8_lengths().tolist() == [len(symbol.encode())]
+    assert Vocabulary.of(symbol.encode()).utf8_lengths().tolist() == [1] * len(set(symbol.encode()))
+
+
+@pytest.mark.parametrize(
+    ("reset_on", "message"), [("|", "not in the vocabulary"), ("c", "not in the vocabulary"), ("\ufffd", "not in the")]
+)
+def test_a_separator_that_the_vocabulary_cannot_tell_is_refused(reset_on, message):
+    with pytest.raises(JaxrnnError, match=message):
+        encode_separator(Vocabulary.of(RARE, min_count=2), reset_on)
+
+
+def test_a_min_count_that_leaves_nothing_is_refused(tmp_path):
+    (tmp_path / "text.txt").write_text("abcabc")
+    with pytest.raises(JaxrnnError, match=r"no symbol of .* occurs 3 times; make min_count smaller"):
+        load_corpus(tmp_path / "text.txt", min_count=3)
+    assert load_corpus(tmp_path / "text.txt", min_count=2).min_count == 2
 
 
 def test_targets_are_the_inputs_shifted_by_one():
