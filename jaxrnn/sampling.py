@@ -22,6 +22,8 @@ def sample(
     length: int,
     temperature: float | jax.Array = 1.0,
     greedy: bool = False,
+    separator: jax.Array | None = None,
+    before: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over `prime`, then write `length` characters.
 
@@ -30,7 +32,8 @@ def sample(
     softmax itself: the network was trained on one-hot inputs, and a one-hot input is one row of Wxh to look up where a
     distribution would be a product with all of it.
 
-    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned.
+    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, where
+    there are documents, with the k - 1 characters before that one as `before`).
 
     Args:
         key: the same key draws the same text; B and `length` are parts of what it draws.
@@ -41,6 +44,8 @@ def sample(
         length: characters to write; static under jit.
         temperature: divides the logits before the draw; toward 0 it becomes greedy. A positive number.
         greedy: take the likeliest character; static under jit.
+        separator: int [k], what ends a document: the carry starts anew at its last character; None: nothing does.
+        before: int [M, B], what stands before `prime`, so that a separator may begin there; -1 is no character.
 
     Returns:
         tokens int [length, B], and the carry that goes with them: after all but the last of them.
@@ -54,14 +59,29 @@ def sample(
         raise JaxrnnError(f"length must be at least 1, got {length}")
     if not isinstance(temperature, jax.core.Tracer) and not (math.isfinite(temperature) and temperature > 0):
         raise JaxrnnError(f"temperature must be a finite number above 0, got {temperature}; greedy=True is its limit")
+    starts, recent = None, None
+    if separator is not None:
+        starts, recent = _starts(prime, separator, before)
     if prime.shape[0] > 1:
-        carry = _read(params, carry, prime[:-1], config)
-    return _write(key, params, carry, prime[-1], config, length, temperature, greedy)
+        carry = _read(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
+    return _write(key, params, carry, prime[-1], config, length, temperature, greedy, separator, recent)
+
+
+@jax.jit
+def _starts(prime: jax.Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Return where the text read so far ends in the separator, bool [P, B], and its last k characters, int [k, B]."""
+    size, lanes = prime.shape
+    nothing = jnp.full((separator.shape[0] - 1, lanes), -1, prime.dtype)
+    text = jnp.concatenate([nothing, prime] if before is None else [nothing, before, prime])
+    text = text[text.shape[0] - size - separator.shape[0] + 1 :]
+    places = jnp.arange(size)[:, None] + jnp.arange(separator.shape[0])[None]
+    starts = (text[places] == separator[None, :, None]).all(axis=1)
+    return starts, text[text.shape[0] - separator.shape[0] :]
 
 
 @partial(jax.jit, static_argnames="config")
-def _read(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig) -> Carry:
-    return forward(params, carry, tokens, config)[1]
+def _read(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None) -> Carry:
+    return forward(params, carry, tokens, config, starts=starts)[1]
 
 
 @partial(jax.jit, static_argnames=("config", "length", "greedy"))
@@ -74,18 +94,26 @@ def _write(
     length: int,
     temperature: float | jax.Array,
     greedy: bool,
+    separator: jax.Array | None,
+    recent: jax.Array | None,
 ) -> tuple[jax.Array, Carry]:
     # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
     uniforms = jax.random.uniform(key, (length, token.shape[0]), params.by.dtype)
 
-    def step(state: tuple[jax.Array, Carry], uniform_t: jax.Array) -> tuple[tuple[jax.Array, Carry], jax.Array]:
-        token_tm1, carry = state
-        logits, carry = forward(params, carry, token_tm1[None], config)
+    State = tuple[jax.Array, Carry, jax.Array | None]  # the last token, the carry, the last k tokens where they matter
+
+    def step(state: State, uniform_t: jax.Array) -> tuple[State, jax.Array]:
+        token_tm1, carry, recent = state
+        starts = None
+        if separator is not None and recent is not None:
+            starts = jnp.equal(recent, separator[:, None]).all(axis=0)[None]
+        logits, carry = forward(params, carry, token_tm1[None], config, starts=starts)
         token_t = logits[0].argmax(axis=-1) if greedy else _draw(logits[0] / temperature, uniform_t)
         token_t = token_t.astype(token.dtype)
-        return (token_t, carry), token_t
+        recent = None if recent is None else jnp.concatenate([recent[1:], token_t[None]])
+        return (token_t, carry, recent), token_t
 
-    (_, carry), tokens = lax.scan(step, (token, carry), uniforms)
+    (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
     return tokens, carry
 
 
