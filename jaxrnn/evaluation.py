@@ -76,8 +76,9 @@ def surprisals(
 
     With one lane the text is read as a single stream from the initial state: exact. With L > 1 it is cut into L
     contiguous lanes that are read side by side, much faster; each but the first begins 256 symbols early, from the
-    initial state, and these are not scored. What stands further back is missing to it, which changes the mean by less
-    than 0.001 nats where states forget as those of such networks do.
+    initial state, and these are not scored. What stands further back is missing to it: measured on the last tenth of
+    tinyshakespeare with a GRU of 128 units after 1,000 steps, 64 lanes change the mean by 2e-9 nats, which is rounding
+    (16 symbols early: 8e-7; none: 2e-3).
 
     Args:
         params: the parameters.

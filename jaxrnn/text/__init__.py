@@ -4,9 +4,11 @@ from jaxrnn.text.batch import Batch, batches, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import check_separator, document_starts, encode_separator
 from jaxrnn.text.split import Slice, never_seen, split
-from jaxrnn.text.vocabulary import Decoder, Flags, Tokens, Vocabulary
+from jaxrnn.text.stream import read_pieces
+from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
 
 __all__ = [
+    "UNKNOWN",
     "Batch",
     "Corpus",
     "Decoder",
@@ -21,5 +23,6 @@ __all__ = [
     "load_corpus",
     "never_seen",
     "position",
+    "read_pieces",
     "split",
 ]
