@@ -18,8 +18,11 @@ from jaxrnn.text import (
     load_corpus,
     never_seen,
     position,
+    read_pieces,
     split,
+    stream,
 )
+from jaxrnn.text.corpus import _as_text
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
@@ -449,3 +452,52 @@ def test_a_corpus_says_what_a_person_wants_to_know(tmp_path):
 def test_tinyshakespeare_has_65_characters(tinyshakespeare):
     corpus = load_corpus(tinyshakespeare)
     assert (len(corpus), len(corpus.vocabulary), corpus.tokens.dtype) == (1_115_394, 65, np.uint8)
+
+
+@pytest.mark.parametrize("size", [3, 4, 7, 10**6])
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+@pytest.mark.parametrize(
+    ("text", "normalize"),
+    [
+        ("naïve 日本 👩‍🚀\r\n\r\nend\r", True),
+        ("\ufeffbegins\n with a mark \ufeff\r", True),
+        ("\ufeff", True),
+        ("\n\r\n\n\r\r\n", True),
+        ("naïve 日本 👩‍🚀\n\rend\r", False),
+        ("", False),
+    ],
+    ids=ascii,
+)
+def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatch, size, kind, text, normalize):
+    monkeypatch.setattr(stream, "PIECE", size)
+    path = tmp_path / "text.txt"
+    path.write_bytes(text.encode())
+    nothing = "" if kind == "characters" else b""
+    got = nothing.join(read_pieces(path, kind, normalize))
+    assert got == _as_text(text.encode(), str(path), kind, normalize)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 10**6])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"abcde\xffg", r"is not UTF-8 at offset 5;"),
+        ("abcd日".encode()[:-1], r"is not UTF-8 at offset 4;"),
+        ("abcd日e".encode()[:6] + b"e", r"is not UTF-8 at offset 4;"),
+        (b"\xef\xbb\xbfabc", r"begins with a byte-order mark.*--normalize drops it"),
+        (b"abc\r\ndef\r\n", r"CRLF line ends \(the first at offset 3\); --normalize"),
+    ],
+)
+def test_a_text_in_pieces_that_is_not_what_it_should_be_is_refused(tmp_path, monkeypatch, size, data, message):
+    monkeypatch.setattr(stream, "PIECE", size)
+    path = tmp_path / "text.txt"
+    path.write_bytes(data)
+    with pytest.raises(JaxrnnError, match=message):
+        list(read_pieces(path, "characters", False))
+    assert b"".join(read_pieces(path, "bytes", False)) == data
+
+
+@pytest.mark.parametrize("name", ["nowhere", ".", "\0"])
+def test_what_is_no_file_is_not_read_in_pieces(tmp_path, name):
+    with pytest.raises(JaxrnnError, match=r"can't read|not a regular file"):
+        list(read_pieces(tmp_path / name, "characters", False))

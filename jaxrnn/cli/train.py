@@ -134,7 +134,8 @@ def _fields(config: Any) -> dict[str, Any]:
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
     lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
-        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each{on_train(config, corpus)}",
+        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
+        + on_train(config, corpus),
         *validation_lines(report, config, corpus),
         f"{corpus}\nrun: {run_dir}",
     ]

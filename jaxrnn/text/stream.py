@@ -9,7 +9,7 @@ from pathlib import Path
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 
-PIECE = 2**16  # bytes
+PIECE = 2**16  # bytes; the first piece holds the whole of a byte-order mark
 
 
 def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
