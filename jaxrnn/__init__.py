@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
     from jaxrnn.errors import JaxrnnError
+    from jaxrnn.evaluation import Score, evaluate, score
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
     from jaxrnn.recurrence import unroll, unroll_plain
     from jaxrnn.runs import Report, fit
     from jaxrnn.sampling import sample
-    from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
+    from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
     from jaxrnn.writing import write
 
@@ -27,13 +28,14 @@ _NAMES = {
     "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
     "errors": ("JaxrnnError",),
+    "evaluation": ("Score", "evaluate", "score"),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
     "recurrence": ("unroll", "unroll_plain"),
     "runs": ("Report", "fit"),
     "sampling": ("sample",),
-    "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
+    "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
     "writing": ("write",),
 }
