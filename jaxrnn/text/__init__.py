@@ -3,7 +3,7 @@
 from jaxrnn.text.batch import Batch, batches, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import check_separator, document_starts, encode_separator
-from jaxrnn.text.split import Slice, never_seen, split
+from jaxrnn.text.slices import Slice, never_seen, split
 from jaxrnn.text.stream import read_pieces
 from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
 
