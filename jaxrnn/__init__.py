@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
     from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
+    from jaxrnn.evaluation import Score, evaluate, score
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from jaxrnn.recurrence import unroll, unroll_plain
     from jaxrnn.runs import Report, fit
     from jaxrnn.sampling import sample
-    from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
+    from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
     from jaxrnn.writing import write, write_many
 
@@ -30,6 +31,7 @@ _NAMES = {
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
     "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
+    "evaluation": ("Score", "evaluate", "score"),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
@@ -37,7 +39,7 @@ _NAMES = {
     "recurrence": ("unroll", "unroll_plain"),
     "runs": ("Report", "fit"),
     "sampling": ("sample",),
-    "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
+    "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
     "writing": ("write", "write_many"),
 }

@@ -119,6 +119,12 @@ class TrainConfig:
     """characters: Unicode code points of a UTF-8 text. bytes: any file."""
     normalize: bool = False
     """Drop a byte-order mark and turn CRLF and CR line ends into LF while reading."""
+    min_count: int = 1
+    """Symbols that occur fewer times become one unknown symbol, written as U+FFFD."""
+    split: tuple[float, ...] = (1.0,)
+    """Fractions of the text for train, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
+    reset_on: str = ""
+    """String between independent documents: at its last symbol the state starts anew; empty: nowhere."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     """The network."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -143,19 +149,29 @@ class TrainConfig:
     """Steps from one checkpoint to the next; 0: only at the end."""
     keep_checkpoints: int = 3
     """Checkpoints kept, the newest ones."""
+    validate_every: int = 0
+    """Steps from one validation to the next; 0: only at the end, if there is a validation slice."""
+    patience: int = 0
+    """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
     """Most training steps in one dispatch to the device (K)."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
-        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every")
+        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
+        _check_at_least(self, 1, "min_count")
         _check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
         _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
         _check_at_most(self, 2**32 - 1, "seed")
         _check_at_most(self, 2**31 - 1, "steps")
         _check_at_most(self, 10**7, "sample_length")
         _check_at_most(self, 10**5, "chunk_length")
+        _check_split(self.split)
+        if self.validate_every and len(self.split) < 2:
+            raise JaxrnnError("validate_every needs a validation slice; give one by split, such as 0.9,0.1")
+        if self.patience and not self.validate_every:
+            raise JaxrnnError("patience counts validations; give validate_every, the steps from one to the next")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +257,9 @@ def _check_types(config: Any) -> None:
     """Check every field against its annotation, turning NumPy's numbers into Python's."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
+        if hint == tuple[float, ...]:
+            object.__setattr__(config, name, _floats(name, value))
+            continue
         options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         for option in options:
             if _matches(value, option):
@@ -253,6 +272,15 @@ def _check_types(config: Any) -> None:
         else:
             expected = " or ".join(_describe(option) for option in options)
             raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
+
+
+def _floats(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (tuple, list)) or not all(_matches(item, float) for item in value):
+        raise JaxrnnError(f"{name} must be a list of numbers, got {value!r}")
+    try:
+        return tuple(map(float, value))
+    except OverflowError:
+        raise JaxrnnError(f"{name} must be numbers that a float can hold") from None
 
 
 def _matches(value: Any, option: Any) -> bool:
@@ -282,6 +310,17 @@ def _check_at_most(config: Any, most: int, *names: str) -> None:
     for name in names:
         if getattr(config, name) > most:
             raise JaxrnnError(f"{name} must be at most {most}, got {getattr(config, name)}")
+
+
+def _check_split(fractions: tuple[float, ...]) -> None:
+    if not 1 <= len(fractions) <= 3 or not all(fraction > 0 for fraction in fractions):
+        raise JaxrnnError(f"split must be one to three fractions above 0, got {_listed(fractions)}; try 0.9,0.1")
+    if not abs(math.fsum(fractions) - 1) <= 1e-9:
+        raise JaxrnnError(f"split must be fractions that add up to 1, got {_listed(fractions)}; try 0.9,0.1")
+
+
+def _listed(fractions: tuple[float, ...]) -> str:
+    return ",".join(map(str, fractions)) or "none"
 
 
 def _check_positive(config: Any, *names: str) -> None:

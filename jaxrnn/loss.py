@@ -20,13 +20,13 @@ def loss(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tup
     Args:
         params: the parameters.
         carry: the carry before the batch; `batch.reset` is the training step's to heed.
-        batch: inputs and targets, int [T, B].
+        batch: inputs and targets, int [T, B]; its `starts` are heeded.
         config: the network's configuration.
 
     Returns:
         The loss in nats per T characters, [], and the carry.
     """
-    logits, carry = forward(params, carry, batch.inputs, config)
+    logits, carry = forward(params, carry, batch.inputs, config, starts=batch.starts)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)  # [T, B]
     return nats.sum(axis=0).mean(), carry
 

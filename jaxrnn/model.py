@@ -71,7 +71,9 @@ def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
     return (cell.init_carry(batch_size, config.hidden_size, _dtype(config)),) * config.num_layers
 
 
-def forward(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig) -> tuple[jax.Array, Carry]:
+def forward(
+    params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, *, starts: jax.Array | None = None
+) -> tuple[jax.Array, Carry]:
     """Run the network over T characters of B lanes.
 
         h_t = tanh(Wxh[x_t] + h_tm1 Whh + bh),        y_t = h_t Why + by
@@ -84,6 +86,7 @@ def forward(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig
         carry: the carry before the first of these characters, from `initial_carry` or from the call before.
         tokens: int [T, B].
         config: the network's configuration.
+        starts: bool [T, B], the characters before which the carry becomes the initial one; None: nowhere.
 
     Returns:
         logits [T, B, V] (the softmax of logits[t] is the distribution of the character after tokens[t]), and the carry
@@ -99,10 +102,11 @@ def forward(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig
         return product(hidden.reshape(-1, config.hidden_size), W, dtype).reshape(*tokens.shape, -1)
 
     first, *above = params.layers
-    hidden, last = unroll(cell, first.Whh, first.Wxh[tokens] + first.bh[None, None], carry[0], dtype)
+    hidden, last = unroll(cell, first.Whh, first.Wxh[tokens] + first.bh[None, None], carry[0], dtype, starts)
     carries = [last]
     for layer, layer_carry in zip(above, carry[1:], strict=True):
-        hidden, last = unroll(cell, layer.Whh, times(hidden, layer.Wxh) + layer.bh[None, None], layer_carry, dtype)
+        projected = times(hidden, layer.Wxh) + layer.bh[None, None]
+        hidden, last = unroll(cell, layer.Whh, projected, layer_carry, dtype, starts)
         carries.append(last)
     return times(hidden, params.Why) + params.by[None, None], tuple(carries)
 

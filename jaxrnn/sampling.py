@@ -27,6 +27,8 @@ def sample(
     top_k: int | jax.Array | None = None,
     top_p: float | jax.Array | None = None,
     greedy: bool = False,
+    separator: jax.Array | None = None,
+    before: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over `prime`, then write `length` characters.
 
@@ -40,7 +42,8 @@ def sample(
     at the distribution as the temperature has made it; where both are given, the fewer characters stay. Of equally
     likely characters the ones with the smaller tokens come first, as in `greedy`, which is k = 1.
 
-    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned.
+    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, where
+    there are documents, with the k - 1 characters before that one as `before`).
 
     Args:
         key: the same key draws the same text; B and `length` are parts of what it draws. Or keys [B], one a lane: then
@@ -54,6 +57,8 @@ def sample(
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all.
         top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
+        separator: int [k], what ends a document: the carry starts anew at its last character; None: nothing does.
+        before: int [M, B], what stands before `prime`, so that a separator may begin there; -1 is no character.
 
     Returns:
         tokens int [length, B], and the carry that goes with them: after all but the last of them.
@@ -66,9 +71,12 @@ def sample(
     if length < 1:
         raise JaxrnnError(f"length must be at least 1, got {length}")
     check_draw(params.by.shape[0], temperature=temperature, top_k=top_k, top_p=top_p)
+    starts, recent = None, None
+    if separator is not None:
+        starts, recent = find_starts(prime, separator, before)
     if prime.shape[0] > 1:
-        carry = read(params, carry, prime[:-1], config)
-    return _write(key, params, carry, prime[-1], config, length, temperature, top_k, top_p, greedy)
+        carry = read(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
+    return _write(key, params, carry, prime[-1], config, length, temperature, top_k, top_p, greedy, separator, recent)
 
 
 def check_draw(
@@ -91,10 +99,24 @@ def _is_known(value: Number | None) -> TypeGuard[Number]:
     return value is not None and not isinstance(value, jax.core.Tracer)
 
 
+@jax.jit
+def find_starts(prime: jax.Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Return where in `prime` the text so far ends in the separator, bool [P, B], and its last k characters, [k, B]."""
+    size, lanes = prime.shape
+    nothing = jnp.full((separator.shape[0] - 1, lanes), -1, prime.dtype)
+    text = jnp.concatenate([nothing, prime] if before is None else [nothing, before, prime])
+    text = text[text.shape[0] - size - separator.shape[0] + 1 :]
+    places = jnp.arange(size)[:, None] + jnp.arange(separator.shape[0])[None]
+    starts = (text[places] == separator[None, :, None]).all(axis=1)
+    return starts, text[text.shape[0] - separator.shape[0] :]
+
+
 @partial(jax.jit, static_argnames="config")
-def read(params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig) -> Carry:
-    """Return the carry after the network has read `tokens`, int [T, B]."""
-    return forward(params, carry, tokens, config)[1]
+def read(
+    params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None = None
+) -> Carry:
+    """Return the carry after the network has read `tokens`, int [T, B]; it starts anew at `starts`, bool [T, B]."""
+    return forward(params, carry, tokens, config, starts=starts)[1]
 
 
 @partial(jax.jit, static_argnames=("config", "length", "greedy"))
@@ -109,6 +131,8 @@ def _write(
     top_k: int | jax.Array | None,
     top_p: float | jax.Array | None,
     greedy: bool,
+    separator: jax.Array | None,
+    recent: jax.Array | None,
 ) -> tuple[jax.Array, Carry]:
     # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
     dtype, lanes = params.by.dtype, token.shape[0]
@@ -124,13 +148,19 @@ def _write(
             return _draw(logits / temperature, uniform)
         return _draw_likely(logits / temperature, uniform, top_k, top_p)
 
-    def step(state: tuple[jax.Array, Carry], uniform_t: jax.Array) -> tuple[tuple[jax.Array, Carry], jax.Array]:
-        token_tm1, carry = state
-        logits, carry = forward(params, carry, token_tm1[None], config)
-        token_t = draw(logits[0], uniform_t).astype(token.dtype)
-        return (token_t, carry), token_t
+    State = tuple[jax.Array, Carry, jax.Array | None]  # the last token, the carry, the last k tokens where they matter
 
-    (_, carry), tokens = lax.scan(step, (token, carry), uniforms)
+    def step(state: State, uniform_t: jax.Array) -> tuple[State, jax.Array]:
+        token_tm1, carry, recent = state
+        starts = None
+        if separator is not None and recent is not None:
+            starts = jnp.equal(recent, separator[:, None]).all(axis=0)[None]
+        logits, carry = forward(params, carry, token_tm1[None], config, starts=starts)
+        token_t = draw(logits[0], uniform_t).astype(token.dtype)
+        recent = None if recent is None else jnp.concatenate([recent[1:], token_t[None]])
+        return (token_t, carry, recent), token_t
+
+    (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
     return tokens, carry
 
 

@@ -75,18 +75,19 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
 def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
-    Zero the carry where the batch says so; take the gradient of the loss through all T characters; update once. The
-    carry goes on to the next step; its gradient does not.
+    Begin with the initial carry where the batch says so; take the gradient of the loss through all T characters; update
+    once. The carry goes on to the next step; its gradient does not.
 
     Args:
         state: the state before.
-        batch: inputs and targets int [T, B], reset bool [].
+        batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
         config: the run's configuration; static under jit.
 
     Returns:
         The state after, and what was measured.
     """
-    carry = jax.tree.map(lambda entry: jnp.where(batch.reset, 0, entry), state.carry)
+    initial = initial_carry(config.model, config.batch_size)
+    carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
     (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
     updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
         gradient, state.opt_state, state.params

@@ -10,18 +10,22 @@ import numpy as np
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import Params, initial_carry
-from jaxrnn.sampling import check_draw, read, sample
+from jaxrnn.sampling import check_draw, find_starts, read, sample
 from jaxrnn.text import Tokens, Vocabulary
 
 PIECE = 100  # characters drawn in one dispatch: few enough to be seen streaming, enough to be fast
 
 
-def write(params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig) -> Iterator[str]:
+def write(
+    params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, *, reset_on: str = ""
+) -> Iterator[str]:
     r"""Return the prompt and what the network writes after it, in pieces as they are drawn.
 
     The network starts from a zero carry and reads the prompt; without a prompt it reads a new line (the first symbol of
-    a vocabulary that has none), which is not shown. A longer text of the same seed begins with the shorter one. With
-    `config.stop` the text ends right after the first place where the network has written it; the prompt may hold it.
+    a vocabulary that has none), which is not shown. With documents it begins one: it reads the last symbol of what
+    separates them, which is not shown, then the prompt. A longer text of the same seed begins with the shorter one.
+    With `config.stop` the text ends right after the first place where the network has written it; the prompt may hold
+    it.
 
     Example:
         >>> from jaxrnn.model import init_params
@@ -36,16 +40,19 @@ def write(params: Params, vocabulary: Vocabulary, model: ModelConfig, config: Sa
         vocabulary: the symbols.
         model: the network's configuration.
         config: what to write; of its samples the first one.
+        reset_on: what separates documents, as in training: the carry starts anew at its last symbol.
 
     Raises:
         JaxrnnError: at once, if the prompt or the stop string has characters that the vocabulary lacks, or `top_k` is
             above their number.
     """
-    pieces = _Lanes(params, vocabulary, model, dataclasses.replace(config, num_samples=1)).pieces()
+    pieces = _Lanes(params, vocabulary, model, dataclasses.replace(config, num_samples=1), reset_on).pieces()
     return (text for texts in pieces for text in texts)
 
 
-def write_many(params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig) -> list[str]:
+def write_many(
+    params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, *, reset_on: str = ""
+) -> list[str]:
     """Return what the network writes after the prompt, `config.num_samples` times; without the prompt.
 
     They are drawn side by side. Sample i is the text that `write` writes with the seed `config.seed + i`, however many
@@ -54,18 +61,24 @@ def write_many(params: Params, vocabulary: Vocabulary, model: ModelConfig, confi
 
     Args: as those of `write`, which raises the same.
     """
-    written = zip(*_Lanes(params, vocabulary, model, config).pieces(with_prompt=False), strict=True)
+    written = zip(*_Lanes(params, vocabulary, model, config, reset_on).pieces(with_prompt=False), strict=True)
     return ["".join(pieces) for pieces in written]
 
 
 class _Lanes:
     """Samples that are drawn side by side, a piece of each at a time; all mistakes are found when it is made."""
 
-    def __init__(self, params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig) -> None:
+    def __init__(
+        self, params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, reset_on: str
+    ) -> None:
         start = config.prompt or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
-        self._prime = vocabulary.encode(start)
+        self._prompt = vocabulary.encode(config.prompt)
+        self._separator = vocabulary.encode(reset_on)
+        # A document begins with the last symbol of what stands between two of them.
+        self._prime = np.concatenate([self._separator[-1:], self._prompt]) if reset_on else vocabulary.encode(start)
         try:
-            self._stop = vocabulary.encode(config.stop)
+            # What would become the unknown symbol is never written as itself.
+            self._stop = dataclasses.replace(vocabulary, unknown=False).encode(config.stop)
         except JaxrnnError as error:
             raise JaxrnnError(f"the stop string {config.stop!r} can't occur: {error}") from None
         check_draw(len(vocabulary), temperature=config.temperature, top_k=config.top_k, top_p=config.top_p)
@@ -77,7 +90,7 @@ class _Lanes:
         lanes = range(config.num_samples)
         decoders = [self._vocabulary.decoder() for _ in lanes]
         if config.prompt:
-            prompts = [decoder.decode(self._prime) for decoder in decoders]
+            prompts = [decoder.decode(self._prompt) for decoder in decoders]
             if with_prompt:
                 yield prompts
         ends = [_Stop(self._stop) for _ in lanes]
@@ -96,26 +109,34 @@ class _Lanes:
         """Draw piece after piece without end: tokens [PIECE, lanes]."""
         config, lanes = self._config, self._config.num_samples
         seeds = np.arange(lanes, dtype=np.uint32) + np.uint32(config.seed)
+        separator = jnp.asarray(self._separator, jnp.int32) if len(self._separator) else None
+        before, starts = jnp.zeros((0, 1), jnp.int32), None
+        if separator is not None:
+            before = separator[:-1, None]
+            starts = find_starts(prime, separator, before)[0][:-1]
         carry = initial_carry(self._model, 1)
         if len(prime) > 1:  # all lanes begin with the same prompt: it is read once
-            carry = read(self._params, carry, prime[:-1], self._model)
+            carry = read(self._params, carry, prime[:-1], self._model, starts)
         carry = jax.tree.map(lambda entry: jnp.repeat(entry, lanes, axis=0), carry)
-        last, begin = jnp.tile(prime[-1:], (1, lanes)), 0
+        size = max(1, len(self._separator))  # how much of the text so far matters
+        text, begin = np.tile(np.concatenate([before, prime])[-size:], (1, lanes)), 0
         while True:
             tokens, carry = sample(
                 _keys(seeds, begin),
                 self._params,
                 carry,
-                last,
+                jnp.asarray(text[-1:]),
                 self._model,
                 length=PIECE,
                 temperature=config.temperature,
                 top_k=config.top_k,
                 top_p=config.top_p,
                 greedy=config.greedy,
+                separator=separator,
+                before=None if separator is None else jnp.asarray(text[:-1]),
             )
+            text, begin = np.concatenate([text, tokens])[-size:], begin + PIECE
             yield np.asarray(tokens)
-            last, begin = tokens[-1:], begin + PIECE
 
 
 @jax.jit

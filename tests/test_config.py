@@ -23,6 +23,8 @@ ROUND_TRIPS = [
         SampleConfig(prompt=prompt)
         for prompt in ("naïve", "Привет", "👩‍🚀", "\udc80\udcff", "\ud800", "\\ud800", "\r\n")
     ),
+    TrainConfig(split=(1 / 3, 1 / 3, 1 / 3), validate_every=7, patience=3, min_count=2, reset_on="\n\n\ud800"),
+    TrainConfig(split=[0.7, 0.3]),
     SampleConfig(length=10**18, temperature=0.7, greedy=True, seed=12),
     SampleConfig(top_k=1, top_p=1, stop="\n\n", num_samples=2**16, seed=2**32 - 2**16),
     OptimizerConfig(name="sgd", momentum=0, weight_decay=0, clip="norm", schedule="cosine", final_fraction=1),
@@ -32,7 +34,10 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize("config", ROUND_TRIPS, ids=lambda config: type(config).__name__)
 def test_json_gives_back_an_equal_config(config):
     text = to_json(config)
-    assert json.loads(text) == dataclasses.asdict(config)  # plain JSON, not only this program's
+    plain = dataclasses.asdict(config)
+    if "split" in plain:
+        plain["split"] = list(config.split)  # JSON has no tuples
+    assert json.loads(text) == plain  # plain JSON, not only this program's
     assert text.isascii()  # so any terminal and any file can hold it
     assert from_json(type(config), text) == config
     assert to_json(from_json(type(config), text)) == text
@@ -138,6 +143,12 @@ OUT_OF_RANGE = {
         "corpus": NO_STRING,
         "vocabulary": [*NO_STRING, "", "words"],
         "normalize": NO_BOOLEAN,
+        "min_count": COUNTS,
+        "split": [
+            *(None, 0.9, "0.9,0.1", (), (0.5,), (0.9, 0.2), (0.9, 0.1 + 1e-8), (0.5, 0.25, 0.125, 0.125), (1.0, 0.0)),
+            *((1.5, -0.5), (NAN,), (INF, 0.1), ("0.9", "0.1"), (True,), (10**400, 1)),
+        ],
+        "reset_on": NO_STRING,
         "model": [None, {}, "tanh", OptimizerConfig()],
         "optimizer": [None, {}, "adagrad", ModelConfig()],
         "sequence_length": COUNTS,
@@ -150,6 +161,8 @@ OUT_OF_RANGE = {
         "log_every": COUNTS,
         "checkpoint_every": FROM_ZERO,
         "keep_checkpoints": COUNTS,
+        "validate_every": FROM_ZERO,
+        "patience": FROM_ZERO,
         "chunk_length": COUNTS,
     },
     SampleConfig: {
@@ -207,6 +220,19 @@ def test_a_config_is_frozen_and_hashable(kind):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(kind(), field.name, getattr(kind(), field.name))
     assert len({kind(), kind(), from_json(kind, "{}")}) == 1  # so it can be a static argument of jit
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"validate_every": 5}, "validate_every needs a validation slice"),
+        ({"patience": 5}, "patience counts validations"),
+        ({"patience": 5, "split": (0.9, 0.1)}, "patience counts validations"),
+    ],
+)
+def test_what_needs_another_field_says_so(values, message):
+    with pytest.raises(JaxrnnError, match=message):
+        TrainConfig(**values)
 
 
 def test_replacing_a_field_checks_it():

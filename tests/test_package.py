@@ -9,8 +9,8 @@ PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
     *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
-    *("training", "sampling"),
-    *("checkpoint", "writing", "runs", "bench", "cli"),  # the shell
+    *("training", "sampling", "evaluation"),
+    *("files", "checkpoint", "writing", "reading", "runs", "bench", "cli"),  # the shell
 ]
 
 

@@ -158,3 +158,59 @@ def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradi
     for got, expected in zip(jax.tree.leaves(rounded), jax.tree.leaves(full), strict=True):
         assert got.dtype == jnp.float32
         assert 0 < jnp.linalg.norm(got - expected) < 0.03 * jnp.linalg.norm(expected)
+
+
+def _from_a_half(batch_size, hidden_size, dtype):
+    return (jnp.full((batch_size, hidden_size), 0.5, dtype),) * 2
+
+
+restarted = pytest.mark.parametrize(
+    "cell", [TANH, GRU, LSTM, LEAKY._replace(init_carry=_from_a_half)], ids=["tanh", "gru", "lstm", "a user's own"]
+)
+
+
+def starting(run, starts):
+    return lambda *arguments: run(*arguments, starts=starts)
+
+
+@restarted
+@batched
+def test_with_starts_it_is_each_document_by_itself_and_so_are_its_gradients(cell, batch, x64):
+    Whh, projected, carry = problem(cell, batch, jnp.float64)
+    starts = np.random.default_rng(0).random((T, *batch)) < 0.3
+    starts[0] = starts[-1] = True
+    initial = jax.tree.map(
+        lambda entry: entry if batch else entry[0], cell.init_carry(B if batch else 1, H, jnp.float64)
+    )
+
+    def documents(cell, Whh, projected, carry):
+        hidden = []
+        for t in range(T):
+            at = starts[t][..., None]
+            carry = tuple(jnp.where(at, new, entry) for new, entry in zip(initial, carry, strict=True))
+            carry = cell.update(projected[t], carry[0] @ Whh, carry)
+            hidden.append(carry[0])
+        return jnp.stack(hidden), carry
+
+    runs = documents, starting(unroll, starts), starting(unroll_plain, starts)
+    expected, *others = (
+        jax.jit(jax.value_and_grad(scalar(run, cell), argnums=(0, 1, 2)))(Whh, projected, carry) for run in runs
+    )
+    for got in others:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), got, expected)
+
+
+@restarted
+def test_its_gradient_with_starts_passes_finite_differences(cell, x64):
+    starts = np.random.default_rng(1).random((T, B)) < 0.3
+    arguments = problem(cell, (B,), jnp.float64)
+    check_grads(jax.jit(scalar(starting(unroll, starts), cell)), arguments, order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
+
+
+def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_was():
+    arguments = TANH, *problem(TANH, (B,), jnp.float32)
+    np.testing.assert_array_equal(unroll(*arguments)[0], unroll(*arguments, starts=np.zeros((T, B), bool))[0])
+    gradient = jax.grad(scalar(unroll, TANH), argnums=(0, 1, 2))
+    assert "select" not in jax.jit(gradient).lower(*arguments[1:]).as_text()
+    with pytest.raises(JaxrnnError, match=r"starts must be bool \[T, B\] = \(7, 3\)"):
+        unroll(*arguments, starts=np.zeros((T, B + 1), bool))

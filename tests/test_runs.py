@@ -213,7 +213,7 @@ def test_a_run_directory_holds_what_was_reported(text, tmp_path):
     assert sorted(entry.name for entry in path.iterdir()) == names
     newest_two = [checkpoint_path(path / "checkpoints", step) for step in (20, 24)]
     assert sorted((path / "checkpoints").iterdir()) == newest_two
-    fields = ("step", "loss", "smooth_loss", "bits_per_character", "seconds")
+    fields = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{name: getattr(report, name) for name in fields} for report in reports]
     sampled = [report for report in reports if report.sample is not None]

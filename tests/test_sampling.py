@@ -8,6 +8,7 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.sampling import sample
+from jaxrnn.text import document_starts
 
 V = 12
 CONFIG = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
@@ -247,3 +248,22 @@ def test_bad_arguments_are_named(changed, message):
     arguments = {"prime": tokens(0), "length": 5, **changed}
     with pytest.raises(JaxrnnError, match=message):
         sample(KEY, PARAMS, initial_carry(CONFIG, 1), config=CONFIG, **arguments)
+
+
+@pytest.mark.parametrize("separator", [[0], [0, 1], [1, 1]], ids=str)
+@pytest.mark.parametrize("size", [1, 5])
+def test_with_documents_the_carry_is_that_of_the_text_read_with_its_starts(separator, size):
+    config = ModelConfig(vocab_size=3, hidden_size=6, cell="lstm", init_scale=1.0)
+    params = init_params(jax.random.key(1), config)
+    carry = jax.tree.map(lambda entry: entry + 0.5, initial_carry(config, 2))
+    text = jax.random.randint(KEY, (8, 2), 0, 3)
+    before, prime = text[: 8 - size], text[8 - size :]
+    end = {"separator": jnp.array(separator), "length": 30}
+    first, middle = sample(KEY, params, carry, prime, config, before=before, **end)
+    whole = jnp.concatenate([text, first])
+    second, last = sample(KEY, params, middle, whole[-1:], config, before=whole[-len(separator) : -1], **end)
+    whole = np.concatenate([whole, second])
+    starts = np.stack([document_starts(lane, np.array(separator)) for lane in whole.T], 1)[8 - size : -1]
+    assert starts.sum() > 5
+    _, expected = forward(params, carry, whole[8 - size : -1], config, starts=starts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), last, expected)

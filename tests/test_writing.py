@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import jax
@@ -6,9 +7,9 @@ import pytest
 
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.model import init_params, initial_carry
+from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.sampling import sample
-from jaxrnn.text import Vocabulary
+from jaxrnn.text import Vocabulary, document_starts
 from jaxrnn.writing import PIECE, write, write_many
 
 V = 6
@@ -180,3 +181,37 @@ def test_text_arrives_piece_by_piece_as_it_is_drawn():
     pieces = write(PARAMS, PLAIN, MODEL, SampleConfig(prompt="cab", length=10**12))
     assert next(pieces) == "cab"
     assert len(next(pieces)) == len(next(pieces)) == PIECE
+
+
+@pytest.mark.parametrize("reset_on", ["d", "\n\n", "ab"])
+@pytest.mark.parametrize("prompt", ["", "\nab a"])
+def test_with_documents_every_character_is_written_as_training_would_have_read_it(reset_on, prompt):
+    config = SampleConfig(length=2 * PIECE + 50, greedy=True, prompt=prompt)
+    for seed in range(50):  # a network that writes the separator now and then, and no short circle
+        params = jax.tree.map(lambda leaf: 4 * leaf, init_params(jax.random.key(seed), MODEL))
+        written = "".join(write(params, PLAIN, MODEL, config, reset_on=reset_on))
+        assert written.startswith(prompt)
+        read = PLAIN.encode(reset_on + written)
+        starts = document_starts(read, PLAIN.encode(reset_on))
+        if 2 < starts.sum() < 100:
+            break
+    else:
+        pytest.fail("no such network")
+    begin = len(reset_on) - 1  # a document begins: the separator's last symbol, then the prompt
+    assert starts[begin]
+    logits, _ = forward(
+        params, initial_carry(MODEL, 1), read[begin:-1, None].astype(int), MODEL, starts=starts[begin:-1, None]
+    )
+    best = logits[:, 0].argmax(axis=-1)[len(prompt) :]
+    assert PLAIN.decode(best) == written[len(prompt) :]
+
+
+@pytest.mark.parametrize("prompt", ["", "ab", "a b.c"])
+def test_many_samples_of_documents_are_those_of_one_at_a_time(prompt):
+    vocabulary = Vocabulary("\n .abc")
+    params = init_params(jax.random.key(3), MODEL)
+    options = SampleConfig(prompt=prompt, length=2 * PIECE + 7, num_samples=3, seed=5)
+    many = write_many(params, vocabulary, MODEL, options, reset_on=". ")
+    for index, text in enumerate(many):
+        one = "".join(write(params, vocabulary, MODEL, dataclasses.replace(options, seed=5 + index), reset_on=". "))
+        assert one == prompt + text

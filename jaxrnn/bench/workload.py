@@ -31,7 +31,7 @@ class Workload(NamedTuple):
 
     def single_batches(self) -> list[Batch]:
         """Return the K batches one by one, int32 [T, B]."""
-        return [Batch(*parts) for parts in zip(*self.batches, strict=True)]
+        return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
 
     def rows(self) -> float:
         """Return how many distinct characters a batch has in its inputs, on average over the chunk."""

@@ -2,9 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from jaxrnn.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,7 @@ def _installation() -> str:
 def _run(path: Path) -> str:
     import jax
 
-    from jaxrnn.checkpoint import list_checkpoints, load_checkpoint, load_config
+    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_checkpoint, load_config
     from jaxrnn.loss import bits_per_character
 
     if load_config(path).model.dtype == "float64":
@@ -50,8 +53,24 @@ def _run(path: Path) -> str:
         f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
         f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
+        *([f"split: {', '.join(map(str, config.split))}"] if len(config.split) > 1 else []),
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]
     if path.is_dir():
-        lines += [f"checkpoint: {file}" for file in list_checkpoints(path / "checkpoints")]
+        directory = path / "checkpoints"
+        lines += [f"checkpoint: {file}" for file in list_checkpoints(directory)]
+        if best_checkpoint_path(directory).exists():
+            lines += [f"best checkpoint: {_best(best_checkpoint_path(directory), config)}"]
     return "\n".join(lines)
+
+
+def _best(path: Path, config: "TrainConfig") -> str:
+    from jaxrnn.checkpoint import load_checkpoint
+    from jaxrnn.errors import CheckpointError
+
+    try:
+        counters = load_checkpoint(path).counters
+    except CheckpointError as error:
+        return str(error)
+    loss = f"validation loss {counters['best_loss']:.4f} nats per {config.vocabulary.removesuffix('s')}"
+    return f"{path}, step {counters['step']:,}, {loss}"

@@ -30,29 +30,34 @@ class Sample(SampleConfig):
     report_copies: bool = False
     """Name, after each sample, the longest span of what was written that stands in the training text."""
 
+    from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
+    """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
-        from jaxrnn.checkpoint import load_checkpoint, load_config
+        from jaxrnn.checkpoint import find_checkpoint, load_checkpoint, load_config
 
-        set_up_jax(load_config(self.run_dir).model.dtype)
+        path = find_checkpoint(self.run_dir, self.from_)
+        set_up_jax(load_config(path).model.dtype)
         from jaxrnn.writing import write, write_many
 
-        checkpoint = load_checkpoint(self.run_dir)
+        checkpoint = load_checkpoint(path)
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
         network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model
+        reset_on = checkpoint.config.reset_on
         text = _training_text(checkpoint) if self.report_copies else None
         if self.json:
-            print(json.dumps(self._as_json(config, write_many(*network, config), checkpoint, text)))
+            print(json.dumps(self._as_json(config, write_many(*network, config, reset_on=reset_on), checkpoint, text)))
         elif config.num_samples == 1:
             pieces = []
-            for piece in write(*network, config):
+            for piece in write(*network, config, reset_on=reset_on):
                 print(piece, end="", flush=True)
                 pieces.append(piece)
             print()
             _report_copy("".join(pieces[1:] if config.prompt else pieces), text)
         else:
-            for index, sample in enumerate(write_many(*network, config)):
+            for index, sample in enumerate(write_many(*network, config, reset_on=reset_on)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
                 print(f"{title}\n{config.prompt}{sample}")
                 _report_copy(sample, text)
@@ -100,21 +105,15 @@ def _report_copy(sample: str, text: str | None) -> None:
 
 
 def _training_text(checkpoint: "Checkpoint") -> str:
-    """Return the text that a run was trained on, which is loaded once more.
+    """Return the text that a run was trained on, which is loaded once more: its training slice.
 
     Raises:
-        JaxrnnError: it is gone, or is not what it was.
+        JaxrnnError: it is gone, or no more what it was.
     """
-    from jaxrnn.text import load_corpus
+    from jaxrnn.runs import load_again, slices_of
 
-    known, config = checkpoint.corpus, checkpoint.config
     try:
-        corpus = load_corpus(known["source"], vocabulary=config.vocabulary, normalize=config.normalize)
+        corpus = load_again(checkpoint)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
-    if corpus.sha256 != known["sha256"]:
-        raise JaxrnnError(
-            f"--report-copies needs the text that the run was trained on, SHA-256 {known['sha256']}; {known['source']} "
-            f"has changed, its SHA-256 is {corpus.sha256}: put the old text back"
-        )
-    return corpus.vocabulary.decode(corpus.tokens)
+    return corpus.vocabulary.decode(slices_of(corpus, checkpoint.config)["train"].tokens)

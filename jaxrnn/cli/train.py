@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import tyro
 
+from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.presets import preset
@@ -39,6 +41,8 @@ class Train(TrainConfig):
 
     corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")] = "python-docs"
     """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
+    split: Annotated[tuple[float, ...], FRACTIONS] = (1.0,)
+    """Fractions of the text for train, validation and test, in this order, such as 0.9,0.1 or 0.8,0.1,0.1."""
     model: tyro.conf.OmitArgPrefixes[_Model] = dataclasses.field(default_factory=_Model)
     """The network."""
     optimizer: tyro.conf.OmitArgPrefixes[_Optimizer] = dataclasses.field(default_factory=_Optimizer)
@@ -115,10 +119,9 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
-        from jaxrnn.runs import fit, new_run_directory, sample_title
-        from jaxrnn.text import load_corpus
+        from jaxrnn.runs import fit, load, new_run_directory, sample_title
 
-        corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
+        corpus = load(config)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
         reports = fit(
@@ -131,12 +134,11 @@ class Train(TrainConfig):
         )
         with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
             for report in reports:
-                at_end = report.step >= config.steps
-                if report.sample is not None and (at_end or not self.quiet):
+                if report.sample is not None and (report.finished or not self.quiet):
                     progress.write(f"{sample_title(report)}\n{report.sample}\n")
                 progress.show(report)
         print(_result(report, config, corpus, run_dir))
-        return 128 + signals.received if report.step < config.steps else 0
+        return 0 if report.finished else 128 + signals.received
 
 
 def _fields(config: Any) -> dict[str, Any]:
@@ -144,11 +146,14 @@ def _fields(config: Any) -> dict[str, Any]:
 
 
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
-    return (
+    lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
-        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each\n"
-        f"{corpus}\nrun: {run_dir}"
-    )
+        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
+        + on_train(config, corpus),
+        *validation_lines(report, config, corpus),
+        f"{corpus}\nrun: {run_dir}",
+    ]
+    return "\n".join(lines)
 
 
 class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
@@ -180,8 +185,16 @@ class _Progress(Protocol):
 def _progress(config: TrainConfig, corpus: "Corpus", run_dir: Path, quiet: bool) -> _Progress:
     if quiet:
         return _Lines(None)
-    print(f"{corpus}\nrun: {run_dir}", file=sys.stderr)
+    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
     return _Bar(config) if sys.stderr.isatty() else _Lines(config)
+
+
+def _losses(report: "Report") -> str:
+    losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
+    if report.best is None:
+        return losses
+    now = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
+    return f"{losses}, validation {now}best {report.best.loss:.4f} nats/char"
 
 
 class _Bar(contextlib.AbstractContextManager["_Bar"]):
@@ -198,9 +211,7 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
         self._bar.write(text, file=sys.stdout)
 
     def show(self, report: "Report") -> None:
-        self._bar.set_postfix_str(
-            f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char", refresh=False
-        )
+        self._bar.set_postfix_str(_losses(report), refresh=False)
         if self._bar.n == 0:
             self._bar.initial = report.step * self._characters  # a resumed run: its rate counts from here
         self._bar.update(report.step * self._characters - self._bar.n)
@@ -221,13 +232,13 @@ class _Lines(contextlib.AbstractContextManager["_Lines"]):
     def show(self, report: "Report") -> None:
         config = self._config
         self._first = report.step if self._first < 0 else self._first
-        if config is None or (time.monotonic() < self._next and report.step < config.steps):
+        if config is None or (time.monotonic() < self._next and not report.finished):
             return
         self._next = time.monotonic() + 10
         rate = (report.step - self._first) * config.sequence_length * config.batch_size / report.seconds
         print(
-            f"step {report.step:,} of {config.steps:,}: loss {report.smooth_loss:.2f}, "
-            f"{report.bits_per_character:.3f} bits/char" + (f", {rate:,.0f} characters/s" if rate else ""),
+            f"step {report.step:,} of {config.steps:,}: {_losses(report)}"
+            + (f", {rate:,.0f} characters/s" if rate else ""),
             file=sys.stderr,
             flush=True,
         )

@@ -2,6 +2,7 @@
 
 from jaxrnn.runs.directory import new_run_directory
 from jaxrnn.runs.loop import fit
+from jaxrnn.runs.material import load, load_again, slices_of
 from jaxrnn.runs.report import Report, sample_title
 
-__all__ = ["Report", "fit", "new_run_directory", "sample_title"]
+__all__ = ["Report", "fit", "load", "load_again", "new_run_directory", "sample_title", "slices_of"]
