@@ -2,7 +2,9 @@
 
 Both compute, for t = 0 .. T-1,
 
-    carry_t = update(projected_t, h_tm1 Whh, carry_tm1),        h = the first entry of carry.
+    carry_t = update(projected_t, h_tm1 Whh + bhh, carry_tm1),        h = the first entry of carry,
+
+where only a cell that wants one has a bias bhh.
 
 The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is computed for all t before the loop; what is
 read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
@@ -55,8 +57,8 @@ _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 def unroll_plain(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry
-) -> tuple[jax.Array, CellCarry]:  # fmt: skip
+    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, *, bhh: jax.Array | None = None
+) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps; what `unroll` computes, in its shortest form.
 
     Args:
@@ -64,6 +66,7 @@ def unroll_plain(
         Whh: [H, G*H], hidden to hidden.
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.
@@ -71,10 +74,11 @@ def unroll_plain(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    _check_shapes(cell, Whh, projected, carry)
+    _check_shapes(cell, Whh, projected, carry, bhh)
+    bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, jax.Array]:
-        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh + bias, carry_tm1)
         return carry_t, carry_t[0]
 
     carry, hidden = lax.scan(step, carry, projected)
@@ -88,13 +92,14 @@ def unroll(
     projected: jax.Array,
     carry: CellCarry,
     dtype: jax.typing.DTypeLike | None = None,
+    bhh: jax.Array | None = None,
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps: `unroll_plain`, with a faster gradient.
 
     The transpose of a scan would add an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
     loop emits the gradient of h_tm1 Whh for each t, and one product after it sums over t and the batch:
 
-        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t.
+        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t,        dbhh = sum_t  d(h_tm1 Whh)_t.
 
     The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
     forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
@@ -105,6 +110,7 @@ def unroll(
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
         dtype: what the factors of the products are rounded to; None rounds nothing. Static.
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.
@@ -112,27 +118,35 @@ def unroll(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    return _unroll_forward(cell, Whh, projected, carry, dtype)[0]
+    return _unroll_forward(cell, Whh, projected, carry, dtype, bhh)[0]
 
 
-# What the backward pass needs: Whh, the carry before the first step, h after each step, and the pull-back of each
-# update, which JAX represents as a pytree of arrays; stacked over t.
-_Residuals = tuple[jax.Array, CellCarry, jax.Array, Any]
+# What the backward pass needs: Whh and bhh, the carry before the first step, h after each step, and the pull-back of
+# each update, which JAX represents as a pytree of arrays; stacked over t.
+_Residuals = tuple[jax.Array, jax.Array | None, CellCarry, jax.Array, Any]
 
 
 def _unroll_forward(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, dtype: jax.typing.DTypeLike | None
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    dtype: jax.typing.DTypeLike | None,
+    bhh: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
-    _check_shapes(cell, Whh, projected, carry)
+    _check_shapes(cell, Whh, projected, carry, bhh)
     times_Whh = _times(Whh, dtype)
+    bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, tuple[jax.Array, Any]]:
         # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
-        carry_t, pull_back = jax.vjp(cell.update, projected_t, times_Whh(carry_tm1[0]), carry_tm1)
+        recurrent_t = times_Whh(carry_tm1[0])
+        recurrent_t = recurrent_t if bias is None else recurrent_t + bias
+        carry_t, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
         return carry_t, (carry_t[0], pull_back)
 
     last, (hidden, pull_backs) = lax.scan(step, carry, projected)
-    return (hidden, last), (Whh, carry, hidden, pull_backs)
+    return (hidden, last), (Whh, bhh, carry, hidden, pull_backs)
 
 
 def _unroll_backward(
@@ -140,8 +154,8 @@ def _unroll_backward(
     dtype: jax.typing.DTypeLike | None,
     residuals: _Residuals,
     cotangents: tuple[jax.Array, CellCarry],
-) -> tuple[jax.Array, jax.Array, CellCarry]:
-    Whh, first, hidden, pull_backs = residuals
+) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None]:
+    Whh, bhh, first, hidden, pull_backs = residuals
     times_Whh_T = _times(Whh, dtype, transposed=True)
     d_hidden, d_last = cotangents
 
@@ -156,7 +170,8 @@ def _unroll_backward(
     d_recurrent, d_projected = emitted[0], emitted[-1]
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
     d_Whh = product(hidden_tm1.reshape(-1, Whh.shape[0]).T, d_recurrent.reshape(-1, Whh.shape[1]), dtype)
-    return d_Whh, d_projected, d_first
+    d_bhh = None if bhh is None else d_recurrent.reshape(-1, Whh.shape[1]).sum(axis=0)
+    return d_Whh, d_projected, d_first, d_bhh
 
 
 def _times(
@@ -176,11 +191,13 @@ def _times(
 unroll.defvjp(_unroll_forward, _unroll_backward)
 
 
-def _check_shapes(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -> None:
+def _check_shapes(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, bhh: jax.Array | None) -> None:
     hidden_size = carry[0].shape[-1]
     width = cell.gates * hidden_size
     if Whh.shape != (hidden_size, width):
         raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
+    if bhh is not None and bhh.shape != (width,):
+        raise JaxrnnError(f"bhh must be [G*H] = {(width,)} for this carry, got {bhh.shape}")
     if projected.shape[1:] != (*carry[0].shape[:-1], width):
         expected = ("T", *carry[0].shape[:-1], width)
         raise JaxrnnError(f"projected must be [T, B, G*H] = {expected} for this carry, got {projected.shape}")

@@ -342,9 +342,12 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
     assert (path / "config.json").read_bytes() == (whole.path / "config.json").read_bytes()
 
 
-@pytest.mark.parametrize(("cell", "rule"), [("gru", "adagrad"), ("lstm", "adam"), ("tanh", "adam")])
-def test_every_cell_and_rule_resumes_bit_for_bit(text, tmp_path, cell, rule):
-    model = dataclasses.replace(tiny(text).model, cell=cell)
+@pytest.mark.parametrize(
+    ("cell", "rule", "changes"),
+    [("gru", "adagrad", {}), ("lstm", "adam", {"dropout": 0.3, "num_layers": 2}), ("tanh", "adam", {"dropout": 0.5})],
+)
+def test_every_cell_and_rule_and_dropout_resume_bit_for_bit(text, tmp_path, cell, rule, changes):
+    model = dataclasses.replace(tiny(text).model, cell=cell, **changes)
     config = tiny(text, model=model, optimizer=OptimizerConfig(name=rule, learning_rate=0.01))
     last = run(config, tmp_path / "whole")[-1]
     run(config, tmp_path / "cut", leave=12)

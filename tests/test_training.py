@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.model import Layer, Params
 from jaxrnn.text import Vocabulary, batches, load_corpus
-from jaxrnn.training import init_train_state, make_train_chunk, make_train_step, train_step
+from jaxrnn.training import _dropout_key, init_train_state, make_train_chunk, make_train_step, train_step
 
 
 @functools.cache
@@ -155,6 +156,18 @@ def test_the_step_donates_its_state_and_leaves_the_key_alone():
     after, _ = make_train_step(config)(state, batch(tokens, 0, config))
     assert state.params.Why.is_deleted()
     np.testing.assert_array_equal(jax.random.key_data(after.key), key)
+
+
+def test_dropout_is_that_of_the_step_and_has_no_key_in_common_with_its_sample():
+    tokens, config, state, _ = begin("float32", hidden_size=8)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.5))
+    step, one = jax.jit(functools.partial(train_step, config=config)), batch(tokens, 0, config)
+    losses = [float(step(state._replace(step=jnp.int32(number)), one)[1].loss) for number in (0, 1, 2**31 - 2, 0)]
+    assert losses[0] == losses[3]
+    assert len(set(losses)) == 3
+    of_samples = {bytes(jax.random.key_data(jax.random.fold_in(state.key, number))) for number in range(100)}
+    of_dropout = {bytes(jax.random.key_data(_dropout_key(state._replace(step=number)))) for number in range(100)}
+    assert len(of_samples | of_dropout) == 200
 
 
 def test_many_models_train_in_one_program_under_vmap(x64):

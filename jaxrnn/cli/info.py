@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from jaxrnn.cli.cell_file import load_cell
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -13,10 +15,12 @@ class Info:
 
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
     def run(self) -> int:
         """Print it, and return the exit code."""
-        print(_installation() if self.run_dir is None else _run(self.run_dir))
+        print(_installation() if self.run_dir is None else _run(self.run_dir, self.cell))
         return 0
 
 
@@ -29,7 +33,7 @@ def _installation() -> str:
     return f"devices: {devices}\ncorpora: {', '.join(NAMED)}\ncache: {cache_directory()}"
 
 
-def _run(path: Path) -> str:
+def _run(path: Path, cell: str | None) -> str:
     import jax
 
     from jaxrnn.checkpoint import list_checkpoints, load_checkpoint, load_config
@@ -37,7 +41,7 @@ def _run(path: Path) -> str:
 
     if load_config(path).model.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, load_cell(cell) if cell else None)
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, smooth_loss = config.model, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
@@ -45,7 +49,7 @@ def _run(path: Path) -> str:
     lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
-        f"model: {model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
+        f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{size:,} parameters, {model.dtype}",
         f"training: T {config.sequence_length}, B {config.batch_size}, learning rate "
         f"{config.optimizer.learning_rate}, clip {config.optimizer.clip_value}, seed {config.seed}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 
+from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class _Model(ModelConfig):
+    cell: Annotated[str, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = "tanh"  # type: ignore[assignment]
+    """Recurrent cell; FILE.py:NAME: one of your own, NAME in that Python file, which is run."""
     vocab_size: tyro.conf.Suppress[int | None] = None  # the corpus gives it
 
 
@@ -87,7 +90,7 @@ class Train(TrainConfig):
 
     def _train_config(self) -> TrainConfig:
         parts = {
-            "model": ModelConfig(**_fields(self.model)),
+            "model": ModelConfig(**{**_fields(self.model), "cell": named_cell(self.model.cell)}),
             "optimizer": OptimizerConfig(**_fields(self.optimizer)),
         }
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
