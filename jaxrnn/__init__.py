@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
     from jaxrnn.recurrence import unroll, unroll_plain
-    from jaxrnn.runs import Report, fit
+    from jaxrnn.runs import Report, begin_run, fit
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
+    from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write
 
 _NAMES = {
@@ -31,10 +32,11 @@ _NAMES = {
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
     "recurrence": ("unroll", "unroll_plain"),
-    "runs": ("Report", "fit"),
+    "runs": ("Report", "begin_run", "fit"),
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
+    "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

@@ -129,8 +129,6 @@ def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> Non
             f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
             f"got {describe(after)}"
         )
-    if len(cell.init_bias) not in (0, cell.gates):
-        raise JaxrnnError(f"init_bias of the cell must have a number a gate, {cell.gates}, got {len(cell.init_bias)}")
 
 
 def describe(value: object) -> str:

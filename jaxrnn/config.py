@@ -238,6 +238,8 @@ def _check_cell(cell: Any) -> None:
         return
     if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
         raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
+    if len(init_bias := getattr(cell, "init_bias", ())) not in (0, cell.gates):
+        raise JaxrnnError(f"cell must be one with an init_bias a gate ({cell.gates}) or none, got {init_bias}")
     try:
         hash(cell)
     except TypeError as error:

@@ -202,7 +202,6 @@ def test_anything_with_the_three_parts_of_a_cell_is_one():
         ({"update": lambda a, b, carry: ((a + b)[:, :2],)}, r"got \(float32\[2, 2\]\)"),
         ({"update": LSTM.update}, r"update of the cell fails with ValueError: .* and the carry \(float32\[2, 4\]\)"),
         ({"gates": 4, "update": GRU.update}, r"update of the cell fails .* projected and recurrent, float32\[2, 16\]"),
-        ({"init_bias": (1.0, 2.0)}, "init_bias of the cell must have a number a gate, 1, got 2"),
     ],
 )
 def test_a_cell_that_is_none_is_named_before_anything_is_computed(wrong, message):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxrnn.cells import GRU, LSTM, TANH, Cell
+from jaxrnn.cells import LSTM, TANH, Cell
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 
@@ -102,7 +102,10 @@ NO_INTEGER = [True, np.True_, 1.0, 1.5, NAN, INF, "1", b"1", None, [1], np.ones(
 NO_FLOAT = [True, np.True_, "0.1", None, [0.1], 1j, 0, 0.0, -0.0, -1, -0.1, NAN, INF, -INF, np.float32(INF), 10**400]
 NO_BOOLEAN = [0, 1, 1.0, "True", None]
 NO_STRING = [None, 0, b"text", ["text"]]
-NO_CELLS = [(TANH, {"gates": 0}), (TANH, {"gates": 1.0}), (LSTM, {"update": None}), (GRU, {"init_carry": [0]})]
+NO_CELLS = [
+    *((TANH, {"gates": gates}) for gates in (0, 1.0, None)),
+    *((LSTM, wrong) for wrong in ({"update": None}, {"gates": 2}, {"init_carry": [0]})),
+]
 COUNTS = [*NO_INTEGER, 0, -1, np.int64(0)]  # at least 1
 FROM_ZERO = [*NO_INTEGER, -1, np.int8(-1)]
 OUT_OF_RANGE = {

@@ -17,6 +17,7 @@ from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.train import Train
+from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
 
 _DESCRIPTION = (
@@ -69,10 +70,10 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "info", "bench")
+_COMMANDS = ("train", "sample", "info", "bench", "export", "import")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Info | Bench:
+def _parse(arguments: list[str]) -> Train | Sample | Info | Bench | Export | Import:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -83,6 +84,8 @@ def _parse(arguments: list[str]) -> Train | Sample | Info | Bench:
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Import, tyro.conf.subcommand("import")]
     )
     complaint = io.StringIO()
     try:

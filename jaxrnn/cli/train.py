@@ -72,14 +72,7 @@ class Train(TrainConfig):
 
             return cls._of(load_config(known.run_dir))
         if known.config:
-            try:
-                text = Path(known.config).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise JaxrnnError(f"can't read {known.config} ({error}); give the config.json of a run") from None
-            try:
-                return cls._of(from_json(TrainConfig, text))
-            except JaxrnnError as error:
-                raise JaxrnnError(f"{known.config}: {error}") from None
+            return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
@@ -126,6 +119,22 @@ class Train(TrainConfig):
                 progress.show(report)
         print(_result(report, config, corpus, run_dir))
         return 128 + signals.received if report.step < config.steps else 0
+
+
+def read_config(file: str | Path) -> TrainConfig:
+    """Return the configuration in a file such as a run's config.json.
+
+    Raises:
+        JaxrnnError: there is none; the message names the file.
+    """
+    try:
+        text = Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise JaxrnnError(f"can't read {file} ({error}); give the config.json of a run") from None
+    try:
+        return from_json(TrainConfig, text)
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{file}: {error}") from None
 
 
 def _fields(config: Any) -> dict[str, Any]:

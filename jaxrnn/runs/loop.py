@@ -64,6 +64,24 @@ def fit(
         NonFiniteError: while training: the loss became infinite or not a number.
     """
     corpus = corpus or load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
+    config = completed(config, corpus)
+    run, checkpoint = None, None
+    if run_dir is not None:
+        run = RunDirectory(Path(run_dir), corpus, config)
+        checkpoint = run.open(resume, overwrite)
+    elif resume:
+        raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
+    reports = _train(config, corpus, checkpoint.state if checkpoint else None, run, stop)
+    _close_at_exit(reports)
+    return reports
+
+
+def completed(config: TrainConfig, corpus: Corpus) -> TrainConfig:
+    """Return the config with what the corpus gives, after a look at whether the two go together.
+
+    Raises:
+        JaxrnnError: they don't, or nothing can be trained with this config.
+    """
     if config.model.vocab_size not in (None, len(corpus.vocabulary)):
         raise JaxrnnError(
             f"vocab_size is {config.model.vocab_size}, but {corpus.name} has {len(corpus.vocabulary)} distinct "
@@ -76,15 +94,7 @@ def fit(
     batches(corpus.tokens, 0, 1, config)  # raises if the text is too short
     corpus.vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     jax.eval_shape(partial(_init, config=config), np.uint32(config.seed))  # raises if JAX has not been told of float64
-    run, checkpoint = None, None
-    if run_dir is not None:
-        run = RunDirectory(Path(run_dir), corpus, config)
-        checkpoint = run.open(resume, overwrite)
-    elif resume:
-        raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = _train(config, corpus, checkpoint.state if checkpoint else None, run, stop)
-    _close_at_exit(reports)
-    return reports
+    return config
 
 
 def _close_at_exit(reports: Generator[Report]) -> None:
