@@ -13,7 +13,13 @@ CellCarry = tuple[jax.Array, ...]  # what a cell hands from step to step; the fi
 
 
 class Cell(NamedTuple):
-    """A recurrent cell; one of your own goes wherever the name of a built-in one does: `ModelConfig(cell=MINE)`.
+    """A recurrent cell; one of your own goes wherever the name of a built-in one does.
+
+    Example:
+        >>> from jaxrnn.config import ModelConfig
+        >>> def update(projected, recurrent, carry):
+        ...     return (jax.nn.relu(projected + recurrent),)
+        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update))
 
     Attributes:
         gates: G, how many values each unit gets from the input and from the previous hidden state.

@@ -7,6 +7,7 @@ import numpy as np
 import oracle
 import pytest
 
+from jaxrnn.cells import CELLS
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.model import Layer, Params
 from jaxrnn.text import Vocabulary, batches, load_corpus
@@ -180,19 +181,22 @@ def test_many_models_train_in_one_program_under_vmap(x64):
         np.testing.assert_allclose(many.params.Why[index], one.params.Why, rtol=1e-9, atol=1e-12)
 
 
-def test_a_network_learns_to_remember_ten_characters():
-    """After a digit come nine dots and then the digit again; only a memory can tell which."""
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_learns_to_remember_twenty_characters(cell):
+    """After a digit come nineteen dots and then the digit again; only a memory can tell which."""
     rng = np.random.default_rng(0)
-    characters = "".join(f"{digit}.........{digit}\n" for digit in rng.choice(["3", "7"], 4000))
+    characters = "".join(f"{digit}{19 * '.'}{digit}\n" for digit in rng.choice(["3", "7"], 3000))
     vocabulary = Vocabulary.of(characters)
-    model = ModelConfig(vocab_size=len(vocabulary), hidden_size=32, init_scale=0.1)
-    optimizer = OptimizerConfig(learning_rate=0.05)
-    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=24, batch_size=8)
-    state, chunk = init(jax.random.key(0), config), make_train_chunk(config)
-    for step in range(0, 2000, 100):
+    model = ModelConfig(cell=cell, vocab_size=len(vocabulary), hidden_size=32, init="fan_in")
+    optimizer = OptimizerConfig(name="adam", learning_rate=0.005)
+    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=16)
+    state, chunk = init(jax.random.key(1), config), make_train_chunk(config)
+    losses = []
+    for step in range(0, 1500, 100):
         state, metrics = chunk(state, batches(vocabulary.encode(characters), step, 100, config))
-    ln_2_a_line = 2 * np.log(2)  # nats in 24 characters of a network that can't remember: two digits a line, one new
-    assert float(metrics.loss[-50:].mean()) < 1.2 * ln_2_a_line
+        losses.extend(metrics.loss.tolist())
+    # Of the two digits in each of the two lines of a batch one is new: ln 2. Without a memory all four are: 4 ln 2.
+    assert np.mean(losses[-500:]) < 0.8 * 4 * np.log(2)
 
 
 def test_initial_parameters_do_not_depend_on_how_the_run_is_cut():
