@@ -73,10 +73,14 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     if config.init == "fan_in":
         scales = [1.0] + [hidden_size**-0.5] * (len(shapes) - 1)
     *weights, Why = (scale * piece.reshape(shape) for scale, piece, shape in zip(scales, pieces, shapes, strict=True))
-    bh = jnp.repeat(jnp.asarray(cell.init_bias, dtype), hidden_size) if cell.init_bias else jnp.zeros(width, dtype)
-    bhh = jnp.zeros(width, dtype) if cell.recurrent_bias else None
-    layers = (Layer(Wxh, Whh, bh, bhh) for Wxh, Whh in zip(weights[::2], weights[1::2], strict=True))
-    return Params(tuple(layers), Why, jnp.zeros(vocab_size, dtype))
+
+    def layer(Wxh: jax.Array, Whh: jax.Array) -> Layer:  # with biases of its own: a step donates each array once
+        init_bias = jnp.asarray(cell.init_bias or (0,) * cell.gates, dtype)
+        return Layer(
+            Wxh, Whh, jnp.repeat(init_bias, hidden_size), jnp.zeros(width, dtype) if cell.recurrent_bias else None
+        )
+
+    return Params(tuple(map(layer, weights[::2], weights[1::2])), Why, jnp.zeros(vocab_size, dtype))
 
 
 def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
@@ -88,7 +92,7 @@ def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
     cell = get_cell(config.cell)
     if not isinstance(config.cell, str):
         check_cell(cell, config.hidden_size, _dtype(config))
-    return (cell.init_carry(batch_size, config.hidden_size, _dtype(config)),) * config.num_layers
+    return tuple(cell.init_carry(batch_size, config.hidden_size, _dtype(config)) for _ in range(config.num_layers))
 
 
 def forward(
@@ -131,7 +135,7 @@ def forward(
 
     def over_time(index: int, projected: jax.Array) -> tuple[jax.Array, CellCarry]:
         layer = params.layers[index]
-        hidden, last = unroll(cell, layer.Whh, projected + layer.bh[None, None], carry[index], dtype, layer.bhh)
+        hidden, last = unroll(cell, layer.Whh, projected + layer.bh[None, None], carry[index], dtype, bhh=layer.bhh)
         return hidden if kept is None else jnp.where(kept[index], hidden / (1 - config.dropout), 0), last
 
     hidden, last = over_time(0, params.layers[0].Wxh[tokens])

@@ -151,6 +151,15 @@ def test_training_begins_at_a_smooth_loss_of_T_ln_V_with_empty_memory():
     assert int(state.step) == 0
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_that_was_made_without_jit_can_be_donated(cell):
+    model = ModelConfig(cell=cell, num_layers=2, hidden_size=3, vocab_size=60)
+    config = TrainConfig(model=model, sequence_length=2)
+    state = init_train_state(jax.random.key(0), config)
+    pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state._replace(key=()))]
+    assert len(set(pointers)) == len(pointers)
+
+
 def test_the_step_donates_its_state_and_leaves_the_key_alone():
     tokens, config, state, _ = begin("float32", hidden_size=8)
     key = jax.random.key_data(state.key).copy()
