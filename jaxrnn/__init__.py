@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from jaxrnn.optimizer import make_optimizer
     from jaxrnn.presets import PRESETS, preset
     from jaxrnn.recurrence import unroll, unroll_plain
-    from jaxrnn.runs import Report, fit
+    from jaxrnn.runs import Report, begin_run, fit
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
+    from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write, write_many
 
 _NAMES = {
@@ -37,10 +38,11 @@ _NAMES = {
     "optimizer": ("make_optimizer",),
     "presets": ("PRESETS", "preset"),
     "recurrence": ("unroll", "unroll_plain"),
-    "runs": ("Report", "fit"),
+    "runs": ("Report", "begin_run", "fit"),
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
+    "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write", "write_many"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

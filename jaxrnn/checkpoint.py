@@ -19,7 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxrnn.config import TrainConfig, from_json, to_json
+from jaxrnn.config import CellLike, TrainConfig, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.files import commit
 from jaxrnn.text import Vocabulary
@@ -134,19 +134,25 @@ def save_checkpoint(
     commit(path, safetensors.numpy.save(tensors, metadata))
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoint:
     """Read a checkpoint and verify it.
 
     Args:
         path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, and a warning
             names those that did not.
+        cell: the cell of a run that had one of the user's own, which no file holds.
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`.
+        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
     path, metadata, tensors = _newest_good(Path(path))
-    config = from_json(TrainConfig, metadata["config"])
+    config = _config(path, metadata, cell)
+    if config.model.cell == "custom":
+        raise JaxrnnError(
+            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
+            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
+        )
     template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
     return Checkpoint(
         _restore(template, tensors, path),
@@ -158,14 +164,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def load_config(path: str | Path) -> TrainConfig:
+def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
     """Return the configuration in a checkpoint: some of it (float64) must be known before JAX computes.
 
+    Where a run had a cell of the user's own, `cell` is put back into it; without one it says "custom".
+
     Raises:
-        JaxrnnError: there is no checkpoint at `path`.
+        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    return from_json(TrainConfig, _newest_good(Path(path))[1]["config"])
+    path, metadata, _ = _newest_good(Path(path))
+    return _config(path, metadata, cell)
+
+
+def _config(path: Path, metadata: dict[str, str], cell: CellLike | None) -> TrainConfig:
+    config = from_json(TrainConfig, metadata["config"])
+    if cell is None:
+        return config
+    if config.model.cell != "custom":
+        raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}, not with one of yours; leave it out")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
 def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:

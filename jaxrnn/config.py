@@ -10,25 +10,48 @@ import json
 import math
 import numbers
 import types
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, runtime_checkable
 
 from jaxrnn.errors import JaxrnnError
 
 VocabularyKind = Literal["characters", "bytes"]
 
 
+@runtime_checkable
+class CellLike(Protocol):
+    """What `jaxrnn.Cell` is, to a module that does not wait for JAX."""
+
+    @property
+    def gates(self) -> int:
+        """G, how many values each unit gets from its input."""
+
+    @property
+    def init_carry(self) -> Callable[..., Any]:
+        """Return the carry before the first step."""
+
+    @property
+    def update(self) -> Callable[..., Any]:
+        """Return the carry after a step."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
-    cell: Literal["tanh", "gru", "lstm"] = "tanh"
-    """Recurrent cell."""
+    cell: Literal["tanh", "gru", "lstm", "custom"] | CellLike = "tanh"
+    """Recurrent cell: a name, or a `jaxrnn.Cell` of your own. custom: what JSON says of one, until it is put back."""
     hidden_size: int = 100
     """Units in a layer (H)."""
     num_layers: int = 1
     """Recurrent layers, one on top of the other (L)."""
+    dropout: float = 0.0
+    """Share of what each layer hands upwards that training drops at random."""
+    init: Literal["normal", "uniform", "fan_in"] = "normal"
+    """How the weights are drawn. normal: standard deviation INIT_SCALE. uniform: within +-INIT_SCALE. fan_in: normal, a
+    product's results as large as its inputs."""
     init_scale: float = 0.01
-    """Standard deviation of the initial weights; biases begin at zero."""
+    """Size of the initial weights, for normal and uniform."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and arithmetic."""
     products: Literal["full", "bfloat16"] = "full"
@@ -43,6 +66,9 @@ class ModelConfig:
         _check_at_most(self, 2**16, "hidden_size")
         _check_at_most(self, 1000, "num_layers")
         _check_positive(self, "init_scale")
+        if not 0 <= self.dropout < 1:
+            raise JaxrnnError(f"dropout must be from 0 to below 1, got {self.dropout}")
+        _check_cell(self.cell)
         if self.vocab_size is not None:
             _check_at_least(self, 2, "vocab_size")
 
@@ -214,13 +240,22 @@ Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConf
 
 
 def to_json(config: Config) -> str:
-    """Return the config as indented JSON; `from_json` gives back an equal config.
+    """Return the config as indented JSON; `from_json` gives back an equal config, but for a cell of the user's own.
+
+    Of that it writes "custom"; put the cell back by `dataclasses.replace(config.model, cell=MINE)`.
 
     Example:
         >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
         True
     """
-    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False)
+    return json.dumps(_values(config), indent=2, allow_nan=False)
+
+
+def _values(config: Any) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    nested = {name: _values(value) for name, value in values.items() if _is_config(type(value))}
+    custom = {"cell": "custom"} if isinstance(values.get("cell"), CellLike) else {}
+    return {**values, **nested, **custom}
 
 
 def from_json(kind: type[Config], text: str) -> Config:
@@ -283,6 +318,19 @@ def _floats(name: str, value: Any) -> tuple[float, ...]:
         raise JaxrnnError(f"{name} must be numbers that a float can hold") from None
 
 
+def _check_cell(cell: Any) -> None:
+    if isinstance(cell, str):
+        return
+    if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
+        raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
+    if len(init_bias := getattr(cell, "init_bias", ())) not in (0, cell.gates):
+        raise JaxrnnError(f"cell must be one with an init_bias a gate ({cell.gates}) or none, got {init_bias}")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise JaxrnnError(f"cell must be hashable, as what a program is compiled for, got {cell!r} ({error})") from None
+
+
 def _matches(value: Any, option: Any) -> bool:
     if get_origin(option) is Literal:
         return value in get_args(option)
@@ -296,7 +344,14 @@ def _matches(value: Any, option: Any) -> bool:
 def _describe(option: Any) -> str:
     if get_origin(option) is Literal:
         return " or ".join(map(repr, get_args(option)))
-    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "True or False",
+        str: "a string",
+        type(None): "None",
+        CellLike: "a jaxrnn.Cell",
+    }
     return words.get(option) or f"a {option.__name__}"
 
 

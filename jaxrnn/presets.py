@@ -15,8 +15,7 @@ from jaxrnn.errors import JaxrnnError
 _EPOCH = 401  # steps in a sweep over 1,003,854 characters in 50 lanes of 50
 
 _CHAR_RNN = TrainConfig(
-    # Uniform weights within +-0.08 have this standard deviation.
-    model=ModelConfig(cell="lstm", hidden_size=128, num_layers=2, init_scale=0.08 / 3**0.5),
+    model=ModelConfig(cell="lstm", hidden_size=128, num_layers=2, init="uniform", init_scale=0.08),
     optimizer=OptimizerConfig(
         name="rmsprop",
         learning_rate=0.002,
@@ -30,11 +29,13 @@ _CHAR_RNN = TrainConfig(
     sequence_length=50,
     batch_size=50,
     steps=50 * _EPOCH,
+    split=(0.9, 0.1),
+    validate_every=_EPOCH,
     sample_every=1000,
 )
 
 _QUICK = TrainConfig(
-    model=ModelConfig(cell="gru", hidden_size=128, init_scale=0.08),
+    model=ModelConfig(cell="gru", hidden_size=128, init="fan_in"),
     optimizer=OptimizerConfig(name="adam", learning_rate=0.004, schedule="cosine", warmup_steps=100),
     sequence_length=48,
     batch_size=16,
@@ -43,7 +44,7 @@ _QUICK = TrainConfig(
 )
 
 _BEST = TrainConfig(
-    model=ModelConfig(cell="gru", hidden_size=512, init_scale=0.04),
+    model=ModelConfig(cell="gru", hidden_size=512, init="fan_in"),
     optimizer=OptimizerConfig(name="adam", learning_rate=0.002, schedule="cosine", warmup_steps=500),
     sequence_length=64,
     batch_size=32,

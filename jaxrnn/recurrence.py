@@ -2,7 +2,9 @@
 
 Both compute, for t = 0 .. T-1,
 
-    carry_t = update(projected_t, h_tm1 Whh, carry_tm1),        h = the first entry of carry.
+    carry_t = update(projected_t, h_tm1 Whh + bhh, carry_tm1),        h = the first entry of carry,
+
+where only a cell that wants one has a bias bhh.
 
 The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is computed for all t before the loop; what is
 read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
@@ -68,7 +70,13 @@ _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 def unroll_plain(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, *, starts: jax.Array | None = None
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    *,
+    bhh: jax.Array | None = None,
+    starts: jax.Array | None = None,
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps; what `unroll` computes, in its shortest form.
 
@@ -77,6 +85,7 @@ def unroll_plain(
         Whh: [H, G*H], hidden to hidden.
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
         starts: bool [T, B], the steps before which the carry becomes the cell's initial one; None: nowhere.
 
     Returns:
@@ -85,13 +94,14 @@ def unroll_plain(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    _check_shapes(cell, Whh, projected, carry, starts)
+    _check_shapes(cell, Whh, projected, carry, bhh, starts)
     initial = _initial_like(cell, carry)
+    bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, jax.Array]:
         projected_t, starts_t = at_t
         carry_tm1 = _where(starts_t, initial, carry_tm1)
-        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
+        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh + bias, carry_tm1)
         return carry_t, carry_t[0]
 
     carry, hidden = lax.scan(step, carry, (projected, starts))
@@ -105,6 +115,7 @@ def unroll(
     projected: jax.Array,
     carry: CellCarry,
     dtype: jax.typing.DTypeLike | None = None,
+    bhh: jax.Array | None = None,
     starts: jax.Array | None = None,
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps: `unroll_plain`, with a faster gradient.
@@ -112,7 +123,7 @@ def unroll(
     The transpose of a scan would add an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
     loop emits the gradient of h_tm1 Whh for each t, and one product after it sums over t and the batch:
 
-        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t.
+        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t,        dbhh = sum_t  d(h_tm1 Whh)_t.
 
     The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
     forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
@@ -123,6 +134,7 @@ def unroll(
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
         dtype: what the factors of the products are rounded to; None rounds nothing. Static.
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
         starts: bool [T, B], the steps before which the carry becomes the cell's initial one; None: nowhere.
 
     Returns:
@@ -131,12 +143,12 @@ def unroll(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    return _unroll_forward(cell, Whh, projected, carry, dtype, starts)[0]
+    return _unroll_forward(cell, Whh, projected, carry, dtype, bhh, starts)[0]
 
 
-# What the backward pass needs: Whh, the carry before the first step, h after each step, the pull-back of each update,
-# which JAX represents as a pytree of arrays, stacked over t; and where the carry started anew.
-_Residuals = tuple[jax.Array, CellCarry, jax.Array, Any, jax.Array | None]
+# What the backward pass needs: Whh and bhh, the carry before the first step, h after each step, the pull-back of each
+# update, which JAX represents as a pytree of arrays, stacked over t; and where the carry started anew.
+_Residuals = tuple[jax.Array, jax.Array | None, CellCarry, jax.Array, Any, jax.Array | None]
 
 
 def _unroll_forward(
@@ -145,21 +157,25 @@ def _unroll_forward(
     projected: jax.Array,
     carry: CellCarry,
     dtype: jax.typing.DTypeLike | None,
+    bhh: jax.Array | None,
     starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
-    _check_shapes(cell, Whh, projected, carry, starts)
+    _check_shapes(cell, Whh, projected, carry, bhh, starts)
     times_Whh = _times(Whh, dtype)
     initial = _initial_like(cell, carry)
+    bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, tuple[jax.Array, Any]]:
         projected_t, starts_t = at_t
         carry_tm1 = _where(starts_t, initial, carry_tm1)
         # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
-        carry_t, pull_back = jax.vjp(cell.update, projected_t, times_Whh(carry_tm1[0]), carry_tm1)
+        recurrent_t = times_Whh(carry_tm1[0])
+        recurrent_t = recurrent_t if bias is None else recurrent_t + bias
+        carry_t, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
         return carry_t, (carry_t[0], pull_back)
 
     last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
-    return (hidden, last), (Whh, carry, hidden, pull_backs, starts)
+    return (hidden, last), (Whh, bhh, carry, hidden, pull_backs, starts)
 
 
 def _unroll_backward(
@@ -167,8 +183,8 @@ def _unroll_backward(
     dtype: jax.typing.DTypeLike | None,
     residuals: _Residuals,
     cotangents: tuple[jax.Array, CellCarry],
-) -> tuple[jax.Array, jax.Array, CellCarry, None]:
-    Whh, first, hidden, pull_backs, starts = residuals
+) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None, None]:
+    Whh, bhh, first, hidden, pull_backs, starts = residuals
     times_Whh_T = _times(Whh, dtype, transposed=True)
     d_hidden, d_last = cotangents
 
@@ -188,7 +204,8 @@ def _unroll_backward(
     if starts is not None:
         hidden_tm1 = jnp.where(starts[..., None], _initial_like(cell, first)[0][None], hidden_tm1)
     d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent.reshape(-1, Whh.shape[1]), dtype)
-    return d_Whh, d_projected, d_first, None
+    d_bhh = None if bhh is None else d_recurrent.reshape(-1, Whh.shape[1]).sum(axis=0)
+    return d_Whh, d_projected, d_first, d_bhh, None
 
 
 def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:
@@ -223,11 +240,20 @@ def _times(
 unroll.defvjp(_unroll_forward, _unroll_backward)
 
 
-def _check_shapes(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, starts: jax.Array | None) -> None:
+def _check_shapes(
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    bhh: jax.Array | None,
+    starts: jax.Array | None,
+) -> None:
     hidden_size = carry[0].shape[-1]
     width = cell.gates * hidden_size
     if Whh.shape != (hidden_size, width):
         raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
+    if bhh is not None and bhh.shape != (width,):
+        raise JaxrnnError(f"bhh must be [G*H] = {(width,)} for this carry, got {bhh.shape}")
     if projected.shape[1:] != (*carry[0].shape[:-1], width):
         expected = ("T", *carry[0].shape[:-1], width)
         raise JaxrnnError(f"projected must be [T, B, G*H] = {expected} for this carry, got {projected.shape}")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -88,7 +89,8 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     """
     initial = initial_carry(config.model, config.batch_size)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
-    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
+    key = _dropout_key(state) if config.model.dropout else None
+    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model, key=key)
     updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
         gradient, state.opt_state, state.params
     )
@@ -96,6 +98,12 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
     return state, Metrics(nats, smooth_loss)
+
+
+def _dropout_key(state: TrainState) -> jax.Array:
+    """Return the key of this step's dropout; apart from those of samples, which fold the step into the same key."""
+    no_step = np.uint32(2**32 - 1)  # steps end at 2**31 - 1
+    return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
 def make_train_step(config: TrainConfig) -> TrainStep:

@@ -125,6 +125,7 @@ def drawn_arguments(cell, lanes, vocab_size, optimizer):
         "bh": (width,),
         "Why": (6, vocab_size),
         "by": (vocab_size,),
+        **({"bhh": (width,)} if cell == "gru" else {}),
     }
     inputs, targets = random.integers(0, vocab_size, (2, 4, 5, lanes))
     return {

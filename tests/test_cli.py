@@ -489,11 +489,15 @@ RANGES = {
     **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
     **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
     **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
-    **{f"{TRAIN} --{name}": ["", "Tanh"] for name in ("cell", "dtype", "vocabulary", "optimizer", "clip", "schedule")},
+    **{
+        f"{TRAIN} --{name}": ["", "Tanh"]
+        for name in ("cell", "init", "dtype", "vocabulary", "optimizer", "clip", "schedule")
+    },
     **{f"{TRAIN} --{name}": ["-0.1", "1", "nan"] for name in ("momentum", "rms-decay", "beta1", "beta2")},
     **{f"{TRAIN} --{name}": ["-0.1", "1.1", "nan"] for name in ("final-fraction", "decay-rate")},
     **{f"{TRAIN} --{name}": ["-1", "nan", "few"] for name in ("warmup-steps", "decay-from", "weight-decay")},
     f"{TRAIN} --decay-every": NO_SIZE,
+    f"{TRAIN} --dropout": ["-0.1", "1", "nan", "half"],
     f"{TRAIN} --seed": NO_SEED,
     "sample run --seed": NO_SEED,
     "sample run --length": NO_SIZE,

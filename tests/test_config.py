@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from jaxrnn.cells import LSTM, TANH, Cell
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 
@@ -13,6 +14,7 @@ NAN, INF = math.nan, math.inf
 
 ROUND_TRIPS = [
     *(kind() for kind in ALL),
+    ModelConfig(cell="custom", dropout=0.5, init="uniform"),
     ModelConfig(hidden_size=1, num_layers=7, init_scale=1e-300, dtype="float64", vocab_size=2),
     *(OptimizerConfig(learning_rate=value, clip_value=1 / value) for value in (0.1, 1 / 3, 5e-324 * 2**60, 1e300)),
     OptimizerConfig(learning_rate=5e-324, clip_value=1.7976931348623157e308),
@@ -110,13 +112,19 @@ NO_NUMBER = [True, np.True_, "0.1", [0.1], 1j]
 NO_FRACTION = [*NO_NUMBER, None, -0.1, 1, 1.5, NAN, INF]  # from 0 to below 1
 NO_BOOLEAN = [0, 1, 1.0, "True", None]
 NO_STRING = [None, 0, b"text", ["text"]]
+NO_CELLS = [
+    *((TANH, {"gates": gates}) for gates in (0, 1.0, None)),
+    *((LSTM, wrong) for wrong in ({"update": None}, {"gates": 2}, {"init_carry": [0]})),
+]
 COUNTS = [*NO_INTEGER, 0, -1, np.int64(0)]  # at least 1
 FROM_ZERO = [*NO_INTEGER, -1, np.int8(-1)]
 OUT_OF_RANGE = {
     ModelConfig: {
-        "cell": [*NO_STRING, "", "Tanh", "transformer"],
+        "cell": [*NO_STRING, "", "Tanh", "transformer", Cell, *(cell._replace(**wrong) for cell, wrong in NO_CELLS)],
         "hidden_size": COUNTS,
         "num_layers": COUNTS,
+        "dropout": [*(value for value in NO_FLOAT if value != 0 or value is False), 1, 1.5],
+        "init": [*NO_STRING, "", "orthogonal"],
         "init_scale": NO_FLOAT,
         "dtype": [*NO_STRING, "", "float16", "int32", np.float32],
         "products": [*NO_STRING, "", "float32", "float16"],
@@ -233,6 +241,20 @@ def test_a_config_is_frozen_and_hashable(kind):
 def test_what_needs_another_field_says_so(values, message):
     with pytest.raises(JaxrnnError, match=message):
         TrainConfig(**values)
+
+
+def test_a_cell_of_the_users_own_is_written_as_custom_and_can_be_put_back():
+    config = TrainConfig(model=ModelConfig(cell=TANH._replace(init_bias=(1.0,)), hidden_size=3))
+    read = from_json(TrainConfig, to_json(config))
+    assert read.model.cell == json.loads(to_json(config))["model"]["cell"] == "custom"
+    put_back = dataclasses.replace(read, model=dataclasses.replace(read.model, cell=config.model.cell))
+    assert put_back == config
+    assert hash(put_back) == hash(config)
+
+
+def test_a_cell_that_no_program_can_be_compiled_for_is_refused():
+    with pytest.raises(JaxrnnError, match="cell must be hashable"):
+        ModelConfig(cell=TANH._replace(init_bias=[1.0]))
 
 
 def test_replacing_a_field_checks_it():

@@ -77,6 +77,28 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
 
 
+@pytest.mark.parametrize("cell", [GRU, LEAKY], ids=["gru", "a user's own"])
+@batched
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, dtype, x64):
+    Whh, projected, carry = problem(cell, batch, jnp.float64)
+    bhh = jnp.asarray(np.random.default_rng(1).normal(size=cell.gates * H))
+
+    def with_bias(run, **options):
+        def biased(cell, Whh, projected, carry):
+            return run(cell, Whh, projected, carry[:-1], bhh=carry[-1], **options)
+
+        return jax.jit(jax.value_and_grad(scalar(biased, cell), argnums=(0, 1, 2)))
+
+    got = with_bias(unroll, dtype=dtype)(Whh, projected, (*carry, bhh))
+    expected = with_bias(unroll_plain)(Whh, projected, (*carry, bhh))
+    tolerance = 0.05 if dtype else 1e-11
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert jnp.linalg.norm(a - b) <= tolerance * jnp.linalg.norm(b)
+    hidden, _ = unroll(cell, Whh, projected, carry, dtype)
+    assert (unroll(cell, Whh, projected, carry, dtype, bhh)[0] != hidden).any()
+
+
 @cells
 def test_its_gradient_passes_finite_differences(cell, x64):
     check_grads(
@@ -124,6 +146,12 @@ def test_forward_mode_on_its_own_says_that_it_needs_the_plain_scan():
 def test_wrong_shapes_are_named_while_tracing(run, Whh, projected, message):
     with pytest.raises(JaxrnnError, match=message):
         jax.eval_shape(lambda *a: run(TANH, *a), jnp.zeros(Whh), jnp.zeros(projected), (jnp.zeros((B, H)),))
+
+
+@pytest.mark.parametrize("run", [unroll, unroll_plain])
+def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
+    with pytest.raises(JaxrnnError, match=r"bhh must be \[G\*H\] = \(15,\) for this carry, got \(5,\)"):
+        run(GRU, jnp.zeros((H, 3 * H)), jnp.zeros((T, 3 * H)), (jnp.zeros(H),), bhh=jnp.zeros(5))
 
 
 def bfloat16(array):

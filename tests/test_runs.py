@@ -343,17 +343,17 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
 
 
 @pytest.mark.parametrize(
-    ("cell", "rule", "schedule"),
+    ("cell", "rule", "schedule", "changes"),
     [
-        ("gru", "adagrad", "constant"),
-        ("lstm", "adam", "cosine"),
-        ("tanh", "adamw", "constant"),
-        ("tanh", "rmsprop", "exponential"),
-        ("tanh", "sgd", "cosine"),
+        ("gru", "adagrad", "constant", {}),
+        ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
+        ("tanh", "adamw", "constant", {"dropout": 0.5}),
+        ("tanh", "rmsprop", "exponential", {}),
+        ("tanh", "sgd", "cosine", {}),
     ],
 )
-def test_every_cell_and_rule_resumes_bit_for_bit_in_the_middle_of_a_schedule(text, tmp_path, cell, rule, schedule):
-    model = dataclasses.replace(tiny(text).model, cell=cell)
+def test_every_cell_rule_schedule_and_dropout_resume_bit_for_bit(text, tmp_path, cell, rule, schedule, changes):
+    model = dataclasses.replace(tiny(text).model, cell=cell, **changes)
     config = tiny(text, model=model, optimizer=OptimizerConfig(name=rule, schedule=schedule, decay_every=5))
     last = run(config, tmp_path / "whole")[-1]
     run(config, tmp_path / "cut", leave=12)

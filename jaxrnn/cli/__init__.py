@@ -18,6 +18,7 @@ from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.train import Train
+from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
 
 _DESCRIPTION = (
@@ -70,10 +71,10 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "bench")
+_COMMANDS = ("train", "sample", "evaluate", "info", "bench", "export", "import")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench:
+def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | Export | Import:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -85,6 +86,8 @@ def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Info, tyro.conf.subcommand("info")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Import, tyro.conf.subcommand("import")]
     )
     complaint = io.StringIO()
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.cli.slices import unseen_line
 from jaxrnn.errors import JaxrnnError
 
@@ -33,6 +33,8 @@ class Evaluate:
     """Which slice of the corpus; by default validation, or train where the run has no other."""
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
     per_character: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tsv")] = None
     """Write a line for each scored character: its place in the text, itself (escaped as in Python), its bits."""
     lanes: int = 1
@@ -44,15 +46,11 @@ class Evaluate:
 
     def run(self) -> int:
         """Score, print, and return the exit code."""
-        from jaxrnn.checkpoint import find_checkpoint, load_checkpoint, load_config
-
         if self.lanes < 1:
             raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
         if self.file is not None and self.split_name:
             raise JaxrnnError("FILE is scored whole; give it or --split-name, not both")
-        path = find_checkpoint(self.run_dir, self.from_)
-        set_up_jax(load_config(path).model.dtype)
-        checkpoint = load_checkpoint(path)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
         with self._tsv() as keep:
             result = self._file(self.file, checkpoint, keep) if self.file is not None else self._slice(checkpoint, keep)
         print(json.dumps(result.as_json()) if self.json else result.as_text())

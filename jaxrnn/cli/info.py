@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jaxrnn.cli.opening import open_checkpoint
+
 if TYPE_CHECKING:
     from jaxrnn.config import TrainConfig
 
@@ -16,10 +18,12 @@ class Info:
 
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
     def run(self) -> int:
         """Print it, and return the exit code."""
-        print(_installation() if self.run_dir is None else _run(self.run_dir))
+        print(_installation() if self.run_dir is None else _run(self.run_dir, self.cell))
         return 0
 
 
@@ -32,15 +36,13 @@ def _installation() -> str:
     return f"devices: {devices}\ncorpora: {', '.join(NAMED)}\ncache: {cache_directory()}"
 
 
-def _run(path: Path) -> str:
+def _run(path: Path, cell: str | None) -> str:
     import jax
 
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_checkpoint, load_config
+    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
     from jaxrnn.loss import bits_per_character
 
-    if load_config(path).model.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
-    checkpoint = load_checkpoint(path)
+    checkpoint = open_checkpoint(path, cell=cell)
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
@@ -48,7 +50,7 @@ def _run(path: Path) -> str:
     lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
-        f"model: {model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
+        f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{size:,} parameters, {model.dtype}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
         f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",

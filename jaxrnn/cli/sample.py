@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.copies import longest_copy
 from jaxrnn.errors import JaxrnnError
@@ -32,16 +32,14 @@ class Sample(SampleConfig):
 
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
-        from jaxrnn.checkpoint import find_checkpoint, load_checkpoint, load_config
-
-        path = find_checkpoint(self.run_dir, self.from_)
-        set_up_jax(load_config(path).model.dtype)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
         from jaxrnn.writing import write, write_many
 
-        checkpoint = load_checkpoint(path)
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
         network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model

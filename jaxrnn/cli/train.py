@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import tyro
 
+from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class _Model(ModelConfig):
+    cell: Annotated[str, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = "tanh"  # type: ignore[assignment]
+    """Recurrent cell; FILE.py:NAME: one of your own, NAME in that Python file, which is run."""
     vocab_size: tyro.conf.Suppress[int | None] = None  # the corpus gives it
 
 
@@ -84,14 +87,7 @@ class Train(TrainConfig):
 
             return cls._of(load_config(known.run_dir))
         if known.config:
-            try:
-                text = Path(known.config).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise JaxrnnError(f"can't read {known.config} ({error}); give the config.json of a run") from None
-            try:
-                return cls._of(from_json(TrainConfig, text))
-            except JaxrnnError as error:
-                raise JaxrnnError(f"{known.config}: {error}") from None
+            return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
@@ -102,7 +98,7 @@ class Train(TrainConfig):
 
     def _train_config(self) -> TrainConfig:
         parts = {
-            "model": ModelConfig(**_fields(self.model)),
+            "model": ModelConfig(**{**_fields(self.model), "cell": named_cell(self.model.cell)}),
             "optimizer": OptimizerConfig(**_fields(self.optimizer)),
         }
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
@@ -139,6 +135,22 @@ class Train(TrainConfig):
                 progress.show(report)
         print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
+
+
+def read_config(file: str | Path) -> TrainConfig:
+    """Return the configuration in a file such as a run's config.json.
+
+    Raises:
+        JaxrnnError: there is none; the message names the file.
+    """
+    try:
+        text = Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise JaxrnnError(f"can't read {file} ({error}); give the config.json of a run") from None
+    try:
+        return from_json(TrainConfig, text)
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{file}: {error}") from None
 
 
 def _fields(config: Any) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class RunDirectory:
         checkpoint = None
         try:
             if resume:
-                checkpoint = load_checkpoint(self._path)
+                cell = self._config.model.cell
+                checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
                 self._check_same_run(checkpoint)
                 self._saved_step = int(checkpoint.state.step)
             else:

@@ -5,7 +5,6 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Generator
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,7 +16,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
-from jaxrnn.runs.programs import init_state, prepare_programs, sample_start
+from jaxrnn.runs.programs import prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
 from jaxrnn.text import Corpus
@@ -63,7 +62,6 @@ def fit(
         NonFiniteError: while training: the loss became infinite or not a number.
     """
     config, material = prepare(config, corpus or load(config))
-    jax.eval_shape(partial(init_state, config=config), np.uint32(config.seed))  # raises if JAX lacks its float64
     run, checkpoint = None, None
     if run_dir is not None:
         run = RunDirectory(Path(run_dir), material.corpus, config)

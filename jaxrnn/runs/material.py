@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxrnn.checkpoint import Checkpoint
@@ -20,6 +21,7 @@ from jaxrnn.text import (
     load_corpus,
     split,
 )
+from jaxrnn.training import init_train_state
 
 
 class Material(NamedTuple):
@@ -97,6 +99,7 @@ def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, Material]
         min_count=corpus.min_count,
         model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
     )
+    jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))  # raises if JAX lacks its float64, or the cell
     slices = slices_of(corpus, config)
     batches(slices["train"].tokens, 0, 1, config)  # raises if the text is too short
     for part in slices.values():
