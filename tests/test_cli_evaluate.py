@@ -151,12 +151,31 @@ def test_symbols_that_training_never_saw_are_told_by_train_and_evaluate(place, t
     assert line in jaxrnn(f"evaluate {tmp_path}/run")[1]
 
 
+def test_json_counts_what_training_never_saw_and_what_is_read_as_the_unknown_symbol(place, tmp_path, jaxrnn):  # noqa: F811
+    assert jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --quiet --run-dir {tmp_path}/run")[0] == 0
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run")["unseen"] == 30
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run --split-name train")["unseen"] == 0
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run late.txt")["unseen"] is None  # a file has no slices
+    folded = load_corpus("text.txt", min_count=8)
+    unknown = folded.vocabulary.decode(folded.tokens[int(0.6 * N) :]).count("\ufffd")
+    assert as_json(jaxrnn, "evaluate folded")["unknown"] == unknown > 0
+    assert f"{unknown} characters were read as the unknown symbol" in jaxrnn("evaluate folded")[1]
+
+
+def test_per_character_replaces_a_file_only_if_it_is_told_to(place, tmp_path, jaxrnn):  # noqa: F811
+    path = tmp_path / "text.txt"
+    path.write_text(PROSE)
+    assert_refused(tmp_path, jaxrnn, f"evaluate run {path} --per-character {path}", 2, "exists already; .*--overwrite")
+    assert jaxrnn(f"evaluate run text.txt --per-character {path} --overwrite")[0] == 0
+    assert len(path.read_text().splitlines()) == N - 1
+
+
 def test_train_names_the_slices_in_its_result(place, tmp_path, jaxrnn):  # noqa: F811
     code, out, _ = jaxrnn(f"{TRAIN} --run-dir {tmp_path}/run --patience 1 --steps 500 --learning-rate 1 --batch-size 4")
     assert code == 0
     assert f"bits each (train, characters 0-{int(0.6 * N):,})" in out
     assert f"validation, characters {int(0.6 * N):,}-{N:,}: " in out
-    assert "stopped early: no better validation loss in 1 validations (patience)" in out
+    assert "stopped early: no better validation loss in 1 validations; --resume with a larger --patience goes on" in out
 
 
 def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):  # noqa: F811
@@ -196,7 +215,10 @@ BAD = [
     ("evaluate", "RUN"),
     (f"{TRAIN} --split 0.9,0.2", "split must be fractions that add up to 1, got 0.9,0.2"),
     (f"{TRAIN} --split 0.9;0.1", "split"),
-    (f"{TRAIN} --split 0.5,0.5,0.5,0.5", "split must be one to three fractions"),
+    (
+        f"{TRAIN} --split 0.5,0.25,0.125,0.125",
+        "split must be one to three fractions above 0, got 0.5,0.25,0.125,0.125; try",
+    ),
     (f"{TRAIN} --split 1.5,-0.5", "split must be"),
     (f"{TRAIN} --split 0.98,0.02", "the slice validation.*sequence_length 5"),
     (f"{TRAIN} --split 1", "validate_every needs a validation slice"),

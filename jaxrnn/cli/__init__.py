@@ -102,10 +102,20 @@ def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | E
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise JaxrnnError(_in_short(complaint.getvalue(), arguments)) from None
+        command = f"jaxrnn {arguments[0]}" if arguments[0] in _COMMANDS else "jaxrnn"
+        message = _cause(stop) or _in_short(complaint.getvalue())
+        raise JaxrnnError(f"{message}\n`{command} --help` shows what there is") from None
 
 
-def _in_short(complaint: str, arguments: list[str]) -> str:
+def _cause(error: BaseException) -> JaxrnnError | None:
+    """Return the error of a configuration, of which tyro has made a complaint in lines as wide as the terminal."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, JaxrnnError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def _in_short(complaint: str) -> str:
     """Return tyro's complaint, a box of sections under a title, as one line with the flags that it finds near."""
     lines = [line.strip(" │") for line in complaint.splitlines() if not line.startswith("╭")]
     sections = [section.split("\n") for section in re.split(r"\n?[─╰-]{3,}╯?\n?", "\n".join(lines))]
@@ -117,8 +127,7 @@ def _in_short(complaint: str, arguments: list[str]) -> str:
         if section[0].startswith("Perhaps you meant"):
             flags = [line for line in section[1:] if line.startswith("--")]
             message += f"; perhaps you meant {' or '.join(flags[:3])}"
-    command = f"jaxrnn {arguments[0]}" if arguments[:1] and arguments[0] in _COMMANDS else "jaxrnn"
-    return f"{message}\n`{command} --help` shows what there is"
+    return message
 
 
 def _version() -> str:

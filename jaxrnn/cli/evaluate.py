@@ -37,6 +37,8 @@ class Evaluate:
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
     per_character: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tsv")] = None
     """Write a line for each scored character: its place in the text, itself (escaped as in Python), its bits."""
+    overwrite: bool = False
+    """Replace the file of --per-character."""
     lanes: int = 1
     """Parts of the text that are read side by side: faster, and very nearly exact (each but the first begins cold)."""
     normalize: bool = False
@@ -50,6 +52,10 @@ class Evaluate:
             raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
         if self.file is not None and self.split_name:
             raise JaxrnnError("FILE is scored whole; give it or --split-name, not both")
+        if self.per_character and self.per_character.is_dir():
+            raise JaxrnnError(f"{self.per_character} is a directory; give a file for --per-character")
+        if self.per_character and self.per_character.exists() and not self.overwrite:
+            raise JaxrnnError(f"{self.per_character} exists already; choose another file, or replace it by --overwrite")
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
         with self._tsv() as keep:
             result = self._file(self.file, checkpoint, keep) if self.file is not None else self._slice(checkpoint, keep)
@@ -64,8 +70,6 @@ class Evaluate:
         if self.per_character is None:
             yield lambda _: None
             return
-        if self.per_character.is_dir():
-            raise JaxrnnError(f"{self.per_character} is a directory; give a file for --per-character")
         with replacing(self.per_character) as file:
             yield lambda scored: file.write(_tsv_lines(scored).encode())
 
@@ -96,7 +100,7 @@ class Evaluate:
                 f"{file} has {tally.read} {vocabulary.kind}, {tally.left_out.total()} of them unknown; "
                 "2 known ones are needed to score one"
             )
-        return _Result(str(file), None, "", Score(nats, symbols, utf8_bytes), tally, checkpoint, self.lanes)
+        return _Result(str(file), None, None, Score(nats, symbols, utf8_bytes), tally, checkpoint, self.lanes)
 
     def _slice(self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
         import numpy as np
@@ -104,6 +108,7 @@ class Evaluate:
         from jaxrnn.evaluation import Score, surprisals
         from jaxrnn.reading import Scored, Tally
         from jaxrnn.runs import load_again, slices_of
+        from jaxrnn.text import UNKNOWN
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
@@ -123,21 +128,24 @@ class Evaluate:
             symbols = "".join(vocabulary.symbols[token] for token in scored)
             keep(Scored(np.arange(part.begin + 1, part.end), symbols, scored, nats))
         score = Score(float(nats.sum(dtype="float64")), len(nats), int(vocabulary.utf8_lengths()[scored].sum()))
-        unseen = unseen_line(slices["train"], part, vocabulary)
-        return _Result(corpus.source, part, unseen, score, Tally(len(part.tokens)), checkpoint, self.lanes)
+        unknown = int((part.tokens == vocabulary.symbols.index(UNKNOWN)).sum()) if vocabulary.unknown else 0
+        tally = Tally(len(part.tokens), unknown)
+        return _Result(corpus.source, part, slices["train"], score, tally, checkpoint, self.lanes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Result:
     source: str
     part: "Slice | None"
-    unseen: str
+    train: "Slice | None"
     score: "Score"
     tally: "Tally"
     checkpoint: "Checkpoint"
     lanes: int
 
     def as_json(self) -> dict[str, Any]:
+        from jaxrnn.text import never_seen
+
         score, part = self.score, self.part
         return {
             "text": self.source,
@@ -152,20 +160,22 @@ class _Result:
             "perplexity": score.perplexity,
             "unknown": self.tally.unknown,
             "left_out": self.tally.left_out.total(),
+            "unseen": never_seen(self.train.tokens, part.tokens)[1] if self.train and part else None,
             "lanes": self.lanes,
             "step": self.checkpoint.counters["step"],
         }
 
     def as_text(self) -> str:
-        score, kind, tally = self.score, self.checkpoint.vocabulary.kind, self.tally
+        score, vocabulary, tally = self.score, self.checkpoint.vocabulary, self.tally
+        kind = vocabulary.kind
         lines = [
             f"{self.source}{f', {self.part}' if self.part else ''}, by the network after step "
             f"{self.checkpoint.counters['step']:,}",
             f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
-            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.4f}",
+            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
             f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first"
             + (f", in {self.lanes:,} lanes" if self.lanes > 1 else ""),
-            self.unseen,
+            unseen_line(self.train, self.part, vocabulary) if self.train and self.part else "",
         ]
         if tally.unknown:
             lines.append(f"{tally.unknown:,} {kind} were read as the unknown symbol")

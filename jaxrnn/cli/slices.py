@@ -52,5 +52,8 @@ def validation_lines(report: "Report", config: TrainConfig, corpus: "Corpus") ->
         unseen_line(slices["train"], slices["validation"], corpus.vocabulary),
     ]
     if report.finished and report.step < config.steps:
-        lines.append(f"stopped early: no better validation loss in {report.best.since} validations (patience)")
+        lines.append(
+            f"stopped early: no better validation loss in {report.best.since} validations; "
+            "--resume with a larger --patience goes on"
+        )
     return list(filter(None, lines))
