@@ -306,6 +306,16 @@ def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(hom
     assert (np.asarray(trained.state.params.by) != begun.state.params.by).any()
 
 
+def test_weights_of_a_run_with_an_unknown_symbol_come_back_with_its_config(home, jaxrnn):
+    (home / "rare.txt").write_text(TEXT + "xyz")
+    assert jaxrnn("train rare.txt --config tiny.json --min-count 2 --quiet --run-dir folded")[0] == 0
+    assert jaxrnn("export folded --out folded.safetensors")[0] == 0
+    code, _, err = jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run")
+    assert (code, "unknown symbol for rare ones; give the run's config.json" in err) == (2, True)
+    assert jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run --config folded/config.json")[0] == 0
+    assert load_checkpoint("run").vocabulary == load_checkpoint("folded").vocabulary
+
+
 def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, jaxrnn):
     assert jaxrnn("import named.safetensors --corpus text.txt")[0] == 0
     assert load_checkpoint("runs/text-1").config.model.num_layers == 2

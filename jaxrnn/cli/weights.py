@@ -48,13 +48,11 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """Make a run of a PyTorch model's weights: recurrent layers and a linear one, a state dict in a safetensors file.
-
-    `jaxrnn sample` writes from it, and `jaxrnn train --resume` goes on with it.
-    """
+    """Make a run of a PyTorch model's weights (a state dict, safetensors), to sample from or to train on with."""
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.safetensors")]
-    """What safetensors.torch.save_file(module.state_dict(), FILE) wrote, or `jaxrnn export`."""
+    """What safetensors.torch.save_file(module.state_dict(), FILE) wrote of recurrent layers and a linear one, or what
+    `jaxrnn export` wrote."""
     corpus: Annotated[str, tyro.conf.arg(metavar="CORPUS")]
     """The text that the model was trained on, which training goes on with. Where the file's metadata don't name the
     symbols, the i-th is the i-th of the text's distinct characters, sorted."""
@@ -77,7 +75,7 @@ class Import:
         weights = load_weights(self.file, named_cell(self.cell) if self.cell else None)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        corpus = load_corpus(self.corpus, vocabulary=kind, normalize=config.normalize)
+        corpus = load_corpus(self.corpus, vocabulary=kind, normalize=config.normalize, min_count=config.min_count)
         _check_same_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         told = {name: getattr(weights.model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
@@ -91,6 +89,8 @@ class Import:
 def _check_same_symbols(file: Path, weights: "Weights", corpus: "Corpus") -> None:
     size, given = weights.model.vocab_size, corpus.vocabulary
     advice = "import it with the text that it was trained on"
+    if weights.vocabulary and weights.vocabulary.unknown and not given.unknown:
+        raise JaxrnnError(f"{file} has an unknown symbol for rare ones; give the run's config.json, with its min_count")
     if len(given) != size:
         raise JaxrnnError(f"{file} is for {size} symbols, and {corpus.name} has {len(given)} distinct ones; {advice}")
     known = weights.vocabulary
