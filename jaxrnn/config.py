@@ -48,8 +48,7 @@ class ModelConfig:
     dropout: float = 0.0
     """Share of what each layer hands upwards that training drops at random."""
     init: Literal["normal", "uniform", "fan_in"] = "normal"
-    """How the weights are drawn. normal: standard deviation INIT_SCALE. uniform: within +-INIT_SCALE. fan_in: normal, a
-    product's results as large as its inputs."""
+    """How weights are drawn. normal: deviation INIT_SCALE. uniform: within +-INIT_SCALE. fan_in: as products need."""
     init_scale: float = 0.01
     """Size of the initial weights, for normal and uniform."""
     dtype: Literal["float32", "float64"] = "float32"

@@ -43,8 +43,8 @@ def write(
         reset_on: what separates documents, as in training: the carry starts anew at its last symbol.
 
     Raises:
-        JaxrnnError: at once, if the prompt or the stop string has characters that the vocabulary lacks, or `top_k` is
-            above their number.
+        JaxrnnError: at once, if the prompt or the stop string has characters that the vocabulary lacks, the stop string
+            is longer than `config.length`, or `top_k` is above the number of characters.
     """
     pieces = _Lanes(params, vocabulary, model, dataclasses.replace(config, num_samples=1), reset_on).pieces()
     return (text for texts in pieces for text in texts)
@@ -81,6 +81,11 @@ class _Lanes:
             self._stop = dataclasses.replace(vocabulary, unknown=False).encode(config.stop)
         except JaxrnnError as error:
             raise JaxrnnError(f"the stop string {config.stop!r} can't occur: {error}") from None
+        if len(self._stop) > config.length:
+            raise JaxrnnError(
+                f"the stop string {config.stop!r} can't occur: it is {len(self._stop)} {vocabulary.kind} long, and "
+                f"length is {config.length}; make length larger"
+            )
         check_draw(len(vocabulary), temperature=config.temperature, top_k=config.top_k, top_p=config.top_p)
         self._params, self._vocabulary, self._model, self._config = params, vocabulary, model, config
 

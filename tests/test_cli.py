@@ -153,8 +153,8 @@ def logged_steps(run):
 def test_help_and_version_answer_without_importing_jax():
     script = """
 import sys
-from jaxrnn.cli import main
-for arguments in (["--version"], [], ["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"]):
+from jaxrnn.cli import _COMMANDS, main
+for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in _COMMANDS)):
     try:
         code = main(arguments)
     except SystemExit as stop:
@@ -164,7 +164,8 @@ print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.mo
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("jaxrnn 0.")
-    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * 6
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * 10
+    assert not re.search(r"│ +│\n│ +│", done.stdout)  # a docstring of two paragraphs would tear the list of commands
     assert done.stdout.endswith("imported: []\n")
     assert done.stderr == ""
 
@@ -529,6 +530,7 @@ BAD = [
     ("sample run --prompt-file latin1.txt", rf"latin1.txt is not UTF-8 \(byte 0xe9 at offset {PROSE.index('é')}\)"),
     ("sample run --prompt-file crlf.txt", r"never seen '\\r'"),
     ("sample run --stop 'the 猫'", "the stop string 'the 猫' can't occur: the model has never seen '猫'"),
+    ("sample run --length 4 --stop 'the cat'", "'the cat' can't occur: it is 7 characters long, and length is 4"),
     ("sample run --seed 4294967295 --num-samples 2", "seed must be at most 4294967294"),
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
@@ -546,7 +548,10 @@ BAD = [
     (f"{TRAIN} other.txt", "other.txt"),
     (f"{TRAIN} --seed", "seed"),
     ("train --config", "config"),
-    ("train --config nowhere.json", "can't read nowhere.json.*; give the config.json of a run"),
+    (
+        "train --config nowhere.json",
+        r"can't read nowhere.json \(No such file or directory\); give the config.json of a run",
+    ),
     ("train --config notes", "can't read notes.*; give the config.json of a run"),
     ("train --config latin1.txt", "can't read latin1.txt.*; give the config.json of a run"),
     ("train --config text.txt", "text.txt: not JSON"),

@@ -121,10 +121,10 @@ def test_a_stop_string_across_pieces_is_found_and_nothing_beyond_it_is_drawn(len
     values = {"prompt": "a", "length": length}
     circle = ("bcda" * (5 * PIECE))[:length]
     for size in (1, 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 50):
-        stop = circle[:size] if size <= length else circle + "bcda"
+        stop = circle[:size]
         pieces = list(write(always(2, 3, 4, 5), PLAIN, MODEL, SampleConfig(**values, stop=stop)))
-        assert "".join(pieces) == "a" + (circle[:size] if size <= length else circle)
-        assert len(pieces) == 1 + -(-min(size, length) // PIECE)
+        assert "".join(pieces) == "a" + stop
+        assert len(pieces) == 1 + -(-len(stop) // PIECE)
 
 
 def test_a_stop_string_of_bytes_ends_within_no_character():
@@ -138,6 +138,7 @@ def test_a_stop_string_of_bytes_ends_within_no_character():
     [
         ({"stop": "abXc"}, "the stop string 'abXc' can't occur: the model has never seen 'X'"),
         ({"stop": "猫"}, "'猫' can't occur"),
+        ({"stop": "abcd", "length": 3}, "'abcd' can't occur: it is 4 characters long, and length is 3"),
         ({"top_k": V + 1}, "top_k must be a whole number from 1 to 6, .* got 7"),
     ],
     ids=str,

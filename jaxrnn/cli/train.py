@@ -146,7 +146,8 @@ def read_config(file: str | Path) -> TrainConfig:
     try:
         text = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise JaxrnnError(f"can't read {file} ({error}); give the config.json of a run") from None
+        reason = getattr(error, "strerror", None) or error
+        raise JaxrnnError(f"can't read {file} ({reason}); give the config.json of a run") from None
     try:
         return from_json(TrainConfig, text)
     except JaxrnnError as error:
