@@ -31,6 +31,8 @@ class BenchConfig:
     """Distinct symbols (V)."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and arithmetic; the NumPy reference always computes in float64."""
+    products: Literal["full", "bfloat16"] = "full"
+    """Factors of matrix products, as in training; with bfloat16, the step with full ones is measured beside it."""
     optimizer: Literal["adagrad", "adam"] = "adagrad"
     """The rule by which a gradient becomes an update."""
     chunk_length: int = 100
@@ -62,7 +64,11 @@ class BenchConfig:
         """Return the training run that does this work; the only place where one is made."""
         return TrainConfig(
             model=ModelConfig(
-                cell=self.cell, hidden_size=self.hidden_size, dtype=self.dtype, vocab_size=self.vocab_size
+                cell=self.cell,
+                hidden_size=self.hidden_size,
+                dtype=self.dtype,
+                products=self.products,
+                vocab_size=self.vocab_size,
             ),
             optimizer=OptimizerConfig(name=self.optimizer),
             sequence_length=self.sequence_length,
