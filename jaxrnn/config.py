@@ -7,12 +7,18 @@ help text.
 import dataclasses
 import difflib
 import json
-import math
-import numbers
-import types
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, get_type_hints, runtime_checkable
 
+from jaxrnn.checks import (
+    check_at_least,
+    check_at_most,
+    check_cell,
+    check_in,
+    check_positive,
+    check_split,
+    check_types,
+)
 from jaxrnn.errors import JaxrnnError
 
 VocabularyKind = Literal["characters", "bytes"]
@@ -60,16 +66,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
-        _check_types(self)
-        _check_at_least(self, 1, "hidden_size", "num_layers")
-        _check_at_most(self, 2**16, "hidden_size")
-        _check_at_most(self, 1000, "num_layers")
-        _check_positive(self, "init_scale")
-        if not 0 <= self.dropout < 1:
-            raise JaxrnnError(f"dropout must be from 0 to below 1, got {self.dropout}")
-        _check_cell(self.cell)
+        check_types(self, {CellLike: "a jaxrnn.Cell"})
+        check_at_least(self, 1, "hidden_size", "num_layers")
+        check_at_most(self, 2**16, "hidden_size")
+        check_at_most(self, 1000, "num_layers")
+        check_positive(self, "init_scale")
+        check_in(self, "[0, 1)", "dropout")
+        check_cell(self.cell)
         if self.vocab_size is not None:
-            _check_at_least(self, 2, "vocab_size")
+            check_at_least(self, 2, "vocab_size")
 
 
 OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
@@ -113,15 +118,15 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
-        _check_types(self)
-        _check_positive(self, "learning_rate", "clip_value")
-        _check_in(self, "[0, 1)", "momentum", "rms_decay", "beta1", "beta2")
-        _check_in(self, "[0, inf)", "weight_decay")
-        _check_in(self, "[0, 1]", "final_fraction")
-        _check_in(self, "(0, 1]", "decay_rate")
-        _check_at_least(self, 0, "warmup_steps", "decay_from")
-        _check_at_least(self, 1, "decay_every")
-        _check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
+        check_types(self)
+        check_positive(self, "learning_rate", "clip_value")
+        check_in(self, "[0, 1)", "momentum", "rms_decay", "beta1", "beta2")
+        check_in(self, "[0, inf)", "weight_decay")
+        check_in(self, "[0, 1]", "final_fraction")
+        check_in(self, "(0, 1]", "decay_rate")
+        check_at_least(self, 0, "warmup_steps", "decay_from")
+        check_at_least(self, 1, "decay_every")
+        check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -183,16 +188,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
-        _check_types(self)
-        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
-        _check_at_least(self, 1, "min_count")
-        _check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
-        _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
-        _check_at_most(self, 2**32 - 1, "seed")
-        _check_at_most(self, 2**31 - 1, "steps")
-        _check_at_most(self, 10**7, "sample_length")
-        _check_at_most(self, 10**5, "chunk_length")
-        _check_split(self.split)
+        check_types(self)
+        check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
+        check_at_least(self, 1, "min_count")
+        check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
+        check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
+        check_at_most(self, 2**32 - 1, "seed")
+        check_at_most(self, 2**31 - 1, "steps")
+        check_at_most(self, 10**7, "sample_length")
+        check_at_most(self, 10**5, "chunk_length")
+        check_split(self.split)
         if self.validate_every and len(self.split) < 2:
             raise JaxrnnError("validate_every needs a validation slice; give one by split, such as 0.9,0.1")
         if self.patience and not self.validate_every:
@@ -224,15 +229,15 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
-        _check_types(self)
-        _check_at_least(self, 0, "seed")
-        _check_at_least(self, 1, "length", "num_samples")
-        _check_at_most(self, 2**16, "num_samples")
-        _check_at_most(self, 2**32 - self.num_samples, "seed")
-        _check_positive(self, "temperature")
+        check_types(self)
+        check_at_least(self, 0, "seed")
+        check_at_least(self, 1, "length", "num_samples")
+        check_at_most(self, 2**16, "num_samples")
+        check_at_most(self, 2**32 - self.num_samples, "seed")
+        check_positive(self, "temperature")
         if self.top_k is not None:
-            _check_at_least(self, 1, "top_k")
-        _check_in(self, "(0, 1]", "top_p")
+            check_at_least(self, 1, "top_k")
+        check_in(self, "(0, 1]", "top_p")
 
 
 Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
@@ -285,112 +290,3 @@ def _build(kind: type[Config], values: Any) -> Config:
 
 def _is_config(hint: Any) -> bool:
     return isinstance(hint, type) and dataclasses.is_dataclass(hint)
-
-
-def _check_types(config: Any) -> None:
-    """Check every field against its annotation, turning NumPy's numbers into Python's."""
-    for name, hint in get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if hint == tuple[float, ...]:
-            object.__setattr__(config, name, _floats(name, value))
-            continue
-        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        for option in options:
-            if _matches(value, option):
-                if option in (int, float):
-                    try:
-                        object.__setattr__(config, name, option(value))
-                    except OverflowError:
-                        raise JaxrnnError(f"{name} must be a number that a float can hold") from None
-                break
-        else:
-            expected = " or ".join(_describe(option) for option in options)
-            raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
-
-
-def _floats(name: str, value: Any) -> tuple[float, ...]:
-    if not isinstance(value, (tuple, list)) or not all(_matches(item, float) for item in value):
-        raise JaxrnnError(f"{name} must be a list of numbers, got {value!r}")
-    try:
-        return tuple(map(float, value))
-    except OverflowError:
-        raise JaxrnnError(f"{name} must be numbers that a float can hold") from None
-
-
-def _check_cell(cell: Any) -> None:
-    if isinstance(cell, str):
-        return
-    if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
-        raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
-    if len(init_bias := getattr(cell, "init_bias", ())) not in (0, cell.gates):
-        raise JaxrnnError(f"cell must be one with an init_bias a gate ({cell.gates}) or none, got {init_bias}")
-    try:
-        hash(cell)
-    except TypeError as error:
-        raise JaxrnnError(f"cell must be hashable, as what a program is compiled for, got {cell!r} ({error})") from None
-
-
-def _matches(value: Any, option: Any) -> bool:
-    if get_origin(option) is Literal:
-        return value in get_args(option)
-    if option is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if option is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return isinstance(value, option)
-
-
-def _describe(option: Any) -> str:
-    if get_origin(option) is Literal:
-        return " or ".join(map(repr, get_args(option)))
-    words = {
-        int: "a whole number",
-        float: "a number",
-        bool: "True or False",
-        str: "a string",
-        type(None): "None",
-        CellLike: "a jaxrnn.Cell",
-    }
-    return words.get(option) or f"a {option.__name__}"
-
-
-def _check_at_least(config: Any, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < least:
-            raise JaxrnnError(f"{name} must be at least {least}, got {getattr(config, name)}")
-
-
-def _check_at_most(config: Any, most: int, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) > most:
-            raise JaxrnnError(f"{name} must be at most {most}, got {getattr(config, name)}")
-
-
-def _check_split(fractions: tuple[float, ...]) -> None:
-    if not 1 <= len(fractions) <= 3 or not all(fraction > 0 for fraction in fractions):
-        raise JaxrnnError(f"split must be one to three fractions above 0, got {_listed(fractions)}; try 0.9,0.1")
-    if not abs(math.fsum(fractions) - 1) <= 1e-9:
-        raise JaxrnnError(f"split must be fractions that add up to 1, got {_listed(fractions)}; try 0.9,0.1")
-
-
-def _listed(fractions: tuple[float, ...]) -> str:
-    return ",".join(map(str, fractions)) or "none"
-
-
-def _check_positive(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise JaxrnnError(f"{name} must be a finite number above 0, got {value}")
-
-
-def _check_in(config: Any, interval: str, *names: str) -> None:
-    low, high = map(float, interval[1:-1].split(","))
-    for name in names:
-        value = getattr(config, name)
-        if value is None:
-            continue
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if not (above and below):
-            raise JaxrnnError(f"{name} must be in {interval}, got {value}")

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxrnn.cells import CellCarry, check_cell, get_cell
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.recurrence import product, unroll
+from jaxrnn.products import product
+from jaxrnn.recurrence import unroll
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 

@@ -10,7 +10,6 @@ The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is com
 read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,53 +19,7 @@ from jax import lax
 
 from jaxrnn.cells import Cell, CellCarry
 from jaxrnn.errors import JaxrnnError
-
-
-def product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
-    """Return the matrix product a @ b of [M, K] and [K, N]; its gradients are such products too.
-
-    Args:
-        a: [M, K].
-        b: [K, N].
-        dtype: what the factors are rounded to (bfloat16 halves the work of the machine); the sums keep the type of a.
-            None rounds nothing.
-    """
-    return a @ b if dtype is None else _rounded_product(a, b, dtype)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _rounded_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=a.dtype)
-
-
-_Factors = tuple[jax.Array, jax.Array]
-
-
-def _rounded_product_forward(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> tuple[jax.Array, _Factors]:
-    return _rounded_product(a, b, dtype), (a, b)
-
-
-def _rounded_product_backward(
-    dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    a, b = factors
-    d_a = jnp.matmul(d_product.astype(dtype), _rounded_transpose(b, dtype), preferred_element_type=a.dtype)
-    return d_a, transposed_product(a, d_product, dtype)
-
-
-def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
-    """Return a^T b of [K, M] and [K, N], as `product` does: how the gradient of a matrix is summed over its uses."""
-    if dtype is None:
-        return a.T @ b
-    return jnp.matmul(_rounded_transpose(a, dtype), b.astype(dtype), preferred_element_type=b.dtype)
-
-
-def _rounded_transpose(a: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
-    """Return a^T, rounded and moved: XLA multiplies rounded numbers half as fast where they don't lie in order."""
-    return lax.optimization_barrier(a.T.astype(dtype))
-
-
-_rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
+from jaxrnn.products import times_matrix, transposed_product
 
 
 def unroll_plain(
@@ -161,7 +114,7 @@ def _unroll_forward(
     starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    times_Whh = _times(Whh, dtype)
+    times_Whh = times_matrix(Whh, dtype)
     initial = _initial_like(cell, carry)
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
@@ -185,7 +138,7 @@ def _unroll_backward(
     cotangents: tuple[jax.Array, CellCarry],
 ) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None, None]:
     Whh, bhh, first, hidden, pull_backs, starts = residuals
-    times_Whh_T = _times(Whh, dtype, transposed=True)
+    times_Whh_T = times_matrix(Whh, dtype, transposed=True)
     d_hidden, d_last = cotangents
 
     nothing = jax.tree.map(jnp.zeros_like, first)
@@ -220,21 +173,6 @@ def _where(starts_t: jax.Array | None, new: CellCarry, carry: CellCarry) -> Cell
     if starts_t is None:
         return carry
     return jax.tree.map(lambda a, b: jnp.where(starts_t[..., None], a, b), new, carry)
-
-
-def _times(
-    W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
-) -> Callable[[jax.Array], jax.Array]:
-    """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
-    if dtype is not None:
-        W, transposed = (_rounded_transpose(W, dtype) if transposed else W.astype(dtype)), False
-
-    def times(h: jax.Array) -> jax.Array:
-        # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.
-        factor = W.T if transposed else W
-        return jnp.matmul(h.astype(factor.dtype), factor, preferred_element_type=h.dtype)
-
-    return times
 
 
 unroll.defvjp(_unroll_forward, _unroll_backward)

@@ -8,8 +8,8 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
-    *("training", "sampling", "evaluation"),
+    *("errors", "checks", "config", "presets", "copies", "fetch", "text", "cells", "products", "recurrence", "model"),
+    *("loss", "optimizer", "training", "sampling", "evaluation"),
     *("files", "checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
 ]
 

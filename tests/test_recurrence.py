@@ -3,10 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from test_products import bfloat16
 
 from jaxrnn.cells import GRU, LSTM, TANH, Cell
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.recurrence import product, unroll, unroll_plain
+from jaxrnn.recurrence import unroll, unroll_plain
 
 T, B, H = 7, 3, 5
 
@@ -152,23 +153,6 @@ def test_wrong_shapes_are_named_while_tracing(run, Whh, projected, message):
 def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
     with pytest.raises(JaxrnnError, match=r"bhh must be \[G\*H\] = \(15,\) for this carry, got \(5,\)"):
         run(GRU, jnp.zeros((H, 3 * H)), jnp.zeros((T, 3 * H)), (jnp.zeros(H),), bhh=jnp.zeros(5))
-
-
-def bfloat16(array):
-    return np.asarray(jnp.asarray(array).astype(jnp.bfloat16).astype(jnp.float32))
-
-
-def test_a_bfloat16_product_rounds_its_factors_and_not_its_sums():
-    rng = np.random.default_rng(0)
-    a, b, d = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 300), (300, 6), (4, 6)))
-    got, pull_back = jax.vjp(lambda a, b: product(a, b, "bfloat16"), a, b)
-    np.testing.assert_allclose(got, bfloat16(a) @ bfloat16(b), rtol=1e-5, atol=1e-5)
-    d_a, d_b = pull_back(jnp.asarray(d))
-    np.testing.assert_allclose(d_a, bfloat16(d) @ bfloat16(b).T, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(d_b, bfloat16(a).T @ bfloat16(d), rtol=1e-5, atol=1e-5)
-    assert got.dtype == d_a.dtype == d_b.dtype == jnp.float32
-    ones = jnp.ones((1, 1001))
-    assert product(ones, ones.T, "bfloat16") == 1001  # in bfloat16 the sum would stop at 256
 
 
 @cells

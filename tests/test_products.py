@@ -1,0 +1,34 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.products import product, times_matrix, transposed_product
+
+
+def bfloat16(array):
+    return np.asarray(jnp.asarray(array).astype(jnp.bfloat16).astype(jnp.float32))
+
+
+def test_a_bfloat16_product_rounds_its_factors_and_not_its_sums():
+    rng = np.random.default_rng(0)
+    a, b, d = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 300), (300, 6), (4, 6)))
+    got, pull_back = jax.vjp(lambda a, b: product(a, b, "bfloat16"), a, b)
+    np.testing.assert_allclose(got, bfloat16(a) @ bfloat16(b), rtol=1e-5, atol=1e-5)
+    d_a, d_b = pull_back(jnp.asarray(d))
+    np.testing.assert_allclose(d_a, bfloat16(d) @ bfloat16(b).T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_b, bfloat16(a).T @ bfloat16(d), rtol=1e-5, atol=1e-5)
+    assert got.dtype == d_a.dtype == d_b.dtype == jnp.float32
+    ones = jnp.ones((1, 1001))
+    assert product(ones, ones.T, "bfloat16") == 1001  # in bfloat16 the sum would stop at 256
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_every_form_is_the_same_product(dtype):
+    rng = np.random.default_rng(1)
+    a, b = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, 30), (30, 6)))
+    rounded = [array if dtype is None else bfloat16(array) for array in (a, b)]
+    expected = rounded[0] @ rounded[1]
+    forms = product(a, b, dtype), transposed_product(a.T, b, dtype), times_matrix(b, dtype)(a)
+    for got in (*forms, times_matrix(b.T, dtype, transposed=True)(a)):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
