@@ -21,6 +21,7 @@ from jaxrnn.checks import (
 )
 from jaxrnn.errors import JaxrnnError
 
+CellName = Literal["tanh", "gru", "lstm"]
 VocabularyKind = Literal["characters", "bytes"]
 
 
@@ -45,7 +46,7 @@ class CellLike(Protocol):
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
-    cell: Literal["tanh", "gru", "lstm", "custom"] | CellLike = "tanh"
+    cell: CellName | Literal["custom"] | CellLike = "tanh"
     """Recurrent cell: a name, or a `jaxrnn.Cell` of your own. custom: what JSON says of one, until it is put back."""
     hidden_size: int = 100
     """Units in a layer (H)."""

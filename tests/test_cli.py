@@ -535,6 +535,12 @@ BAD = [
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),
+    (f"{TRAIN} --steps 1e3", "--steps must be a whole number, got '1e3'\n"),
+    (f"{TRAIN} --momentum much", "--momentum must be a number, got 'much'\n"),
+    (f"{TRAIN} --learning-rate 'a: b'", "--learning-rate must be a number, got 'a: b'\n"),
+    (f"{TRAIN} --split 0.9,x", "--split must be a number, got 'x'\n"),
+    ("sample run --top-k 2.5", "--top-k must be a whole number, got '2.5'\n"),
+    (f"{TRAIN} --cell GRU", "--cell must be tanh, gru, lstm or FILE.py:NAME, got 'GRU'"),
     # what is not there, or said wrongly
     (f"{TRAIN} --hiden-size 8", "--hiden-size.*perhaps you meant --hidden-size"),
     (f"{TRAIN} --learningrate 8", "--learningrate.*perhaps you meant --learning-rate"),

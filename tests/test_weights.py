@@ -331,7 +331,10 @@ def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, ja
         ("import gru.safetensors --corpus text.txt --run-dir run", "run holds a run already"),
         ("import gru.safetensors --corpus text.txt --run-dir run --config no.json", "can't read no.json"),
         ("import gru.safetensors --corpus text.txt --cell lstm", r"weight_hh_l0 must be \[16, 4\], got \[12, 4\]"),
-        ("import gru.safetensors --corpus text.txt --cell GRU", "neither tanh, gru nor lstm, but GRU"),
+        (
+            "import gru.safetensors --corpus text.txt --cell GRU",
+            "--cell must be tanh, gru, lstm or FILE.py.*'GRU'",
+        ),
         ("import gru.safetensors --corpus text.txt --cell no.py:MINE", "can't read no.py"),
         ("import gru.safetensors --corpus python-docs", r"for 7 symbols, and python-docs has \d+ distinct ones"),
         ("import gru.safetensors --corpus short.txt", "give a longer text"),

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
+from jaxrnn.config import CellName, ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 _MOST = 10**8  # characters in memory at a time
@@ -19,7 +19,7 @@ class BenchError(JaxrnnError):
 class BenchConfig:
     """A workload; the defaults are min-char-rnn's."""
 
-    cell: Literal["tanh", "gru", "lstm"] = "tanh"
+    cell: CellName = "tanh"
     """Recurrent cell."""
     hidden_size: int = 100
     """Units in the layer (H)."""

@@ -115,6 +115,9 @@ def _cause(error: BaseException) -> JaxrnnError | None:
     return found
 
 
+_NO_NUMBER = {"a whole number": "invalid literal for int()", "a number": "could not convert string to float"}
+
+
 def _in_short(complaint: str) -> str:
     """Return tyro's complaint, a box of sections under a title, as one line with the flags that it finds near."""
     lines = [line.strip(" │") for line in complaint.splitlines() if not line.startswith("╭")]
@@ -123,6 +126,9 @@ def _in_short(complaint: str) -> str:
         sections = sections[1:]
     # The name of the class that was being built says nothing here; that of a flag does.
     message = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(sections[0]))
+    for kind, words in _NO_NUMBER.items():
+        if found := re.search(rf"^Error parsing (--\S+): .*{re.escape(words)}[^:]*: (.*)", message):
+            message = f"{found[1]} must be {kind}, got {found[2]}"
     for section in sections[1:]:
         if section[0].startswith("Perhaps you meant"):
             flags = [line for line in section[1:] if line.startswith("--")]

@@ -4,15 +4,23 @@ import sys
 import traceback
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from jaxrnn.config import CellLike
+from jaxrnn.config import CellLike, CellName
 from jaxrnn.errors import JaxrnnError
 
 
 def named_cell(text: str) -> Any:
-    """Return what `ModelConfig.cell` takes: the name of a built-in cell as it is, or the cell of FILE.py:NAME."""
-    return load_cell(text) if ":" in text else text
+    """Return what `ModelConfig.cell` takes: the name of a cell as it is, or the cell of FILE.py:NAME.
+
+    Raises:
+        JaxrnnError: it is neither, or the file has no such cell.
+    """
+    if ":" in text:
+        return load_cell(text)
+    if text not in (*get_args(CellName), "custom"):
+        raise JaxrnnError(f"--cell must be {', '.join(get_args(CellName))} or FILE.py:NAME, got {text!r}")
+    return text
 
 
 def load_cell(text: str) -> CellLike:
