@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
         counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: versions and device that computed the state.
+        computed_by: the version and the devices that computed the state.
     """
 
     state: TrainState
@@ -51,6 +51,18 @@ class Checkpoint(NamedTuple):
     corpus: dict[str, Any]
     counters: dict[str, Any]
     computed_by: dict[str, Any]
+
+
+def computed_by() -> dict[str, Any]:
+    """Return what computes here: with the same, the same run has the same bits."""
+    devices = jax.devices()
+    device = devices[0]
+    return {
+        "jax": jax.__version__,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "device_count": len(devices),
+    }
 
 
 def checkpoint_path(directory: Path, step: int) -> Path:
@@ -128,7 +140,7 @@ def save_checkpoint(
         "vocabulary": _dump(dataclasses.asdict(vocabulary)),
         "corpus": _dump(dict(corpus)),
         "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
-        "computed_by": _dump(_computed_by()),
+        "computed_by": _dump(computed_by()),
     }
     metadata["sha256"] = _digest(tensors, metadata)
     commit(path, safetensors.numpy.save(tensors, metadata))
@@ -138,8 +150,8 @@ def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoin
     """Read a checkpoint and verify it.
 
     Args:
-        path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, and a warning
-            names those that did not.
+        path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, the best one
+            last of all, and a warning names those that did not.
         cell: the cell of a run that had one of the user's own, which no file holds.
 
     Raises:
@@ -193,6 +205,8 @@ def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:
     if not path.is_dir():
         raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
     files = list_checkpoints(path / "checkpoints")
+    if best_checkpoint_path(path / "checkpoints").is_file():  # better than nothing
+        files.append(best_checkpoint_path(path / "checkpoints"))
     if not files:
         raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
     errors = []
@@ -270,8 +284,3 @@ def _digest(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 
 def _dump(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _computed_by() -> dict[str, Any]:
-    device = jax.devices()[0]
-    return {"jax": jax.__version__, "device": device.device_kind, "platform": device.platform}

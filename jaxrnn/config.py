@@ -173,7 +173,7 @@ class TrainConfig:
     """Steps from one line of metrics.jsonl to the next."""
     checkpoint_every: int = 10_000
     """Steps from one checkpoint to the next; 0: only at the end."""
-    keep_checkpoints: int = 3
+    keep: int = 3
     """Checkpoints kept, the newest ones."""
     validate_every: int = 0
     """Steps from one validation to the next; 0: only at the end, if there is a validation slice."""
@@ -188,7 +188,7 @@ class TrainConfig:
         _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
         _check_at_least(self, 1, "min_count")
         _check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
-        _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
+        _check_at_least(self, 1, "log_every", "keep", "chunk_length")
         _check_at_most(self, 2**32 - 1, "seed")
         _check_at_most(self, 2**31 - 1, "steps")
         _check_at_most(self, 10**7, "sample_length")

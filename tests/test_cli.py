@@ -486,7 +486,7 @@ RANGES = {
     **{
         f"{TRAIN} --{name}": NO_SIZE for name in ("hidden-size", "num-layers", "sequence-length", "batch-size", "steps")
     },
-    **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
+    **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep", "chunk-length")},
     **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
     **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
     **{

@@ -168,7 +168,7 @@ OUT_OF_RANGE = {
         "sample_length": COUNTS,
         "log_every": COUNTS,
         "checkpoint_every": FROM_ZERO,
-        "keep_checkpoints": COUNTS,
+        "keep": COUNTS,
         "validate_every": FROM_ZERO,
         "patience": FROM_ZERO,
         "chunk_length": COUNTS,
