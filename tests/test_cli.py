@@ -633,6 +633,41 @@ def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, m
     assert sys.stdout.buffer.getvalue().decode(encoding).startswith(r"caf\xe9" if encoding == "ascii" else "café")
 
 
+@pytest.mark.parametrize("flag", ["", "--debug"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ZeroDivisionError("division by zero\nand more"),
+            "ZeroDivisionError: division by zero\nthis is a bug; .*--debug adds",
+        ),
+        (MemoryError(), "out of memory; try a smaller"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), "out of memory; try a smaller"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_that_nobody_foresaw_is_exit_code_1_and_its_traceback_is_for_debug(
+    place, jaxrnn, monkeypatch, error, message, flag
+):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr("jaxrnn.cli.info.Info.run", fails)
+    code, out, err = jaxrnn(f"info run {flag}")
+    assert (code, out) == (1, "")
+    assert re.search(rf"^jaxrnn: .*{message}", err, re.MULTILINE)
+    assert ("Traceback" in err) == (flag == "--debug")
+    assert flag or len(err.splitlines()) <= 2
+
+
+def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
+    code, _, err = jaxrnn("--debug train nowhere.txt")
+    assert code == 2
+    assert "Traceback" in err
+    assert "\njaxrnn: no such file" in err
+
+
 # ---- real processes ------------------------------------------------------------------------------------------------
 
 
