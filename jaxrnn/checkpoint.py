@@ -207,11 +207,7 @@ def describe_checkpoint(path: Path) -> Description:
         CheckpointError: it is one, but it is damaged.
     """
     header = _header(path)
-    try:
-        tensors = ((name, tensor, read_blocks(path, tensor)) for name, tensor in header.tensors.items())
-        _check_digest(path, _digest(tensors, header.metadata), header)
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
+    _check_file(path, header)
     return _described(path, header)
 
 
@@ -307,12 +303,23 @@ def _described(path: Path, header: Header) -> Description:
             and all(isinstance(value, (str, int)) for value in computed_by.values())
         )
     except JaxrnnError as error:
+        _check_file(path, header)  # says what is behind it, if it is mere damage
         raise CheckpointError(f"{path} is damaged, or of another version ({error})") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         wrong = True
     if wrong:
+        _check_file(path, header)
         raise CheckpointError(f"{path} is damaged (its metadata are not what they should be)")
     return Description(config, vocabulary, corpus, counters, computed_by)
+
+
+def _check_file(path: Path, header: Header) -> None:
+    """Verify the SHA-256 of a file, of whose tensors no more than a megabyte is in memory at a time."""
+    try:
+        tensors = ((name, tensor, read_blocks(path, tensor)) for name, tensor in header.tensors.items())
+        _check_digest(path, _digest(tensors, header.metadata), header)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
 
 
 def _check_digest(path: Path, digest: str, header: Header) -> None:
