@@ -172,6 +172,7 @@ OUT_OF_RANGE = {
         "validate_every": FROM_ZERO,
         "patience": FROM_ZERO,
         "chunk_length": COUNTS,
+        "on_nonfinite": [None, "", "go", 1],
     },
     SampleConfig: {
         "prompt": NO_STRING,

@@ -158,7 +158,10 @@ def _train(
             loss, smooth_loss = float(losses[-1]), float(smooth_losses[-1])
             if not math.isfinite(smooth_loss):
                 bad = before + int(np.argmin(np.isfinite(losses)))
-                raise NonFiniteError(f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value")
+                raise NonFiniteError(
+                    f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value"
+                    + (": --resume goes on from the last checkpoint, which is untouched" if run else "")
+                )
             validation_loss = None
             if material.validation and (due(config.validate_every) or step == config.steps):
                 validation_loss = validate(state.params, material.validation, config.model)
