@@ -8,29 +8,49 @@ computed it, and a SHA-256 over all of that and every tensor, checked on every l
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import jax
 import numpy as np
-import safetensors
 import safetensors.numpy
 
-from jaxrnn.config import CellLike, TrainConfig, from_json, to_json
+from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.files import commit
+from jaxrnn.tensor_file import HEADER_LIMIT, Array, Header, Tensor, read_blocks, read_header, read_tensor
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import TrainState, init_train_state
 
 FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
+_CORPUS = {"source": str, "sha256": str, "length": int}
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
 _BEST = "best.safetensors"
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Found = TypeVar("Found")
+
+
+class Description(NamedTuple):
+    """What a checkpoint says of itself, beside its state.
+
+    Attributes:
+        config: the run's configuration, `model.vocab_size` set.
+        vocabulary: the symbols that the tokens stand for.
+        corpus: what was trained on: "source", "sha256", "length".
+        counters: numbers that belong to the step: "step", and what the run adds.
+        computed_by: the version and the devices that computed the state.
+    """
+
+    config: TrainConfig
+    vocabulary: Vocabulary
+    corpus: dict[str, Any]
+    counters: dict[str, Any]
+    computed_by: dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
@@ -42,7 +62,7 @@ class Checkpoint(NamedTuple):
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
         counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: versions and device that computed the state.
+        computed_by: the version and the devices that computed the state.
     """
 
     state: TrainState
@@ -51,6 +71,18 @@ class Checkpoint(NamedTuple):
     corpus: dict[str, Any]
     counters: dict[str, Any]
     computed_by: dict[str, Any]
+
+
+def computed_by() -> dict[str, Any]:
+    """Return what computes here: with the same, the same run has the same bits."""
+    devices = jax.devices()
+    device = devices[0]
+    return {
+        "jax": jax.__version__,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "device_count": len(devices),
+    }
 
 
 def checkpoint_path(directory: Path, step: int) -> Path:
@@ -114,13 +146,16 @@ def save_checkpoint(
         state: what to save; it is copied to the host and otherwise untouched.
         config: the run's configuration.
         vocabulary: the symbols.
-        corpus: what was trained on, for a person and for `--resume` to compare.
-        counters: numbers to keep beside the step.
+        corpus: what was trained on: "source", "sha256", "length"; for a person and for `--resume` to compare.
+        counters: numbers to keep beside the step, finite and not negative.
 
     Raises:
+        JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
         StorageError: the file can't be written; the message says why.
     """
     path = Path(path)
+    if len(vocabulary) != config.model.vocab_size:
+        raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
     tensors = _named_leaves(state)
     metadata = {
         "format": FORMAT,
@@ -128,40 +163,28 @@ def save_checkpoint(
         "vocabulary": _dump(dataclasses.asdict(vocabulary)),
         "corpus": _dump(dict(corpus)),
         "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
-        "computed_by": _dump(_computed_by()),
+        "computed_by": _dump(computed_by()),
     }
-    metadata["sha256"] = _digest(tensors, metadata)
-    commit(path, safetensors.numpy.save(tensors, metadata))
+    metadata["sha256"] = _digest(_contents(tensors), metadata)
+    data = safetensors.numpy.save(tensors, metadata)
+    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:  # what would be refused when it is read
+        raise JaxrnnError(f"a vocabulary of {len(vocabulary):,} symbols does not fit into a checkpoint; use min_count")
+    commit(path, data)
 
 
 def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoint:
     """Read a checkpoint and verify it.
 
     Args:
-        path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, and a warning
-            names those that did not.
+        path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, the best one
+            last of all, and a warning names those that did not.
         cell: the cell of a run that had one of the user's own, which no file holds.
 
     Raises:
         JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    path, metadata, tensors = _newest_good(Path(path))
-    config = _config(path, metadata, cell)
-    if config.model.cell == "custom":
-        raise JaxrnnError(
-            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
-            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
-        )
-    template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
-    return Checkpoint(
-        _restore(template, tensors, path),
-        config,
-        Vocabulary(**json.loads(metadata["vocabulary"])),
-        json.loads(metadata["corpus"]),
-        json.loads(metadata["counters"]),
-        json.loads(metadata["computed_by"]),
-    )
+    return _newest_good(Path(path), lambda file: _load(file, cell))
 
 
 def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
@@ -173,12 +196,51 @@ def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
         JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    path, metadata, _ = _newest_good(Path(path))
-    return _config(path, metadata, cell)
+    return _newest_good(Path(path), lambda file: _with_cell(describe_checkpoint(file).config, cell, file))
 
 
-def _config(path: Path, metadata: dict[str, str], cell: CellLike | None) -> TrainConfig:
-    config = from_json(TrainConfig, metadata["config"])
+def describe_checkpoint(path: Path) -> Description:
+    """Return what the checkpoint in a file says of itself, after all of it was verified; memory: a few megabytes.
+
+    Raises:
+        JaxrnnError: it is no checkpoint.
+        CheckpointError: it is one, but it is damaged.
+    """
+    header = _header(path)
+    _check_file(path, header)
+    return _described(path, header)
+
+
+def _load(path: Path, cell: CellLike | None) -> Checkpoint:
+    header = _header(path)
+    description = _described(path, header)
+    config = _with_cell(description.config, cell, path)
+    if config.model.cell == "custom":
+        raise JaxrnnError(
+            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
+            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
+        )
+    if config.model.num_layers > len(header.tensors):  # before so many are laid out
+        raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
+    try:
+        template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
+    except (TypeError, OverflowError) as error:
+        raise CheckpointError(f"{path} is for a network that can't be ({error})") from None
+    _check_places(template, header, path)
+    try:
+        tensors = {name: read_tensor(path, tensor) for name, tensor in header.tensors.items()}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} can't be read ({error})") from None
+    _check_digest(path, _digest(_contents(tensors), header.metadata), header)
+
+    def leaf(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
+        array = jax.numpy.asarray(tensors[name])
+        return jax.random.wrap_key_data(array) if _is_key(expected) else array
+
+    return Checkpoint(jax.tree.map(leaf, template, _names(template)), *description._replace(config=config))
+
+
+def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainConfig:
     if cell is None:
         return config
     if config.model.cell != "custom":
@@ -186,63 +248,101 @@ def _config(path: Path, metadata: dict[str, str], cell: CellLike | None) -> Trai
     return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
-def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:
-    """Return the file that a path means and what it holds: itself, or the newest in a run directory that verifies."""
+def _newest_good(path: Path, read: Callable[[Path], Found]) -> Found:
+    """Read the file that a path means: itself, or the newest in a run directory that can be used."""
     if path.is_file():
-        return path, *_read(path)
+        return read(path)
     if not path.is_dir():
         raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
     files = list_checkpoints(path / "checkpoints")
+    if best_checkpoint_path(path / "checkpoints").is_file():  # better than nothing
+        files.append(best_checkpoint_path(path / "checkpoints"))
     if not files:
         raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
     errors = []
     for file in files:
         try:
-            found = _read(file)
+            found = read(file)
         except CheckpointError as error:
             errors.append(str(error))
             continue
         for reason in errors:
             warnings.warn(f"{reason}; using {file.name} instead", stacklevel=1)
-        return file, *found
+        return found
     raise CheckpointError(f"{errors[0]}; no other checkpoint in {path} can be used")
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
-    """Return metadata and tensors of a file; one that never was a checkpoint is a mistake in the command, no damage."""
+def _header(path: Path) -> Header:
+    """Read the header of a file; one that never was a checkpoint is a mistake in the command, no damage."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT or any(field not in metadata for field in _FIELDS):
-                raise TypeError("a safetensors file, but not one that this version of the program wrote")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, TypeError, safetensors.SafetensorError) as error:
+        header = read_header(path)
+        if header.metadata.get("format") != FORMAT or any(field not in header.metadata for field in _FIELDS):
+            raise ValueError("a safetensors file, but not one that this version of the program wrote")
+    except (OSError, ValueError) as error:
         if _NAME.fullmatch(path.name) or path.name == _BEST:
             raise CheckpointError(f"{path} is damaged ({error})") from None
         raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
-    if metadata.get("sha256") != _digest(tensors, metadata):
+    return header
+
+
+def _described(path: Path, header: Header) -> Description:
+    """Parse the metadata; they are what they should be, or an error."""
+    try:
+        config = from_json(TrainConfig, header.metadata["config"])
+        fields = ("vocabulary", "corpus", "counters", "computed_by")
+        values = [json.loads(header.metadata[field]) for field in fields]
+        vocabulary = Vocabulary(**values[0])
+        _, corpus, counters, computed_by = values
+        wrong = not (
+            (isinstance(vocabulary.symbols, str) and type(vocabulary.unknown) is bool)
+            and vocabulary.kind in get_args(VocabularyKind)
+            and len(vocabulary) == config.model.vocab_size
+            and {"source": str, "sha256": str, "length": int} == {name: type(value) for name, value in corpus.items()}
+            and all(type(value) in (int, float) and 0 <= value < math.inf for value in counters.values())
+            and type(counters["step"]) is int
+            and all(isinstance(value, (str, int)) for value in computed_by.values())
+        )
+    except JaxrnnError as error:
+        _check_file(path, header)  # says what is behind it, if it is mere damage
+        raise CheckpointError(f"{path} is damaged, or of another version ({error})") from None
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        wrong = True
+    if wrong:
+        _check_file(path, header)
+        raise CheckpointError(f"{path} is damaged (its metadata are not what they should be)")
+    return Description(config, vocabulary, corpus, counters, computed_by)
+
+
+def _check_file(path: Path, header: Header) -> None:
+    """Verify the SHA-256 of a file, of whose tensors no more than a megabyte is in memory at a time."""
+    try:
+        tensors = ((name, tensor, read_blocks(path, tensor)) for name, tensor in header.tensors.items())
+        _check_digest(path, _digest(tensors, header.metadata), header)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
+
+
+def _check_digest(path: Path, digest: str, header: Header) -> None:
+    if header.metadata.get("sha256") != digest:
         raise CheckpointError(f"{path} is damaged (its SHA-256 differs)")
-    return metadata, tensors
 
 
-def _restore(template: TrainState, tensors: dict[str, Array], path: Path) -> TrainState:
-    """Put tensors into the places of a state, after checking that they are just what belongs there."""
-
-    def leaf(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
-        is_key = jax.numpy.issubdtype(expected.dtype, jax.dtypes.prng_key)
-        spec = jax.eval_shape(jax.random.key_data, expected) if is_key else expected
-        found = tensors.pop(name, None)
+def _check_places(template: TrainState, header: Header, path: Path) -> None:
+    """Check that the tensors in a file are just what belongs into a state."""
+    left = dict(header.tensors)
+    for expected, name in zip(jax.tree.leaves(template), jax.tree.leaves(_names(template)), strict=True):
+        spec = jax.eval_shape(jax.random.key_data, expected) if _is_key(expected) else expected
+        found = left.pop(name, None)
         if found is None or found.shape != spec.shape or found.dtype != spec.dtype:
             got = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
             raise CheckpointError(f"{path}: {name} must be {spec.dtype}{list(spec.shape)}, got {got}; it can't be used")
-        array = jax.numpy.asarray(found)
-        return jax.random.wrap_key_data(array) if is_key else array
+    if left:
+        some = ", ".join(list(left)[:5])
+        raise CheckpointError(f"{path} holds what this model has no place for: {some}; it can't be used")
 
-    tensors = dict(tensors)
-    state = jax.tree.map(leaf, template, _names(template))
-    if tensors:
-        raise CheckpointError(f"{path} holds what this model has no place for: {', '.join(tensors)}; it can't be used")
-    return state
+
+def _is_key(leaf: jax.ShapeDtypeStruct) -> bool:
+    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _names(tree: Any) -> Any:
@@ -257,21 +357,21 @@ def _named_leaves(state: TrainState) -> dict[str, Array]:
     return dict(zip(jax.tree.leaves(_names(state)), leaves, strict=True))
 
 
-def _digest(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+def _contents(tensors: Mapping[str, Array]) -> Iterator[tuple[str, Array, list[Array]]]:
+    for name, array in tensors.items():
+        yield name, array, [np.ascontiguousarray(array).reshape(-1).view(np.uint8)]
+
+
+def _digest(tensors: Iterable[tuple[str, Array | Tensor, Iterable[Any]]], metadata: Mapping[str, str]) -> str:
     """Return the SHA-256 over every tensor (name, type, shape, bytes) and every other field of the metadata."""
     digest = hashlib.sha256()
     digest.update(_dump({field: metadata[field] for field in _FIELDS}).encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(_dump([name, str(array.dtype), list(array.shape)]).encode())
-        digest.update(array.tobytes())
+    for name, tensor, blocks in sorted(tensors, key=lambda entry: entry[0]):
+        digest.update(_dump([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        for block in blocks:
+            digest.update(block)
     return digest.hexdigest()
 
 
 def _dump(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _computed_by() -> dict[str, Any]:
-    device = jax.devices()[0]
-    return {"jax": jax.__version__, "device": device.device_kind, "platform": device.platform}

@@ -178,7 +178,7 @@ class TrainConfig:
     """Steps from one line of metrics.jsonl to the next."""
     checkpoint_every: int = 10_000
     """Steps from one checkpoint to the next; 0: only at the end."""
-    keep_checkpoints: int = 3
+    keep: int = 3
     """Checkpoints kept, the newest ones."""
     validate_every: int = 0
     """Steps from one validation to the next; 0: only at the end, if there is a validation slice."""
@@ -186,6 +186,9 @@ class TrainConfig:
     """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
     """Most training steps in one dispatch to the device (K)."""
+    on_nonfinite: Literal["stop"] = "stop"
+    """What to do when a loss or a parameter is no finite number. stop: end, exit code 4; no such state is ever saved.
+    There is no other: a step is a function of state and batch, so that going back and on would meet the same again."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -193,7 +196,7 @@ class TrainConfig:
         check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
         check_at_least(self, 1, "min_count")
         check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
-        check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
+        check_at_least(self, 1, "log_every", "keep", "chunk_length")
         check_at_most(self, 2**32 - 1, "seed")
         check_at_most(self, 2**31 - 1, "steps")
         check_at_most(self, 10**7, "sample_length")

@@ -93,7 +93,8 @@ def test_a_checkpoint_gives_back_every_bit(tmp_path, request, cell, dtype, num_l
 
 def test_a_vocabulary_of_bytes_comes_back_as_one(tmp_path):
     vocabulary = Vocabulary("".join(map(chr, range(256))), "bytes")
-    save_checkpoint(tmp_path / "x", random_state(CONFIG), CONFIG, vocabulary, corpus=CORPUS)
+    config = replace(CONFIG, model=replace(CONFIG.model, vocab_size=256))
+    save_checkpoint(tmp_path / "x", random_state(config), config, vocabulary, corpus=CORPUS)
     assert load_checkpoint(tmp_path / "x").vocabulary == vocabulary
 
 
@@ -288,7 +289,7 @@ def rewrite(path, change):
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(tensors, metadata)
-    metadata["sha256"] = checkpoint._digest(tensors, metadata)
+    metadata["sha256"] = checkpoint._digest(checkpoint._contents(tensors), metadata)
     path.write_bytes(safetensors.numpy.save(tensors, metadata))
 
 
@@ -350,6 +351,15 @@ def test_a_configuration_of_another_version_is_refused_by_the_field_it_adds(newe
     rewrite(newest, change)
     with pytest.raises(JaxrnnError, match="has no field 'zoneout'"):
         load_checkpoint(newest)
+
+
+def test_a_checkpoint_of_another_vocabulary_or_of_one_too_large_to_be_read_back_is_not_written(tmp_path):
+    large = "".join(map(chr, [*range(0xD800), *range(0x10000, 0x30000)]))
+    config = replace(CONFIG, model=ModelConfig(hidden_size=1, vocab_size=len(large)))
+    for symbols, message in ((large, "does not fit"), ("ab", "the vocabulary has 2 symbols")):
+        with pytest.raises(JaxrnnError, match=message):
+            save_checkpoint(tmp_path / "x", random_state(config), config, Vocabulary(symbols), corpus=CORPUS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def no_space(*_, **__):

@@ -23,6 +23,7 @@ from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
+from jaxrnn.runs.lock import WriterLock
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
 PROSE = " ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 40)]) + "\n"
@@ -451,6 +452,75 @@ def test_info_describes_a_run(place, jaxrnn):
     assert re.findall(r"step-(\d+)", out) == ["0000000020", "0000000010"]
 
 
+@pytest.fixture
+def damaged(home, jaxrnn):
+    """A run whose newest checkpoint is damaged, with a best one, and with what a dead writer left."""
+    assert jaxrnn("train --config tiny.json --split 0.5,0.5 --validate-every 10 --run-dir new --quiet")[0] == 0
+    newest, _ = list_checkpoints(home / "new" / "checkpoints")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    (newest.parent / ".step-0000000030.safetensors.7.tmp").write_bytes(b"half")
+    return home / "new"
+
+
+@pytest.mark.filterwarnings("default")
+def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damaged, jaxrnn):
+    before = contents(damaged)
+    code, out, _ = jaxrnn("info new")
+    assert code == 0
+    assert re.search(
+        r"^damaged checkpoint: new/checkpoints/step-0000000020.* [\d,]+ bytes, \d{4}-.*--repair", out, re.MULTILINE
+    )
+    assert re.search(
+        r"^checkpoint: new/checkpoints/step-0000000010.safetensors, step 10, [\d,]+ bytes, .*good$", out, re.MULTILINE
+    )
+    assert re.search(r"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats, .*good$", out, re.MULTILINE)
+    assert re.search(r"^left by a writer that is gone: .*\.7\.tmp; --repair", out, re.MULTILINE)
+    told = json.loads(jaxrnn("info new --json")[1])
+    assert [(file["step"], file["good"]) for file in told["files"][:2]] == [(None, False), (10, True)]
+    assert "is damaged" in told["files"][0]["problem"]
+    assert (told["step"], told["corpus"]["sha256"]) == (
+        10,
+        load_checkpoint(damaged / "checkpoints/best.safetensors").corpus["sha256"],
+    )
+    assert from_json(TrainConfig, json.dumps(told["config"])).model.hidden_size == 8
+    assert contents(damaged) == before
+
+
+def test_repair_removes_what_cannot_be_used_after_saying_so_and_nothing_else(damaged, jaxrnn):
+    before = contents(damaged)
+    code, _, err = jaxrnn("info new --repair")
+    assert code == 0
+    bad = [f"checkpoints/{name}" for name in ("step-0000000020.safetensors", ".step-0000000030.safetensors.7.tmp")]
+    assert [
+        line for name in bad for line in err.splitlines() if line.startswith(f"removing new/{name}")
+    ] == err.splitlines()
+    after = contents(damaged)
+    assert sorted(str(path) for path in before if path not in after) == sorted(bad)
+    assert all(before[path] == after[path] for path in after)
+    assert jaxrnn("train --resume --run-dir new --quiet")[0] == 0
+
+
+def test_a_run_that_is_being_trained_is_not_repaired_but_can_be_described_and_sampled(damaged, jaxrnn):
+    before, lock = contents(damaged), WriterLock(damaged)
+    code, out, err = jaxrnn("info new --repair")
+    assert (code, out) == (2, "")
+    assert err.startswith("jaxrnn: new is being trained")
+    assert contents(damaged) == before
+    for command in ("info new/checkpoints/step-0000000010.safetensors", "sample new --from 10 --length 5"):
+        assert jaxrnn(command)[0] == 0
+    lock.release()
+
+
+@pytest.mark.parametrize("command", ["info --repair", "info text.txt --repair", "info nowhere --repair"])
+def test_there_must_be_a_run_to_repair(place, jaxrnn, command):
+    assert_refused(place, jaxrnn, command, 2, "--repair needs")
+
+
+def test_info_of_a_run_without_a_good_checkpoint_still_lists_them(place, jaxrnn):
+    code, out, err = jaxrnn("info damaged-cut")
+    assert (code, out.count("damaged checkpoint: "), len(err.splitlines())) == (3, 2, 1)
+
+
 def test_info_without_a_run_describes_the_installation(place, jaxrnn):
     code, out, _ = jaxrnn("info")
     assert code == 0
@@ -487,7 +557,7 @@ RANGES = {
     **{
         f"{TRAIN} --{name}": NO_SIZE for name in ("hidden-size", "num-layers", "sequence-length", "batch-size", "steps")
     },
-    **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
+    **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep", "chunk-length")},
     **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
     **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
     **{
@@ -604,7 +674,7 @@ BAD = [
 ]
 DAMAGED = [
     (f"{command} damaged-{kind}", "step-0000000020.safetensors is damaged")
-    for command in ("sample", "info", "train --resume --run-dir")
+    for command in ("sample", "info --json", "train --resume --run-dir")
     for kind in DAMAGES
 ]
 
@@ -642,6 +712,41 @@ def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, m
     assert main(["sample", "run", "--prompt", "café", "--length", "5"]) == 0
     sys.stdout.flush()
     assert sys.stdout.buffer.getvalue().decode(encoding).startswith(r"caf\xe9" if encoding == "ascii" else "café")
+
+
+@pytest.mark.parametrize("flag", ["", "--debug"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ZeroDivisionError("division by zero\nand more"),
+            "ZeroDivisionError: division by zero\nthis is a bug; .*--debug adds",
+        ),
+        (MemoryError(), "out of memory; try a smaller"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), "out of memory; try a smaller"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_that_nobody_foresaw_is_exit_code_1_and_its_traceback_is_for_debug(
+    place, jaxrnn, monkeypatch, error, message, flag
+):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr("jaxrnn.cli.info.Info.run", fails)
+    code, out, err = jaxrnn(f"info run {flag}")
+    assert (code, out) == (1, "")
+    assert re.search(rf"^jaxrnn: .*{message}", err, re.MULTILINE)
+    assert ("Traceback" in err) == (flag == "--debug")
+    assert flag or len(err.splitlines()) <= 2
+
+
+def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
+    code, _, err = jaxrnn("--debug train nowhere.txt")
+    assert code == 2
+    assert "Traceback" in err
+    assert "\njaxrnn: no such file" in err
 
 
 # ---- real processes ------------------------------------------------------------------------------------------------

@@ -168,10 +168,11 @@ OUT_OF_RANGE = {
         "sample_length": COUNTS,
         "log_every": COUNTS,
         "checkpoint_every": FROM_ZERO,
-        "keep_checkpoints": COUNTS,
+        "keep": COUNTS,
         "validate_every": FROM_ZERO,
         "patience": FROM_ZERO,
         "chunk_length": COUNTS,
+        "on_nonfinite": [None, "", "go", 1],
     },
     SampleConfig: {
         "prompt": NO_STRING,

@@ -10,7 +10,7 @@ PACKAGE = Path(jaxrnn.__file__).parent
 ORDER = [
     *("errors", "checks", "config", "presets", "copies", "fetch", "text", "cells", "products", "recurrence", "model"),
     *("loss", "optimizer", "training", "sampling", "evaluation"),
-    *("files", "checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
+    *("files", "tensor_file", "checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
 ]
 
 

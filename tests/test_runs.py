@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import gc
 import json
@@ -125,7 +126,7 @@ def test_reports_samples_and_checkpoints_come_when_they_are_due(
     text, tmp_path, steps, log, sample, checkpoint, chunk, reported, sampled, checkpoints
 ):
     intervals = {"log_every": log, "sample_every": sample, "checkpoint_every": checkpoint, "chunk_length": chunk}
-    reports = run(tiny(text, steps=steps, keep_checkpoints=99, **intervals), tmp_path / "run")
+    reports = run(tiny(text, steps=steps, keep=99, **intervals), tmp_path / "run")
     assert [report.step for report in reports] == reported
     assert [report.step for report in reports if report.sample is not None] == sampled
     assert checkpoint_steps(tmp_path / "run") == checkpoints
@@ -173,7 +174,7 @@ def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batc
         {"log_every": 1000, "sample_every": 0, "checkpoint_every": 0},
         {"chunk_length": 2},
         {"checkpoint_every": 0},
-        {"checkpoint_every": 2, "keep_checkpoints": 1},
+        {"checkpoint_every": 2, "keep": 1},
         {"log_every": 6, "sample_every": 4, "checkpoint_every": 10},
     ],
     ids=str,
@@ -207,9 +208,9 @@ def finished(whole, tmp_path):
 
 
 def test_a_run_directory_holds_what_was_reported(text, tmp_path):
-    config, path = tiny(text, checkpoint_every=4, keep_checkpoints=2, prompt="a"), tmp_path / "new" / "run"
+    config, path = tiny(text, checkpoint_every=4, keep=2, prompt="a"), tmp_path / "new" / "run"
     reports = run(config, path)
-    names = ["checkpoints", "config.json", "metrics.jsonl", "samples.txt"]
+    names = [".lock", "checkpoints", "config.json", "metrics.jsonl", "samples.txt"]
     assert sorted(entry.name for entry in path.iterdir()) == names
     newest_two = [checkpoint_path(path / "checkpoints", step) for step in (20, 24)]
     assert sorted((path / "checkpoints").iterdir()) == newest_two
@@ -384,7 +385,7 @@ for report in reports:
 
 def test_a_run_that_is_asked_to_stop_between_reports_ends_saved_and_goes_on_without_a_trace(text, tmp_path, whole):
     config, path = tiny(text, log_every=12, sample_every=0, checkpoint_every=0), tmp_path / "run"
-    answers = iter([False, True])
+    answers = iter([False, False, True])
     assert [report.step for report in run(config, path, stop=lambda: next(answers))] == [0, 8]
     assert checkpoint_steps(path) == [8]
     assert_bit_identical(run(config, path, resume=True)[-1].state, whole.last.state)
@@ -412,7 +413,7 @@ def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_had_them_from_the_s
     "changes",
     [
         {"log_every": 8, "sample_every": 12, "checkpoint_every": 0, "chunk_length": 2},
-        {"prompt": "the", "keep_checkpoints": 1},
+        {"prompt": "the", "keep": 1},
         {"optimizer": OptimizerConfig(learning_rate=0.05, weight_decay=0.1, clip="norm", clip_value=1.0)},
     ],
     ids=["intervals", "prompt", "optimizer"],
@@ -465,7 +466,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text,
     damaged = checkpoint_path(path / "checkpoints", 8)
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.warns(UserWarning, match=f"{damaged.name} is damaged"):
-        reports = run(tiny(text, log_every=2, keep_checkpoints=1), path, leave=6, resume=True)
+        reports = run(tiny(text, log_every=2, keep=1), path, leave=6, resume=True)
     with pytest.warns(UserWarning, match=f"{damaged.name} is damaged"):
         assert_bit_identical(load_checkpoint(path).state, reports[-1].state)
 
@@ -481,7 +482,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text,
 )
 def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every, leave, error):
     optimizer = OptimizerConfig(learning_rate=learning_rate)
-    intervals = {"log_every": every, "checkpoint_every": every, "sample_every": 0, "keep_checkpoints": 99}
+    intervals = {"log_every": every, "checkpoint_every": every, "sample_every": 0, "keep": 99}
     path = tmp_path / "run"
     with pytest.raises(error, match="learning_rate"):
         run(tiny(text, optimizer=optimizer, **intervals), path, leave=leave)
@@ -561,3 +562,119 @@ def test_a_run_directory_that_cannot_be_made_is_refused_with_what_to_do(text, tm
 
 def test_the_config_in_a_run_directory_is_the_one_that_was_given(text, whole):
     assert (whole.path / "config.json").read_text() == to_json(tiny(text)) + "\n"
+
+
+# ---- one writer, and what dead ones left ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}], ids=str)
+def test_a_run_that_somebody_trains_is_refused_and_can_be_read(text, tmp_path, how):
+    path, first = tmp_path / "run", fit(tiny(text, checkpoint_every=4), run_dir=tmp_path / "run")
+    while next(first).step < 8:
+        pass
+    before = contents(path)
+    with pytest.raises(JaxrnnError, match=r"is being trained.*choose another --run-dir") as caught:
+        fit(tiny(text), run_dir=path, **how)
+    assert caught.value.exit_code == 2
+    assert contents(path) == before
+    assert load_checkpoint(path).counters["step"] == 8
+    first.close()
+    assert run(tiny(text), path, resume=True)[-1].step == 24
+
+
+def test_the_lock_of_a_killed_process_is_no_hindrance(text, tmp_path):
+    script = f"""
+import os, signal, jaxrnn
+config = jaxrnn.TrainConfig(corpus={str(text)!r}, sequence_length=5, steps=1000, log_every=4, sample_every=0)
+for report in jaxrnn.fit(config, run_dir="run"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=120)
+    assert killed.returncode == -9
+    config = TrainConfig(corpus=str(text), sequence_length=5, steps=4, sample_every=0)
+    assert run(config, tmp_path / "run", overwrite=True)[-1].step == 4
+
+
+def test_what_dead_writers_left_half_written_is_removed_at_the_next_start(text, finished):
+    left_over = [finished / ".config.json.7.tmp", finished / "checkpoints" / ".step-0000000030.safetensors.7.tmp"]
+    for path in left_over:
+        path.write_bytes(b"half")
+    run(tiny(text), finished, resume=True)
+    assert not any(path.exists() for path in left_over)
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}], ids=str)
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(text, tmp_path, whole, how):
+    run(tiny(text), tmp_path / "run", leave=4, crash=True)
+    assert checkpoint_steps(tmp_path / "run") == []
+    with pytest.warns(UserWarning, match="no checkpoint yet") if "resume" in how else contextlib.nullcontext():
+        reports = run(tiny(text), tmp_path / "run", **how)
+    assert_bit_identical(reports[-1].state, whole.last.state)
+    assert metrics(tmp_path / "run") == metrics(whole.path)
+
+
+@pytest.mark.parametrize("left", [[".lock"], [".lock", "checkpoints/"], [".lock", ".config.json.7.tmp"]], ids=str)
+def test_what_a_run_that_was_cut_at_once_left_is_no_hindrance(text, tmp_path, left):
+    for name in left:
+        (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+        if name.endswith("/"):
+            (tmp_path / "run" / name).mkdir()
+        else:
+            (tmp_path / "run" / name).write_text("")
+    run(tiny(text, steps=4), tmp_path / "run")
+    assert checkpoint_steps(tmp_path / "run") == [4]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_does_not_end_the_run(text, tmp_path, monkeypatch, whole):
+    def fails(path, **_):
+        raise OSError(13, "Permission denied")
+
+    reports = fit(tiny(text, keep=1), run_dir=tmp_path / "run")
+    monkeypatch.setattr(type(tmp_path), "unlink", fails)
+    with pytest.warns(UserWarning, match=r"can't remove .*step-0000000012.*Permission denied"):
+        last = list(reports)[-1]
+    assert_bit_identical(last.state, whole.last.state)
+    assert checkpoint_steps(tmp_path / "run") == [12, 24]
+
+
+def test_when_no_newest_checkpoint_is_left_the_best_one_is_gone_on_from(text, tmp_path):
+    config = tiny(text, split=(0.7, 0.3), validate_every=4)
+    last = run(config, tmp_path / "run")[-1]
+    for path in list_checkpoints(tmp_path / "run" / "checkpoints"):
+        path.unlink()
+    expected = metrics(tmp_path / "run")
+    assert_bit_identical(run(config, tmp_path / "run", resume=True)[-1].state, last.state)
+    assert metrics(tmp_path / "run") == expected
+
+
+def test_a_resume_by_another_version_or_on_other_devices_says_that_bits_may_differ(text, tmp_path, monkeypatch, whole):
+    run(tiny(text), tmp_path / "run", leave=12)
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint.computed_by["device_count"] == jax.device_count()
+    other = {**checkpoint.computed_by, "device_count": 99}
+    monkeypatch.setattr("jaxrnn.runs.directory.computed_by", lambda: other)
+    with pytest.warns(UserWarning, match=r"was trained on \d x .*, and goes on with 99 x .*can't be promised"):
+        reports = run(tiny(text), tmp_path / "run", resume=True)
+    assert_bit_identical(reports[-1].state, whole.last.state)
+
+
+def test_the_seconds_of_a_resumed_run_go_on_from_those_before(text, tmp_path):
+    run(tiny(text), tmp_path / "run", leave=12)
+    before = load_checkpoint(tmp_path / "run").counters["seconds"]
+    assert before > 0
+    assert run(tiny(text), tmp_path / "run", resume=True)[0].seconds > before
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_is_asked_to_stop_before_its_first_step_is_saved_as_it_is(text, tmp_path, whole, resume):
+    if resume:
+        run(tiny(text), tmp_path / "run", leave=12)
+    step = 12 if resume else 0
+    (report,) = run(tiny(text), tmp_path / "run", resume=resume, stop=lambda: True)
+    assert (report.step, report.finished) == (step, False)
+    assert checkpoint_steps(tmp_path / "run") == [step]
+    assert_bit_identical(run(tiny(text), tmp_path / "run", resume=True)[-1].state, whole.last.state)
+    assert metrics(tmp_path / "run") == metrics(whole.path)

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -23,7 +24,8 @@ from jaxrnn.errors import JaxrnnError
 
 _DESCRIPTION = (
     "Character-level recurrent networks in JAX. Exit codes: 0 done, 1 failed, 2 usage, 3 unusable checkpoint, "
-    "4 loss not finite, 130 or 143 stopped by a signal (the run is saved)."
+    "4 loss not finite, 130 or 143 stopped by a signal (the run is saved). With --debug any command shows the "
+    "traceback of an error."
 )
 
 
@@ -32,24 +34,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that can't show every character
+    debug = "--debug" in arguments
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"jaxrnn: warning: {message}", file=sys.stderr)
-            code = _run(arguments)
+            code = _run([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()  # here, where what is wrong with it can still be said
         return code
-    except JaxrnnError as error:
-        print(f"jaxrnn: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong in a line or two; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # the reader of the output (`| head`) has had enough
+    if isinstance(error, BrokenPipeError):  # the reader of the output (`| head`) has had enough
         _drop_output()
         return 0
-    except OSError as error:
-        print(f"jaxrnn: {error}", file=sys.stderr)
+    code = 1
+    if isinstance(error, JaxrnnError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, OSError):
+        message = str(error)
+    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # NumPy's and JAX's
+        message = "out of memory; try a smaller hidden_size, batch_size, sequence_length or chunk_length"
+    else:
+        found = str(error).partition("\n")[0]
+        message = f"{type(error).__name__}: {found}\nthis is a bug; please report it with what --debug adds"
+    print(f"jaxrnn: {message}", file=sys.stderr)
+    if isinstance(error, OSError):
         _drop_output()
-        return 1
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,53 +1,187 @@
-"""`jaxrnn info`: what a run holds, or what this installation is."""
+"""`jaxrnn info`: what a run holds and whether it can be used, or what this installation is."""
 
 import dataclasses
+import datetime
+import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 
 if TYPE_CHECKING:
-    from jaxrnn.config import TrainConfig
+    from jaxrnn.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Describe a run and its checkpoints; without one, describe this installation."""
+    """Describe a run and verify its checkpoints; without one, describe this installation."""
 
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """The run directory that `jaxrnn train` left, or a checkpoint file."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
+    repair: bool = False
+    """Remove the checkpoints that can't be used and what dead writers left, after saying which; no run that is being
+    trained."""
+    json: bool = False
+    """Print one line of JSON instead."""
+
     def run(self) -> int:
         """Print it, and return the exit code."""
-        print(_installation() if self.run_dir is None else _run(self.run_dir, self.cell))
+        if self.run_dir is None:
+            if self.repair:
+                raise JaxrnnError("--repair needs RUN, the run directory to repair")
+            found = _installation()
+            print(json.dumps(found) if self.json else "\n".join(f"{name}: {_listed(found[name])}" for name in found))
+            return 0
+        files, left_over = self._look_through(self.run_dir)
+        try:
+            checkpoint = open_checkpoint(self.run_dir, cell=self.cell)
+        except CheckpointError:
+            if not self.json:
+                print("\n".join(map(str, files)))
+            raise
+        if self.json:
+            told = {"files": [file.as_json() for file in files], "left_over": [str(path) for path in left_over]}
+            print(json.dumps({**_as_json(checkpoint), **told}))
+            return 0
+        lines = [*_lines(checkpoint, self.cell), *map(str, files)]
+        lines += [f"left by a writer that is gone: {path}; --repair removes it" for path in left_over]
+        print("\n".join(lines))
         return 0
 
+    def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+        """Return what the run has of checkpoints and of left-over files; after a repair, if that is asked for."""
+        if not self.repair:
+            return [_verify(file, self.cell) for file in _checkpoints(run_dir)], _left_over(run_dir)
+        from jaxrnn.runs.lock import WriterLock
 
-def _installation() -> str:
+        if not (run_dir / "checkpoints").is_dir():
+            raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
+        lock = WriterLock(run_dir)
+        try:
+            files = [_verify(file, self.cell) for file in _checkpoints(run_dir)]
+            for file in files:
+                if not file.good:
+                    _remove(file.path, f"{file.problem}")
+            for path in _left_over(run_dir):
+                _remove(path, f"{path}, which a writer left that is gone")
+        finally:
+            lock.release()
+        return [file for file in files if file.good], []
+
+
+def _remove(path: Path, why: str) -> None:
+    print(f"removing {why}", file=sys.stderr)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StorageError(f"can't remove {path} ({error.strerror or error}); remove it by hand") from None
+
+
+class _File(NamedTuple):
+    """A checkpoint's file, verified."""
+
+    path: Path
+    size: int
+    modified: str
+    step: int | None
+    validation_loss: float | None
+    problem: str | None
+
+    @property
+    def good(self) -> bool:
+        return self.problem is None
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"damaged checkpoint: {self.problem}; {self.size:,} bytes, {self.modified}; --repair removes it"
+        best = self.path.name == "best.safetensors"
+        loss = f", validation loss {self.validation_loss:.4f} nats" if best and self.validation_loss is not None else ""
+        name = "best checkpoint" if best else "checkpoint"
+        return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "path": str(self.path), "good": self.good}
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
+
+    if not path.is_dir():
+        return []
+    best = best_checkpoint_path(path / "checkpoints")
+    return [*list_checkpoints(path / "checkpoints"), *([best] if best.exists() else [])]
+
+
+def _left_over(path: Path) -> list[Path]:
+    from jaxrnn.runs.directory import temporaries
+
+    return temporaries(path) if path.is_dir() else []
+
+
+def _verify(path: Path, cell: str | None) -> _File:
+    """Read all of a checkpoint, and find out whether a command could use it."""
+    from jaxrnn.checkpoint import describe_checkpoint
+
+    found = path.stat()
+    date = datetime.datetime.fromtimestamp(found.st_mtime).isoformat(" ", "seconds")
+    try:
+        description = describe_checkpoint(path)
+        if cell or description.config.model.cell != "custom":  # of a cell that is not here, its state can't be laid out
+            open_checkpoint(path, cell=cell)
+    except CheckpointError as error:
+        return _File(path, found.st_size, date, None, None, str(error))
+    counters = description.counters
+    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None)
+
+
+def _installation() -> dict[str, Any]:
     import jax
 
     from jaxrnn.fetch import NAMED, cache_directory
 
-    devices = ", ".join(f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices())
-    return f"devices: {devices}\ncorpora: {', '.join(NAMED)}\ncache: {cache_directory()}"
+    devices = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+    return {"devices": devices, "corpora": list(NAMED), "cache": str(cache_directory())}
 
 
-def _run(path: Path, cell: str | None) -> str:
+def _listed(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
+
+
+def _as_json(checkpoint: "Checkpoint") -> dict[str, Any]:
+    from jaxrnn.config import to_json
+
+    return {
+        "step": checkpoint.counters["step"],
+        "smooth_loss": float(checkpoint.state.smooth_loss),
+        "parameters": _num_parameters(checkpoint),
+        "symbols": len(checkpoint.vocabulary),
+        "config": json.loads(to_json(checkpoint.config)),
+        "corpus": checkpoint.corpus,
+        "computed_by": checkpoint.computed_by,
+    }
+
+
+def _num_parameters(checkpoint: "Checkpoint") -> int:
     import jax
 
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
+    return sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
+
+
+def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.loss import bits_per_character
 
-    checkpoint = open_checkpoint(path, cell=cell)
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
-    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    lines = [
+    size = _num_parameters(checkpoint)
+    return [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
@@ -58,21 +192,3 @@ def _run(path: Path, cell: str | None) -> str:
         *([f"split: {', '.join(map(str, config.split))}"] if len(config.split) > 1 else []),
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]
-    if path.is_dir():
-        directory = path / "checkpoints"
-        lines += [f"checkpoint: {file}" for file in list_checkpoints(directory)]
-        if best_checkpoint_path(directory).exists():
-            lines += [f"best checkpoint: {_best(best_checkpoint_path(directory), config)}"]
-    return "\n".join(lines)
-
-
-def _best(path: Path, config: "TrainConfig") -> str:
-    from jaxrnn.checkpoint import load_checkpoint
-    from jaxrnn.errors import CheckpointError
-
-    try:
-        counters = load_checkpoint(path).counters
-    except CheckpointError as error:
-        return str(error)
-    loss = f"validation loss {counters['best_loss']:.4f} nats per {config.vocabulary.removesuffix('s')}"
-    return f"{path}, step {counters['step']:,}, {loss}"

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -83,9 +84,7 @@ class Train(TrainConfig):
         if known.preset is not None:
             return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
-            from jaxrnn.checkpoint import load_config
-
-            return cls._of(load_config(known.run_dir))
+            return cls._of(_config_of_run(Path(known.run_dir)))
         if known.config:
             return cls._of(read_config(known.config))
         return cls()
@@ -137,6 +136,15 @@ class Train(TrainConfig):
         return 0 if report.finished else 128 + signals.received
 
 
+def _config_of_run(run_dir: Path) -> TrainConfig:
+    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_config
+
+    directory, begun = run_dir / "checkpoints", run_dir / "config.json"
+    if begun.is_file() and not list_checkpoints(directory) and not best_checkpoint_path(directory).exists():
+        return read_config(begun)  # it ended before its first checkpoint, and will begin again
+    return load_config(run_dir)
+
+
 def read_config(file: str | Path) -> TrainConfig:
     """Return the configuration in a file such as a run's config.json.
 
@@ -179,9 +187,11 @@ class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
         return self
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = number
-        print("\njaxrnn: saving, then stopping; again to stop at once", file=sys.stderr)
+        self.received = self.received or number
         signal.signal(number, signal.SIG_DFL)
+        # Not print: what it interrupts may be the middle of another print.
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), b"\njaxrnn: saving, then stopping; again to stop at once\n")
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -237,21 +247,22 @@ class _Lines(contextlib.AbstractContextManager["_Lines"]):
     """Plain lines for a stderr that is no terminal: one at the beginning, every ten seconds, and at the end."""
 
     def __init__(self, config: TrainConfig | None) -> None:
-        self._config, self._next, self._first = config, 0.0, -1
+        self._config, self._next = config, 0.0
+        self._first: Report | None = None
 
     def write(self, text: str) -> None:
         print(text, flush=True)
 
     def show(self, report: "Report") -> None:
         config = self._config
-        self._first = report.step if self._first < 0 else self._first
+        first = self._first = self._first or report
         if config is None or (time.monotonic() < self._next and not report.finished):
             return
         self._next = time.monotonic() + 10
-        rate = (report.step - self._first) * config.sequence_length * config.batch_size / report.seconds
+        characters = (report.step - first.step) * config.sequence_length * config.batch_size
         print(
             f"step {report.step:,} of {config.steps:,}: {_losses(report)}"
-            + (f", {rate:,.0f} characters/s" if rate else ""),
+            + (f", {characters / (report.seconds - first.seconds):,.0f} characters/s" if characters else ""),
             file=sys.stderr,
             flush=True,
         )

@@ -38,5 +38,8 @@ def begin_run(
     state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
     run = RunDirectory(Path(run_dir), corpus, config)
     run.open(resume=False, overwrite=overwrite)
-    run.save(state, None)
+    try:
+        run.save(state, None, seconds=0.0)
+    finally:
+        run.close()
     return config

@@ -4,11 +4,14 @@
 - metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, validation loss, seconds
 - samples.txt: the samples, each under a line with its step
 - checkpoints/: step-NNNNNNNNNN.safetensors, the newest few; best.safetensors, that of the lowest validation loss
+- .lock: empty; the process that trains holds a lock on it
 """
 
 import dataclasses
 import json
 import operator
+import os
+import warnings
 from pathlib import Path
 
 import jax
@@ -18,6 +21,7 @@ from jaxrnn.checkpoint import (
     Checkpoint,
     best_checkpoint_path,
     checkpoint_path,
+    computed_by,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
@@ -25,6 +29,7 @@ from jaxrnn.checkpoint import (
 from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.files import commit
+from jaxrnn.runs.lock import LOCK, WriterLock
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -39,6 +44,11 @@ def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
     return path
 
 
+def temporaries(path: Path) -> list[Path]:
+    """Return the files in a run directory that were to become others when their writer ended."""
+    return sorted(file for folder in (path, path / "checkpoints") for file in folder.glob(".*.tmp"))
+
+
 _LOGS = ("metrics.jsonl", "samples.txt")
 
 
@@ -49,38 +59,83 @@ class RunDirectory:
         """Remember where, and what the run is; `open` does the rest."""
         self._path, self._corpus, self._config = path, corpus, config
         self._saved_step = -1
+        self._lock: WriterLock | None = None
 
     def open(self, resume: bool, overwrite: bool) -> Checkpoint | None:
-        """Make the directory ready; return the checkpoint to go on from, None at the beginning of a run.
+        """Make the directory ready and this its only writer; return the checkpoint to go on from.
+
+        There is none at the beginning of a run, and for one that ended before it saved its first.
 
         Raises:
-            JaxrnnError: the directory holds another run, or something else, or can't be written.
+            JaxrnnError: somebody trains there, the directory holds another run or something else, or it can't be
+                written.
         """
         checkpoint = None
         try:
-            if resume:
-                cell = self._config.model.cell
-                checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
-                self._check_same_run(checkpoint)
+            if not resume:
+                self._check_ours()
+                self._path.mkdir(parents=True, exist_ok=True)
+            if not resume or self._holds_run():
+                self._lock = WriterLock(self._path)
+            if resume and not self._begun_only():
+                checkpoint = self._checkpoint()
                 self._saved_step = int(checkpoint.state.step)
-            else:
-                self._check_free(overwrite)
+            elif not resume and not overwrite and self._holds_run():
+                raise JaxrnnError(
+                    f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
+                )
             self._begin(checkpoint)
         except OSError as error:
+            self.close()
             reason = error.strerror or error
             raise JaxrnnError(f"can't write to {self._path} ({reason}); choose another --run-dir") from None
+        except BaseException:
+            self.close()
+            raise
         return checkpoint
 
-    def _check_free(self, overwrite: bool) -> None:
+    def close(self) -> None:
+        """Let others write here."""
+        if self._lock:
+            self._lock.release()
+
+    def _holds_run(self) -> bool:
+        return (self._path / "config.json").exists() or self._has_checkpoint()
+
+    def _has_checkpoint(self) -> bool:
+        directory = self._path / "checkpoints"
+        return bool(list_checkpoints(directory)) or best_checkpoint_path(directory).exists()
+
+    def _begun_only(self) -> bool:
+        if self._has_checkpoint() or not (self._path / "config.json").is_file():
+            return False
+        warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
+        return True
+
+    def _check_ours(self) -> None:
+        """Refuse a directory that holds anything but a run, or what a run that was cut at once leaves."""
         path = self._path
-        directory = path / "checkpoints"
-        if (path / "config.json").exists() or list_checkpoints(directory) or best_checkpoint_path(directory).exists():
-            if not overwrite:
-                raise JaxrnnError(
-                    f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite"
-                )
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if self._holds_run() or not path.exists():
+            return
+        ours = {path / LOCK, path / "checkpoints", *temporaries(path)}
+        if not path.is_dir() or not ours.issuperset(file for file in (*path.iterdir(), *path.glob("checkpoints/*"))):
             raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
+
+    def _checkpoint(self) -> Checkpoint:
+        cell = self._config.model.cell
+        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
+        self._check_same_run(checkpoint)
+        if checkpoint.computed_by != computed_by():
+            then, now = (
+                "{device_count} x {device}, jax {jax}".format(**{"device_count": 1, **found})
+                for found in (checkpoint.computed_by, computed_by())
+            )
+            warnings.warn(
+                f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
+                "uninterrupted run can't be promised",
+                stacklevel=1,
+            )
+        return checkpoint
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
         then, now = checkpoint.config, self._config
@@ -103,19 +158,21 @@ class RunDirectory:
 
     def _begin(self, checkpoint: Checkpoint | None) -> None:
         """Leave just what belongs to the run up to the checkpoint."""
-        (self._path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (self._path / "checkpoints").mkdir(exist_ok=True)
+        for left_over in temporaries(self._path):
+            left_over.unlink()
         if not checkpoint:
             # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
             # run will find it there again.
             best_checkpoint_path(self._path / "checkpoints").unlink(missing_ok=True)
             for old in list_checkpoints(self._path / "checkpoints"):
                 old.unlink()
-        for name in _LOGS:
-            with (self._path / name).open("ab") as log:
-                log.truncate(min(log.tell(), checkpoint.counters[name]) if checkpoint else 0)
         # The corpus gives vocab_size: left out, the config can be run again on another one.
         config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
         commit(self._path / "config.json", (to_json(config) + "\n").encode())
+        for name in _LOGS:
+            with (self._path / name).open("ab") as log:
+                log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
@@ -129,37 +186,51 @@ class RunDirectory:
             with (self._path / name).open("ab") as log:
                 log.write(text.encode())
         except OSError as error:
-            raise StorageError(
-                f"can't write {self._path / name} ({error.strerror or error}); make room there"
-            ) from None
+            raise self._full(name, error) from None
 
-    def save(self, state: TrainState, best: Best | None) -> None:
+    def save(self, state: TrainState, best: Best | None, seconds: float) -> None:
         """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
         step = int(state.step)
         if step == self._saved_step:
             return
         directory = self._path / "checkpoints"
-        self._save(checkpoint_path(directory, step), state, best)
+        self._save(checkpoint_path(directory, step), state, best, seconds)
         self._saved_step = step
         # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
         done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
-        for old in done[self._config.keep_checkpoints :]:
-            old.unlink()
+        for old in done[self._config.keep :]:
+            try:
+                old.unlink()
+            except OSError as error:  # the new one is safe, which is what matters
+                warnings.warn(f"can't remove {old} ({error.strerror or error}); remove it by hand", stacklevel=1)
 
-    def save_best(self, state: TrainState, best: Best) -> None:
+    def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
         """Save the checkpoint with the lowest validation loss, in the place of the one before."""
-        self._save(best_checkpoint_path(self._path / "checkpoints"), state, best)
+        self._save(best_checkpoint_path(self._path / "checkpoints"), state, best, seconds)
 
-    def _save(self, path: Path, state: TrainState, best: Best | None) -> None:
+    def _save(self, path: Path, state: TrainState, best: Best | None, seconds: float) -> None:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
             )
+        sizes = {name: self._to_disk(name) for name in _LOGS}
         save_checkpoint(
             path,
             state,
             self._config,
             self._corpus.vocabulary,
             corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
-            counters={**{name: (self._path / name).stat().st_size for name in _LOGS}, **to_counters(best)},
+            counters={**sizes, "seconds": seconds, **to_counters(best)},
         )
+
+    def _to_disk(self, name: str) -> int:
+        """Force a log to the disk, as a checkpoint will say how much of it there is; return its size in bytes."""
+        try:
+            with (self._path / name).open("ab") as log:
+                os.fsync(log.fileno())
+                return log.tell()
+        except OSError as error:
+            raise self._full(name, error) from None
+
+    def _full(self, name: str, error: OSError) -> StorageError:
+        return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")

@@ -51,7 +51,8 @@ def fit(
         resume: go on with the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
             optimizer may differ from what it began with.
         overwrite: replace the run in `run_dir`.
-        stop: asked after every chunk; once it returns something true, training saves, reports and ends.
+        stop: asked before the first chunk and after every one; once it returns something true, training saves, reports
+            and ends.
 
     Returns:
         A generator that trains while it is read.
@@ -68,7 +69,7 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = _train(config, material, checkpoint, run, stop)
+    reports = _trained(config, material, checkpoint, run, stop)
     _close_at_exit(reports)
     return reports
 
@@ -85,6 +86,20 @@ def _close_at_exit(reports: Generator[Report]) -> None:
     atexit.register(close)
 
 
+def _trained(
+    config: TrainConfig,
+    material: Material,
+    checkpoint: Checkpoint | None,
+    run: RunDirectory | None,
+    stop: Callable[[], object],
+) -> Generator[Report]:
+    try:
+        yield from _train(config, material, checkpoint, run, stop)
+    finally:
+        if run:
+            run.close()
+
+
 def _train(
     config: TrainConfig,
     material: Material,
@@ -92,7 +107,8 @@ def _train(
     run: RunDirectory | None,
     stop: Callable[[], object],
 ) -> Generator[Report]:
-    began, fresh = time.perf_counter(), checkpoint is None
+    fresh = checkpoint is None
+    began = time.perf_counter() - (checkpoint.counters.get("seconds", 0.0) if checkpoint else 0.0)
     step = int(checkpoint.state.step) if checkpoint else 0
     best = from_counters(checkpoint.counters) if checkpoint else None
 
@@ -120,41 +136,48 @@ def _train(
             tokens = np.asarray(draw_sample(state, start))
             shown = start.prime[len(material.separator[-1:]) :, 0] if config.prompt and at_end else start.prime[:0, 0]
             text = material.corpus.vocabulary.decode(np.concatenate([shown, tokens]))
-        bits, seconds = bits_per_character(smooth_loss, config.sequence_length), time.perf_counter() - began
-        return Report(step, loss, smooth_loss, bits, seconds, text, validation_loss, best, at_end, state)
+        bits = bits_per_character(smooth_loss, config.sequence_length)
+        return Report(step, loss, smooth_loss, bits, seconds(), text, validation_loss, best, at_end, state)
+
+    def seconds() -> float:
+        return time.perf_counter() - began
 
     try:
-        if fresh or finished():  # a run that goes on has reported this step already, unless it was the last
-            first = report(with_sample=due(config.sample_every) or finished())
+        stopped = bool(stop())
+        if fresh or finished() or stopped:  # a run that goes on has reported this step already, unless it was the last
+            first = report(with_sample=(fresh and due(config.sample_every)) or finished())
             if run and fresh:
                 run.log(first)
+            if run and stopped:
+                run.save(state, best, seconds())
             yield first
-        while not finished():
+        while not (finished() or stopped):
             before, step = step, next_step()
             state, metrics = train_chunk(state, material.batches(before, step - before, config))
             losses, smooth_losses = jax.device_get(metrics)
             loss, smooth_loss = float(losses[-1]), float(smooth_losses[-1])
             if not math.isfinite(smooth_loss):
                 bad = before + int(np.argmin(np.isfinite(losses)))
-                raise NonFiniteError(f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value")
+                raise NonFiniteError(
+                    f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value"
+                    + (": --resume goes on from the last checkpoint, which is untouched" if run else "")
+                )
             validation_loss = None
             if material.validation and (due(config.validate_every) or step == config.steps):
                 validation_loss = validate(state.params, material.validation, config.model)
                 best = better(best, step, validation_loss)
-                if run and best.step == step:
-                    run.save_best(state, best)
             stopped, at_end = bool(stop()), finished()
             logged = due(config.log_every) or due(config.sample_every) or validation_loss is not None or at_end
             latest = report(with_sample=due(config.sample_every) or at_end) if logged or stopped else None
             if run and latest and logged:
                 run.log(latest)
+            if run and validation_loss is not None and best and best.step == step:
+                run.save_best(state, best, seconds())
             if run and (due(config.checkpoint_every) or at_end or stopped):
-                run.save(state, best)
+                run.save(state, best, seconds())
             if latest:
                 yield latest
-            if stopped:
-                return
     except GeneratorExit:
         if run:
-            run.save(state, best)
+            run.save(state, best, seconds())
         raise

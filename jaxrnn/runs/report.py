@@ -15,7 +15,8 @@ class Report:
         loss: of the last batch, nats per T characters; None before the first step.
         smooth_loss: its running mean, nats per T characters.
         bits_per_character: the smooth loss in bits per character.
-        seconds: since `fit` began (the first chunk compiles, which takes a second or two of them).
+        seconds: since `fit` began (the first chunk compiles, which takes a second or two of them); of a run that was
+            resumed also those up to the checkpoint that it went on from.
         sample: what the network writes now; None where no sample is due.
         validation_loss: on the validation slice, nats per character; None where no validation is due.
         best: the best validation so far; None before the first.

@@ -1,0 +1,56 @@
+"""One writer a run directory: a lock that the system takes back when its process ends, however it ends."""
+
+import os
+import sys
+import warnings
+import weakref
+from pathlib import Path
+
+from jaxrnn.errors import JaxrnnError
+
+LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class WriterLock:
+    """The right to write to a run directory, until `release` or the end of this object or its process.
+
+    Where the file system has no locks, a warning says so and nothing is held.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Take it.
+
+        Raises:
+            JaxrnnError: somebody has it.
+            OSError: the directory can't be written.
+        """
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        self._close = weakref.finalize(self, os.close, descriptor)
+        try:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError):
+            self.release()
+            raise JaxrnnError(
+                f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
+                "wait until it has ended, or choose another --run-dir"
+            ) from None
+        except OSError as error:
+            warnings.warn(
+                f"can't lock {directory} ({error.strerror or error}); see to it that nothing else trains there",
+                stacklevel=1,
+            )
+
+    def release(self) -> None:
+        """Give it back."""
+        self._close()

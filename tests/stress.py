@@ -1,0 +1,464 @@
+"""Faults, many of them: `python tests/stress.py [--full] [--only NAME]` prints for each how many were tried and held.
+
+A run of a tiny model, whose final state is known, is cut, starved, damaged and lied to; each fault returns how often it
+was tried and what did not hold. The short form is a test; the full one takes hours.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+from jaxrnn import checkpoint as checkpoints
+from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
+from jaxrnn.runs import fit
+
+EXIT_CODES = {0, 1, 2, 3, 4}
+WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it"]
+INTERVALS = {"log_every": 7, "sample_every": 20, "sample_length": 5, "checkpoint_every": 5, "chunk_length": 1}
+
+
+def config(text, **changes):
+    values = {"corpus": str(text), "model": ModelConfig(hidden_size=4), "sequence_length": 3, "steps": 60, **INTERVALS}
+    return TrainConfig(**{**values, **changes})
+
+
+def state_hash(state):
+    leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
+    return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()
+
+
+def logs(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{**line, "seconds": 0} for line in lines], (run / "samples.txt").read_bytes()
+
+
+class Whole:
+    """The uninterrupted run, in a directory of its own where everything else happens too."""
+
+    def __init__(self, place):
+        self.place, self.text = place, place / "text.txt"
+        self.text.write_text(" ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 20)]) + "\n")
+        (place / "config.json").write_text(to_json(config(self.text)))
+        self.run, self.random = place / "whole", random.Random(0)
+        self.hash = self.train(self.run)
+        self.logs = logs(self.run)
+
+    def train(self, run, *, resume=False, until=None, crash=False, **changes):
+        reports = fit(config(self.text, **changes), run_dir=run, resume=resume, overwrite=not resume)
+        for report in reports:
+            if report.step == until:
+                if crash:  # as a power cut: nothing is saved at an unknown error
+                    with contextlib.suppress(ZeroDivisionError):
+                        reports.throw(ZeroDivisionError)
+                break
+        reports.close()
+        return state_hash(report.state)
+
+    def fresh(self):
+        """Return a directory that does not exist."""
+        path = self.place / "run"
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+    def copy(self):
+        return shutil.copytree(self.run, self.fresh())
+
+    def process(self, run, resume=False):
+        how = ["--resume"] if resume else ["--config", str(self.place / "config.json")]
+        command = [sys.executable, "-m", "jaxrnn", "train", "--run-dir", str(run), *how]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def finished_as_if_uninterrupted(self, run):
+        return self.train(run, resume=(run / "config.json").exists()) == self.hash and logs(run) == self.logs
+
+
+def _signals(whole, tries, numbers, codes):
+    """Send a signal once the run directory is there, up to when the run is nearly over."""
+    failed = []
+    for index in range(tries):
+        run, number = whole.fresh(), numbers[index % len(numbers)]
+        running = whole.process(run)
+        while not (run / "metrics.jsonl").exists() and running.poll() is None:
+            time.sleep(0.002)
+        time.sleep(whole.random.uniform(0, 1.0))
+        running.send_signal(number)
+        _, err = running.communicate()
+        fine = running.returncode in (0, codes[number]) and "Traceback" not in err
+        if number != signal.SIGKILL and running.returncode:  # saved, not only resumable
+            fine = fine and bool(list_checkpoints(run / "checkpoints"))
+        if not fine or not whole.finished_as_if_uninterrupted(run):
+            failed.append((number.name, running.returncode, err[-200:]))
+    return tries, failed
+
+
+def kill(whole, full):
+    """SIGKILL at a random moment, then resume: final state and logs are those of the uninterrupted run."""
+    return _signals(whole, 1000 if full else 2, [signal.SIGKILL], {signal.SIGKILL: -9})
+
+
+def stop(whole, full):
+    """SIGTERM or SIGINT at a random moment: saved, exit code 143 or 130, resumes exactly."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    return _signals(whole, 400 if full else 2, numbers, {signal.SIGTERM: 143, signal.SIGINT: 130})
+
+
+def two(whole, full):
+    """Two processes begin in one directory at once: exactly one trains, the other says why not."""
+    tries, failed = 100 if full else 1, []
+    for _ in range(tries):
+        both = [whole.process(run) for run in [whole.fresh()] * 2]
+        ends = [(running.communicate()[1], running.returncode) for running in both]
+        if (
+            sorted(code for _, code in ends) != [0, 2]
+            or state_hash(load_checkpoint(whole.place / "run").state) != whole.hash
+        ):
+            failed.append(ends)
+    return tries, failed
+
+
+def resume(whole, full):
+    """Cut after every step, with each of four chunk lengths, alternately by leaving and by a crash."""
+    tries, failed = 0, []
+    for length in (1, 2, 5, 100) if full else (1,):
+        for step in range(60) if full else (0, 3, 20, 59):
+            tries += 1
+            run = whole.fresh()
+            whole.train(run, until=step, crash=bool(step % 2), log_every=1)
+            if whole.train(run, resume=True, chunk_length=length) != whole.hash:
+                failed.append((length, step))
+    return tries, failed
+
+
+SYSCALLS = ("open", "write", "fsync", "replace", "unlink")
+
+
+def injected(whole, full):
+    """Fail at the n-th open, write, fsync, rename or unlink of a run, before, half-way or after, for every n."""
+    tries, failed = 0, []
+    for name in SYSCALLS:
+        for after in (False, True):
+            count = 0
+            while True:
+                run = whole.copy()
+                for path in list_checkpoints(run / "checkpoints")[:1]:
+                    path.unlink()
+                hit = _with_failure(name, count, after, lambda run=run: whole.train(run, resume=True, keep=1))
+                if not hit:
+                    break
+                tries += 1
+                with warnings.catch_warnings(record=True):
+                    try:
+                        load_checkpoint(run)
+                        fine = whole.train(run, resume=True) == whole.hash
+                    except JaxrnnError:
+                        fine = False
+                if not fine:
+                    failed.append((name, after, count))
+                count += 1 if full else 7
+    return tries, failed
+
+
+class _Writer:
+    """A file one of whose writes fails, half-way or after it was done."""
+
+    def __init__(self, file, due, fail, after):
+        self._file, self._due, self._fail, self._after = file, due, fail, after
+
+    def write(self, data):
+        if not self._due():
+            return self._file.write(data)
+        self._file.write(data if self._after else data[: len(data) // 2])
+        return self._fail()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+def _with_failure(name, count, after, work):
+    """Do the work with its count-th call of `name` failing; return whether it came so far."""
+    seen = [-1]
+
+    def due():
+        seen[0] += 1
+        return seen[0] == count
+
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    def failing(original):
+        def call(*args, **kwargs):
+            if isinstance(args[0], Path) and "/run" not in str(args[0]):
+                return original(*args, **kwargs)
+            if name == "write":
+                return _Writer(original(*args, **kwargs), due, fail, after)
+            if not due():
+                return original(*args, **kwargs)
+            if after:
+                original(*args, **kwargs)
+            return fail()
+
+        return call
+
+    owner, attribute = {"write": (Path, "open"), "fsync": (os, "fsync")}.get(name, (Path, name))
+    original = getattr(owner, attribute)
+    setattr(owner, attribute, failing(original))
+    try:
+        with warnings.catch_warnings(), contextlib.suppress(JaxrnnError):
+            warnings.simplefilter("ignore")
+            work()
+    finally:
+        setattr(owner, attribute, original)
+    return seen[0] >= count
+
+
+def full_disk(whole, full):
+    """Writes end at every size: a clear error, the last checkpoint intact, the run resumable."""
+    run = whole.copy()
+    size = list_checkpoints(run / "checkpoints")[0].stat().st_size
+    tries, failed = 0, []
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    for room in range(0, size, 1 if full else size // 3):
+        tries += 1
+        state = load_checkpoint(whole.run)
+        path = checkpoint_path(run / "checkpoints", 60)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+            checkpoints.save_checkpoint(
+                path, state.state, state.config, state.vocabulary, corpus=state.corpus, counters=state.counters
+            )
+            failed.append((room, "no error"))
+        except JaxrnnError as error:
+            if error.exit_code != 1:
+                failed.append((room, str(error)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        if state_hash(load_checkpoint(path).state) != whole.hash or len(list(path.parent.iterdir())) != 3:
+            failed.append((room, "not intact"))
+    signal.signal(signal.SIGXFSZ, before)
+    return tries, failed
+
+
+def damage(whole, full):
+    """Flip a bit, cut, or zero a range of the newest checkpoint: noticed, and the one before is used."""
+    run, draw, failed = whole.copy(), whole.random, []
+    path = list_checkpoints(run / "checkpoints")[0]
+    good = path.read_bytes()
+    counts = {"flip": 10_000, "cut": 1000, "zero": 500} if full else {"flip": 40, "cut": 10, "zero": 10}
+    for kind, count in counts.items():
+        for _ in range(count):
+            data, place = bytearray(good), draw.randrange(len(good))
+            if kind == "flip":
+                data[place] ^= 1 << draw.randrange(8)
+            elif kind == "cut":
+                del data[place:]
+            else:
+                while not any(data[place : place + 64]):
+                    place = draw.randrange(len(good))
+                data[place : place + 64] = bytes(len(data[place : place + 64]))
+            path.write_bytes(data)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                found = checkpoints.load_config(run), caught
+                try:
+                    load_checkpoint(path)
+                    failed.append((kind, place, "not noticed"))
+                except CheckpointError:
+                    pass
+            if len(found[1]) != 1:
+                failed.append((kind, place, "no fall-back"))
+    return sum(counts.values()), failed
+
+
+def hostile(whole, full):
+    """Files made to harm are refused, with little memory."""
+    path = whole.copy() / "checkpoints" / "step-0000000060.safetensors"
+    good = path.read_bytes()
+    length = struct.unpack("<Q", good[:8])[0]
+    header, body = json.loads(good[8 : 8 + length]), good[8 + length :]
+    name = "params.Why"
+
+    def rebuilt(change):
+        changed = json.loads(json.dumps(header))
+        change(changed)
+        text = json.dumps(changed).encode()
+        return struct.pack("<Q", len(text)) + text + body
+
+    def tensor(**values):
+        return rebuilt(lambda changed: changed[name].update(values))
+
+    def metadata(field, value):
+        return rebuilt(lambda changed: changed["__metadata__"].update({field: value}))
+
+    vocabulary = json.loads(header["__metadata__"]["vocabulary"])
+    settings = json.loads(header["__metadata__"]["config"])
+    deep = json.dumps({**settings, "model": {**settings["model"], "num_layers": 10**9}})
+    kinds = {
+        "huge header": struct.pack("<Q", 2**63) + good[8:],
+        "header of 2 MB": struct.pack("<Q", 2**21) + b" " * 2**21,
+        "header of nests": struct.pack("<Q", 200_000) + b"[" * 200_000,
+        "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        "zip": b"PK\x03\x04" + bytes(1000),
+        "object dtype": tensor(dtype="O"),
+        "wrong shape": tensor(shape=[2, 2]),
+        "shape of 2**60": tensor(shape=[2**60]),
+        "negative shape": tensor(shape=[-1, -4]),
+        "overlapping": tensor(data_offsets=[0, 16]),
+        "beyond the end": tensor(data_offsets=[10**15, 10**15 + 16]),
+        "a path as a name": rebuilt(lambda changed: changed.update({"../../x": changed.pop(name)})),
+        "metadata no strings": metadata("counters", 1),
+        "path in the counters": metadata("counters", '{"../x": "../../y", "step": 60}'),
+        "path as corpus": metadata("corpus", '{"source": ["../../x"], "sha256": "", "length": 1}'),
+        "counters infinite": metadata("counters", '{"step": 1e999}'),
+        "vocabulary no string": metadata("vocabulary", json.dumps({**vocabulary, "symbols": [1, 2]})),
+        "other vocabulary": metadata("vocabulary", json.dumps({**vocabulary, "symbols": "ab"})),
+        "a billion layers": metadata("config", deep),
+        "config of nests": metadata("config", "[" * 100_000),
+    }
+    failed, peak = [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for kind, data in kinds.items():
+        if kind.startswith(("a path", "path", "counters", "vocab", "other", "a billion", "config")):
+            data = _signed(data)  # its SHA-256 is right: it is the contents that are refused
+        path.write_bytes(data)
+        try:
+            load_checkpoint(path)
+            failed.append((kind, "accepted"))
+        except CheckpointError:
+            pass
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak > 64 * 1024:
+        failed.append("memory")
+    return len(kinds), failed
+
+
+def _signed(data):
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    tensors = checkpoints._contents(safetensors.numpy.load(data))
+    header["__metadata__"]["sha256"] = checkpoints._digest(tensors, header["__metadata__"])
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def command_line(whole, full):
+    """Random command lines, in this process: only documented exit codes and no traceback."""
+    tries, failed, draw = 10_000 if full else 60, [], whole.random
+    run = str(whole.copy())
+    words = [
+        *("train", "sample", "info", "export", "evaluate", "--help", "--version", "--json", "--repair", "--resume"),
+        *("--overwrite", "--quiet", "--preset", "quick", "--steps", "--seed", "--length", "--keep", "--on-nonfinite"),
+        *("-1", "0", "1", "nan", "1e999", "9" * 50, "", "é", "\udcff", "\0", "-", "--", "/dev/null", ".", "..", run),
+        *("--run-dir", "--config", "--prompt", "--from", "best", "--out", "--cell", "x.py:Y", str(whole.text)),
+    ]
+    for _ in range(tries):
+        command = [draw.choice(words[:5]), *draw.choices(words, k=draw.randrange(6))]
+        if command[0] == "train":
+            command.append("--dry-run")  # what is trained is tried elsewhere
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(whole.place):
+            try:
+                code = main(command)
+            except BaseException as error:
+                code = repr(error)
+        if code not in EXIT_CODES or "Traceback" in err.getvalue() or "this is a bug" in err.getvalue():
+            failed.append((command, code, err.getvalue()[-300:]))
+    return tries, failed
+
+
+def nonfinite(whole, full):
+    """NaN or infinity in a parameter after each step of a run: exit code 4, and no such number in a checkpoint."""
+    tries, failed = 0, []
+    for step in range(1, 60) if full else (1, 30):
+        for value in (np.nan, np.inf):
+            tries += 1
+            run, reports = whole.fresh(), None
+            whole.train(run, until=step, log_every=1)
+            file = load_checkpoint(run)
+            good = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+            params = file.state.params._replace(by=file.state.params.by.at[0].set(value))
+            checkpoints.save_checkpoint(
+                list_checkpoints(run / "checkpoints")[0],
+                file.state._replace(params=params),
+                file.config,
+                file.vocabulary,
+                corpus=file.corpus,
+                counters=file.counters,
+            )
+            try:
+                reports = list(fit(config(whole.text), run_dir=run, resume=True))
+                failed.append((step, value, len(reports)))
+            except NonFiniteError as error:
+                if error.exit_code != 4 or "learning_rate" not in str(error):
+                    failed.append((step, value, str(error)))
+            if {path.name for path in (run / "checkpoints").iterdir()} != set(good):
+                failed.append((step, value, "saved"))
+    return tries, failed
+
+
+FAULTS = (kill, stop, two, resume, injected, full_disk, damage, hostile, command_line, nonfinite)
+
+
+def run_all(full=False, only=None):
+    """Try the faults; print a line for each; return whether all held."""
+    held = True
+    with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
+        cache = Path(place) / "compiled"
+        for setting, value in (
+            ("jax_compilation_cache_dir", str(cache)),
+            ("jax_persistent_cache_min_compile_time_secs", 0),
+        ):
+            before = jax.config.values[setting]
+            jax.config.update(setting, value)
+            os.environ[setting.upper()] = str(value)
+            stack.callback(jax.config.update, setting, before)
+            stack.callback(os.environ.pop, setting.upper(), None)
+        whole = Whole(Path(place))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for fault in FAULTS:
+            if only and fault.__name__ != only:
+                continue
+            began = time.monotonic()
+            tries, failed = fault(whole, full)
+            print(
+                f"{fault.__name__:<14} {tries:>6} tries {tries - len(failed):>6} held {time.monotonic() - began:6.1f} s"
+            )
+            for case in failed[:5]:
+                print(f"    {case}")
+            sys.stdout.flush()
+            held = held and not failed
+    return held
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true", help="as many tries as the README's table tells")
+    parser.add_argument("--only", choices=[fault.__name__ for fault in FAULTS])
+    arguments = parser.parse_args()
+    sys.exit(0 if run_all(arguments.full, arguments.only) else 1)
