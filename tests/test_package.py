@@ -8,9 +8,22 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
+    *(
+        "errors",
+        "config",
+        "presets",
+        "copies",
+        "files",
+        "fetch",
+        "text",
+        "cells",
+        "recurrence",
+        "model",
+        "loss",
+        "optimizer",
+    ),
     *("training", "sampling", "evaluation"),
-    *("files", "checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
+    *("checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
 ]
 
 
