@@ -60,14 +60,15 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     return split(corpus.tokens, config.split, starts=starts, kind=corpus.vocabulary.kind)
 
 
-def load(config: TrainConfig, progress: Progress = silent) -> Corpus:
-    """Return the corpus that a configuration names, read as it says."""
+def load(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
+    """Return the corpus that a configuration names, read as it says, by `load_corpus`."""
     return load_corpus(
         config.corpus,
         vocabulary=config.vocabulary,
         normalize=config.normalize,
         min_count=config.min_count,
         progress=progress,
+        verify=verify,
     )
 
 

@@ -66,11 +66,15 @@ def find(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False)
     path = _path(sha256, rules)
     try:
         return _open(path, sha256, rules, progress, verify)
-    except FileNotFoundError:
-        return None
-    except (OSError, _DamagedError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except _DamagedError as error:
         warnings.warn(f"{path} is damaged ({error}); it is made anew", stacklevel=2)
-        return None
+        with contextlib.suppress(OSError):
+            path.unlink()  # to make room
+    except OSError as error:
+        warnings.warn(f"can't read {path} ({error.strerror or error}); it is made anew", stacklevel=2)
+    return None
 
 
 def keep(

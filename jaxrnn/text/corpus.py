@@ -63,6 +63,7 @@ def load_corpus(
     normalize: bool = False,
     min_count: int = 1,
     progress: Progress = silent,
+    verify: bool = False,
 ) -> Corpus:
     """Read a text and encode it.
 
@@ -77,6 +78,7 @@ def load_corpus(
         normalize: drop a byte-order mark and turn CRLF and CR line ends into LF.
         min_count: symbols that occur fewer times become one, the unknown symbol; 1 keeps them all.
         progress: is told what is being done, to how many more bytes, and of how many in all.
+        verify: read all of a big text and of its tokens, even if their files have not changed since that was last done.
 
     Raises:
         JaxrnnError: the text can't be had, is empty, is not UTF-8, has a byte-order mark or CRLF line ends that nobody
@@ -91,7 +93,7 @@ def load_corpus(
             raise JaxrnnError(f"no such file: {source}; give a text file") from None
     with fetch.opened(source) as file:
         if fetch.size_of(file) > IN_MEMORY:
-            return _mapped(file, source, rules, progress)
+            return _mapped(file, source, rules, progress, verify)
         data = file.read(IN_MEMORY + 1)
     if len(data) > IN_MEMORY:
         raise changed(source)
@@ -108,20 +110,21 @@ def _in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Co
     return Corpus(source, vocabulary, tokens, found.sha256, rules.normalize, rules.min_count)
 
 
-def _mapped(file: BinaryIO, source: str, rules: Rules, progress: Progress) -> Corpus:
+def _mapped(file: BinaryIO, source: str, rules: Rules, progress: Progress, verify: bool) -> Corpus:
     before, now = os.fstat(file.fileno()), time.time_ns()
 
     def corpus(sha256: str, kept: cache.Kept) -> Corpus:
         return Corpus(source, kept.vocabulary, kept.tokens, sha256, rules.normalize, rules.min_count, kept.path)
 
-    known = cache.known_sha256(source, before)
+    known = None if verify else cache.known_sha256(source, before)
     if known and (kept := cache.find(known, rules, progress)):
         return corpus(known, kept)
     size = before.st_size
     found = scan(file, source, rules, lambda more: progress("reading", more, size))
     _check_unchanged(file, source, before)
     vocabulary = vocabulary_of(found, source, rules)
-    kept = cache.find(found.sha256, rules, progress) or _encode(file, source, rules, found, vocabulary, progress)
+    kept = cache.find(found.sha256, rules, progress, verify=verify)
+    kept = kept or _encode(file, source, rules, found, vocabulary, progress)
     _check_unchanged(file, source, before)
     if max(before.st_mtime_ns, before.st_ctime_ns) < now - cache.CLOCK_NS:
         cache.remember_sha256(source, before, found.sha256)
