@@ -11,7 +11,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import Readable, decode
 from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
 
-PIECE = 2**20  # bytes; its code points, counted, take eight times as much
+PIECE = 2**18  # bytes; its code points, counted, take eight times as much
 
 Progress = Callable[[str, int, int], object]
 """Is told what is being done ("reading", "encoding", "verifying"), to how many more bytes, and of how many in all."""
