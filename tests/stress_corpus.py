@@ -5,6 +5,8 @@ Each of them must be read, or be refused by one clear error; memory stays bounde
 
 import argparse
 import codecs
+import ctypes
+import gc
 import json
 import os
 import re
@@ -167,10 +169,19 @@ class Watch:
     """Notes the most memory that was resident, file pages included, since it was made."""
 
     def __init__(self):
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)  # what was freed before must not hide what is taken from now on
         self.baseline, self.anonymous = memory()
         self.most = self.most_anonymous = 0
+        self._calls = 0
 
-    def look(self, *_):
+    def progress(self, *_):
+        self._calls += 1
+        if self._calls % 50 == 0:
+            self.look()
+
+    def look(self):
         now, anonymous = memory()
         self.most = max(self.most, now - self.baseline)
         self.most_anonymous = max(self.most_anonymous, anonymous - self.anonymous)
@@ -196,9 +207,7 @@ def big(place, size, mixed=False):
     import jax
 
     from jaxrnn.config import ModelConfig, TrainConfig
-    from jaxrnn.evaluation import evaluate
-    from jaxrnn.model import init_params
-    from jaxrnn.runs import slices_of
+    from jaxrnn.evaluation import surprisals_in_parts
     from jaxrnn.runs.material import prepare
     from jaxrnn.text import never_seen
     from jaxrnn.training import init_train_state, make_train_chunk
@@ -215,26 +224,32 @@ def big(place, size, mixed=False):
     with path.open("rb") as file:
         few.write_bytes(file.read(4_000_000).decode("utf-8", "ignore").encode())
 
-    def train(text, looks, steps, watch):
-        run, material = prepare(config, text)
-        chunk = make_train_chunk(run)
-        state = jax.jit(init_train_state, static_argnums=1)(jax.random.key(0), run)
-        last = looks
+    small = load_corpus(few)
+    run, _ = prepare(config, small)
+    chunk = make_train_chunk(run)
+    init = jax.jit(init_train_state, static_argnums=1)
+
+    def use(text, looks, watch):
+        """Train all over a text, then validate."""
+        state, material = init(jax.random.key(0), run), prepare(config, text)[1]
         for look in range(looks):
-            state, metrics = chunk(state, material.batches(look * 10**6 // last, steps, run))
+            state, metrics = chunk(state, material.batches(look * 10**9 // looks, 20, run))
             jax.block_until_ready(metrics)
             watch.look()
-        return state, run
+        never_seen(material.train.tokens, material.validation.tokens)
+        watch.look()
+        part = material.validation
+        scored = part.tokens[:20_000_000]
+        for _ in surprisals_in_parts(state.params, scored, run.model, lanes=64, starts=part.starts):
+            watch.progress()
+        watch.look()
 
-    small = load_corpus(few)
-    state, run = train(small, 2, 20, Watch())
-    params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), run.model)
-    evaluate(params, small.tokens[:200_000], small.vocabulary, run.model, lanes=64)
-    del small, state
+    use(small, 20, Watch())
+    del small
     results = {"bytes": size}
 
     watch, began, cpu = Watch(), time.perf_counter(), time.process_time()
-    text = load_corpus(path, progress=watch.look)
+    text = load_corpus(path, progress=watch.progress)
     results |= {
         "encode_MB_per_cpu_s": round(size / 1e6 / (time.process_time() - cpu)),
         "encode_MB_per_s": round(size / 1e6 / (time.perf_counter() - began)),
@@ -247,15 +262,8 @@ def big(place, size, mixed=False):
     text = load_corpus(path)
     results["open_s"] = round(time.perf_counter() - began, 3)
 
-    watch = Watch()
-    train(text, 200, 20, watch)
-    parts = slices_of(text, config)
-    validation = parts["validation"]
-    never_seen(parts["train"].tokens, validation.tokens)
-    watch.look()
-    scored = validation.tokens[: min(len(validation.tokens), 20_000_000)]
-    evaluate(params, scored, text.vocabulary, run.model, lanes=64, starts=validation.starts)
-    watch.look()
+    assert len(text.vocabulary) == run.model.vocab_size
+    use(text, 200, watch)
     results |= {
         "train_rss_MB": round(watch.most / 2**20, 1),
         "train_anon_MB": round(watch.most_anonymous / 2**20, 1),

@@ -6,11 +6,14 @@ import hashlib
 import io
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 
 import jax
 import numpy as np
 import pytest
+import stress_corpus
 from stress_corpus import CASES, fuzz, load_or_refuse, run_case
 
 from jaxrnn.cli import main
@@ -374,3 +377,10 @@ def test_a_hostile_text_never_ends_in_a_traceback(name, tmp_path):
 
 def test_no_random_text_ends_in_a_traceback(tmp_path):
     assert fuzz(tmp_path, 300) == 300
+
+
+def test_a_text_beyond_the_threshold_trains_and_evaluates_in_bounded_memory():
+    command = [sys.executable, stress_corpus.__file__, "--only", "big", "--size", str(corpus.IN_MEMORY + 10**6)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '"train_rss_MB"' in done.stdout
