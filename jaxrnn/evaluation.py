@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,10 +12,11 @@ import optax
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import Carry, Params, forward, initial_carry
-from jaxrnn.text import Batch, Flags, Tokens, Vocabulary
+from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, forget
 
 WARM_UP = 256  # symbols that a lane reads before it is scored, so that its cold start is no longer felt
 
+Places = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
@@ -68,7 +69,7 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
 
 
 def surprisals(
-    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int = 1, starts: Flags | None = None
+    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int = 1, starts: Starts | None = None
 ) -> Nats:
     """Return the surprisal of every symbol of a text but the first, nats [N - 1].
 
@@ -90,17 +91,28 @@ def surprisals(
     Raises:
         JaxrnnError: there is nothing to score, or there are more lanes than symbols to score.
     """
+    nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
+    for place, found in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts):
+        nats[place] = found
+    return nats
+
+
+def surprisals_in_parts(
+    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int = 1, starts: Starts | None = None
+) -> Iterator[tuple[Places, Nats]]:
+    """Return the surprisals of `surprisals` in bounded memory: places among them, int [m], and what stands there.
+
+    With one lane they come in their order.
+    """
     count = len(tokens) - 1
     if count < 1:
         raise JaxrnnError(f"the text has {len(tokens)} symbols; 2 are needed to score one")
     if not 1 <= lanes <= count:
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
-    nats = np.empty(count, np.dtype(config.dtype))
     carry = initial_carry(config, lanes)
     for batch, place, scored in _lanes(tokens, starts, lanes, chunk_length(lanes, config)):
         found, carry = score(params, carry, batch, config)
-        nats[place[scored]] = np.asarray(found)[scored]
-    return nats
+        yield place[scored], np.asarray(found)[scored]
 
 
 def evaluate(
@@ -110,11 +122,17 @@ def evaluate(
     config: ModelConfig,
     *,
     lanes: int = 1,
-    starts: Flags | None = None,
+    starts: Starts | None = None,
 ) -> Score:
-    """Return what a text costs to predict, by `surprisals`."""
-    nats = surprisals(params, tokens, config, lanes=lanes, starts=starts)
-    return Score(float(nats.sum(dtype=np.float64)), len(nats), int(vocabulary.utf8_lengths()[tokens[1:]].sum()))
+    """Return what a text costs to predict, by `surprisals`, in bounded memory."""
+    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts)
+    nats = sum(float(found.sum(dtype=np.float64)) for _, found in parts)
+    return Score(nats, len(tokens) - 1, utf8_bytes(tokens[1:], vocabulary))
+
+
+def utf8_bytes(tokens: Tokens, vocabulary: Vocabulary) -> int:
+    """Return how many bytes a text takes in UTF-8, in bounded memory."""
+    return int(count_tokens(tokens, len(vocabulary)) @ vocabulary.utf8_lengths())
 
 
 def stream(params: Params, pieces: Iterable[tuple[Tokens, Flags]], config: ModelConfig) -> Iterator[Nats]:
@@ -154,9 +172,7 @@ def _windows(pieces: Iterable[tuple[Tokens, Flags]], length: int) -> Iterator[tu
         yield tokens, starts
 
 
-def _lanes(
-    tokens: Tokens, starts: Flags | None, lanes: int, length: int
-) -> Iterator[tuple[Batch, np.ndarray[Any, np.dtype[np.intp]], Flags]]:
+def _lanes(tokens: Tokens, starts: Starts | None, lanes: int, length: int) -> Iterator[tuple[Batch, Places, Flags]]:
     """Return batches [T, L] over a text in lanes, the place in it of each input, and which targets are scored."""
     count = len(tokens) - 1
     lane_length = -(-count // lanes)
@@ -169,6 +185,7 @@ def _lanes(
         if starts is not None:
             begins |= starts[place]
         inputs, targets = tokens[place].astype(np.int32), tokens[place + 1].astype(np.int32)
+        forget(tokens)
         yield Batch(inputs, targets, np.asarray(False), begins), place, scored
 
 

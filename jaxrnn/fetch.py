@@ -6,12 +6,14 @@ Named corpora that are fetched are checked against a known SHA-256 and kept in t
 import contextlib
 import hashlib
 import http.client
+import io
 import os
 import stat
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from jaxrnn.errors import JaxrnnError
 
@@ -41,27 +43,39 @@ def cache_directory() -> Path:
 
 
 def read(source: str) -> bytes:
-    """Return the bytes of a named corpus or of a regular file.
+    """Return the bytes of a named corpus or of a regular file, as `opened` finds them."""
+    with opened(source) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def opened(source: str) -> Iterator[BinaryIO]:
+    """Give a named corpus or a regular file to read from.
 
     Raises:
         JaxrnnError: it can't be had; the message says why and what to do.
     """
-    if source == BUILT_IN:
-        return _python_docs()
-    if source in REMOTE:
-        return _remote(source, REMOTE[source])
+    if source in NAMED:
+        yield io.BytesIO(_python_docs() if source == BUILT_IN else _remote(source, REMOTE[source]))
+        return
     path = Path(source)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory" if path.is_dir() else "not a regular file"
             raise JaxrnnError(f"{source} is {what}; give a text file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         raise JaxrnnError(f"no such file: {source}; give a text file or one of: {', '.join(NAMED)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, JaxrnnError):
             raise
         raise JaxrnnError(f"can't read {source!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def size_of(file: BinaryIO) -> int:
+    """Return how many bytes a file has that `opened` gave."""
+    return len(file.getbuffer()) if isinstance(file, io.BytesIO) else os.fstat(file.fileno()).st_size
 
 
 def _python_docs() -> bytes:

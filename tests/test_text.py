@@ -22,7 +22,6 @@ from jaxrnn.text import (
     split,
     stream,
 )
-from jaxrnn.text.corpus import _as_text
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
@@ -474,16 +473,19 @@ def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatc
     path.write_bytes(text.encode())
     nothing = "" if kind == "characters" else b""
     got = nothing.join(read_pieces(path, kind, normalize))
-    assert got == _as_text(text.encode(), str(path), kind, normalize)
+    data = text.encode()
+    if normalize:
+        data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    assert got == (data.decode() if kind == "characters" else data)
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 10**6])
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"abcde\xffg", r"is not UTF-8 at offset 5;"),
-        ("abcd日".encode()[:-1], r"is not UTF-8 at offset 4;"),
-        ("abcd日e".encode()[:6] + b"e", r"is not UTF-8 at offset 4;"),
+        (b"abcde\xffg", r"is not UTF-8 \(byte 0x..\) at offset 5;"),
+        ("abcd日".encode()[:-1], r"is not UTF-8 \(byte 0x..\) at offset 4;"),
+        ("abcd日e".encode()[:6] + b"e", r"is not UTF-8 \(byte 0x..\) at offset 4;"),
         (b"\xef\xbb\xbfabc", r"begins with a byte-order mark.*--normalize drops it"),
         (b"abc\r\ndef\r\n", r"CRLF line ends \(the first at offset 3\); --normalize"),
     ],

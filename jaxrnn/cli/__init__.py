@@ -17,6 +17,7 @@ import tyro
 from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
+from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.train import Train
 from jaxrnn.cli.weights import Export, Import
@@ -89,10 +90,10 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "bench", "export", "import")
+_COMMANDS = ("train", "sample", "evaluate", "info", "bench", "export", "import", "prepare")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | Export | Import:
+def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | Export | Import | Prepare:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -106,6 +107,7 @@ def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | E
         | Annotated[Bench, tyro.conf.subcommand("bench")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Import, tyro.conf.subcommand("import")]
+        | Annotated[Prepare, tyro.conf.subcommand("prepare")]
     )
     complaint = io.StringIO()
     try:

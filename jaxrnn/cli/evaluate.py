@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import unseen_line
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
-    from jaxrnn.evaluation import Score
+    from jaxrnn.evaluation import Nats, Places, Score
     from jaxrnn.reading import Scored, Tally
     from jaxrnn.text import Slice
 
@@ -105,14 +106,15 @@ class Evaluate:
     def _slice(self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
         import numpy as np
 
-        from jaxrnn.evaluation import Score, surprisals
+        from jaxrnn.evaluation import Score, surprisals, surprisals_in_parts, utf8_bytes
         from jaxrnn.reading import Scored, Tally
         from jaxrnn.runs import load_again, slices_of
         from jaxrnn.text import UNKNOWN
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
-            corpus = load_again(checkpoint)
+            with reading() as progress:
+                corpus = load_again(checkpoint, progress)
         except JaxrnnError as error:
             raise JaxrnnError(f"{error}, or give FILE to score another text") from None
         slices = slices_of(corpus, config)
@@ -120,15 +122,25 @@ class Evaluate:
         if name not in slices:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]
-        nats = surprisals(
-            checkpoint.state.params, part.tokens, config.model, lanes=self.lanes, starts=part.starts
-        )  # fmt: skip
-        scored = part.tokens[1:]
-        if self.per_character is not None:
-            symbols = "".join(vocabulary.symbols[token] for token in scored)
-            keep(Scored(np.arange(part.begin + 1, part.end), symbols, scored, nats))
-        score = Score(float(nats.sum(dtype="float64")), len(nats), int(vocabulary.utf8_lengths()[scored].sum()))
-        unknown = int((part.tokens == vocabulary.symbols.index(UNKNOWN)).sum()) if vocabulary.unknown else 0
+        options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts}
+        parts: Iterator[tuple[Places, Nats]]
+        arguments = checkpoint.state.params, part.tokens, config.model
+        if self.per_character is not None and self.lanes > 1:  # it is in order, and lanes are not: they have to be kept
+            nats_of_all = surprisals(*arguments, **options)
+            parts = iter([(np.arange(len(nats_of_all)), nats_of_all)])
+        else:
+            parts = surprisals_in_parts(*arguments, **options)
+        nats, scored = 0.0, part.tokens[1:]
+        unknown_token = vocabulary.symbols.index(UNKNOWN) if vocabulary.unknown else -1
+        unknown = int(part.tokens[0] == unknown_token)  # the first symbol has no score
+        for places, found in parts:
+            nats += float(found.sum(dtype="float64"))
+            tokens = scored[places]
+            unknown += int((tokens == unknown_token).sum())
+            if self.per_character is not None:
+                symbols = "".join(vocabulary.symbols[token] for token in tokens)
+                keep(Scored(part.begin + 1 + places, symbols, tokens, found))
+        score = Score(nats, len(scored), utf8_bytes(scored, vocabulary))
         tally = Tally(len(part.tokens), unknown)
         return _Result(corpus.source, part, slices["train"], score, tally, checkpoint, self.lanes)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.copies import longest_copy
 from jaxrnn.errors import JaxrnnError
@@ -111,7 +112,8 @@ def _training_text(checkpoint: "Checkpoint") -> str:
     from jaxrnn.runs import load_again, slices_of
 
     try:
-        corpus = load_again(checkpoint)
+        with reading() as progress:
+            corpus = load_again(checkpoint, progress)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
     return corpus.vocabulary.decode(slices_of(corpus, checkpoint.config)["train"].tokens)

@@ -16,6 +16,7 @@ import tyro
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
@@ -116,7 +117,8 @@ class Train(TrainConfig):
         set_up_jax(self.model.dtype)
         from jaxrnn.runs import fit, load, new_run_directory, sample_title
 
-        corpus = load(config)
+        with reading() as progress:
+            corpus = load(config, progress)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
         reports = fit(

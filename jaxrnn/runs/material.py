@@ -12,13 +12,15 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import (
     Batch,
     Corpus,
+    DocumentStarts,
+    Progress,
     Slice,
     Tokens,
     batches,
     check_separator,
-    document_starts,
     encode_separator,
     load_corpus,
+    silent,
     split,
 )
 from jaxrnn.training import init_train_state
@@ -52,25 +54,31 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     """
     starts = None
     if config.reset_on:
-        starts = document_starts(corpus.tokens, encode_separator(corpus.vocabulary, config.reset_on))
-        check_separator(starts, config.reset_on)
+        separator = encode_separator(corpus.vocabulary, config.reset_on)
+        check_separator(corpus.tokens, separator, config.reset_on)
+        starts = DocumentStarts(corpus.tokens, separator)
     return split(corpus.tokens, config.split, starts=starts, kind=corpus.vocabulary.kind)
 
 
-def load(config: TrainConfig) -> Corpus:
-    """Return the corpus that a configuration names, read as it says."""
+def load(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
+    """Return the corpus that a configuration names, read as it says, by `load_corpus`."""
     return load_corpus(
-        config.corpus, vocabulary=config.vocabulary, normalize=config.normalize, min_count=config.min_count
+        config.corpus,
+        vocabulary=config.vocabulary,
+        normalize=config.normalize,
+        min_count=config.min_count,
+        progress=progress,
+        verify=verify,
     )
 
 
-def load_again(checkpoint: Checkpoint) -> Corpus:
+def load_again(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
     """Return the corpus that a run was trained on.
 
     Raises:
         JaxrnnError: it is gone, or no more what it was.
     """
-    corpus, known = load(checkpoint.config), checkpoint.corpus["sha256"]
+    corpus, known = load(checkpoint.config, progress), checkpoint.corpus["sha256"]
     if corpus.sha256 != known:
         raise JaxrnnError(
             f"{corpus.source} is no more the text of the run: its SHA-256 is {corpus.sha256}, and was {known}; "

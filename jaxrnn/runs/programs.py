@@ -84,8 +84,9 @@ def sample_start(config: TrainConfig, material: Material, step: int, at_end: boo
     batch = material.batches(step, 1, config)
     before = None
     if len(separator):
-        read = text[: position(len(text), step, config)].astype(np.int32)
-        tail = len(separator) - 1  # -1 is no symbol: nothing stands there
+        tail = len(separator) - 1
+        place = position(len(text), step, config)
+        read = text[max(0, place - tail) : place].astype(np.int32)  # -1 is no symbol: nothing stands there
         before = column(np.concatenate([np.full(tail, -1), read])[len(read) :])
     return SampleStart(batch.inputs[0, :1, :1], batch.reset[0], before)
 

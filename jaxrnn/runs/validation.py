@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
-from jaxrnn.evaluation import default_lanes, surprisals
+from jaxrnn.evaluation import default_lanes, surprisals_in_parts
 from jaxrnn.model import Params
 from jaxrnn.text import Slice
 
@@ -34,7 +34,8 @@ def validate(params: Params, part: Slice, config: ModelConfig) -> float:
         NonFiniteError: the loss is infinite or not a number.
     """
     lanes = default_lanes(len(part.tokens) - 1)
-    loss = float(surprisals(params, part.tokens, config, lanes=lanes, starts=part.starts).mean(dtype=np.float64))
+    parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts)
+    loss = sum(float(nats.sum(dtype=np.float64)) for _, nats in parts) / (len(part.tokens) - 1)
     if not math.isfinite(loss):
         raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
     return loss

@@ -2,7 +2,9 @@
 
 from jaxrnn.text.batch import Batch, batches, position
 from jaxrnn.text.corpus import Corpus, load_corpus
-from jaxrnn.text.documents import check_separator, document_starts, encode_separator
+from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
+from jaxrnn.text.mapped import count_tokens, forget
+from jaxrnn.text.scan import Progress, silent
 from jaxrnn.text.slices import Slice, never_seen, split
 from jaxrnn.text.stream import read_pieces
 from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
@@ -12,17 +14,23 @@ __all__ = [
     "Batch",
     "Corpus",
     "Decoder",
+    "DocumentStarts",
     "Flags",
+    "Progress",
     "Slice",
+    "Starts",
     "Tokens",
     "Vocabulary",
     "batches",
     "check_separator",
+    "count_tokens",
     "document_starts",
     "encode_separator",
+    "forget",
     "load_corpus",
     "never_seen",
     "position",
     "read_pieces",
+    "silent",
     "split",
 ]

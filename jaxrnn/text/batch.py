@@ -6,7 +6,9 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.text.vocabulary import Flags, Tokens
+from jaxrnn.text.documents import Starts
+from jaxrnn.text.mapped import forget
+from jaxrnn.text.vocabulary import Tokens
 
 
 class Batch(NamedTuple):
@@ -26,7 +28,7 @@ class Batch(NamedTuple):
 
 
 def batches(
-    tokens: Tokens, step: int, num_steps: int, config: TrainConfig, *, starts: Flags | None = None
+    tokens: Tokens, step: int, num_steps: int, config: TrainConfig, *, starts: Starts | None = None
 ) -> Batch:  # fmt: skip
     """Return the batches of steps `step` to `step + num_steps - 1`, a chunk.
 
@@ -56,14 +58,11 @@ def batches(
         )
     place = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length)
     window = place[:, None] * length + np.arange(length + 1)  # [K, T+1]
-
-    def cut(values: Tokens | Flags, dtype: type) -> np.ndarray[Any, np.dtype[Any]]:
-        lanes_of_it = values[: lanes * lane_length].reshape(lanes, lane_length)[:, window]  # [B, K, T+1]
-        return np.moveaxis(lanes_of_it, 0, -1).astype(dtype, order="C")
-
-    symbols = cut(tokens, np.int32)
-    cut_starts = None if starts is None else cut(starts, np.bool_)[:, :-1]
-    return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, cut_starts)
+    cut = tokens[: lanes * lane_length].reshape(lanes, lane_length)[:, window]  # [B, K, T+1]; nothing else is read
+    symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")
+    found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(lanes)]
+    forget(tokens)
+    return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, found)
 
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:

@@ -1,14 +1,22 @@
-"""A corpus: a text that can be trained on, read whole."""
+"""A corpus: a text that can be trained on, in memory or, a big one, on the disk."""
 
-import codecs
 import dataclasses
-import hashlib
+import io
+import os
+import time
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from jaxrnn import fetch
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.text import cache
+from jaxrnn.text.scan import Progress, Rules, Scan, changed, encode, scan, silent, vocabulary_of
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
+
+IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory and made anew at each start
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,10 +26,11 @@ class Corpus:
     Attributes:
         source: what `load_corpus` finds it by again: an absolute path or a corpus's name.
         vocabulary: its symbols.
-        tokens: int [N], the text in that vocabulary.
+        tokens: int [N], the text in that vocabulary; memory-mapped where it is big.
         sha256: of the bytes that were read, in hex.
         normalize: whether a byte-order mark and CR line ends were then removed.
         min_count: how often a symbol must occur; those that occur less became the unknown symbol.
+        kept_in: the file of the cache that holds the tokens; None: they are in memory.
     """
 
     source: str
@@ -30,6 +39,7 @@ class Corpus:
     sha256: str
     normalize: bool = False
     min_count: int = 1
+    kept_in: Path | None = None
 
     @property
     def name(self) -> str:
@@ -47,9 +57,19 @@ class Corpus:
 
 
 def load_corpus(
-    source: str | Path, *, vocabulary: VocabularyKind = "characters", normalize: bool = False, min_count: int = 1
+    source: str | Path,
+    *,
+    vocabulary: VocabularyKind = "characters",
+    normalize: bool = False,
+    min_count: int = 1,
+    progress: Progress = silent,
+    verify: bool = False,
 ) -> Corpus:
     """Read a text and encode it.
+
+    A text of up to 64 MiB is read into memory. The tokens of a bigger one are kept in the user's cache directory, are
+    used again as long as the text is the same, and are memory-mapped: it may be larger than memory. `jaxrnn prepare`
+    makes them ahead.
 
     Args:
         source: a path, or the name of a corpus: "python-docs" (the standard library's own help texts) or
@@ -57,50 +77,69 @@ def load_corpus(
         vocabulary: "characters" for a UTF-8 text, "bytes" for any file.
         normalize: drop a byte-order mark and turn CRLF and CR line ends into LF.
         min_count: symbols that occur fewer times become one, the unknown symbol; 1 keeps them all.
+        progress: is told what is being done, to how many more bytes, and of how many in all.
+        verify: read all of a big text and of its tokens, even if their files have not changed since that was last done.
 
     Raises:
         JaxrnnError: the text can't be had, is empty, is not UTF-8, has a byte-order mark or CRLF line ends that nobody
             asked to drop, or has a single distinct symbol (there would be nothing to predict).
+        StorageError: the tokens of a big one can't be kept.
     """
-    source = str(source)
+    source, rules = str(source), Rules(vocabulary, normalize, min_count)
     if source not in fetch.NAMED:
         try:
             source = str(Path(source).expanduser().absolute())
         except RuntimeError:  # ~somebody, whom this machine does not know
             raise JaxrnnError(f"no such file: {source}; give a text file") from None
-    data = fetch.read(source)
-    text = _as_text(data, source, vocabulary, normalize)
-    if not text:
-        raise JaxrnnError(f"{source} is empty; give a text to learn from")
-    symbols = Vocabulary.of(text, min_count)
-    if len(symbols) < 2:
-        if symbols.unknown:
-            raise JaxrnnError(f"no symbol of {source} occurs {min_count:,} times; make min_count smaller")
-        raise JaxrnnError(f"{source} has a single distinct symbol, {text[:1]!r}: nothing to predict; give another text")
-    return Corpus(source, symbols, symbols.encode(text), hashlib.sha256(data).hexdigest(), normalize, min_count)
+    with fetch.opened(source) as file:
+        if fetch.size_of(file) > IN_MEMORY:
+            return _mapped(file, source, rules, progress, verify)
+        data = file.read(IN_MEMORY + 1)
+    if len(data) > IN_MEMORY:
+        raise changed(source)
+    return _in_memory(data, source, rules, progress)
 
 
-_UTF8_BOM = codecs.BOM_UTF8
-_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+def _in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
+    found = scan(io.BytesIO(data), source, rules, lambda more: progress("reading", more, len(data)))
+    vocabulary = vocabulary_of(found, source, rules)
+    tokens, end = np.empty(int(found.counts.sum()), vocabulary.dtype), 0
+    for piece in encode(io.BytesIO(data), source, rules, vocabulary, lambda _: None):
+        tokens[end : end + len(piece)] = piece
+        end += len(piece)
+    return Corpus(source, vocabulary, tokens, found.sha256, rules.normalize, rules.min_count)
 
 
-def _as_text(data: bytes, source: str, vocabulary: VocabularyKind, normalize: bool) -> str | bytes:
-    """Return str for characters and bytes for bytes; refuse what would quietly become a part of the vocabulary."""
-    normalized = data.removeprefix(_UTF8_BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n") if normalize else data
-    if vocabulary == "bytes":
-        return normalized
-    try:
-        text = data.decode("utf-8")  # before it is normalized, so that the offset in the message is the file's
-    except UnicodeDecodeError as error:
-        what = "UTF-16" if data.startswith(_UTF16_BOMS) else f"not UTF-8 (byte 0x{data[error.start]:02x})"
-        raise JaxrnnError(
-            f"{source} is {what} at offset {error.start}; convert it to UTF-8, or train on it with --vocabulary bytes"
-        ) from None
-    if normalize:
-        return normalized.decode("utf-8")
-    if data.startswith(_UTF8_BOM):
-        raise JaxrnnError(f"{source} begins with a byte-order mark, which is no part of the text; --normalize drops it")
-    if b"\r\n" in data:
-        offset = data.index(b"\r\n")
-        raise JaxrnnError(f"{source} has CRLF line ends (the first at offset {offset}); --normalize makes them LF")
-    return text
+def _mapped(file: BinaryIO, source: str, rules: Rules, progress: Progress, verify: bool) -> Corpus:
+    before, now = os.fstat(file.fileno()), time.time_ns()
+
+    def corpus(sha256: str, kept: cache.Kept) -> Corpus:
+        return Corpus(source, kept.vocabulary, kept.tokens, sha256, rules.normalize, rules.min_count, kept.path)
+
+    known = None if verify else cache.known_sha256(source, before)
+    if known and (kept := cache.find(known, rules, progress)):
+        return corpus(known, kept)
+    size = before.st_size
+    found = scan(file, source, rules, lambda more: progress("reading", more, size))
+    _check_unchanged(file, source, before)
+    vocabulary = vocabulary_of(found, source, rules)
+    kept = cache.find(found.sha256, rules, progress, verify=verify)
+    kept = kept or _encode(file, source, rules, found, vocabulary, progress)
+    _check_unchanged(file, source, before)
+    if max(before.st_mtime_ns, before.st_ctime_ns) < now - cache.CLOCK_NS:
+        cache.remember_sha256(source, before, found.sha256)
+    return corpus(found.sha256, kept)
+
+
+def _encode(
+    file: BinaryIO, source: str, rules: Rules, found: Scan, vocabulary: Vocabulary, progress: Progress
+) -> cache.Kept:
+    file.seek(0)
+    size = fetch.size_of(file)
+    pieces = encode(file, source, rules, vocabulary, lambda more: progress("encoding", more, size))
+    return cache.keep(found.sha256, rules, vocabulary, int(found.counts.sum()), pieces, source)
+
+
+def _check_unchanged(file: BinaryIO, source: str, before: os.stat_result) -> None:
+    if cache.fingerprint(os.fstat(file.fileno())) != cache.fingerprint(before):
+        raise changed(source)

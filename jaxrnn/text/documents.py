@@ -1,9 +1,14 @@
 """Independent documents in a text: where the state starts anew."""
 
+from typing import Any, overload
+
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.text.mapped import blocks
 from jaxrnn.text.vocabulary import UNKNOWN, Flags, Tokens, Vocabulary
+
+Places = np.ndarray[tuple[int, ...], np.dtype[np.signedinteger[Any]]]
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
@@ -41,10 +46,51 @@ def document_starts(tokens: Tokens, separator: Tokens, before: Tokens | None = N
     return starts
 
 
-def check_separator(starts: Flags, reset_on: str) -> None:
+class DocumentStarts:
+    """The flags of `document_starts` for a whole text, found where they are asked for.
+
+    Example:
+        >>> starts = DocumentStarts(np.array([7, 0, 0, 7, 0, 0, 0]), np.array([0, 0]))
+        >>> starts[np.array([2, 3])].tolist(), starts[2:].begin, starts[2:][np.array([0])].tolist()
+        ([True, False], 2, [True])
+    """
+
+    def __init__(self, text: Tokens, separator: Tokens, begin: int = 0, end: int | None = None) -> None:
+        """Find the flags of the symbols from `begin` to `end` of a text, int [N]."""
+        self._text, self._separator = text, separator
+        self.begin, self._end = begin, len(text) if end is None else end
+
+    def __len__(self) -> int:
+        """Return for how many symbols there are flags."""
+        return self._end - self.begin
+
+    @overload
+    def __getitem__(self, places: slice) -> "DocumentStarts": ...
+    @overload
+    def __getitem__(self, places: Places) -> Flags: ...
+    def __getitem__(self, places: slice | Places) -> "DocumentStarts | Flags":
+        """Return the flags of a contiguous part, still to be found, or those at some places, bool as they are."""
+        if isinstance(places, slice):
+            begin, end, _ = places.indices(len(self))
+            return DocumentStarts(self._text, self._separator, self.begin + begin, self.begin + max(begin, end))
+        first = places + (self.begin - len(self._separator) + 1)
+        starts: Flags = first >= 0
+        for offset, symbol in enumerate(self._separator):
+            starts &= self._text[np.maximum(first + offset, 0)] == symbol
+        return starts
+
+
+Starts = Flags | DocumentStarts
+
+
+def check_separator(tokens: Tokens, separator: Tokens, reset_on: str) -> None:
     """Raise JaxrnnError if there is no document boundary in a text."""
-    if not starts.any():
-        raise JaxrnnError(f"reset_on {reset_on!r} does not occur in the text; {_HINT}")
+    before = tokens[:0]
+    for block in blocks(tokens):
+        if document_starts(block, separator, before).any():
+            return
+        before = block[max(0, len(block) - len(separator) + 1) :]
+    raise JaxrnnError(f"reset_on {reset_on!r} does not occur in the text; {_HINT}")
 
 
 _HINT = "give a string that separates its documents (a new line is $'\\n' in a shell)"

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn.config import VocabularyKind
-from jaxrnn.text.vocabulary import Flags, Tokens
+from jaxrnn.text.documents import Starts
+from jaxrnn.text.mapped import blocks
+from jaxrnn.text.vocabulary import Tokens
 
 NAMES = ("train", "validation", "test")
 
@@ -28,7 +30,7 @@ class Slice(NamedTuple):
     begin: int
     end: int
     tokens: Tokens
-    starts: Flags | None = None
+    starts: Starts | None = None
     kind: VocabularyKind = "characters"
 
     def __str__(self) -> str:
@@ -45,7 +47,7 @@ def split(
     tokens: Tokens,
     fractions: tuple[float, ...],
     *,
-    starts: Flags | None = None,
+    starts: Starts | None = None,
     kind: VocabularyKind = "characters",
 ) -> dict[str, Slice]:
     """Cut a text of N symbols into slices that follow each other, by name.
@@ -68,5 +70,15 @@ def split(
 
 def never_seen(train: Tokens, other: Tokens) -> tuple[Tokens, int]:
     """Return the distinct tokens of `other` that `train` lacks, int [U], and how many of `other`'s are such."""
-    unseen = np.setdiff1d(other, train)
-    return unseen, int(np.isin(other, unseen).sum())
+    counts = np.zeros(0, np.int64)
+    for block in blocks(other):
+        more = np.bincount(block)
+        if len(more) > len(counts):
+            counts, more = more, counts
+        counts[: len(more)] += more
+    unseen = counts > 0
+    for block in blocks(train):
+        if not unseen.any():  # so it is soon, as a rule
+            break
+        unseen[block[block < len(unseen)]] = False
+    return np.flatnonzero(unseen), int(counts[unseen].sum())

@@ -1,8 +1,8 @@
 """Symbols as integers: a vocabulary, and the way back for tokens that arrive piece by piece."""
 
 import codecs
-import collections
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from jaxrnn.errors import JaxrnnError
 
 Tokens = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 
 UNKNOWN = "\ufffd"
 
@@ -48,14 +49,16 @@ class Vocabulary:
             >>> vocabulary.symbols, vocabulary.decode(vocabulary.encode("banker"))
             ('an�', '�an���')
         """
-        kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
-        codes = text.decode("latin-1") if isinstance(text, bytes) else text
-        symbols, unknown = set(codes), False
-        if min_count > 1:  # to count takes longer than to collect
-            kept = {symbol for symbol, count in collections.Counter(codes).items() if count >= min_count}
-            unknown = len(kept) < len(symbols)
-            symbols = kept | {UNKNOWN} if unknown else kept
-        return cls("".join(sorted(symbols)), kind, unknown)
+        return cls.of_counts(count_symbols(text), "bytes" if isinstance(text, bytes) else "characters", min_count)
+
+    @classmethod
+    def of_counts(cls, counts: Counts, kind: VocabularyKind, min_count: int = 1) -> "Vocabulary":
+        """Return the vocabulary of a text in which code point i (byte i) stands `counts[i]` times, as `of` does."""
+        kept = np.flatnonzero(counts >= max(1, min_count))
+        unknown = bool(len(kept) < np.count_nonzero(counts))
+        if unknown:
+            kept = np.union1d(kept, [ord(UNKNOWN)])
+        return cls(kept.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"), kind, unknown)
 
     def __len__(self) -> int:
         """Return V, the number of symbols."""
@@ -68,26 +71,42 @@ class Vocabulary:
             JaxrnnError: the text holds symbols that the vocabulary lacks, and it has no unknown symbol; the message
                 names them.
         """
-        tokens, known = self.find(text)
-        if not known.all():
-            missing = np.unique(_code_points(text, self.kind)[~known])
+        tokens = self._looked_up(text)
+        if tokens.max(initial=0) == len(self):
+            missing = np.unique(_code_points(text, self.kind)[tokens == len(self)])
             named = ", ".join(repr(chr(code) if self.kind == "characters" else bytes([code])) for code in missing[:8])
             more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             raise JaxrnnError(f"the model has never seen {named}{more}; it knows {len(self)} {self.kind}: use those")
-        return tokens
+        return tokens.astype(self.dtype, copy=False)
 
     def find(self, text: str | bytes) -> tuple[Tokens, Flags]:
         """Return the tokens of a text, int [N], and which of them stand for their symbol, bool [N].
 
         With an unknown symbol all of them do; without one, a symbol that the vocabulary lacks gets some token.
         """
-        codes, symbols = _code_points(text, self.kind), _code_points(self.symbols, "characters")
-        place = np.minimum(np.searchsorted(symbols, codes), len(symbols) - 1)
-        known = symbols[place] == codes
-        if self.unknown:
-            place = np.where(known, place, self.symbols.index(UNKNOWN))
-            known = np.ones_like(known)
-        return place.astype(np.min_scalar_type(len(self) - 1)), known
+        tokens = self._looked_up(text)
+        return np.minimum(tokens, len(self) - 1).astype(self.dtype, copy=False), tokens < len(self)
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The smallest unsigned type that holds V tokens."""
+        return np.min_scalar_type(len(self) - 1)
+
+    @functools.cached_property
+    def _table(self) -> Tokens:
+        """The token of each code point up to one past the last that is known; V for what the vocabulary lacks."""
+        codes = _code_points(self.symbols, "characters")
+        lacking = self.symbols.index(UNKNOWN) if self.unknown else len(self)
+        table = np.full(max(256, int(codes[-1]) + 2), lacking, np.min_scalar_type(len(self)))
+        table[codes] = np.arange(len(codes))
+        return table
+
+    def _looked_up(self, text: str | bytes) -> Tokens:
+        table = self._table
+        codes = _code_points(text, self.kind)
+        if codes.dtype == np.uint8 and table.dtype == np.uint8:  # the fastest way there is, by far
+            return np.frombuffer(bytearray(codes.tobytes().translate(table[:256].tobytes())), np.uint8)
+        return table.take(codes, mode="clip")  # the table's last entry is that of all code points from it on
 
     def utf8_lengths(self) -> Tokens:
         """Return how many bytes each token's symbol takes in UTF-8, int [V]; of kind "bytes" one each."""
@@ -110,7 +129,7 @@ class Decoder:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Start at the beginning of a stream."""
-        self._symbols = _code_points(vocabulary.symbols, "characters")
+        self._symbols = _code_points(vocabulary.symbols, "characters").astype("<u4")
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.kind == "bytes" else None
 
     def decode(self, tokens: Tokens | list[int], final: bool = False) -> str:
@@ -122,14 +141,23 @@ class Decoder:
         return self._bytes.decode(np.minimum(codes, 0xFF).astype(np.uint8).tobytes(), final)
 
 
-def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+def count_symbols(text: str | bytes) -> Counts:
+    """Return how often each code point (of bytes: each byte) stands in a text, int [the largest one + 1, or more]."""
+    codes = _code_points(text, "bytes" if isinstance(text, bytes) else "characters")
+    return np.bincount(codes, minlength=256)
+
+
+def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:
+    """Return a text as numbers: uint8 where it is ASCII or bytes, else uint32."""
     if kind == "bytes":
         # A command line hands over bytes that are not UTF-8 as surrogate escapes; they become those bytes again.
         try:
             data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         except UnicodeEncodeError as error:
             raise JaxrnnError(f"{text[error.start]!r} is half a character and has no bytes; remove it") from None
-        return np.frombuffer(data, np.uint8).astype(np.uint32)
+        return np.frombuffer(data, np.uint8)
     if isinstance(text, bytes):
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
+    if text.isascii():
+        return np.frombuffer(text.encode(), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -1,0 +1,55 @@
+"""`jaxrnn prepare`: read a big text once, ahead of the runs that train on it."""
+
+import dataclasses
+import time
+from typing import Annotated
+
+import tyro
+
+from jaxrnn.cli.progress import reading
+from jaxrnn.config import VocabularyKind
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Read and encode a text, so that runs on it start at once; print what is in it."""
+
+    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
+    """A text file, or the name of a corpus."""
+    vocabulary: VocabularyKind = "characters"
+    """As for the runs to come: characters of a UTF-8 text, or bytes of any file."""
+    normalize: bool = False
+    """As for the runs to come: drop a byte-order mark and turn CRLF and CR line ends into LF."""
+    min_count: int = 1
+    """As for the runs to come: symbols that occur fewer times become one, the unknown symbol."""
+    verify: bool = False
+    """Read everything again and check it against the SHA-256 that was taken when it was made."""
+
+    def run(self) -> int:
+        """Do it, print it, and return the exit code."""
+        from jaxrnn.config import TrainConfig
+        from jaxrnn.runs import load
+
+        config = TrainConfig(
+            corpus=self.corpus, vocabulary=self.vocabulary, normalize=self.normalize, min_count=self.min_count
+        )
+        began = time.perf_counter()
+        read = 0
+
+        with reading() as progress:
+
+            def count(what: str, more: int, total: int) -> None:
+                nonlocal read
+                read += more if what == "reading" else 0
+                progress(what, more, total)
+
+            corpus = load(config, count, verify=self.verify)
+        seconds = time.perf_counter() - began
+        print(corpus)
+        if corpus.kept_in is None:
+            print(f"small: read anew at each start, {read:,} bytes in {seconds:.3f} s; nothing is kept")
+            return 0
+        how = f"{read:,} bytes in {seconds:.1f} s, {read / seconds / 1e6:.0f} MB/s" if read else "it was there already"
+        print(f"{how}{'; verified' if self.verify else ''}")
+        print(f"kept: {corpus.kept_in}, {corpus.kept_in.stat().st_size:,} bytes")
+        return 0
