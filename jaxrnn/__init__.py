@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
     from jaxrnn.errors import JaxrnnError
+    from jaxrnn.inspection import activations
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
+    from jaxrnn.units import Unit, find_units
     from jaxrnn.writing import write
 
 _NAMES = {
@@ -27,6 +29,7 @@ _NAMES = {
     "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
     "errors": ("JaxrnnError",),
+    "inspection": ("activations",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
@@ -35,6 +38,7 @@ _NAMES = {
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
+    "units": ("Unit", "find_units"),
     "writing": ("write",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}

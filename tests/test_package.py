@@ -9,6 +9,7 @@ PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
     *("errors", "config", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer", "training", "sampling"),
+    *("inspection", "units"),
     *("checkpoint", "writing", "runs", "bench", "cli"),  # the shell
 ]
 
