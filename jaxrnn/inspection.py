@@ -17,7 +17,11 @@ Activations = tuple[dict[str, jax.Array], ...]  # one layer each, from the input
 # What a cell's carry holds, in its order; and its gates, in the order of the columns of Wxh.
 CARRY_NAMES = {"tanh": ("h",), "gru": ("h",), "lstm": ("h", "c")}
 GATE_NAMES: dict[str, tuple[str, ...]] = {"tanh": (), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
-SATURABLE = {"tanh": (), "gru": ("r", "z"), "lstm": ("i", "f", "o")}  # the gates between 0 and 1
+SATURABLE: dict[str, tuple[str, ...]] = {
+    "tanh": (),
+    "gru": ("r", "z"),
+    "lstm": ("i", "f", "o"),
+}  # the gates between 0 and 1
 
 
 @partial(jax.jit, static_argnames="config")

@@ -10,7 +10,7 @@ PACKAGE = Path(jaxrnn.__file__).parent
 ORDER = [
     *("errors", "config", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer", "training", "sampling"),
     *("inspection", "units"),
-    *("checkpoint", "writing", "runs", "bench", "cli"),  # the shell
+    *("checkpoint", "writing", "runs", "page", "bench", "cli"),  # the shell
 ]
 
 

@@ -15,6 +15,7 @@ import tyro
 
 from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.info import Info
+from jaxrnn.cli.page import Page
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.train import Train
 from jaxrnn.errors import JaxrnnError
@@ -69,10 +70,10 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "info", "bench")
+_COMMANDS = ("train", "sample", "info", "page", "bench")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Info | Bench:
+def _parse(arguments: list[str]) -> Train | Sample | Info | Page | Bench:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -82,6 +83,7 @@ def _parse(arguments: list[str]) -> Train | Sample | Info | Bench:
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Page, tyro.conf.subcommand("page")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     complaint = io.StringIO()

@@ -2,6 +2,7 @@
 
 from jaxrnn.runs.directory import new_run_directory
 from jaxrnn.runs.loop import fit
+from jaxrnn.runs.metrics import read_metrics
 from jaxrnn.runs.report import Report, sample_title
 
-__all__ = ["Report", "fit", "new_run_directory", "sample_title"]
+__all__ = ["Report", "fit", "new_run_directory", "read_metrics", "sample_title"]
