@@ -11,35 +11,43 @@ if TYPE_CHECKING:
     from jaxrnn.cells import CELLS, GRU, LSTM, TANH, Cell
     from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
+    from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
+    from jaxrnn.evaluation import Score, evaluate, score
     from jaxrnn.inspection import activations
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
+    from jaxrnn.presets import PRESETS, preset
     from jaxrnn.recurrence import unroll, unroll_plain
-    from jaxrnn.runs import Report, fit
+    from jaxrnn.runs import Report, begin_run, fit
     from jaxrnn.sampling import sample
-    from jaxrnn.text import Batch, Corpus, Vocabulary, batches, load_corpus
+    from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
     from jaxrnn.units import Unit, find_units
-    from jaxrnn.writing import write
+    from jaxrnn.weights import Weights, load_weights, save_weights
+    from jaxrnn.writing import write, write_many
 
 _NAMES = {
     "cells": ("CELLS", "GRU", "LSTM", "TANH", "Cell"),
     "checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "config": ("ModelConfig", "OptimizerConfig", "SampleConfig", "TrainConfig"),
+    "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
+    "evaluation": ("Score", "evaluate", "score"),
     "inspection": ("activations",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
+    "presets": ("PRESETS", "preset"),
     "recurrence": ("unroll", "unroll_plain"),
-    "runs": ("Report", "fit"),
+    "runs": ("Report", "begin_run", "fit"),
     "sampling": ("sample",),
-    "text": ("Batch", "Corpus", "Vocabulary", "batches", "load_corpus"),
+    "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
     "units": ("Unit", "find_units"),
-    "writing": ("write",),
+    "weights": ("Weights", "load_weights", "save_weights"),
+    "writing": ("write", "write_many"),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

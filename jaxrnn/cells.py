@@ -6,22 +6,37 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.config import CellLike
+from jaxrnn.errors import JaxrnnError
+
 CellCarry = tuple[jax.Array, ...]  # what a cell hands from step to step; the first entry is h, [B, H]
 
 
 class Cell(NamedTuple):
-    """A recurrent cell.
+    """A recurrent cell; one of your own goes wherever the name of a built-in one does.
+
+    Example:
+        >>> from jaxrnn.config import ModelConfig
+        >>> def update(projected, recurrent, carry):
+        ...     return (jax.nn.relu(projected + recurrent),)
+        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update))
 
     Attributes:
         gates: G, how many values each unit gets from the input and from the previous hidden state.
-        init_carry: (batch_size, hidden_size, dtype) -> carry before the first step, a tuple whose first entry is h.
+        init_carry: (batch_size, hidden_size, dtype) -> carry before the first step, a tuple of entries [B, H] whose
+            first is h.
         update: (projected [B, G*H], recurrent [B, G*H], carry) -> carry, where projected = x_t Wxh + bh and
-            recurrent = h_tm1 Whh. It must act on each unit by itself (elementwise), with or without the axis B.
+            recurrent = h_tm1 Whh (+ bhh). It must act on each unit by itself (elementwise), with or without the axis B.
+        recurrent_bias: whether the layer has a bias bhh of its own for the recurrent product. Only a cell that does not
+            just add projected and recurrent can tell it from bh.
+        init_bias: what bh begins at, one number a gate; empty: zero.
     """
 
     gates: int
     init_carry: Callable[[int, int, jax.typing.DTypeLike], CellCarry]
     update: Callable[[jax.Array, jax.Array, CellCarry], CellCarry]
+    recurrent_bias: bool = False
+    init_bias: tuple[float, ...] = ()
 
 
 def _zero_hidden(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
@@ -38,7 +53,7 @@ def _zero_hidden_and_memory(batch_size: int, hidden_size: int, dtype: jax.typing
 
 
 def _gru_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
-    """r, z = sigmoid(x Wxh + bh + h_tm1 Whh); n = tanh(x Wxh + bh + r * (h_tm1 Whh)); h_t = (1 - z) n + z h_tm1.
+    """r, z = sigmoid(a + b); n = tanh(a + r b); h_t = (1 - z) n + z h_tm1, a = x Wxh + bh, b = h_tm1 Whh + bhh by gate.
 
     Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", with the reset gate applied after the
     product, as cuDNN and torch.nn.GRU do: the product then needs no gate and is the same for every cell.
@@ -65,7 +80,67 @@ def _lstm_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -
 
 # Gates are in torch.nn's order: r, z, n and i, f, g, o.
 TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update)
-GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update)
-LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update)
+GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update, recurrent_bias=True)
+# A forget gate that begins open, with bias 1, lets the memory last from the start: Gers et al. 2000, "Learning to
+# forget"; Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures", section 4.
+LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update, init_bias=(0.0, 1.0, 0.0, 0.0))
 
 CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
+
+
+def get_cell(cell: str | CellLike) -> Cell:
+    """Return the cell that `ModelConfig.cell` means.
+
+    Raises:
+        JaxrnnError: it is "custom", which is all that a file says of a cell of the user's own.
+    """
+    if cell == "custom":
+        raise JaxrnnError(
+            "the cell is one of the user's own, which no file holds; hand it over again: ModelConfig(cell=MINE), "
+            "load_checkpoint(path, cell=MINE), or --cell FILE.py:NAME"
+        )
+    if isinstance(cell, str):
+        return CELLS[cell]
+    if isinstance(cell, Cell):
+        return cell
+    recurrent_bias, init_bias = getattr(cell, "recurrent_bias", False), getattr(cell, "init_bias", ())
+    return Cell(cell.gates, cell.init_carry, cell.update, recurrent_bias, tuple(init_bias))
+
+
+def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
+    """Try a cell on shapes alone.
+
+    Raises:
+        JaxrnnError: its functions fail, or don't give the carry that they should; the message says what they gave.
+    """
+    entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
+    try:
+        carry = cell.init_carry(2, hidden_size, dtype)
+    except Exception as error:
+        raise JaxrnnError(f"init_carry of the cell fails with {type(error).__name__}: {error}") from error
+    if not isinstance(carry, tuple) or not carry or any(describe(part) != describe(entry) for part in carry):
+        raise JaxrnnError(
+            f"init_carry of the cell must return a tuple of arrays {describe(entry)} for batch_size 2, hidden_size "
+            f"{hidden_size} and dtype {jnp.dtype(dtype)}, got {describe(carry)}"
+        )
+    try:
+        after = jax.eval_shape(cell.update, *[jax.ShapeDtypeStruct(gates, dtype)] * 2, carry)
+    except Exception as error:
+        raise JaxrnnError(
+            f"update of the cell fails with {type(error).__name__}: {error}; it gets projected and recurrent, "
+            f"{jnp.dtype(dtype)}{list(gates)} each, and the carry {describe(carry)}"
+        ) from error
+    if describe(after) != describe(carry):
+        raise JaxrnnError(
+            f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
+            f"got {describe(after)}"
+        )
+
+
+def describe(value: object) -> str:
+    """Return arrays as their types and shapes: float32[2, 8], or (float32[2, 8], float32[2, 8])."""
+    if type(value) is tuple:
+        return f"({', '.join(map(describe, value))})"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    return repr(value)

@@ -5,11 +5,9 @@ A checkpoint is a safetensors file. Its tensors are the leaves of the TrainState
 computed it, and a SHA-256 over all of that and every tensor, checked on every load.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -21,14 +19,16 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxrnn.config import TrainConfig, from_json, to_json
-from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.config import CellLike, TrainConfig, from_json, to_json
+from jaxrnn.errors import CheckpointError, JaxrnnError
+from jaxrnn.files import commit
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import TrainState, init_train_state
 
 FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
+_BEST = "best.safetensors"
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
         config: the run's configuration, `model.vocab_size` set.
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
-        counters: whole numbers that belong to the step: "step", and what the run adds.
+        counters: numbers that belong to the step: "step", and what the run adds.
         computed_by: versions and device that computed the state.
     """
 
@@ -49,7 +49,7 @@ class Checkpoint(NamedTuple):
     config: TrainConfig
     vocabulary: Vocabulary
     corpus: dict[str, Any]
-    counters: dict[str, int]
+    counters: dict[str, Any]
     computed_by: dict[str, Any]
 
 
@@ -65,6 +65,36 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
+def best_checkpoint_path(directory: Path) -> Path:
+    """Return the file in `directory` for the checkpoint with the lowest validation loss."""
+    return directory / _BEST
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """Return what `load_checkpoint` is to read: of a run directory the "last" checkpoint, the "best", or a step's.
+
+    Raises:
+        JaxrnnError: there is no such checkpoint; the message lists what there is.
+    """
+    if which == "last":
+        return run
+    if not run.is_dir():
+        raise JaxrnnError(f"{run} is no run directory, of which {which!r} could be chosen; leave that out")
+    directory = run / "checkpoints"
+    if which == "best":
+        path = best_checkpoint_path(directory)
+    elif which.isascii() and which.isdigit():
+        path = checkpoint_path(directory, int(which))
+    else:
+        raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
+    if not path.is_file():
+        steps = [str(int(file.stem.removeprefix("step-"))) for file in reversed(list_checkpoints(directory))]
+        best = ["best"] if best_checkpoint_path(directory).is_file() else []
+        there = ", ".join([*steps, *best]) or "none"
+        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {there}")
+    return path
+
+
 def save_checkpoint(
     path: str | Path,
     state: TrainState,
@@ -72,7 +102,7 @@ def save_checkpoint(
     vocabulary: Vocabulary,
     *,
     corpus: Mapping[str, Any],
-    counters: Mapping[str, int] | None = None,
+    counters: Mapping[str, int | float] | None = None,
 ) -> None:
     """Write a checkpoint: wholly, or not at all.
 
@@ -85,7 +115,7 @@ def save_checkpoint(
         config: the run's configuration.
         vocabulary: the symbols.
         corpus: what was trained on, for a person and for `--resume` to compare.
-        counters: whole numbers to keep beside the step.
+        counters: numbers to keep beside the step.
 
     Raises:
         StorageError: the file can't be written; the message says why.
@@ -104,19 +134,25 @@ def save_checkpoint(
     commit(path, safetensors.numpy.save(tensors, metadata))
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoint:
     """Read a checkpoint and verify it.
 
     Args:
         path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, and a warning
             names those that did not.
+        cell: the cell of a run that had one of the user's own, which no file holds.
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`.
+        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
     path, metadata, tensors = _newest_good(Path(path))
-    config = from_json(TrainConfig, metadata["config"])
+    config = _config(path, metadata, cell)
+    if config.model.cell == "custom":
+        raise JaxrnnError(
+            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
+            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
+        )
     template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
     return Checkpoint(
         _restore(template, tensors, path),
@@ -128,14 +164,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def load_config(path: str | Path) -> TrainConfig:
+def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
     """Return the configuration in a checkpoint: some of it (float64) must be known before JAX computes.
 
+    Where a run had a cell of the user's own, `cell` is put back into it; without one it says "custom".
+
     Raises:
-        JaxrnnError: there is no checkpoint at `path`.
+        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    return from_json(TrainConfig, _newest_good(Path(path))[1]["config"])
+    path, metadata, _ = _newest_good(Path(path))
+    return _config(path, metadata, cell)
+
+
+def _config(path: Path, metadata: dict[str, str], cell: CellLike | None) -> TrainConfig:
+    config = from_json(TrainConfig, metadata["config"])
+    if cell is None:
+        return config
+    if config.model.cell != "custom":
+        raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}, not with one of yours; leave it out")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
 def _newest_good(path: Path) -> tuple[Path, dict[str, str], dict[str, Array]]:
@@ -169,7 +217,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
                 raise TypeError("a safetensors file, but not one that this version of the program wrote")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, TypeError, safetensors.SafetensorError) as error:
-        if _NAME.fullmatch(path.name):
+        if _NAME.fullmatch(path.name) or path.name == _BEST:
             raise CheckpointError(f"{path} is damaged ({error})") from None
         raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
     if metadata.get("sha256") != _digest(tensors, metadata):
@@ -227,35 +275,3 @@ def _dump(value: Any) -> str:
 def _computed_by() -> dict[str, Any]:
     device = jax.devices()[0]
     return {"jax": jax.__version__, "device": device.device_kind, "platform": device.platform}
-
-
-def commit(path: Path, data: bytes) -> None:
-    """Give `path` new contents wholly or not at all: write aside, force to the disk, read back, rename.
-
-    Raises:
-        StorageError: it can't be written; the message says why, and what was there before is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if temporary.read_bytes() != data:
-                raise OSError("what was written is not what is read back")
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        if os.name == "posix":  # the new name itself must reach the disk too
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-    except OSError as error:
-        raise StorageError(
-            f"can't write {path} ({error.strerror or error}); make room, or choose another place"
-        ) from None

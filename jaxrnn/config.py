@@ -10,25 +10,48 @@ import json
 import math
 import numbers
 import types
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints, runtime_checkable
 
 from jaxrnn.errors import JaxrnnError
 
 VocabularyKind = Literal["characters", "bytes"]
 
 
+@runtime_checkable
+class CellLike(Protocol):
+    """What `jaxrnn.Cell` is, to a module that does not wait for JAX."""
+
+    @property
+    def gates(self) -> int:
+        """G, how many values each unit gets from its input."""
+
+    @property
+    def init_carry(self) -> Callable[..., Any]:
+        """Return the carry before the first step."""
+
+    @property
+    def update(self) -> Callable[..., Any]:
+        """Return the carry after a step."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
-    cell: Literal["tanh", "gru", "lstm"] = "tanh"
-    """Recurrent cell."""
+    cell: Literal["tanh", "gru", "lstm", "custom"] | CellLike = "tanh"
+    """Recurrent cell: a name, or a `jaxrnn.Cell` of your own. custom: what JSON says of one, until it is put back."""
     hidden_size: int = 100
     """Units in a layer (H)."""
     num_layers: int = 1
     """Recurrent layers, one on top of the other (L)."""
+    dropout: float = 0.0
+    """Share of what each layer hands upwards that training drops at random."""
+    init: Literal["normal", "uniform", "fan_in"] = "normal"
+    """How the weights are drawn. normal: standard deviation INIT_SCALE. uniform: within +-INIT_SCALE. fan_in: normal, a
+    product's results as large as its inputs."""
     init_scale: float = 0.01
-    """Standard deviation of the initial weights; biases begin at zero."""
+    """Size of the initial weights, for normal and uniform."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and arithmetic."""
     products: Literal["full", "bfloat16"] = "full"
@@ -43,25 +66,73 @@ class ModelConfig:
         _check_at_most(self, 2**16, "hidden_size")
         _check_at_most(self, 1000, "num_layers")
         _check_positive(self, "init_scale")
+        if not 0 <= self.dropout < 1:
+            raise JaxrnnError(f"dropout must be from 0 to below 1, got {self.dropout}")
+        _check_cell(self.cell)
         if self.vocab_size is not None:
             _check_at_least(self, 2, "vocab_size")
 
 
+OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+_LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.002, "sgd": 0.001}
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the gradient becomes an update: clipped, then by one of optax's rules."""
+    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change."""
 
-    name: Literal["adagrad", "adam"] = "adagrad"
+    name: OptimizerName = "adagrad"
     """The rule."""
-    learning_rate: float = 0.1
-    """Its step size; 0.002 is usual for adam."""
+    learning_rate: float | None = None
+    """Its step size, the highest of a schedule; None: 0.1 for adagrad, 0.001 for sgd, 0.002 for the others."""
+    momentum: float = 0.9
+    """What sgd keeps of its last update; 0: plain gradient descent."""
+    rms_decay: float = 0.95
+    """What rmsprop keeps of its mean square at each step (alpha)."""
+    beta1: float = 0.9
+    """What adam and adamw keep of their mean at each step."""
+    beta2: float = 0.999
+    """What adam and adamw keep of their mean square at each step."""
+    weight_decay: float | None = None
+    """This times the learning rate is taken off every matrix (no bias) at each step; None: 0.01 for adamw, else 0."""
+    clip: Literal["value", "norm", "none"] = "value"
+    """What CLIP_VALUE bounds. value: each entry of the gradient. norm: the length of all of it. none: nothing."""
     clip_value: float = 5.0
-    """Every entry of the gradient is clipped to [-clip_value, clip_value]."""
+    """The bound."""
+    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    """How the learning rate goes on: cosine falls to FINAL_FRACTION of it, exponential by DECAY_RATE now and then."""
+    warmup_steps: int = 0
+    """Steps over which any schedule's rate first rises from near zero."""
+    final_fraction: float = 0.1
+    """Part of the learning rate that cosine ends with."""
+    decay_from: int = 0
+    """Step from which exponential multiplies the learning rate by DECAY_RATE for the first time."""
+    decay_every: int = 1000
+    """Steps from one such time to the next."""
+    decay_rate: float = 0.97
+    """The factor."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
         _check_positive(self, "learning_rate", "clip_value")
+        _check_in(self, "[0, 1)", "momentum", "rms_decay", "beta1", "beta2")
+        _check_in(self, "[0, inf)", "weight_decay")
+        _check_in(self, "[0, 1]", "final_fraction")
+        _check_in(self, "(0, 1]", "decay_rate")
+        _check_at_least(self, 0, "warmup_steps", "decay_from")
+        _check_at_least(self, 1, "decay_every")
+        _check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate; where none is given, the rule's usual one."""
+        return _LEARNING_RATES[self.name] if self.learning_rate is None else self.learning_rate
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; where none is given, the rule's usual one."""
+        return 0.01 * (self.name == "adamw") if self.weight_decay is None else self.weight_decay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +145,12 @@ class TrainConfig:
     """characters: Unicode code points of a UTF-8 text. bytes: any file."""
     normalize: bool = False
     """Drop a byte-order mark and turn CRLF and CR line ends into LF while reading."""
+    min_count: int = 1
+    """Symbols that occur fewer times become one unknown symbol, written as U+FFFD."""
+    split: tuple[float, ...] = (1.0,)
+    """Fractions of the text for train, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
+    reset_on: str = ""
+    """String between independent documents: at its last symbol the state starts anew; empty: nowhere."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     """The network."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -98,19 +175,29 @@ class TrainConfig:
     """Steps from one checkpoint to the next; 0: only at the end."""
     keep_checkpoints: int = 3
     """Checkpoints kept, the newest ones."""
+    validate_every: int = 0
+    """Steps from one validation to the next; 0: only at the end, if there is a validation slice."""
+    patience: int = 0
+    """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
     """Most training steps in one dispatch to the device (K)."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
-        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every")
+        _check_at_least(self, 0, "seed", "sample_every", "checkpoint_every", "validate_every", "patience")
+        _check_at_least(self, 1, "min_count")
         _check_at_least(self, 1, "sequence_length", "batch_size", "steps", "sample_length")
         _check_at_least(self, 1, "log_every", "keep_checkpoints", "chunk_length")
         _check_at_most(self, 2**32 - 1, "seed")
         _check_at_most(self, 2**31 - 1, "steps")
         _check_at_most(self, 10**7, "sample_length")
         _check_at_most(self, 10**5, "chunk_length")
+        _check_split(self.split)
+        if self.validate_every and len(self.split) < 2:
+            raise JaxrnnError("validate_every needs a validation slice; give one by split, such as 0.9,0.1")
+        if self.patience and not self.validate_every:
+            raise JaxrnnError("patience counts validations; give validate_every, the steps from one to the next")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,31 +210,52 @@ class SampleConfig:
     """Characters to write."""
     temperature: float = 1.0
     """Divides the logits before the draw: below 1 safer, above 1 wilder."""
+    top_k: int | None = None
+    """Draw from this many of the likeliest characters only."""
+    top_p: float | None = None
+    """Draw only from the fewest of the likeliest characters that together have this probability."""
     greedy: bool = False
     """Take the likeliest character instead of drawing one."""
+    stop: str = ""
+    """The text ends right after the first place where the network has written this."""
     seed: int = 0
     """Seed of the draws: the same seed writes the same text."""
+    num_samples: int = 1
+    """Samples, drawn side by side; each is what its own seed writes: SEED, SEED + 1, ..."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         _check_types(self)
         _check_at_least(self, 0, "seed")
-        _check_at_least(self, 1, "length")
-        _check_at_most(self, 2**32 - 1, "seed")
+        _check_at_least(self, 1, "length", "num_samples")
+        _check_at_most(self, 2**16, "num_samples")
+        _check_at_most(self, 2**32 - self.num_samples, "seed")
         _check_positive(self, "temperature")
+        if self.top_k is not None:
+            _check_at_least(self, 1, "top_k")
+        _check_in(self, "(0, 1]", "top_p")
 
 
 Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
 
 
 def to_json(config: Config) -> str:
-    """Return the config as indented JSON; `from_json` gives back an equal config.
+    """Return the config as indented JSON; `from_json` gives back an equal config, but for a cell of the user's own.
+
+    Of that it writes "custom"; put the cell back by `dataclasses.replace(config.model, cell=MINE)`.
 
     Example:
         >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
         True
     """
-    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False)
+    return json.dumps(_values(config), indent=2, allow_nan=False)
+
+
+def _values(config: Any) -> dict[str, Any]:
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    nested = {name: _values(value) for name, value in values.items() if _is_config(type(value))}
+    custom = {"cell": "custom"} if isinstance(values.get("cell"), CellLike) else {}
+    return {**values, **nested, **custom}
 
 
 def from_json(kind: type[Config], text: str) -> Config:
@@ -184,6 +292,9 @@ def _check_types(config: Any) -> None:
     """Check every field against its annotation, turning NumPy's numbers into Python's."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
+        if hint == tuple[float, ...]:
+            object.__setattr__(config, name, _floats(name, value))
+            continue
         options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         for option in options:
             if _matches(value, option):
@@ -196,6 +307,28 @@ def _check_types(config: Any) -> None:
         else:
             expected = " or ".join(_describe(option) for option in options)
             raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
+
+
+def _floats(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (tuple, list)) or not all(_matches(item, float) for item in value):
+        raise JaxrnnError(f"{name} must be a list of numbers, got {value!r}")
+    try:
+        return tuple(map(float, value))
+    except OverflowError:
+        raise JaxrnnError(f"{name} must be numbers that a float can hold") from None
+
+
+def _check_cell(cell: Any) -> None:
+    if isinstance(cell, str):
+        return
+    if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
+        raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
+    if len(init_bias := getattr(cell, "init_bias", ())) not in (0, cell.gates):
+        raise JaxrnnError(f"cell must be one with an init_bias a gate ({cell.gates}) or none, got {init_bias}")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise JaxrnnError(f"cell must be hashable, as what a program is compiled for, got {cell!r} ({error})") from None
 
 
 def _matches(value: Any, option: Any) -> bool:
@@ -211,7 +344,14 @@ def _matches(value: Any, option: Any) -> bool:
 def _describe(option: Any) -> str:
     if get_origin(option) is Literal:
         return " or ".join(map(repr, get_args(option)))
-    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "True or False",
+        str: "a string",
+        type(None): "None",
+        CellLike: "a jaxrnn.Cell",
+    }
     return words.get(option) or f"a {option.__name__}"
 
 
@@ -227,8 +367,31 @@ def _check_at_most(config: Any, most: int, *names: str) -> None:
             raise JaxrnnError(f"{name} must be at most {most}, got {getattr(config, name)}")
 
 
+def _check_split(fractions: tuple[float, ...]) -> None:
+    if not 1 <= len(fractions) <= 3 or not all(fraction > 0 for fraction in fractions):
+        raise JaxrnnError(f"split must be one to three fractions above 0, got {_listed(fractions)}; try 0.9,0.1")
+    if not abs(math.fsum(fractions) - 1) <= 1e-9:
+        raise JaxrnnError(f"split must be fractions that add up to 1, got {_listed(fractions)}; try 0.9,0.1")
+
+
+def _listed(fractions: tuple[float, ...]) -> str:
+    return ",".join(map(str, fractions)) or "none"
+
+
 def _check_positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0):
+        if value is not None and not (math.isfinite(value) and value > 0):
             raise JaxrnnError(f"{name} must be a finite number above 0, got {value}")
+
+
+def _check_in(config: Any, interval: str, *names: str) -> None:
+    low, high = map(float, interval[1:-1].split(","))
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        above = value > low or (value == low and interval[0] == "[")
+        below = value < high or (value == high and interval[-1] == "]")
+        if not (above and below):
+            raise JaxrnnError(f"{name} must be in {interval}, got {value}")

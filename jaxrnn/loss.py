@@ -10,7 +10,9 @@ from jaxrnn.model import Carry, Params, forward
 from jaxrnn.text import Batch
 
 
-def loss(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tuple[jax.Array, Carry]:
+def loss(
+    params: Params, carry: Carry, batch: Batch, config: ModelConfig, *, key: jax.Array | None = None
+) -> tuple[jax.Array, Carry]:
     """Return the cross entropy of a batch, and the carry after it.
 
         loss = sum_t -ln softmax(y_t)[target_t]
@@ -20,13 +22,14 @@ def loss(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tup
     Args:
         params: the parameters.
         carry: the carry before the batch; `batch.reset` is the training step's to heed.
-        batch: inputs and targets, int [T, B].
+        batch: inputs and targets, int [T, B]; its `starts` are heeded.
         config: the network's configuration.
+        key: for dropout; None drops nothing.
 
     Returns:
         The loss in nats per T characters, [], and the carry.
     """
-    logits, carry = forward(params, carry, batch.inputs, config)
+    logits, carry = forward(params, carry, batch.inputs, config, key=key, starts=batch.starts)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)  # [T, B]
     return nats.sum(axis=0).mean(), carry
 

@@ -1,20 +1,95 @@
-"""The optimizer: an optax chain of clipping and Adagrad, or Adam."""
+"""The optimizer: an optax chain of clipping, a rule, weight decay and a learning rate that may change."""
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from jaxrnn.config import OptimizerConfig
+from jaxrnn.errors import JaxrnnError
 
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> optax.GradientTransformation:
     """Return the optimizer; min-char-rnn's clips every entry of the gradient, then Adagrad (Duchi et al. 2011) updates.
 
         g = clip(g, -clip_value, clip_value),    m += g * g,    theta -= learning_rate * g / sqrt(m + 1e-8)
 
-    with the memory m from zero (optax's own defaults begin at 0.1 and use 1e-7). Adam (Kingma and Ba 2014) has optax's
-    and everybody's defaults, 0.9, 0.999 and 1e-8.
+    with the memory m from zero (optax's own defaults begin at 0.1 and use 1e-7). The other rules:
+
+        adam       m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g * g,    at step n = 1, 2, ...
+                   theta -= learning_rate * m / (1 - beta1^n) / (sqrt(v / (1 - beta2^n)) + 1e-8)
+        rmsprop    v = rms_decay v + (1 - rms_decay) g * g,    theta -= learning_rate * g / (sqrt(v) + 1e-8)
+        sgd        m = momentum m + g,    theta -= learning_rate * m
+
+    Adam is Kingma and Ba's (2014), RMSprop torch's and char-rnn's. Weight decay is decoupled from the gradient
+    (Loshchilov and Hutter 2017), whatever the rule: `theta -= learning_rate * weight_decay * theta` beside the update,
+    for matrices only, never for biases. adamw is adam with a weight decay by default.
+
+    What the optimizer remembers lies in its state, the count of a schedule too; which leaves there are depends on
+    `name`, and on whether the learning rate changes at all.
+
+    Args:
+        config: the optimizer's configuration.
+        steps: of the whole run; the cosine ends there, and the other schedules do without.
+
+    Raises:
+        JaxrnnError: the schedule is a cosine, and `steps` is missing or not above `warmup_steps`.
     """
-    rules = {
-        "adagrad": lambda: optax.adagrad(config.learning_rate, initial_accumulator_value=0.0, eps=1e-8),
-        "adam": lambda: optax.adam(config.learning_rate),
+    clips = {
+        "value": lambda: optax.clip(config.clip_value),
+        "norm": lambda: optax.clip_by_global_norm(config.clip_value),
+        "none": optax.identity,
     }
-    return optax.chain(optax.clip(config.clip_value), rules[config.name]())
+    rules = {
+        "adagrad": lambda: optax.scale_by_rss(initial_accumulator_value=0.0, eps=1e-8),
+        "adam": lambda: optax.scale_by_adam(config.beta1, config.beta2),
+        "rmsprop": lambda: optax.scale_by_rms(config.rms_decay, eps_in_sqrt=False),
+        "sgd": lambda: optax.trace(config.momentum),
+    }
+    rules["adamw"] = rules["adam"]
+    rate = optax.scale_by_learning_rate(learning_rate(config, steps))
+    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), _weight_decay(config.decay), rate))
+
+
+def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | optax.Schedule:
+    """Return the learning rate: a number, or a function of the updates done before this one, n = 0, 1, ...
+
+        peak * min(1, (n + 1) / (warmup_steps + 1)) * shape(n)
+
+        cosine         final_fraction + (1 - final_fraction) * (1 + cos(pi (n - warmup_steps) / (steps - warmup_steps)))
+                       / 2, from the end of the warm-up on
+        exponential    decay_rate^k, where k counts decay_from, decay_from + decay_every, ... up to n
+
+    An epoch of N symbols in B lanes of T characters is about N / (B T) steps: char-rnn's decay after ten epochs has ten
+    times that number in `decay_from` and once in `decay_every`.
+    """
+    peak, warmup = config.peak_learning_rate, config.warmup_steps
+    if config.schedule == "constant" and not warmup:
+        return peak
+    falling_steps = (steps or 0) - warmup
+    if config.schedule == "cosine" and falling_steps < 1:
+        raise JaxrnnError(
+            f"a cosine schedule needs more steps in all than warmup_steps {warmup}, got {steps}; give more"
+        )
+
+    def cosine(count: jax.Array) -> jax.Array:
+        fall = optax.cosine_decay_schedule(peak, falling_steps, config.final_fraction)
+        return jnp.asarray(fall(jnp.maximum(jnp.asarray(count - warmup, float), 0)))
+
+    def exponential(count: jax.Array) -> jax.Array:
+        falls = jnp.maximum((count - config.decay_from) // config.decay_every + 1, 0)
+        return peak * jnp.power(config.decay_rate, falls)
+
+    shapes: dict[str, Callable[[jax.Array], jax.Array]] = {
+        "constant": lambda _: jnp.asarray(peak),
+        "cosine": cosine,
+        "exponential": exponential,
+    }
+    return lambda count: shapes[config.schedule](count) * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)
+
+
+def _weight_decay(decay: float) -> optax.GradientTransformation:
+    if not decay:
+        return optax.identity()
+    return optax.stateless_with_tree_map(lambda update, leaf: update + decay * leaf if leaf.ndim > 1 else update)

@@ -2,7 +2,9 @@
 
 Both compute, for t = 0 .. T-1,
 
-    carry_t = update(projected_t, h_tm1 Whh, carry_tm1),        h = the first entry of carry.
+    carry_t = update(projected_t, h_tm1 Whh + bhh, carry_tm1),        h = the first entry of carry,
+
+where only a cell that wants one has a bias bhh.
 
 The input's part, projected_t = x_t Wxh + bh, does not depend on h, so it is computed for all t before the loop; what is
 read off the hidden states comes after it. Only the recurrent product and the elementwise update are left inside.
@@ -48,15 +50,34 @@ def _rounded_product_backward(
     dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     a, b = factors
-    return _rounded_product(d_product, b.T, dtype), _rounded_product(a.T, d_product, dtype)
+    d_a = jnp.matmul(d_product.astype(dtype), _rounded_transpose(b, dtype), preferred_element_type=a.dtype)
+    return d_a, transposed_product(a, d_product, dtype)
+
+
+def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+    """Return a^T b of [K, M] and [K, N], as `product` does: how the gradient of a matrix is summed over its uses."""
+    if dtype is None:
+        return a.T @ b
+    return jnp.matmul(_rounded_transpose(a, dtype), b.astype(dtype), preferred_element_type=b.dtype)
+
+
+def _rounded_transpose(a: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """Return a^T, rounded and moved: XLA multiplies rounded numbers half as fast where they don't lie in order."""
+    return lax.optimization_barrier(a.T.astype(dtype))
 
 
 _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 def unroll_plain(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry
-) -> tuple[jax.Array, CellCarry]:  # fmt: skip
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    *,
+    bhh: jax.Array | None = None,
+    starts: jax.Array | None = None,
+) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps; what `unroll` computes, in its shortest form.
 
     Args:
@@ -64,6 +85,8 @@ def unroll_plain(
         Whh: [H, G*H], hidden to hidden.
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
+        starts: bool [T, B], the steps before which the carry becomes the cell's initial one; None: nowhere.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.
@@ -71,13 +94,17 @@ def unroll_plain(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    _check_shapes(cell, Whh, projected, carry)
+    _check_shapes(cell, Whh, projected, carry, bhh, starts)
+    initial = _initial_like(cell, carry)
+    bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
-    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, jax.Array]:
-        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh, carry_tm1)
+    def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, jax.Array]:
+        projected_t, starts_t = at_t
+        carry_tm1 = _where(starts_t, initial, carry_tm1)
+        carry_t = cell.update(projected_t, carry_tm1[0] @ Whh + bias, carry_tm1)
         return carry_t, carry_t[0]
 
-    carry, hidden = lax.scan(step, carry, projected)
+    carry, hidden = lax.scan(step, carry, (projected, starts))
     return hidden, carry
 
 
@@ -88,13 +115,15 @@ def unroll(
     projected: jax.Array,
     carry: CellCarry,
     dtype: jax.typing.DTypeLike | None = None,
+    bhh: jax.Array | None = None,
+    starts: jax.Array | None = None,
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps: `unroll_plain`, with a faster gradient.
 
     The transpose of a scan would add an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
     loop emits the gradient of h_tm1 Whh for each t, and one product after it sums over t and the batch:
 
-        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t.
+        dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t,        dbhh = sum_t  d(h_tm1 Whh)_t.
 
     The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
     forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
@@ -105,6 +134,8 @@ def unroll(
         projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
         carry: the cell's carry before the first step, entries [B, H].
         dtype: what the factors of the products are rounded to; None rounds nothing. Static.
+        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
+        starts: bool [T, B], the steps before which the carry becomes the cell's initial one; None: nowhere.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.
@@ -112,27 +143,39 @@ def unroll(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    return _unroll_forward(cell, Whh, projected, carry, dtype)[0]
+    return _unroll_forward(cell, Whh, projected, carry, dtype, bhh, starts)[0]
 
 
-# What the backward pass needs: Whh, the carry before the first step, h after each step, and the pull-back of each
-# update, which JAX represents as a pytree of arrays; stacked over t.
-_Residuals = tuple[jax.Array, CellCarry, jax.Array, Any]
+# What the backward pass needs: Whh and bhh, the carry before the first step, h after each step, the pull-back of each
+# update, which JAX represents as a pytree of arrays, stacked over t; and where the carry started anew.
+_Residuals = tuple[jax.Array, jax.Array | None, CellCarry, jax.Array, Any, jax.Array | None]
 
 
 def _unroll_forward(
-    cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry, dtype: jax.typing.DTypeLike | None
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    dtype: jax.typing.DTypeLike | None,
+    bhh: jax.Array | None,
+    starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
-    _check_shapes(cell, Whh, projected, carry)
+    _check_shapes(cell, Whh, projected, carry, bhh, starts)
     times_Whh = _times(Whh, dtype)
+    initial = _initial_like(cell, carry)
+    bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
-    def step(carry_tm1: CellCarry, projected_t: jax.Array) -> tuple[CellCarry, tuple[jax.Array, Any]]:
+    def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, tuple[jax.Array, Any]]:
+        projected_t, starts_t = at_t
+        carry_tm1 = _where(starts_t, initial, carry_tm1)
         # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
-        carry_t, pull_back = jax.vjp(cell.update, projected_t, times_Whh(carry_tm1[0]), carry_tm1)
+        recurrent_t = times_Whh(carry_tm1[0])
+        recurrent_t = recurrent_t if bias is None else recurrent_t + bias
+        carry_t, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
         return carry_t, (carry_t[0], pull_back)
 
-    last, (hidden, pull_backs) = lax.scan(step, carry, projected)
-    return (hidden, last), (Whh, carry, hidden, pull_backs)
+    last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
+    return (hidden, last), (Whh, bhh, carry, hidden, pull_backs, starts)
 
 
 def _unroll_backward(
@@ -140,34 +183,55 @@ def _unroll_backward(
     dtype: jax.typing.DTypeLike | None,
     residuals: _Residuals,
     cotangents: tuple[jax.Array, CellCarry],
-) -> tuple[jax.Array, jax.Array, CellCarry]:
-    Whh, first, hidden, pull_backs = residuals
+) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None, None]:
+    Whh, bhh, first, hidden, pull_backs, starts = residuals
     times_Whh_T = _times(Whh, dtype, transposed=True)
     d_hidden, d_last = cotangents
 
-    def step(d_carry_t: CellCarry, at_t: tuple[jax.Array, Any]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
-        d_hidden_t, pull_back = at_t
+    nothing = jax.tree.map(jnp.zeros_like, first)
+
+    def step(d_carry_t: CellCarry, at_t: tuple[jax.Array, Any, Any]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
+        d_hidden_t, pull_back, starts_t = at_t
         d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
         # A cell that only ever adds the two has one gradient for both; it is stored once.
         emitted = (d_recurrent_t,) if d_projected_t is d_recurrent_t else (d_recurrent_t, d_projected_t)
-        return (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:]), emitted
+        d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
+        return _where(starts_t, nothing, d_carry_tm1), emitted
 
-    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs), reverse=True)
+    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs, starts), reverse=True)
     d_recurrent, d_projected = emitted[0], emitted[-1]
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
-    d_Whh = product(hidden_tm1.reshape(-1, Whh.shape[0]).T, d_recurrent.reshape(-1, Whh.shape[1]), dtype)
-    return d_Whh, d_projected, d_first
+    if starts is not None:
+        hidden_tm1 = jnp.where(starts[..., None], _initial_like(cell, first)[0][None], hidden_tm1)
+    d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent.reshape(-1, Whh.shape[1]), dtype)
+    d_bhh = None if bhh is None else d_recurrent.reshape(-1, Whh.shape[1]).sum(axis=0)
+    return d_Whh, d_projected, d_first, d_bhh, None
+
+
+def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:
+    """Return the cell's initial carry, with or without the axis B as `carry` is."""
+    h = carry[0]
+    initial = cell.init_carry(h.shape[0] if h.ndim > 1 else 1, h.shape[-1], h.dtype)
+    return initial if h.ndim > 1 else jax.tree.map(lambda entry: entry[0], initial)
+
+
+def _where(starts_t: jax.Array | None, new: CellCarry, carry: CellCarry) -> CellCarry:
+    """Return `new` in the lanes that start, `carry` in the others."""
+    if starts_t is None:
+        return carry
+    return jax.tree.map(lambda a, b: jnp.where(starts_t[..., None], a, b), new, carry)
 
 
 def _times(
     W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
 ) -> Callable[[jax.Array], jax.Array]:
     """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
-    rounded = W if dtype is None else W.astype(dtype)
+    if dtype is not None:
+        W, transposed = (_rounded_transpose(W, dtype) if transposed else W.astype(dtype)), False
 
     def times(h: jax.Array) -> jax.Array:
         # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.
-        factor = rounded.T if transposed else rounded
+        factor = W.T if transposed else W
         return jnp.matmul(h.astype(factor.dtype), factor, preferred_element_type=h.dtype)
 
     return times
@@ -176,11 +240,22 @@ def _times(
 unroll.defvjp(_unroll_forward, _unroll_backward)
 
 
-def _check_shapes(cell: Cell, Whh: jax.Array, projected: jax.Array, carry: CellCarry) -> None:
+def _check_shapes(
+    cell: Cell,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    bhh: jax.Array | None,
+    starts: jax.Array | None,
+) -> None:
     hidden_size = carry[0].shape[-1]
     width = cell.gates * hidden_size
     if Whh.shape != (hidden_size, width):
         raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
+    if bhh is not None and bhh.shape != (width,):
+        raise JaxrnnError(f"bhh must be [G*H] = {(width,)} for this carry, got {bhh.shape}")
     if projected.shape[1:] != (*carry[0].shape[:-1], width):
         expected = ("T", *carry[0].shape[:-1], width)
         raise JaxrnnError(f"projected must be [T, B, G*H] = {expected} for this carry, got {projected.shape}")
+    if starts is not None and starts.shape != projected.shape[:-1]:
+        raise JaxrnnError(f"starts must be bool [T, B] = {projected.shape[:-1]}, got {starts.shape}")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -63,7 +64,7 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     vocab_size = params.by.shape[0]
     return TrainState(
         params=params,
-        opt_state=make_optimizer(config.optimizer).init(params),
+        opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params),
         carry=initial_carry(config.model, config.batch_size),
         key=state_key,
         step=jnp.zeros((), jnp.int32),
@@ -75,29 +76,48 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
 def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
-    Zero the carry where the batch says so; take the gradient of the loss through all T characters; update once. The
-    carry goes on to the next step; its gradient does not.
+    Begin with the initial carry where the batch says so; take the gradient of the loss through all T characters; update
+    once. The carry goes on to the next step; its gradient does not.
 
     Args:
         state: the state before.
-        batch: inputs and targets int [T, B], reset bool [].
+        batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
         config: the run's configuration; static under jit.
 
     Returns:
         The state after, and what was measured.
     """
-    carry = jax.tree.map(lambda entry: jnp.where(batch.reset, 0, entry), state.carry)
-    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model)
-    updates, opt_state = make_optimizer(config.optimizer).update(gradient, state.opt_state, state.params)
+    initial = initial_carry(config.model, config.batch_size)
+    carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
+    key = _dropout_key(state) if config.model.dropout else None
+    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model, key=key)
+    updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
+        gradient, state.opt_state, state.params
+    )
     params = optax.apply_updates(state.params, updates)
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
     return state, Metrics(nats, smooth_loss)
 
 
+def _dropout_key(state: TrainState) -> jax.Array:
+    """Return the key of this step's dropout; apart from those of samples, which fold the step into the same key."""
+    no_step = np.uint32(2**32 - 1)  # steps end at 2**31 - 1
+    return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
+
+
 def make_train_step(config: TrainConfig) -> TrainStep:
     """Return the jitted training step (state, batch) -> (state, metrics); it donates the state."""
-    return jax.jit(_fastest_step(config), donate_argnums=0)
+    step = _fastest_step(config)
+
+    def in_a_loop(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        # Outside of loops XLA hands every operation on a CPU to a pool of threads, which takes longer than operations
+        # of a microsecond do; inside, it runs them one after the other. The count is no constant, or the loop would go.
+        count = jnp.where(state.step < 0, 0, 1)
+        nothing = Metrics(jnp.zeros_like(state.smooth_loss), state.smooth_loss)
+        return lax.fori_loop(0, count, lambda _, before: step(before[0], batch), (state, nothing))
+
+    return jax.jit(partial(lax.platform_dependent, cpu=in_a_loop, default=step), donate_argnums=0)
 
 
 def make_train_chunk(config: TrainConfig) -> TrainStep:
@@ -112,7 +132,8 @@ def make_train_chunk(config: TrainConfig) -> TrainStep:
 def _fastest_step(config: TrainConfig) -> TrainStep:
     """Return the training step, by way of the rows of Wxh that are in the batch where that is much less than all."""
     positions, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
-    untouched_rows_stay = config.optimizer.name == "adagrad"  # a gradient of zero is no update; Adam's goes on moving
+    # Adagrad without decay: a gradient of zero is no update and changes no memory. The others move on, and forget.
+    untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decay
     on_rows = untouched_rows_stay and vocab_size >= 4 * positions
     return partial(_train_step_on_rows if on_rows else train_step, config=config)
 

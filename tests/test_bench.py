@@ -125,6 +125,7 @@ def drawn_arguments(cell, lanes, vocab_size, optimizer):
         "bh": (width,),
         "Why": (6, vocab_size),
         "by": (vocab_size,),
+        **({"bhh": (width,)} if cell == "gru" else {}),
     }
     inputs, targets = random.integers(0, vocab_size, (2, 4, 5, lanes))
     return {
@@ -389,8 +390,20 @@ def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
     assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
 
 
+def test_rounded_products_are_measured_beside_full_ones(without_torch, monkeypatch, capsys):
+    monkeypatch.setattr(limits, "SECONDS", 0.004)
+    assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tanh, H 6, T 5, B 1, V 7, float32, products of bfloat16, adagrad\n")
+    assert re.search(r"^the same, full products .* \d", out, re.MULTILINE)
+    result = json.loads(out.splitlines()[-1])["result"]
+    assert set(result["step_seconds"]) == {"jit", "chunk", "full", "numpy"}
+    assert "full/chunk" in result["ratios"]
+
+
 BAD = [
     ("--cell rnn", "cell"),
+    ("--products float16", "products"),
     ("--optimizer sgd", "optimizer"),
     ("--dtype float16", "dtype"),
     *((f"--{name} 0", name) for name in ("hidden-size", "sequence-length", "batch-size", "chunk-length")),

@@ -345,10 +345,10 @@ def test_tensors_that_do_not_fit_the_model_are_refused(newest, change, message):
 
 def test_a_configuration_of_another_version_is_refused_by_the_field_it_adds(newest):
     def change(_, metadata):
-        metadata["config"] = json.dumps({**json.loads(metadata["config"]), "dropout": 0.5})
+        metadata["config"] = json.dumps({**json.loads(metadata["config"]), "zoneout": 0.5})
 
     rewrite(newest, change)
-    with pytest.raises(JaxrnnError, match="has no field 'dropout'"):
+    with pytest.raises(JaxrnnError, match="has no field 'zoneout'"):
         load_checkpoint(newest)
 
 

@@ -20,7 +20,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
 from jaxrnn.cli import main
-from jaxrnn.config import ModelConfig, TrainConfig, from_json, to_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
+from jaxrnn.copies import longest_copy
+from jaxrnn.presets import PRESETS, preset
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
 PROSE = " ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 40)]) + "\n"
@@ -173,10 +175,12 @@ def test_help_shows_every_flag_of_its_configuration(jaxrnn, capsys, command):
         assert main([command, "--help"]) == 0
     shown = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
     flags = {
-        "train": set(json.loads(to_json(TINY))) | {"hidden_size", "learning_rate", "resume", "overwrite", "quiet"},
-        "sample": {"prompt", "length", "temperature", "greedy", "seed"},
+        "train": set(json.loads(to_json(TINY)))
+        | set(json.loads(to_json(OptimizerConfig())))
+        | {"hidden_size", "optimizer", "preset", "dry_run", "resume", "overwrite", "quiet"},
+        "sample": set(json.loads(to_json(SampleConfig()))) | {"prompt_file", "json", "report_copies"},
         "info": set(),
-    }[command] - {"corpus", "model", "optimizer"}
+    }[command] - {"corpus", "model", "name"}
     assert {"--" + name.replace("_", "-") for name in flags} <= shown
     assert "--vocab-size" not in shown  # the corpus gives it
 
@@ -214,6 +218,48 @@ def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn)
     expected = dataclasses.replace(config, seed=7, prompt="café")
     assert from_json(TrainConfig, (home / "other" / "config.json").read_text()) == expected
     assert (home / "other" / "samples.txt").read_bytes() != (home / "run" / "samples.txt").read_bytes()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_dry_run_prints_a_preset_as_a_config_and_writes_nothing(place, jaxrnn, tmp_path, name):
+    before = contents(place)
+    code, out, err = jaxrnn(f"train --preset {name} --dry-run")
+    assert (code, err) == (0, "")
+    assert from_json(TrainConfig, out) == preset(name)
+    (tmp_path / "preset.json").write_text(out)
+    assert jaxrnn(f"train --config {tmp_path / 'preset.json'} --dry-run")[1] == out
+    assert contents(place) == before
+
+
+def test_flags_beside_a_preset_win_over_it(place, jaxrnn):
+    command = "train text.txt --preset char-rnn --cell gru --learning-rate 0.5 --decay-rate 1 --steps 7 --dry-run"
+    expected = preset("char-rnn")
+    expected = dataclasses.replace(
+        expected,
+        corpus="text.txt",
+        model=dataclasses.replace(expected.model, cell="gru"),
+        optimizer=dataclasses.replace(expected.optimizer, learning_rate=0.5, decay_rate=1.0),
+        steps=7,
+    )
+    assert from_json(TrainConfig, jaxrnn(command)[1]) == expected
+
+
+def test_dry_run_shows_what_flags_a_file_or_a_run_amount_to(place, jaxrnn):
+    defaults = from_json(TrainConfig, jaxrnn("train --optimizer adam --dry-run")[1])
+    assert defaults == TrainConfig(optimizer=OptimizerConfig(name="adam"))
+    assert defaults.optimizer.peak_learning_rate == 0.002
+    assert from_json(TrainConfig, jaxrnn("train --config tiny.json --seed 3 --dry-run")[1]) == dataclasses.replace(
+        TINY, seed=3
+    )
+    resumed = from_json(TrainConfig, jaxrnn("train --resume --run-dir run --dry-run")[1])
+    assert resumed == from_json(TrainConfig, (place / "run" / "config.json").read_text())
+
+
+def test_a_preset_trains(home, jaxrnn):
+    flags = "--hidden-size 8 --sequence-length 5 --batch-size 2 --steps 4 --warmup-steps 1 --quiet --run-dir new"
+    assert jaxrnn(f"train text.txt --preset quick {flags}")[0] == 0
+    config = load_checkpoint("new").config
+    assert (config.model.cell, config.optimizer.schedule) == ("gru", "cosine")
 
 
 def test_resume_goes_on_with_the_runs_own_configuration(home, jaxrnn):
@@ -303,8 +349,96 @@ def test_sample_takes_the_newest_checkpoint_or_the_one_that_is_named(place, jaxr
 
 
 def test_each_flag_of_sample_changes_the_text(place, jaxrnn):
-    flags = ("", "--seed 1", "--greedy", "--temperature 0.2", "--prompt t")
+    flags = ("", "--seed 1", "--greedy", "--temperature 0.2", "--prompt t", "--top-k 3", "--top-p 0.5", "--stop e")
     assert len({jaxrnn(f"sample run --length 200 {flag}")[1] for flag in flags}) == len(flags)
+
+
+@pytest.mark.parametrize("kind", ["a file", "stdin"])
+def test_a_prompt_comes_from_a_file_or_stdin_with_the_new_line_at_its_end(place, jaxrnn, tmp_path, monkeypatch, kind):
+    (tmp_path / "prompt.txt").write_text("the café\n", "utf-8")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("the café\n".encode()), encoding="ascii"))
+    name = "-" if kind == "stdin" else tmp_path / "prompt.txt"
+    assert jaxrnn(f"sample run --length 50 --prompt-file {name}") == jaxrnn(
+        "sample run --length 50 --prompt 'the café\n'"
+    )
+
+
+def test_a_model_of_bytes_takes_any_file_as_its_prompt(home, jaxrnn):
+    assert jaxrnn("train latin1.txt --vocabulary bytes --config tiny.json --steps 2 --run-dir new")[0] == 0
+    (home / "prompt").write_bytes(b"caf\xe9")  # not UTF-8
+    code, out, _ = jaxrnn("sample new --length 5 --prompt-file prompt")
+    assert code == 0
+    assert out.startswith("caf\ufffd")
+
+
+def test_the_text_ends_with_the_stop_string(place, jaxrnn):
+    whole = jaxrnn("sample run --length 500 --prompt the")[1]
+    code, out, _ = jaxrnn("sample run --length 500 --prompt the --stop e")
+    assert code == 0
+    assert out == whole[: whole.index("e", len("the")) + 1] + "\n"
+
+
+def test_many_samples_stand_under_titles_and_each_is_its_seeds(place, jaxrnn):
+    code, out, err = jaxrnn("sample run --length 120 --prompt the --seed 4 --num-samples 3")
+    assert (code, err) == (0, "")
+    alone = [jaxrnn(f"sample run --length 120 --prompt the --seed {seed}")[1] for seed in (4, 5, 6)]
+    expected = [f"---- sample {index + 1} of 3, seed {4 + index} ----\n{text}" for index, text in enumerate(alone)]
+    assert out == "".join(expected)
+
+
+def test_json_is_a_line_that_says_it_all(place, jaxrnn):
+    command = "sample run --length 60 --prompt café --num-samples 2 --top-k 5 --stop e"
+    code, out, err = jaxrnn(f"{command} --json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    found = json.loads(out)
+    config = SampleConfig(length=60, prompt="café", num_samples=2, top_k=5, stop="e")
+    assert from_json(SampleConfig, json.dumps(found["config"])) == config
+    assert (found["prompt"], found["run"], found["step"]) == ("café", "run", 20)
+    titles = [f"---- sample {number} of 2, seed {number - 1} ----\n" for number in (1, 2)]
+    samples = [f"{title}café{text}\n" for title, text in zip(titles, found["samples"], strict=True)]
+    assert jaxrnn(command)[1] == "".join(samples)
+    assert set(found) == {"prompt", "samples", "config", "run", "step"}
+
+
+@pytest.mark.parametrize("flags", ["", "--prompt the", "--num-samples 2"])
+def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(place, jaxrnn, flags):
+    command = f"sample run --length 300 {flags}"
+    plain = jaxrnn(command)[1]
+    code, out, err = jaxrnn(f"{command} --report-copies")
+    assert (code, err) == (0, "")
+    pattern = (
+        r"---- longest copy: (\d+) of 300 characters, from (\d+) on, in the training text from (\d+) on: (.*) ----\n"
+    )
+    assert re.sub(pattern, "", out) == plain
+    reports = re.findall(pattern, out)
+    copies = json.loads(jaxrnn(f"{command} --report-copies --json")[1])
+    assert len(reports) == len(copies["copies"]) == len(copies["samples"])
+    for report, copy, sample in zip(reports, copies["copies"], copies["samples"], strict=True):
+        assert copy == longest_copy(sample, PROSE)._asdict()
+        length, place_in_sample, place_in_text = map(int, report[:3])
+        assert repr(PROSE[place_in_text : place_in_text + length]) == report[3] == repr(copy["text"])
+        assert sample[place_in_sample:].startswith(copy["text"])
+        assert sample[: copy["sample_offset"] + len(copy["text"]) + 1] not in PROSE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.unlink(), "needs the text that the run was trained on: no such file: .*text.txt"),
+        (
+            lambda path: path.write_text(PROSE + "the"),
+            "text.txt is no more the text of .*put the old text back",
+        ),
+    ],
+    ids=["gone", "changed"],
+)
+def test_report_copies_of_a_text_that_is_no_more_is_refused(home, jaxrnn, change, message):
+    assert jaxrnn("train --config tiny.json --steps 2 --run-dir new")[0] == 0  # on the text in this directory
+    change(home / "text.txt")
+    assert jaxrnn("sample new --length 5")[0] == 0
+    code, out, err = jaxrnn("sample new --length 5 --report-copies")
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
 
 
 def test_info_describes_a_run(place, jaxrnn):
@@ -355,11 +489,22 @@ RANGES = {
     **{f"{TRAIN} --{name}": NO_SIZE for name in ("sample-length", "log-every", "keep-checkpoints", "chunk-length")},
     **{f"{TRAIN} --{name}": ["-1", "1.5", "nan"] for name in ("sample-every", "checkpoint-every")},
     **{f"{TRAIN} --{name}": NO_RATE for name in ("learning-rate", "clip-value", "init-scale")},
-    **{f"{TRAIN} --{name}": ["", "Tanh"] for name in ("cell", "dtype", "vocabulary")},
+    **{
+        f"{TRAIN} --{name}": ["", "Tanh"]
+        for name in ("cell", "init", "dtype", "vocabulary", "optimizer", "clip", "schedule")
+    },
+    **{f"{TRAIN} --{name}": ["-0.1", "1", "nan"] for name in ("momentum", "rms-decay", "beta1", "beta2")},
+    **{f"{TRAIN} --{name}": ["-0.1", "1.1", "nan"] for name in ("final-fraction", "decay-rate")},
+    **{f"{TRAIN} --{name}": ["-1", "nan", "few"] for name in ("warmup-steps", "decay-from", "weight-decay")},
+    f"{TRAIN} --decay-every": NO_SIZE,
+    f"{TRAIN} --dropout": ["-0.1", "1", "nan", "half"],
     f"{TRAIN} --seed": NO_SEED,
     "sample run --seed": NO_SEED,
     "sample run --length": NO_SIZE,
     "sample run --temperature": NO_RATE,
+    "sample run --top-k": [*NO_SIZE, "1000"],
+    "sample run --top-p": ["0", "-0.1", "1.1", "nan"],
+    "sample run --num-samples": [*NO_SIZE, "1000000"],
 }
 OUT_OF_RANGE = [(f"{flag} {value!r}", flag.split("--")[-1]) for flag, values in RANGES.items() for value in values]
 
@@ -378,6 +523,13 @@ BAD = [
     ("train crlf.txt", rf"CRLF.*offset {len(PROSE.encode()) - 1}\).*--normalize"),
     (f"{TRAIN} --prompt 'the 猫, ça va'", "never seen ',', .*'ç', '猫'"),
     ("sample run --prompt 猫", "never seen '猫'"),
+    ("sample run --prompt a --prompt-file text.txt", "give one of them"),
+    ("sample run --prompt-file nowhere.txt", "can't read nowhere.txt .*; give a text file"),
+    ("sample run --prompt-file notes", "can't read notes .*; give a text file"),
+    ("sample run --prompt-file latin1.txt", rf"latin1.txt is not UTF-8 \(byte 0xe9 at offset {PROSE.index('é')}\)"),
+    ("sample run --prompt-file crlf.txt", r"never seen '\\r'"),
+    ("sample run --stop 'the 猫'", "the stop string 'the 猫' can't occur: the model has never seen '猫'"),
+    ("sample run --seed 4294967295 --num-samples 2", "seed must be at most 4294967294"),
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),
@@ -387,7 +539,7 @@ BAD = [
     ("sample run --temprature 2", "--temprature.*perhaps you meant --temperature"),
     ("info run --step 3", "--step"),
     ("trian text.txt", "no such command: trian; did you mean train"),
-    ("swim", "no such command: swim; there are train, sample, info"),
+    ("swim", "no such command: swim; there are train, sample, evaluate, info"),
     ("--verion", "--verion"),
     ("sample", "RUN"),
     ("sample run run", "run"),
@@ -401,6 +553,12 @@ BAD = [
     ("train --config list.json", "list.json: expected an object"),
     ("train --config nan.json", "nan.json: learning_rate must be a finite number above 0, got nan"),
     ("train --config misspelt.json", "misspelt.json: .*'hiden_size'; did you mean 'hidden_size'"),
+    ("train --preset charrnn", "no such preset: charrnn; did you mean char-rnn"),
+    ("train --preset gpt --dry-run", "no such preset: gpt; there are min-char-rnn, char-rnn, quick, best"),
+    ("train --preset", "preset"),
+    ("train --preset quick --config tiny.json --dry-run", "--preset and --config both .*; give one of them"),
+    ("train --preset quick --resume --run-dir run", "--preset and --resume both .*; give one of them"),
+    (f"{TRAIN} --schedule cosine --warmup-steps 20", "more steps in all than warmup_steps 20, got 20"),
     # where the run is to be kept
     (f"{TRAIN} --run-dir run", "holds a run already; .*--resume.*--overwrite"),
     (f"{TRAIN} --run-dir notes", "notes is not a run directory and not empty; choose another --run-dir"),

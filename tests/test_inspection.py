@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import inspection
-from jaxrnn.cells import CELLS
+from jaxrnn.cells import CELLS, Cell
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
@@ -58,9 +58,13 @@ def test_the_gates_are_those_that_made_the_hidden_states(cell):
 def test_the_reset_gate_is_its_formula():
     params, config = network("gru")
     (layer,) = params.layers
+    layer = layer._replace(bhh=jnp.linspace(-1, 1, 3 * H))
+    params = params._replace(layers=(layer,))
     (values,) = activations(params, jnp.asarray(TOKENS[:, 0]), config)
     before = np.concatenate([np.zeros((1, H)), values["h"][:-1]])
-    wanted = np.asarray(layer.Wxh)[TOKENS[:, 0], :H] + before @ np.asarray(layer.Whh)[:, :H]
+    wanted = (
+        np.asarray(layer.Wxh)[TOKENS[:, 0], :H] + before @ np.asarray(layer.Whh)[:, :H] + np.linspace(-1, 1, 3 * H)[:H]
+    )
     np.testing.assert_allclose(values["r"], 1 / (1 + np.exp(-wanted)), atol=1e-6)
 
 
@@ -71,6 +75,28 @@ def test_one_text_needs_no_axis_for_lanes():
     for name, values in one[0].items():
         assert values.shape == (T, H)
         np.testing.assert_allclose(values, all_lanes[0][name][:, 1], atol=1e-6)
+
+
+def test_the_carry_starts_anew_where_it_does_in_forward():
+    params, config = network("lstm", 2)
+    starts = jnp.asarray(np.random.default_rng(1).random((T, B)) < 0.3)
+    layers = activations(params, jnp.asarray(TOKENS), config, starts)
+    logits, _ = forward(params, initial_carry(config, B), jnp.asarray(TOKENS), config, starts=starts)
+    np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, atol=1e-5)
+    with pytest.raises(JaxrnnError, match=r"the shape of tokens, \(12, 3\), got \(12,\)"):
+        activations(params, jnp.asarray(TOKENS), config, starts[:, 0])
+
+
+def test_a_cell_of_the_users_own_has_its_carry_and_no_gates():
+    def update(projected, recurrent, carry):
+        return jnp.tanh(projected + recurrent), carry[1] + 1
+
+    mine = Cell(1, CELLS["lstm"].init_carry, update)
+    config = ModelConfig(cell=mine, hidden_size=H, vocab_size=V)
+    params = init_params(jax.random.key(1), config)
+    (values,) = activations(params, jnp.asarray(TOKENS[:, 0]), config)
+    assert set(values) == {"h", "carry1"}
+    np.testing.assert_array_equal(values["carry1"][:, 0], np.arange(1, T + 1))
 
 
 def test_tokens_of_another_shape_are_refused():

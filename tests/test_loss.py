@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import jax
@@ -8,7 +9,9 @@ import pytest
 from jaxrnn.config import ModelConfig
 from jaxrnn.loss import bits_per_character, loss
 from jaxrnn.model import forward, init_params, initial_carry
-from jaxrnn.text import Batch
+from jaxrnn.text import Batch, document_starts
+
+V = 11
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
@@ -39,3 +42,27 @@ def test_huge_logits_give_a_finite_loss():
 @pytest.mark.parametrize(("nats", "length", "bits"), [(25 * math.log(65), 25, math.log2(65)), (0.0, 3, 0.0)])
 def test_bits_per_character_is_nats_over_length_over_ln_2(nats, length, bits):
     assert bits_per_character(nats, length) == pytest.approx(bits)
+
+
+@pytest.mark.parametrize(("cell", "num_layers"), [("tanh", 1), ("lstm", 2)])
+def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_itself(cell, num_layers, x64):
+    config = ModelConfig(vocab_size=V, hidden_size=7, num_layers=num_layers, dtype="float64", cell=cell)
+    params = jax.tree.map(lambda leaf: 30 * leaf, init_params(jax.random.key(0), config))
+    symbols = np.random.default_rng(0).integers(1, V, (31, 1))
+    symbols[[10, 20]] = 0
+    starts = document_starts(symbols[:-1, 0], np.array([0]))[:, None]
+
+    def whole(params):
+        batch = Batch(symbols[:-1], symbols[1:], np.array(True), starts)
+        return loss(params, initial_carry(config, 1), batch, config)[0]
+
+    def one_by_one(params):
+        total, edges = 0, [0, *np.flatnonzero(starts), len(symbols) - 1]
+        for begin, end in itertools.pairwise(edges):
+            document = Batch(symbols[begin:end], symbols[begin + 1 : end + 1], np.array(True))
+            total += loss(params, initial_carry(config, 1), document, config)[0]
+        return total
+
+    (nats, got), (expected_nats, expected) = (jax.jit(jax.value_and_grad(f))(params) for f in (whole, one_by_one))
+    assert nats == pytest.approx(float(expected_nats), rel=1e-12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), got, expected)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,64 @@ def test_initial_weights_are_normal_times_a_hundredth_and_biases_are_zero():
         assert abs(weights.mean()) < 0.01 * 4 / np.sqrt(weights.size)
     assert not params.by.any()
     assert not params.layers[0].bh.any()
+
+
+def test_uniform_weights_fill_their_range_evenly():
+    params = init(jax.random.key(0), ModelConfig(vocab_size=300, hidden_size=200, init="uniform", init_scale=0.08))
+    for weights in (params.layers[0].Wxh, params.layers[0].Whh, params.Why):
+        counts, _ = np.histogram(weights, bins=10, range=(-0.08, 0.08))
+        assert counts.sum() == weights.size
+        np.testing.assert_allclose(counts / weights.size, 0.1, atol=0.005)
+
+
+def test_fan_in_weights_make_of_inputs_of_size_one_results_of_size_one():
+    params = init(jax.random.key(0), ModelConfig(vocab_size=500, hidden_size=400, num_layers=2, init="fan_in"))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (50, 400))
+    first, second = params.layers
+    for results in (signs @ first.Whh, signs @ second.Wxh, signs @ second.Whh, signs @ params.Why, first.Wxh[:50]):
+        assert results.std() == pytest.approx(1, rel=0.02)
+
+
+class TestDropout:
+    config = ModelConfig(vocab_size=V, hidden_size=50, num_layers=2, dropout=0.25, init_scale=0.3)
+    tokens = jnp.zeros((40, 20), jnp.int32)
+
+    def logits(self, key, **changes):
+        """Logits of parameters that show every unit of the upper layer: an identity, and a first layer of ones."""
+        config = dataclasses.replace(self.config, vocab_size=50, **changes)
+        params = init(jax.random.key(0), config)
+        ones = jax.tree.map(lambda leaf: jnp.zeros_like(leaf), params.layers[1])._replace(bh=jnp.ones(50))
+        params = params._replace(layers=(params.layers[0], ones), Why=jnp.eye(50))
+        return np.asarray(run(params, initial_carry(config, 20), self.tokens, config, key=key)[0])
+
+    def test_keeps_as_many_as_it_should_scaled_so_that_the_mean_stays(self):
+        logits, whole = self.logits(jax.random.key(1)), self.logits(None)
+        kept = logits != 0
+        assert kept.mean() == pytest.approx(0.75, abs=4 * np.sqrt(0.25 * 0.75 / kept.size))
+        np.testing.assert_allclose(logits[kept], whole[kept] / 0.75, rtol=1e-5)
+        for axis in [(0, 1), (0, 2), (1, 2)]:  # over no step, lane or unit are they the same
+            assert 0 < kept.mean(axis=axis).std() < 0.1
+
+    def test_drops_nothing_without_a_key_and_with_one_only_where_it_is_asked_for(self):
+        np.testing.assert_array_equal(self.logits(None), self.logits(None, dropout=0.0))
+        np.testing.assert_array_equal(self.logits(jax.random.key(1), dropout=0.0), self.logits(None))
+        assert (self.logits(jax.random.key(1)) != self.logits(jax.random.key(2))).any()
+
+    def test_multiplies_what_layers_hand_upwards_and_leaves_the_recurrence_whole(self, x64):
+        config, params, carry, batch = network(2)
+        config, key = dataclasses.replace(config, dropout=0.4), jax.random.key(3)
+        kept = np.asarray(jax.random.bernoulli(key, 0.6, (2, *batch.inputs.shape, 7)))
+        logits, last = run(params, carry, batch.inputs, config, key=key)
+        params = jax.tree.map(np.asarray, params)
+        h = [np.asarray(entry[0]) for entry in carry]
+        for t, tokens in enumerate(batch.inputs):
+            x = np.eye(V)[tokens]
+            for index, layer in enumerate(params.layers):
+                h[index] = np.tanh(x @ layer.Wxh + h[index] @ layer.Whh + layer.bh)
+                x = h[index] * kept[index, t] / 0.6
+            np.testing.assert_allclose(logits[t], x @ params.Why + params.by, rtol=1e-12, atol=1e-12)
+        for index in range(2):
+            np.testing.assert_allclose(last[index][0], h[index], rtol=1e-12)
 
 
 def test_the_key_decides_the_weights_and_no_two_matrices_share_theirs():

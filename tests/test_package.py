@@ -8,9 +8,9 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *("errors", "config", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer", "training", "sampling"),
-    *("inspection", "units"),
-    *("checkpoint", "writing", "runs", "page", "bench", "cli"),  # the shell
+    *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
+    *("training", "sampling", "evaluation", "inspection", "units"),
+    *("files", "checkpoint", "weights", "writing", "reading", "runs", "page", "bench", "cli"),  # the shell
 ]
 
 
@@ -34,7 +34,7 @@ def test_every_public_name_is_there_and_type_checkers_see_the_same_ones():
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
     typed = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert typed - {"TYPE_CHECKING", "Any"} == set(jaxrnn.__all__)
-    assert all(getattr(jaxrnn, name).__doc__ or name == "CELLS" for name in jaxrnn.__all__)
+    assert all(getattr(jaxrnn, name).__doc__ or name in ("CELLS", "PRESETS") for name in jaxrnn.__all__)
     assert set(jaxrnn.__all__) <= set(dir(jaxrnn))
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from browser import open_browser
 
-from jaxrnn.checkpoint import checkpoint_path, save_checkpoint
+from jaxrnn.cells import LSTM, Cell
+from jaxrnn.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
 from jaxrnn.model import forward, initial_carry
 from jaxrnn.page import page
-from jaxrnn.text import Vocabulary
+from jaxrnn.text import Vocabulary, document_starts
 from jaxrnn.training import init_train_state
 
 TEXT = 'To be, or "not" to be:\n\tthat is.'
@@ -28,12 +29,13 @@ METRICS = [
 METRICS[2]["validation_loss"] = 2.5
 
 
-def save_run(path, text, seed=0, source="/somewhere/else/verse.txt", **model):
+def save_run(path, text, source="/somewhere/else/verse.txt", reset_on="", min_count=1, **model):
     """A run of random weights, large enough that the states move, with biases that are not zero."""
-    vocabulary = Vocabulary.of(text)
+    vocabulary = Vocabulary.of(text, min_count)
     model = {"hidden_size": 12, "init_scale": 0.5, **model}
-    config = TrainConfig(corpus=source, model=ModelConfig(vocab_size=len(vocabulary), **model))
-    state = init_train_state(jax.random.key(seed), config)
+    model = ModelConfig(vocab_size=len(vocabulary), **model)
+    config = TrainConfig(corpus=source, model=model, reset_on=reset_on)
+    state = init_train_state(jax.random.key(0), config)
     biased = [jax.random.normal(jax.random.key(n), leaf.shape) / 4 + leaf for n, leaf in enumerate(_biases(state))]
     state = _with_biases(state, biased)
     (path / "checkpoints").mkdir(parents=True)
@@ -307,6 +309,27 @@ def test_characters_never_seen_are_marked_and_not_fed(opened):
     assert not window.find("notice").is_displayed()
 
 
+def test_the_unknown_symbol_stands_for_what_was_never_seen(opened):
+    window, *_, vocabulary = opened("aabbc", cell="tanh", min_count=2, opening="a")
+    window.set_text("abxc")
+    assert [token for (token,) in window.run("return items.map((item) => item.tokens)")] == vocabulary.encode(
+        "abxc"
+    ).tolist()
+
+
+def test_between_documents_the_state_starts_anew_as_in_training(opened):
+    text = "ab--ba-b--a---b"
+    window, params, config, vocabulary = opened(text, cell="lstm", reset_on="--", opening="a")
+    window.set_text(text)
+    tokens = vocabulary.encode(text)
+    starts = document_starts(tokens, vocabulary.encode("--"))
+    assert starts.sum() == 4
+    (values,) = activations(params, jnp.asarray(tokens, jnp.int32), config, jnp.asarray(starts))
+    np.testing.assert_allclose(
+        window.run("return items.map((item) => [...network.hidden(item.carry)])"), values["h"], atol=1e-5
+    )
+
+
 def test_editing_in_the_middle_is_the_same_as_typing_it_anew(opened):
     window, *_ = opened(cell="gru")
     window.set_text("To be")
@@ -443,7 +466,7 @@ def test_no_request_leaves_the_page_and_no_other_script_could_run_in_it(opened):
 def test_the_default_models_file_is_small_and_tells_nothing_of_where_it_was_made(tmp_path):
     text = "".join(map(chr, range(32, 135)))
     save_run(tmp_path / "run", text, source=str(tmp_path / "verse.txt"), hidden_size=100)
-    content = page(tmp_path / "run", text="a")
+    content = page(load_checkpoint(tmp_path / "run"), text="a")
     assert len(content.encode()) < 250_000
     assert "<title>verse" in content
     assert str(tmp_path) not in content
@@ -452,15 +475,26 @@ def test_the_default_models_file_is_small_and_tells_nothing_of_where_it_was_made
 
 def test_without_a_text_the_network_writes_one_always_the_same(tmp_path):
     save_run(tmp_path / "run", TEXT, cell="gru")
-    data = [json.loads(re.search(r'id="data">(.*?)</script>', page(tmp_path / "run"))[1]) for _ in range(2)]
+    checkpoint = load_checkpoint(tmp_path / "run")
+    data = [json.loads(re.search(r'id="data">(.*?)</script>', page(checkpoint))[1]) for _ in range(2)]
     assert data[0]["text"] == data[1]["text"]
     assert len(data[0]["text"]) > 200
 
 
 def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
     save_run(tmp_path / "run", TEXT)
-    content = page(checkpoint_path(tmp_path / "run" / "checkpoints", 0), text="To")
-    assert '"steps":[]' in content
+    file = checkpoint_path(tmp_path / "run" / "checkpoints", 0)
+    assert main(["page", str(file), "--out", str(tmp_path / "model.html"), "--text", "To"]) == 0
+    assert '"steps":[]' in (tmp_path / "model.html").read_text()
+
+
+def test_a_page_can_not_have_a_cell_that_its_script_does_not_know(tmp_path):
+    mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
+    save_run(tmp_path / "run", TEXT, cell=mine)
+    with pytest.raises(JaxrnnError, match="computes the cells tanh, gru, lstm, and this network's is one of your own"):
+        page(load_checkpoint(tmp_path / "run", cell=mine), text="To")
+    save_run(tmp_path / "same", TEXT, cell=LSTM)
+    assert '"cell":"lstm"' in page(load_checkpoint(tmp_path / "same", cell=LSTM), text="To")
 
 
 @pytest.mark.parametrize(
@@ -478,8 +512,8 @@ def test_a_page_that_can_not_be_made_says_why(command, message, tmp_path, monkey
     assert message in capsys.readouterr().err
 
 
-def test_a_run_without_readable_metrics_says_so(tmp_path):
+def test_a_run_without_readable_metrics_says_so(tmp_path, capsys):
     save_run(tmp_path / "run", TEXT)
     (tmp_path / "run" / "metrics.jsonl").write_text("[1]\n")
-    with pytest.raises(JaxrnnError, match="no metrics to read"):
-        page(tmp_path / "run", text="To")
+    assert main(["page", str(tmp_path / "run"), "--out", str(tmp_path / "model.html")]) == 2
+    assert "no metrics to read" in capsys.readouterr().err

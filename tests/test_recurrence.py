@@ -77,6 +77,28 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
 
 
+@pytest.mark.parametrize("cell", [GRU, LEAKY], ids=["gru", "a user's own"])
+@batched
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, dtype, x64):
+    Whh, projected, carry = problem(cell, batch, jnp.float64)
+    bhh = jnp.asarray(np.random.default_rng(1).normal(size=cell.gates * H))
+
+    def with_bias(run, **options):
+        def biased(cell, Whh, projected, carry):
+            return run(cell, Whh, projected, carry[:-1], bhh=carry[-1], **options)
+
+        return jax.jit(jax.value_and_grad(scalar(biased, cell), argnums=(0, 1, 2)))
+
+    got = with_bias(unroll, dtype=dtype)(Whh, projected, (*carry, bhh))
+    expected = with_bias(unroll_plain)(Whh, projected, (*carry, bhh))
+    tolerance = 0.05 if dtype else 1e-11
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert jnp.linalg.norm(a - b) <= tolerance * jnp.linalg.norm(b)
+    hidden, _ = unroll(cell, Whh, projected, carry, dtype)
+    assert (unroll(cell, Whh, projected, carry, dtype, bhh)[0] != hidden).any()
+
+
 @cells
 def test_its_gradient_passes_finite_differences(cell, x64):
     check_grads(
@@ -126,6 +148,12 @@ def test_wrong_shapes_are_named_while_tracing(run, Whh, projected, message):
         jax.eval_shape(lambda *a: run(TANH, *a), jnp.zeros(Whh), jnp.zeros(projected), (jnp.zeros((B, H)),))
 
 
+@pytest.mark.parametrize("run", [unroll, unroll_plain])
+def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
+    with pytest.raises(JaxrnnError, match=r"bhh must be \[G\*H\] = \(15,\) for this carry, got \(5,\)"):
+        run(GRU, jnp.zeros((H, 3 * H)), jnp.zeros((T, 3 * H)), (jnp.zeros(H),), bhh=jnp.zeros(5))
+
+
 def bfloat16(array):
     return np.asarray(jnp.asarray(array).astype(jnp.bfloat16).astype(jnp.float32))
 
@@ -158,3 +186,59 @@ def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradi
     for got, expected in zip(jax.tree.leaves(rounded), jax.tree.leaves(full), strict=True):
         assert got.dtype == jnp.float32
         assert 0 < jnp.linalg.norm(got - expected) < 0.03 * jnp.linalg.norm(expected)
+
+
+def _from_a_half(batch_size, hidden_size, dtype):
+    return (jnp.full((batch_size, hidden_size), 0.5, dtype),) * 2
+
+
+restarted = pytest.mark.parametrize(
+    "cell", [TANH, GRU, LSTM, LEAKY._replace(init_carry=_from_a_half)], ids=["tanh", "gru", "lstm", "a user's own"]
+)
+
+
+def starting(run, starts):
+    return lambda *arguments: run(*arguments, starts=starts)
+
+
+@restarted
+@batched
+def test_with_starts_it_is_each_document_by_itself_and_so_are_its_gradients(cell, batch, x64):
+    Whh, projected, carry = problem(cell, batch, jnp.float64)
+    starts = np.random.default_rng(0).random((T, *batch)) < 0.3
+    starts[0] = starts[-1] = True
+    initial = jax.tree.map(
+        lambda entry: entry if batch else entry[0], cell.init_carry(B if batch else 1, H, jnp.float64)
+    )
+
+    def documents(cell, Whh, projected, carry):
+        hidden = []
+        for t in range(T):
+            at = starts[t][..., None]
+            carry = tuple(jnp.where(at, new, entry) for new, entry in zip(initial, carry, strict=True))
+            carry = cell.update(projected[t], carry[0] @ Whh, carry)
+            hidden.append(carry[0])
+        return jnp.stack(hidden), carry
+
+    runs = documents, starting(unroll, starts), starting(unroll_plain, starts)
+    expected, *others = (
+        jax.jit(jax.value_and_grad(scalar(run, cell), argnums=(0, 1, 2)))(Whh, projected, carry) for run in runs
+    )
+    for got in others:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), got, expected)
+
+
+@restarted
+def test_its_gradient_with_starts_passes_finite_differences(cell, x64):
+    starts = np.random.default_rng(1).random((T, B)) < 0.3
+    arguments = problem(cell, (B,), jnp.float64)
+    check_grads(jax.jit(scalar(starting(unroll, starts), cell)), arguments, order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
+
+
+def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_was():
+    arguments = TANH, *problem(TANH, (B,), jnp.float32)
+    np.testing.assert_array_equal(unroll(*arguments)[0], unroll(*arguments, starts=np.zeros((T, B), bool))[0])
+    gradient = jax.grad(scalar(unroll, TANH), argnums=(0, 1, 2))
+    assert "select" not in jax.jit(gradient).lower(*arguments[1:]).as_text()
+    with pytest.raises(JaxrnnError, match=r"starts must be bool \[T, B\] = \(7, 3\)"):
+        unroll(*arguments, starts=np.zeros((T, B + 1), bool))

@@ -213,7 +213,7 @@ def test_a_run_directory_holds_what_was_reported(text, tmp_path):
     assert sorted(entry.name for entry in path.iterdir()) == names
     newest_two = [checkpoint_path(path / "checkpoints", step) for step in (20, 24)]
     assert sorted((path / "checkpoints").iterdir()) == newest_two
-    fields = ("step", "loss", "smooth_loss", "bits_per_character", "seconds")
+    fields = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{name: getattr(report, name) for name in fields} for report in reports]
     sampled = [report for report in reports if report.sample is not None]
@@ -342,14 +342,24 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
     assert (path / "config.json").read_bytes() == (whole.path / "config.json").read_bytes()
 
 
-@pytest.mark.parametrize(("cell", "rule"), [("gru", "adagrad"), ("lstm", "adam"), ("tanh", "adam")])
-def test_every_cell_and_rule_resumes_bit_for_bit(text, tmp_path, cell, rule):
-    model = dataclasses.replace(tiny(text).model, cell=cell)
-    config = tiny(text, model=model, optimizer=OptimizerConfig(name=rule, learning_rate=0.01))
+@pytest.mark.parametrize(
+    ("cell", "rule", "schedule", "changes"),
+    [
+        ("gru", "adagrad", "constant", {}),
+        ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
+        ("tanh", "adamw", "constant", {"dropout": 0.5}),
+        ("tanh", "rmsprop", "exponential", {}),
+        ("tanh", "sgd", "cosine", {}),
+    ],
+)
+def test_every_cell_rule_schedule_and_dropout_resume_bit_for_bit(text, tmp_path, cell, rule, schedule, changes):
+    model = dataclasses.replace(tiny(text).model, cell=cell, **changes)
+    config = tiny(text, model=model, optimizer=OptimizerConfig(name=rule, schedule=schedule, decay_every=5))
     last = run(config, tmp_path / "whole")[-1]
     run(config, tmp_path / "cut", leave=12)
     assert_bit_identical(run(config, tmp_path / "cut", resume=True)[-1].state, last.state)
-    other = dataclasses.replace(config, optimizer=OptimizerConfig(name="adam" if rule == "adagrad" else "adagrad"))
+    rule = "adam" if rule == "adagrad" else "adagrad"
+    other = dataclasses.replace(config, optimizer=OptimizerConfig(name=rule, schedule=schedule))
     with pytest.raises(JaxrnnError, match=r"was trained with optimizer.name"):
         run(other, tmp_path / "cut", resume=True)
 
@@ -403,8 +413,9 @@ def test_a_finished_run_goes_on_with_more_steps_as_if_it_had_had_them_from_the_s
     [
         {"log_every": 8, "sample_every": 12, "checkpoint_every": 0, "chunk_length": 2},
         {"prompt": "the", "keep_checkpoints": 1},
+        {"optimizer": OptimizerConfig(learning_rate=0.05, weight_decay=0.1, clip="norm", clip_value=1.0)},
     ],
-    ids=["intervals", "prompt"],
+    ids=["intervals", "prompt", "optimizer"],
 )
 def test_what_does_not_make_another_run_may_change_on_resume(text, tmp_path, changes):
     run(tiny(text), tmp_path / "run", leave=12)
@@ -422,6 +433,8 @@ OTHER_RUNS = {
     "layers": ({"model": ModelConfig(hidden_size=8, num_layers=2)}, None, "num_layers"),
     "sequence length": ({"sequence_length": 6}, None, "sequence_length 5, not 6"),
     "batch size": ({"batch_size": 2}, None, "batch_size 1, not 2"),
+    "schedule": ({"optimizer": OptimizerConfig(schedule="cosine")}, None, "optimizer.schedule constant, not cosine"),
+    "warm-up": ({"optimizer": OptimizerConfig(warmup_steps=1)}, None, "optimizer.warmup_steps 0, not 1"),
     "vocabulary": ({"vocabulary": "bytes"}, None, "vocabulary characters, not bytes"),
 }
 
@@ -502,6 +515,11 @@ BAD_CALLS = {
     "an unknown prompt": ({"prompt": "the 猫"}, {}, "never seen '猫'"),
     "another vocab_size": ({"model": ModelConfig(vocab_size=99)}, {}, "vocab_size is 99"),
     "float64 without x64": ({"model": ModelConfig(dtype="float64")}, {}, "float64"),
+    "cosine of no steps": (
+        {"optimizer": OptimizerConfig(schedule="cosine", warmup_steps=24)},
+        {},
+        "more steps in all than warmup_steps 24, got 24",
+    ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
     "no run to resume": ({}, {"resume": True}, "no such run"),
     "resume without run_dir": ({}, {"resume": True, "run_dir": None}, "resume needs run_dir"),

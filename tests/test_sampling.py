@@ -8,6 +8,7 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.sampling import sample
+from jaxrnn.text import document_starts
 
 V = 12
 CONFIG = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
@@ -33,6 +34,87 @@ def test_100_000_draws_of_a_known_softmax_pass_a_chi_square_test(temperature):
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=V)
     assert counts.sum() == 100_000
     assert scipy.stats.chisquare(counts, 100_000 * p).pvalue > 1e-3
+
+
+def truncated(p, top_k=None, top_p=None):
+    """The likeliest k, or the fewest that have the probability top_p, renormalised: one token after the other."""
+    kept, mass = np.zeros(len(p)), 0.0
+    for token in sorted(range(len(p)), key=lambda token: (-p[token], token)):
+        if (kept > 0).sum() == (top_k or len(p)) or mass >= (top_p or 2.0):
+            break
+        kept[token] = p[token]
+        mass += p[token]
+    return kept / kept.sum()
+
+
+SHUFFLED = np.random.default_rng(1).permutation(np.linspace(-3, 2, V))
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ({"top_k": 5}, 5),
+        ({"top_k": 5, "temperature": 2.0}, 5),
+        ({"top_k": V}, V),
+        ({"top_p": 0.9}, 5),
+        ({"top_p": 0.9, "temperature": 2.0}, 9),  # of the tempered distribution
+        ({"top_p": 0.9, "temperature": 0.5}, 3),
+        ({"top_p": 1.0}, V),
+        ({"top_k": 3, "top_p": 0.9}, 3),
+        ({"top_k": 8, "top_p": 0.9}, 5),
+        ({"top_p": 1e-9}, 1),
+    ],
+    ids=str,
+)
+def test_100_000_draws_of_the_likeliest_tokens_follow_the_truncated_softmax(values, left):
+    drawn, _ = sample(KEY, *known_softmax(SHUFFLED), CONFIG, length=500, **values)
+    p = np.exp(SHUFFLED / values.get("temperature", 1.0))
+    p = truncated(p / p.sum(), values.get("top_k"), values.get("top_p"))
+    assert (p > 0).sum() == left
+    counts = np.bincount(np.asarray(drawn).ravel(), minlength=V)
+    assert not counts[p == 0].any()
+    if left > 1:
+        assert scipy.stats.chisquare(counts[p > 0], 100_000 * p[p > 0]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("weights", "values", "left"),
+    [
+        ([1, 1, 1, 1], {"top_k": 1}, {0}),  # the first of equals, as the greedy one
+        ([1, 1, 1, 1], {"top_k": 3}, {0, 1, 2}),
+        ([1, 2, 2, 1], {"top_k": 3}, {0, 1, 2}),
+        ([1, 1, 1, 1], {"top_p": 0.5}, {0, 1}),  # exactly p is enough
+        ([1, 1, 1, 1], {"top_p": 0.51}, {0, 1, 2}),
+        ([1, 4, 2, 1], {"top_p": 0.5}, {1}),
+        ([1, 4, 2, 1], {"top_p": 0.75}, {1, 2}),
+        ([0, 4, 0, 1], {"top_k": 3}, {1, 3}),  # probability zero stays so
+        ([0, 4, 0, 1], {"top_p": 1.0}, {1, 3}),
+    ],
+)
+def test_ties_and_edges_of_the_likeliest_tokens(weights, values, left):
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.pad(np.asarray(weights, float), (0, V - len(weights))))
+    drawn, _ = sample(KEY, *known_softmax(logits), CONFIG, length=20, **values)
+    assert set(np.unique(drawn).tolist()) == left
+
+
+def test_the_single_likeliest_token_is_the_greedy_one_whatever_the_temperature():
+    arguments = (PARAMS, initial_carry(CONFIG, 5), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
+    greedy, _ = sample(KEY, *arguments, length=100, greedy=True)
+    for values in ({"top_k": 1, "temperature": 3.0}, {"top_p": 1e-6}):
+        drawn, _ = sample(KEY, *arguments, length=100, **values)
+        np.testing.assert_array_equal(drawn, greedy)
+
+
+def test_a_lane_with_a_key_of_its_own_draws_what_it_would_draw_alone():
+    keys = jax.random.split(KEY, 6)
+    prime = tokens(4, 1, lanes=6)
+    together, _ = sample(keys, PARAMS, initial_carry(CONFIG, 6), prime, CONFIG, length=40)
+    assert len({tuple(lane) for lane in np.asarray(together).T.tolist()}) == 6
+    few, _ = sample(keys[:2], PARAMS, initial_carry(CONFIG, 2), prime[:, :2], CONFIG, length=40)
+    np.testing.assert_array_equal(few, together[:, :2])
+    alone, _ = sample(keys[3], PARAMS, initial_carry(CONFIG, 1), prime[:, :1], CONFIG, length=40)
+    np.testing.assert_array_equal(alone[:, 0], together[:, 3])
 
 
 @pytest.mark.parametrize("vocab_size", [2, 64, 128, 129, 200])
@@ -121,22 +203,25 @@ def test_going_on_from_the_returned_carry_is_one_long_greedy_text():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), end, last)
 
 
-def test_temperature_is_no_reason_to_compile_again():
+@pytest.mark.parametrize("values", [{}, {"top_k": 3}, {"top_p": 0.5}, {"top_k": 3, "top_p": 0.5}], ids=str)
+def test_other_numbers_are_no_reason_to_compile_again(values):
     from jaxrnn.sampling import _write
 
     arguments = (KEY, PARAMS, initial_carry(CONFIG, 1), tokens(0), CONFIG)
-    sample(*arguments, length=13, temperature=1.0)
+    sample(*arguments, length=13, temperature=1.0, **values)
     before = _write._cache_size()
-    sample(*arguments, length=13, temperature=0.5)
+    others = {"top_k": 2, "top_p": 0.7}
+    sample(*arguments, length=13, temperature=0.7, **{name: others[name] for name in values})
     assert _write._cache_size() == before
 
 
 def test_it_works_inside_a_jitted_function():
-    def write(key, temperature):
-        carry = initial_carry(CONFIG, 1)
-        return sample(key, PARAMS, carry, tokens(1, 2), CONFIG, length=20, temperature=temperature)[0]
+    def write(key, temperature, top_k, top_p):
+        values = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return sample(key, PARAMS, initial_carry(CONFIG, 1), tokens(1, 2), CONFIG, length=20, **values)[0]
 
-    np.testing.assert_array_equal(jax.jit(write)(KEY, 0.8), write(KEY, 0.8))
+    for values in ((0.8, None, None), (0.8, 5, 0.9)):
+        np.testing.assert_array_equal(jax.jit(write)(KEY, *values), write(KEY, *values))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +231,14 @@ def test_it_works_inside_a_jitted_function():
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
+        ({"top_k": 0}, "top_k must be a whole number from 1 to 12, .* got 0"),
+        ({"top_k": -1}, "top_k"),
+        ({"top_k": V + 1}, "top_k must be a whole number from 1 to 12, .* got 13"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": -0.5}, "top_p"),
+        ({"top_p": 1.1}, r"top_p must be a probability in \(0, 1\], got 1.1"),
+        ({"top_p": float("nan")}, "top_p"),
         ({"length": 0}, "length"),
         ({"prime": jnp.zeros((0, 1), jnp.int32)}, "prime"),
         ({"prime": jnp.zeros(3, jnp.int32)}, "prime"),
@@ -155,3 +248,22 @@ def test_bad_arguments_are_named(changed, message):
     arguments = {"prime": tokens(0), "length": 5, **changed}
     with pytest.raises(JaxrnnError, match=message):
         sample(KEY, PARAMS, initial_carry(CONFIG, 1), config=CONFIG, **arguments)
+
+
+@pytest.mark.parametrize("separator", [[0], [0, 1], [1, 1]], ids=str)
+@pytest.mark.parametrize("size", [1, 5])
+def test_with_documents_the_carry_is_that_of_the_text_read_with_its_starts(separator, size):
+    config = ModelConfig(vocab_size=3, hidden_size=6, cell="lstm", init_scale=1.0)
+    params = init_params(jax.random.key(1), config)
+    carry = jax.tree.map(lambda entry: entry + 0.5, initial_carry(config, 2))
+    text = jax.random.randint(KEY, (8, 2), 0, 3)
+    before, prime = text[: 8 - size], text[8 - size :]
+    end = {"separator": jnp.array(separator), "length": 30}
+    first, middle = sample(KEY, params, carry, prime, config, before=before, **end)
+    whole = jnp.concatenate([text, first])
+    second, last = sample(KEY, params, middle, whole[-1:], config, before=whole[-len(separator) : -1], **end)
+    whole = np.concatenate([whole, second])
+    starts = np.stack([document_starts(lane, np.array(separator)) for lane in whole.T], 1)[8 - size : -1]
+    assert starts.sum() > 5
+    _, expected = forward(params, carry, whole[8 - size : -1], config, starts=starts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), last, expected)

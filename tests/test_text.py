@@ -10,7 +10,19 @@ import pytest
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.text import Vocabulary, batches, load_corpus
+from jaxrnn.text import (
+    Vocabulary,
+    batches,
+    document_starts,
+    encode_separator,
+    load_corpus,
+    never_seen,
+    position,
+    read_pieces,
+    split,
+    stream,
+)
+from jaxrnn.text.corpus import _as_text
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
@@ -173,8 +185,98 @@ def test_every_chunking_gives_the_same_batches(N, T, B):
     whole = batches(tokens, 0, 40, config)
     for step in range(40):
         for num_steps in range(1, 41 - step):
-            for part, all_steps in zip(batches(tokens, step, num_steps, config), whole, strict=True):
+            for part, all_steps in zip(batches(tokens, step, num_steps, config)[:3], whole[:3], strict=True):
                 np.testing.assert_array_equal(part, all_steps[step : step + num_steps])
+
+
+@pytest.mark.parametrize(("N", "T", "B"), [(7, 5, 1), (53, 5, 1), (200, 4, 3)])
+def test_starts_lie_beside_their_inputs_and_cost_nothing_where_there_are_none(N, T, B):
+    tokens, config = np.arange(N), TrainConfig(sequence_length=T, batch_size=B)
+    assert batches(tokens, 0, 20, config).starts is None
+    batch = batches(tokens, 0, 20, config, starts=tokens % 3 == 0)
+    np.testing.assert_array_equal(batch.starts, batch.inputs % 3 == 0)
+    for step in range(20):
+        assert position(N, step, config) == batch.inputs[step, 0, 0]
+
+
+def test_documents_start_where_the_text_so_far_ends_in_the_separator():
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3):
+        text = "".join(rng.choice(list("ab"), 60))
+        separator = "ab"[: length - 1] + "a"
+        tokens, wanted = np.array([ord(c) for c in text]), np.array([ord(c) for c in separator])
+        expected = [text[: end + 1].endswith(separator) for end in range(len(text))]
+        assert document_starts(tokens, wanted).tolist() == expected
+        for cut in range(60):  # read in two pieces, the second with all that is before it or just what it needs
+            for before in (tokens[:cut], tokens[max(0, cut - length + 1) : cut]):
+                assert document_starts(tokens[cut:], wanted, before).tolist() == expected[cut:]
+
+
+@pytest.mark.parametrize("N", [10, 11, 99, 1_115_394])
+@pytest.mark.parametrize(
+    ("fractions", "names"),
+    [((1.0,), ["train"]), ((0.9, 0.1), ["train", "validation"]), ((0.8, 0.1, 0.1), ["train", "validation", "test"])],
+)
+def test_slices_follow_each_other_and_end_where_nanogpts_do(N, fractions, names):
+    tokens = np.arange(N)
+    slices = split(tokens, fractions)
+    assert list(slices) == names
+    np.testing.assert_array_equal(np.concatenate([part.tokens for part in slices.values()]), tokens)
+    for part in slices.values():
+        np.testing.assert_array_equal(part.tokens, tokens[part.begin : part.end])
+    if len(fractions) == 2:
+        assert slices["train"].end == int(N * 0.9)
+        assert N < 10**6 or str(slices["validation"]) == "validation, characters 1,003,854-1,115,394"
+
+
+def test_symbols_that_training_never_saw_are_counted():
+    unseen, count = never_seen(np.array([0, 1, 4]), np.array([2, 1, 3, 2, 4, 2]))
+    assert (unseen.tolist(), count) == ([2, 3], 4)
+
+
+RARE = "aaa bbb c\ufffd\ufffd\ufffd d"  # three U+FFFD; c and d once
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_rare_symbols_become_one_unknown_symbol_that_is_written_as_the_replacement_character(kind):
+    text = RARE if kind == "characters" else b"aaa bbb c d"
+    vocabulary = Vocabulary.of(text, min_count=2)
+    assert vocabulary.unknown
+    assert vocabulary.symbols == " ab\ufffd"
+    tokens = vocabulary.encode(text)
+    folded = "aaa bbb \ufffd\ufffd\ufffd\ufffd \ufffd" if kind == "characters" else "aaa bbb \ufffd \ufffd"
+    assert vocabulary.decode(tokens) == folded
+    never = "日本" if kind == "characters" else b"\x00\xff"
+    assert vocabulary.encode(never).tolist() == [3, 3]
+    assert vocabulary.find(never)[1].all()
+
+
+def test_a_text_without_rare_symbols_has_no_unknown_symbol_even_if_it_has_replacement_characters():
+    vocabulary = Vocabulary.of("aab\ufffdb\ufffd", min_count=2)
+    assert (vocabulary.symbols, vocabulary.unknown) == ("ab\ufffd", False)
+    with pytest.raises(JaxrnnError, match="never seen 'c'"):
+        vocabulary.encode("abc")
+
+
+@pytest.mark.parametrize("symbol", ["a", "ß", "日", "\ufffd", "👩"])
+def test_utf8_lengths_are_those_of_the_encoding(symbol):
+    assert Vocabulary(symbol).utf8_lengths().tolist() == [len(symbol.encode())]
+    assert Vocabulary.of(symbol.encode()).utf8_lengths().tolist() == [1] * len(set(symbol.encode()))
+
+
+@pytest.mark.parametrize(
+    ("reset_on", "message"), [("|", "not in the vocabulary"), ("c", "not in the vocabulary"), ("\ufffd", "not in the")]
+)
+def test_a_separator_that_the_vocabulary_cannot_tell_is_refused(reset_on, message):
+    with pytest.raises(JaxrnnError, match=message):
+        encode_separator(Vocabulary.of(RARE, min_count=2), reset_on)
+
+
+def test_a_min_count_that_leaves_nothing_is_refused(tmp_path):
+    (tmp_path / "text.txt").write_text("abcabc")
+    with pytest.raises(JaxrnnError, match=r"no symbol of .* occurs 3 times; make min_count smaller"):
+        load_corpus(tmp_path / "text.txt", min_count=3)
+    assert load_corpus(tmp_path / "text.txt", min_count=2).min_count == 2
 
 
 def test_targets_are_the_inputs_shifted_by_one():
@@ -350,3 +452,52 @@ def test_a_corpus_says_what_a_person_wants_to_know(tmp_path):
 def test_tinyshakespeare_has_65_characters(tinyshakespeare):
     corpus = load_corpus(tinyshakespeare)
     assert (len(corpus), len(corpus.vocabulary), corpus.tokens.dtype) == (1_115_394, 65, np.uint8)
+
+
+@pytest.mark.parametrize("size", [3, 4, 7, 10**6])
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+@pytest.mark.parametrize(
+    ("text", "normalize"),
+    [
+        ("naïve 日本 👩‍🚀\r\n\r\nend\r", True),
+        ("\ufeffbegins\n with a mark \ufeff\r", True),
+        ("\ufeff", True),
+        ("\n\r\n\n\r\r\n", True),
+        ("naïve 日本 👩‍🚀\n\rend\r", False),
+        ("", False),
+    ],
+    ids=ascii,
+)
+def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatch, size, kind, text, normalize):
+    monkeypatch.setattr(stream, "PIECE", size)
+    path = tmp_path / "text.txt"
+    path.write_bytes(text.encode())
+    nothing = "" if kind == "characters" else b""
+    got = nothing.join(read_pieces(path, kind, normalize))
+    assert got == _as_text(text.encode(), str(path), kind, normalize)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 10**6])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"abcde\xffg", r"is not UTF-8 at offset 5;"),
+        ("abcd日".encode()[:-1], r"is not UTF-8 at offset 4;"),
+        ("abcd日e".encode()[:6] + b"e", r"is not UTF-8 at offset 4;"),
+        (b"\xef\xbb\xbfabc", r"begins with a byte-order mark.*--normalize drops it"),
+        (b"abc\r\ndef\r\n", r"CRLF line ends \(the first at offset 3\); --normalize"),
+    ],
+)
+def test_a_text_in_pieces_that_is_not_what_it_should_be_is_refused(tmp_path, monkeypatch, size, data, message):
+    monkeypatch.setattr(stream, "PIECE", size)
+    path = tmp_path / "text.txt"
+    path.write_bytes(data)
+    with pytest.raises(JaxrnnError, match=message):
+        list(read_pieces(path, "characters", False))
+    assert b"".join(read_pieces(path, "bytes", False)) == data
+
+
+@pytest.mark.parametrize("name", ["nowhere", ".", "\0"])
+def test_what_is_no_file_is_not_read_in_pieces(tmp_path, name):
+    with pytest.raises(JaxrnnError, match=r"can't read|not a regular file"):
+        list(read_pieces(tmp_path / name, "characters", False))

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -6,10 +7,11 @@ import numpy as np
 import oracle
 import pytest
 
+from jaxrnn.cells import CELLS
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.model import Layer, Params
 from jaxrnn.text import Vocabulary, batches, load_corpus
-from jaxrnn.training import init_train_state, make_train_chunk, make_train_step, train_step
+from jaxrnn.training import _dropout_key, init_train_state, make_train_chunk, make_train_step, train_step
 
 
 @functools.cache
@@ -149,12 +151,33 @@ def test_training_begins_at_a_smooth_loss_of_T_ln_V_with_empty_memory():
     assert int(state.step) == 0
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_that_was_made_without_jit_can_be_donated(cell):
+    model = ModelConfig(cell=cell, num_layers=2, hidden_size=3, vocab_size=60)
+    config = TrainConfig(model=model, sequence_length=2)
+    state = init_train_state(jax.random.key(0), config)
+    pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state._replace(key=()))]
+    assert len(set(pointers)) == len(pointers)
+
+
 def test_the_step_donates_its_state_and_leaves_the_key_alone():
     tokens, config, state, _ = begin("float32", hidden_size=8)
     key = jax.random.key_data(state.key).copy()
     after, _ = make_train_step(config)(state, batch(tokens, 0, config))
     assert state.params.Why.is_deleted()
     np.testing.assert_array_equal(jax.random.key_data(after.key), key)
+
+
+def test_dropout_is_that_of_the_step_and_has_no_key_in_common_with_its_sample():
+    tokens, config, state, _ = begin("float32", hidden_size=8)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=0.5))
+    step, one = jax.jit(functools.partial(train_step, config=config)), batch(tokens, 0, config)
+    losses = [float(step(state._replace(step=jnp.int32(number)), one)[1].loss) for number in (0, 1, 2**31 - 2, 0)]
+    assert losses[0] == losses[3]
+    assert len(set(losses)) == 3
+    of_samples = {bytes(jax.random.key_data(jax.random.fold_in(state.key, number))) for number in range(100)}
+    of_dropout = {bytes(jax.random.key_data(_dropout_key(state._replace(step=number)))) for number in range(100)}
+    assert len(of_samples | of_dropout) == 200
 
 
 def test_many_models_train_in_one_program_under_vmap(x64):
@@ -167,19 +190,22 @@ def test_many_models_train_in_one_program_under_vmap(x64):
         np.testing.assert_allclose(many.params.Why[index], one.params.Why, rtol=1e-9, atol=1e-12)
 
 
-def test_a_network_learns_to_remember_ten_characters():
-    """After a digit come nine dots and then the digit again; only a memory can tell which."""
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_learns_to_remember_twenty_characters(cell):
+    """After a digit come nineteen dots and then the digit again; only a memory can tell which."""
     rng = np.random.default_rng(0)
-    characters = "".join(f"{digit}.........{digit}\n" for digit in rng.choice(["3", "7"], 4000))
+    characters = "".join(f"{digit}{19 * '.'}{digit}\n" for digit in rng.choice(["3", "7"], 3000))
     vocabulary = Vocabulary.of(characters)
-    model = ModelConfig(vocab_size=len(vocabulary), hidden_size=32, init_scale=0.1)
-    optimizer = OptimizerConfig(learning_rate=0.05)
-    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=24, batch_size=8)
-    state, chunk = init(jax.random.key(0), config), make_train_chunk(config)
-    for step in range(0, 2000, 100):
+    model = ModelConfig(cell=cell, vocab_size=len(vocabulary), hidden_size=32, init="fan_in")
+    optimizer = OptimizerConfig(name="adam", learning_rate=0.005)
+    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=16)
+    state, chunk = init(jax.random.key(1), config), make_train_chunk(config)
+    losses = []
+    for step in range(0, 1500, 100):
         state, metrics = chunk(state, batches(vocabulary.encode(characters), step, 100, config))
-    ln_2_a_line = 2 * np.log(2)  # nats in 24 characters of a network that can't remember: two digits a line, one new
-    assert float(metrics.loss[-50:].mean()) < 1.2 * ln_2_a_line
+        losses.extend(metrics.loss.tolist())
+    # Of the two digits in each of the two lines of a batch one is new: ln 2. Without a memory all four are: 4 ln 2.
+    assert np.mean(losses[-500:]) < 0.8 * 4 * np.log(2)
 
 
 def test_initial_parameters_do_not_depend_on_how_the_run_is_cut():
@@ -190,11 +216,22 @@ def test_initial_parameters_do_not_depend_on_how_the_run_is_cut():
     jax.tree.map(np.testing.assert_array_equal, *params)
 
 
-@pytest.mark.parametrize(("lanes", "num_layers", "cell"), [(1, 1, "tanh"), (3, 2, "lstm")])
-def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cell, x64):
+CLIPPED_BY_NORM = OptimizerConfig(clip="norm", clip_value=0.5, schedule="exponential", decay_every=10, decay_rate=0.5)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "num_layers", "cell", "optimizer"),
+    [
+        (1, 1, "tanh", OptimizerConfig()),
+        (3, 2, "lstm", OptimizerConfig()),
+        (2, 1, "tanh", CLIPPED_BY_NORM),  # of the rows that stand in the batch twice too
+    ],
+    ids=["one lane", "two layers", "clipped by norm"],
+)
+def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cell, optimizer, x64):
     tokens = np.random.default_rng(0).zipf(1.3, 5000).clip(max=500) - 1  # with many repeats in a batch
     model = ModelConfig(vocab_size=500, hidden_size=6, num_layers=num_layers, cell=cell, dtype="float64")
-    config = TrainConfig(model=model, sequence_length=9, batch_size=lanes)
+    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=9, batch_size=lanes)
     plain = jax.jit(functools.partial(train_step, config=config))
     fast = expected = init(jax.random.key(0), config)
     touched = np.zeros(500, bool)
@@ -215,14 +252,17 @@ def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cel
     assert 0 < touched.sum() < 500
 
 
-def test_a_large_vocabulary_costs_no_update_of_all_its_rows_and_adam_still_makes_it():
-    def touches_rows_only(name):
+def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_would_stay():
+    def touches_rows_only(**values):
         model = ModelConfig(vocab_size=500, hidden_size=6)
-        config = TrainConfig(model=model, sequence_length=9, optimizer=OptimizerConfig(name=name))
+        config = TrainConfig(model=model, sequence_length=9, optimizer=OptimizerConfig(**values))
         state = init(jax.random.key(0), config)
         one = batch(np.arange(500), 0, config)
         jaxpr = str(jax.make_jaxpr(make_train_step(config))(state, one))
         return "f32[500,6] = add" not in jaxpr.replace("f32[500,6] = scatter-add", "")
 
-    assert touches_rows_only("adagrad")
-    assert not touches_rows_only("adam")
+    assert touches_rows_only()
+    assert touches_rows_only(clip="norm", schedule="cosine")
+    assert not touches_rows_only(weight_decay=0.1)
+    for name in ("adam", "adamw", "rmsprop", "sgd"):
+        assert not touches_rows_only(name=name)

@@ -7,7 +7,6 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 _MOST = 10**8  # characters in memory at a time
-_LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002}
 
 
 class BenchError(JaxrnnError):
@@ -32,6 +31,8 @@ class BenchConfig:
     """Distinct symbols (V)."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of parameters and arithmetic; the NumPy reference always computes in float64."""
+    products: Literal["full", "bfloat16"] = "full"
+    """Factors of matrix products, as in training; with bfloat16, the step with full ones is measured beside it."""
     optimizer: Literal["adagrad", "adam"] = "adagrad"
     """The rule by which a gradient becomes an update."""
     chunk_length: int = 100
@@ -63,9 +64,13 @@ class BenchConfig:
         """Return the training run that does this work; the only place where one is made."""
         return TrainConfig(
             model=ModelConfig(
-                cell=self.cell, hidden_size=self.hidden_size, dtype=self.dtype, vocab_size=self.vocab_size
+                cell=self.cell,
+                hidden_size=self.hidden_size,
+                dtype=self.dtype,
+                products=self.products,
+                vocab_size=self.vocab_size,
             ),
-            optimizer=OptimizerConfig(name=self.optimizer, learning_rate=_LEARNING_RATES[self.optimizer]),
+            optimizer=OptimizerConfig(name=self.optimizer),
             sequence_length=self.sequence_length,
             batch_size=self.batch_size,
             chunk_length=self.chunk_length,

@@ -15,7 +15,7 @@ from jax import lax
 
 from jaxrnn.bench.timing import Contender, Timing, repeated
 from jaxrnn.bench.workload import Array, Workload, vocabulary_size
-from jaxrnn.cells import CELLS
+from jaxrnn.cells import get_cell
 
 SECONDS = 0.04  # that a measurement takes in each round
 _LARGE = 2**26  # bytes of an array that no cache holds
@@ -56,7 +56,8 @@ class LimitRace:
         """Compile and warm up."""
         self.workload = workload
         model, T, B = workload.config.model, workload.config.sequence_length, workload.config.batch_size
-        H, V, width = model.hidden_size, vocabulary_size(model), CELLS[model.cell].gates * model.hidden_size
+        cell, H, V = get_cell(model.cell), model.hidden_size, vocabulary_size(model)
+        width = cell.gates * H
         dtype, random = jnp.dtype(model.dtype), np.random.default_rng(0)
 
         def orthogonal(rows: int, columns: int) -> Array:
@@ -68,7 +69,7 @@ class LimitRace:
         def normal(*shape: int) -> Array:
             return random.standard_normal(shape).astype(dtype)
 
-        self.params_size = (V + H + 1) * width + (H + 1) * V
+        self.params_size = (V + H + 1 + cell.recurrent_bias) * width + (H + 1) * V
         # Two in flight: forwards the recurrent product, backwards its transpose.
         pair = _loop(lambda Whh, h: (h @ Whh) @ Whh.T, orthogonal(H, width), normal(B, H))
         readout = (normal(T * B, H), np.zeros((H, V), dtype), np.zeros((H, width), dtype))
@@ -93,7 +94,7 @@ class LimitRace:
         seconds = {name: np.array(timings[name].rounds) for name in self.contenders}
         config = self.workload.config
         H, V, T = config.model.hidden_size, vocabulary_size(config.model), config.sequence_length
-        width, itemsize = CELLS[config.model.cell].gates * H, jnp.dtype(config.model.dtype).itemsize
+        width, itemsize = get_cell(config.model.cell).gates * H, jnp.dtype(config.model.dtype).itemsize
         moved = update_values(config.optimizer.name, self.params_size, width, V, self.workload.rows()) * itemsize
         bandwidth = 3 * self.params_size * itemsize / seconds["triad"]
         update = moved / bandwidth

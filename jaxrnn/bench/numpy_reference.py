@@ -75,7 +75,7 @@ def loss_and_gradient(
     """Return the loss of a batch, its gradient and the carry after it.
 
     Args:
-        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V].
+        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V]; and bhh [G*H], the GRU's second bias.
         inputs: int [T, B].
         targets: int [T, B].
         carry: before the batch, entries [B, H].
@@ -85,11 +85,15 @@ def loss_and_gradient(
         Nats summed over T and averaged over B; the gradient by name; the carry.
     """
     Wxh, Whh, bh, Why, by = (params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
+    bhh = params.get("bhh")
     forward, backward, _ = _CELLS[cell]
     steps, lanes = inputs.shape
     hidden, saved, probabilities = [carry[0]], [], np.empty((steps, lanes, len(by)))
     for t in range(steps):
-        carry, saved_t = forward(Wxh[inputs[t]] + bh, np.dot(carry[0], Whh), carry)
+        recurrent = np.dot(carry[0], Whh)
+        if bhh is not None:
+            recurrent += bhh
+        carry, saved_t = forward(Wxh[inputs[t]] + bh, recurrent, carry)
         p = np.exp(np.dot(carry[0], Why) + by)
         probabilities[t] = p / p.sum(axis=1, keepdims=True)
         hidden.append(carry[0])
@@ -108,6 +112,8 @@ def loss_and_gradient(
         d_projected, d_recurrent, d_carry = backward((d_carry[0] + np.dot(d_logits, Why.T), *d_carry[1:]), saved[t])
         gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
         gradient["bh"] += d_projected.sum(axis=0)
+        if bhh is not None:
+            gradient["bhh"] += d_recurrent.sum(axis=0)
         if lanes == 1:
             gradient["Wxh"][inputs[t, 0]] += d_projected[0]
         else:
@@ -177,7 +183,7 @@ class Reference:
         forward, carry = _CELLS[self.cell][0], self._zero_carry(1)
         tokens, nats = [], 0.0
         for _ in range(length):
-            carry, _ = forward((Wxh[token] + bh)[None], np.dot(carry[0], Whh), carry)
+            carry, _ = forward((Wxh[token] + bh)[None], np.dot(carry[0], Whh) + self.params.get("bhh", 0.0), carry)
             p = np.exp(np.dot(carry[0][0], Why) + by)
             p /= p.sum()
             token = int(self.random.choice(len(p), p=p))

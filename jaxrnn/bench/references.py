@@ -98,10 +98,10 @@ def reference_arguments(workload: Workload) -> dict[str, Any]:
     optimizer = workload.config.optimizer
     return {
         "params": named_params(workload.initial_state().params),
-        "batches": tuple(np.asarray(part) for part in workload.batches),
+        "batches": tuple(np.asarray(part) for part in workload.batches[:3]),
         "cell": workload.config.model.cell,
         "optimizer": optimizer.name,
-        "learning_rate": optimizer.learning_rate,
+        "learning_rate": optimizer.peak_learning_rate,
         "clip_value": optimizer.clip_value,
     }
 
@@ -134,6 +134,8 @@ def first_steps(workload: Workload) -> FirstSteps:
 
 def tolerance(workload: Workload) -> float:
     """Return by how much, relatively, a reference's loss may differ from ours: what rounding does, and no more."""
+    if workload.config.model.products != "full":
+        return 1e-2
     if workload.config.model.dtype == "float64":
         return 1e-9
     return 1e-5 if jax.devices()[0].platform == "cpu" else 1e-2  # a GPU multiplies in fewer bits

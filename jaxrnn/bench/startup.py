@@ -93,7 +93,7 @@ def _train(directory: Path, cache: Path, config: BenchConfig) -> tuple[float, fl
         "hidden-size": train.model.hidden_size,
         "dtype": train.model.dtype,
         "optimizer": train.optimizer.name,
-        "learning-rate": train.optimizer.learning_rate,
+        "learning-rate": train.optimizer.peak_learning_rate,
         "sequence-length": train.sequence_length,
         "batch-size": train.batch_size,
         "chunk-length": train.chunk_length,

@@ -1,5 +1,6 @@
 """The suite `step`: what a training step costs, by single calls and by chunks, beside references and the floor."""
 
+import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ class StepResult(NamedTuple):
     """What the suite measures.
 
     Attributes:
-        compile_seconds: of the programs "jit" (a step a call) and "chunk" (K steps a call): trace, compile, first run.
-        step_seconds: by contender: "jit", "chunk", and the references that are there.
+        compile_seconds: of the programs "jit" (a step a call) and "chunk" (K steps a call): trace, compile, first run;
+            where the factors of products are rounded, "full" is the chunk in which they are not.
+        step_seconds: by contender: those of `compile_seconds`, and the references that are there.
         notes: of the references: threads, or why one is not there.
         characters: T*B in a step.
         flop: floating-point operations in the matrix products of a step.
@@ -51,6 +53,9 @@ def measure_step(config: BenchConfig, say: Say = lambda message: None) -> StepRe
     compile_seconds, ours = {}, {}
     for name in ("jit", "chunk"):
         compile_seconds[name], ours[name] = jax_contender(workload, chunked=name == "chunk")
+    if config.products != "full":
+        full = make_workload(dataclasses.replace(config, products="full").train_config())
+        compile_seconds["full"], ours["full"] = jax_contender(full, chunked=True)
     memory = peak_memory()
     with References(workload, say) as references:
         say("measuring the machine's limits")

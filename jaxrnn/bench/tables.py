@@ -13,6 +13,7 @@ from jaxrnn.bench.timing import Timing
 STEP_NAMES = {
     "jit": "jaxrnn, a jit call a step",
     "chunk": "jaxrnn, {K} steps a call",
+    "full": "the same, full products",
     "numpy": "NumPy",
     "torch": "PyTorch",
     "torch.compile": "PyTorch, compiled",
@@ -23,7 +24,8 @@ LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab
 def workload_line(config: BenchConfig) -> str:
     """Return the workload in a line."""
     sizes = ", ".join(f"{letter} {getattr(config, name)}" for name, letter in LETTERS.items())
-    return f"{config.cell}, {sizes}, {config.dtype}, {config.optimizer}"
+    rounded = "" if config.products == "full" else f", products of {config.products}"
+    return f"{config.cell}, {sizes}, {config.dtype}{rounded}, {config.optimizer}"
 
 
 def machine_line(machine: dict[str, Any]) -> str:
@@ -67,6 +69,8 @@ def _step_table(result: StepResult, config: BenchConfig) -> list[str]:
     lines = ["training step              us/step  quartiles           char/s GFLOP/s  peak   x jit x chunk x floor"]
     for name, title in {**STEP_NAMES, "floor": "floor, see below"}.items():
         title = title.format(K=config.chunk_length)
+        if name == "full" and name not in steps:
+            continue
         if name not in steps:
             lines.append(f"{title:<25} {result.notes[name]}")
             continue
@@ -127,7 +131,8 @@ def _limit_lines(limits: Limits, config: BenchConfig, result: StepResult) -> lis
         ),
     ]
     return [
-        f"floor = 2T x recurrent product + other products + update = {_figures(limits.floor.median * 1e6)} us",
+        f"floor = 2T x recurrent product + other products + update = {_figures(limits.floor.median * 1e6)} us"
+        + (", with full products" if config.products != "full" else ""),
         *(f"  {formula:<30}{_figures(seconds * 1e6):>9} us   {what}" for formula, seconds, what in parts),
         f"limits of this machine, measured in the same rounds: product [{limits.peak_size}, {limits.peak_size}] "
         f"{_figures(limits.peak.median / 1e9)} GFLOP/s,",

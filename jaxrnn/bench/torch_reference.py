@@ -2,7 +2,7 @@
 
 Its input is the cheaper one of two equal forms, and there is no third: a one-hot vector times `weight_ih`, or a row of
 an embedding of width G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that there is one
-bias a layer; that of the GRU's new gate would otherwise be multiplied by the reset gate.
+bias a layer, but for the GRU, whose new gate multiplies it by the reset gate.
 """
 
 import time
@@ -64,11 +64,11 @@ class Reference:
             self.rnn.weight_ih_l0.copy_(weight_ih)
             self.rnn.weight_hh_l0.copy_(tensor(params["Whh"].T))
             self.rnn.bias_ih_l0.copy_(tensor(params["bh"]))
-            self.rnn.bias_hh_l0.zero_()
+            self.rnn.bias_hh_l0.copy_(tensor(params.get("bhh", np.zeros_like(params["bh"]))))
             self.readout.weight.copy_(tensor(params["Why"].T))
             self.readout.bias.copy_(tensor(params["by"]))
         self.rnn.weight_ih_l0.requires_grad_(not self.looks_up)
-        self.rnn.bias_hh_l0.requires_grad_(False)
+        self.rnn.bias_hh_l0.requires_grad_("bhh" in params)
 
     def parameters(self) -> list[Any]:
         """Return every weight, trained or not."""
@@ -80,10 +80,12 @@ class Reference:
         def array(weight: Any) -> np.ndarray:
             return (weight.grad if gradient else weight.detach()).double().cpu().numpy()
 
+        trained = self.rnn.bias_hh_l0.requires_grad
         return {
             "Wxh": array(self.rows) if self.looks_up else array(self.rnn.weight_ih_l0).T,
             "Whh": array(self.rnn.weight_hh_l0).T,
             "bh": array(self.rnn.bias_ih_l0),
+            **({"bhh": array(self.rnn.bias_hh_l0)} if trained else {}),
             "Why": array(self.readout.weight).T,
             "by": array(self.readout.bias),
         }

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.cells import CELLS
+from jaxrnn.cells import get_cell
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.model import Params
 from jaxrnn.text import Batch, batches
@@ -31,7 +31,7 @@ class Workload(NamedTuple):
 
     def single_batches(self) -> list[Batch]:
         """Return the K batches one by one, int32 [T, B]."""
-        return [Batch(*parts) for parts in zip(*self.batches, strict=True)]
+        return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
 
     def rows(self) -> float:
         """Return how many distinct characters a batch has in its inputs, on average over the chunk."""
@@ -59,8 +59,8 @@ def vocabulary_size(model: ModelConfig) -> int:
 def named_params(params: Params) -> dict[str, Array]:
     """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
     (layer,) = params.layers
-    named = {"Wxh": layer.Wxh, "Whh": layer.Whh, "bh": layer.bh, "Why": params.Why, "by": params.by}
-    return {name: np.asarray(value, np.float64) for name, value in named.items()}
+    named = {**layer._asdict(), "Why": params.Why, "by": params.by}
+    return {name: np.asarray(value, np.float64) for name, value in named.items() if value is not None}
 
 
 def training_flop(config: TrainConfig) -> int:
@@ -71,4 +71,4 @@ def training_flop(config: TrainConfig) -> int:
     """
     model = config.model
     H, characters = model.hidden_size, config.sequence_length * config.batch_size
-    return 6 * characters * (CELLS[model.cell].gates * H * H + H * vocabulary_size(model))
+    return 6 * characters * (get_cell(model.cell).gates * H * H + H * vocabulary_size(model))

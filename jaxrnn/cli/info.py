@@ -2,9 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from jaxrnn.cli.opening import open_checkpoint
+
+if TYPE_CHECKING:
+    from jaxrnn.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,10 +18,12 @@ class Info:
 
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
     def run(self) -> int:
         """Print it, and return the exit code."""
-        print(_installation() if self.run_dir is None else _run(self.run_dir))
+        print(_installation() if self.run_dir is None else _run(self.run_dir, self.cell))
         return 0
 
 
@@ -29,29 +36,43 @@ def _installation() -> str:
     return f"devices: {devices}\ncorpora: {', '.join(NAMED)}\ncache: {cache_directory()}"
 
 
-def _run(path: Path) -> str:
+def _run(path: Path, cell: str | None) -> str:
     import jax
 
-    from jaxrnn.checkpoint import list_checkpoints, load_checkpoint, load_config
+    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
     from jaxrnn.loss import bits_per_character
 
-    if load_config(path).model.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
-    checkpoint = load_checkpoint(path)
+    checkpoint = open_checkpoint(path, cell=cell)
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
-    model, smooth_loss = config.model, float(state.smooth_loss)
+    model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
-        f"model: {model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
+        f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{size:,} parameters, {model.dtype}",
-        f"training: T {config.sequence_length}, B {config.batch_size}, learning rate "
-        f"{config.optimizer.learning_rate}, clip {config.optimizer.clip_value}, seed {config.seed}",
+        f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
+        f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
+        *([f"split: {', '.join(map(str, config.split))}"] if len(config.split) > 1 else []),
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]
     if path.is_dir():
-        lines += [f"checkpoint: {file}" for file in list_checkpoints(path / "checkpoints")]
+        directory = path / "checkpoints"
+        lines += [f"checkpoint: {file}" for file in list_checkpoints(directory)]
+        if best_checkpoint_path(directory).exists():
+            lines += [f"best checkpoint: {_best(best_checkpoint_path(directory), config)}"]
     return "\n".join(lines)
+
+
+def _best(path: Path, config: "TrainConfig") -> str:
+    from jaxrnn.checkpoint import load_checkpoint
+    from jaxrnn.errors import CheckpointError
+
+    try:
+        counters = load_checkpoint(path).counters
+    except CheckpointError as error:
+        return str(error)
+    loss = f"validation loss {counters['best_loss']:.4f} nats per {config.vocabulary.removesuffix('s')}"
+    return f"{path}, step {counters['step']:,}, {loss}"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.errors import JaxrnnError
 
 
@@ -22,17 +22,19 @@ class Page:
     """The text that the page opens with; without one, the network writes it."""
     half: bool = False
     """Keep the weights as float16: half as large, and no longer exact."""
+    from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
+    """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
 
     def run(self) -> int:
         """Write the file, say so, and return the exit code."""
-        from jaxrnn.checkpoint import load_config
-
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
-        set_up_jax(load_config(self.run_dir).model.dtype)
+        checkpoint = open_checkpoint(self.run_dir, self.from_)
         from jaxrnn.page import page
+        from jaxrnn.runs import read_metrics
 
-        content = page(self.run_dir, text=self.text, half=self.half).encode()
+        metrics = read_metrics(self.run_dir) if (self.run_dir / "metrics.jsonl").exists() else None
+        content = page(checkpoint, metrics, text=self.text, half=self.half).encode()
         self.out.write_bytes(content)
         print(f"page: {self.out} ({len(content) / 1000:,.0f} kB)")
         return 0

@@ -1,31 +1,117 @@
 """`jaxrnn sample`: write text with a trained network."""
 
 import dataclasses
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.config import SampleConfig
+from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.config import SampleConfig, VocabularyKind
+from jaxrnn.copies import longest_copy
+from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from jaxrnn.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample(SampleConfig):
-    """Write text with a trained network, as it is drawn."""
+    """Write text with a trained network, as it is drawn; several samples one after another, each under a title."""
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")] = dataclasses.field(kw_only=True)
     """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Take the prompt from a file, from stdin if it is -; all of it, with the new line at its end if there is one."""
+    json: bool = False
+    """Print one line of JSON instead: prompt, samples (what follows the prompt), config, run, step."""
+    report_copies: bool = False
+    """Name, after each sample, the longest span of what was written that stands in the training text."""
+
+    from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
+    """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
 
     def run(self) -> int:
-        """Print the prompt and what the network writes after it; return the exit code."""
-        from jaxrnn.checkpoint import load_checkpoint, load_config
+        """Print what the network writes; return the exit code."""
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
+        from jaxrnn.writing import write, write_many
 
-        set_up_jax(load_config(self.run_dir).model.dtype)
-        from jaxrnn.writing import write
-
-        checkpoint = load_checkpoint(self.run_dir)
-        for piece in write(checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model, self):
-            print(piece, end="", flush=True)
-        print()
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
+        config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
+        network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model
+        reset_on = checkpoint.config.reset_on
+        text = _training_text(checkpoint) if self.report_copies else None
+        if self.json:
+            print(json.dumps(self._as_json(config, write_many(*network, config, reset_on=reset_on), checkpoint, text)))
+        elif config.num_samples == 1:
+            pieces = []
+            for piece in write(*network, config, reset_on=reset_on):
+                print(piece, end="", flush=True)
+                pieces.append(piece)
+            print()
+            _report_copy("".join(pieces[1:] if config.prompt else pieces), text)
+        else:
+            for index, sample in enumerate(write_many(*network, config, reset_on=reset_on)):
+                title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
+                print(f"{title}\n{config.prompt}{sample}")
+                _report_copy(sample, text)
         return 0
+
+    def _prompt(self, kind: VocabularyKind) -> str:
+        if self.prompt_file is None:
+            return self.prompt
+        if self.prompt:
+            raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
+        try:
+            data = sys.stdin.buffer.read() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
+        except OSError as error:
+            raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
+        try:
+            # Any bytes are a prompt to a model of bytes: they travel as a command line's do.
+            return data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
+        except UnicodeDecodeError as error:
+            raise JaxrnnError(
+                f"{self.prompt_file} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); convert it"
+            ) from None
+
+    def _as_json(
+        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: str | None
+    ) -> dict[str, Any]:
+        found = {
+            "prompt": config.prompt,
+            "samples": samples,
+            "config": dataclasses.asdict(config),
+            "run": str(self.run_dir),
+            "step": checkpoint.counters["step"],
+        }
+        if text is None:
+            return found
+        return {**found, "copies": [longest_copy(sample, text)._asdict() for sample in samples]}
+
+
+def _report_copy(sample: str, text: str | None) -> None:
+    if text is not None:
+        copy = longest_copy(sample, text)
+        print(
+            f"---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
+            f"training text from {copy.text_offset} on: {copy.text!r} ----"
+        )
+
+
+def _training_text(checkpoint: "Checkpoint") -> str:
+    """Return the text that a run was trained on, which is loaded once more: its training slice.
+
+    Raises:
+        JaxrnnError: it is gone, or no more what it was.
+    """
+    from jaxrnn.runs import load_again, slices_of
+
+    try:
+        corpus = load_again(checkpoint)
+    except JaxrnnError as error:
+        raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
+    return corpus.vocabulary.decode(slices_of(corpus, checkpoint.config)["train"].tokens)

@@ -8,13 +8,17 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import tyro
 
+from jaxrnn.cli.cell_file import named_cell
+from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
+from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
+from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.presets import preset
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -23,12 +27,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class _Model(ModelConfig):
+    cell: Annotated[str, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = "tanh"  # type: ignore[assignment]
+    """Recurrent cell; FILE.py:NAME: one of your own, NAME in that Python file, which is run."""
     vocab_size: tyro.conf.Suppress[int | None] = None  # the corpus gives it
 
 
 @dataclasses.dataclass(frozen=True)
 class _Optimizer(OptimizerConfig):
-    name: Annotated[Literal["adagrad", "adam"], tyro.conf.arg(name="optimizer")] = "adagrad"
+    name: Annotated[OptimizerName, tyro.conf.arg(name="optimizer")] = "adagrad"
     """The rule by which a gradient becomes an update."""
 
 
@@ -38,10 +44,14 @@ class Train(TrainConfig):
 
     corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")] = "python-docs"
     """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
+    split: Annotated[tuple[float, ...], FRACTIONS] = (1.0,)
+    """Fractions of the text for train, validation and test, in this order, such as 0.9,0.1 or 0.8,0.1,0.1."""
     model: tyro.conf.OmitArgPrefixes[_Model] = dataclasses.field(default_factory=_Model)
     """The network."""
     optimizer: tyro.conf.OmitArgPrefixes[_Optimizer] = dataclasses.field(default_factory=_Optimizer)
     """Its optimizer."""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Settings to begin from: min-char-rnn (the default), char-rnn, quick or best; flags beside it win over it."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json to begin from; flags and CORPUS beside it win over it."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -50,13 +60,16 @@ class Train(TrainConfig):
     """Go on with the run in --run-dir, from its newest checkpoint and with its configuration."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
+    dry_run: bool = False
+    """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
 
     @classmethod
     def defaults(cls, arguments: list[str]) -> "Train":
-        """Return what the flags begin from: the config of --config or of the run that --resume goes on with."""
+        """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        parser.add_argument("--preset")
         parser.add_argument("--config")
         parser.add_argument("--run-dir", "--run_dir")
         parser.add_argument("--resume", action="store_true")
@@ -64,19 +77,17 @@ class Train(TrainConfig):
             known, _ = parser.parse_known_args(arguments)
         except argparse.ArgumentError:  # tyro will say what is wrong
             return cls()
+        if known.preset is not None and (known.config is not None or known.resume):
+            other = "--resume" if known.resume else "--config"
+            raise JaxrnnError(f"--preset and {other} both say what to begin from; give one of them")
+        if known.preset is not None:
+            return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
             from jaxrnn.checkpoint import load_config
 
             return cls._of(load_config(known.run_dir))
         if known.config:
-            try:
-                text = Path(known.config).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise JaxrnnError(f"can't read {known.config} ({error}); give the config.json of a run") from None
-            try:
-                return cls._of(from_json(TrainConfig, text))
-            except JaxrnnError as error:
-                raise JaxrnnError(f"{known.config}: {error}") from None
+            return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
@@ -87,7 +98,7 @@ class Train(TrainConfig):
 
     def _train_config(self) -> TrainConfig:
         parts = {
-            "model": ModelConfig(**_fields(self.model)),
+            "model": ModelConfig(**{**_fields(self.model), "cell": named_cell(self.model.cell)}),
             "optimizer": OptimizerConfig(**_fields(self.optimizer)),
         }
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
@@ -99,12 +110,14 @@ class Train(TrainConfig):
             raise JaxrnnError("--resume needs --run-dir, the directory of the run to go on with")
         if self.resume and self.overwrite:
             raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
-        set_up_jax(self.model.dtype)
-        from jaxrnn.runs import fit, new_run_directory, sample_title
-        from jaxrnn.text import load_corpus
-
         config = self._train_config()
-        corpus = load_corpus(config.corpus, vocabulary=config.vocabulary, normalize=config.normalize)
+        if self.dry_run:
+            print(to_json(config))
+            return 0
+        set_up_jax(self.model.dtype)
+        from jaxrnn.runs import fit, load, new_run_directory, sample_title
+
+        corpus = load(config)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
         reports = fit(
@@ -117,12 +130,27 @@ class Train(TrainConfig):
         )
         with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
             for report in reports:
-                at_end = report.step >= config.steps
-                if report.sample is not None and (at_end or not self.quiet):
+                if report.sample is not None and (report.finished or not self.quiet):
                     progress.write(f"{sample_title(report)}\n{report.sample}\n")
                 progress.show(report)
         print(_result(report, config, corpus, run_dir))
-        return 128 + signals.received if report.step < config.steps else 0
+        return 0 if report.finished else 128 + signals.received
+
+
+def read_config(file: str | Path) -> TrainConfig:
+    """Return the configuration in a file such as a run's config.json.
+
+    Raises:
+        JaxrnnError: there is none; the message names the file.
+    """
+    try:
+        text = Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise JaxrnnError(f"can't read {file} ({error}); give the config.json of a run") from None
+    try:
+        return from_json(TrainConfig, text)
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{file}: {error}") from None
 
 
 def _fields(config: Any) -> dict[str, Any]:
@@ -130,11 +158,14 @@ def _fields(config: Any) -> dict[str, Any]:
 
 
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
-    return (
+    lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
-        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each\n"
-        f"{corpus}\nrun: {run_dir}"
-    )
+        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
+        + on_train(config, corpus),
+        *validation_lines(report, config, corpus),
+        f"{corpus}\nrun: {run_dir}",
+    ]
+    return "\n".join(lines)
 
 
 class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
@@ -166,8 +197,16 @@ class _Progress(Protocol):
 def _progress(config: TrainConfig, corpus: "Corpus", run_dir: Path, quiet: bool) -> _Progress:
     if quiet:
         return _Lines(None)
-    print(f"{corpus}\nrun: {run_dir}", file=sys.stderr)
+    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
     return _Bar(config) if sys.stderr.isatty() else _Lines(config)
+
+
+def _losses(report: "Report") -> str:
+    losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
+    if report.best is None:
+        return losses
+    now = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
+    return f"{losses}, validation {now}best {report.best.loss:.4f} nats/char"
 
 
 class _Bar(contextlib.AbstractContextManager["_Bar"]):
@@ -184,9 +223,7 @@ class _Bar(contextlib.AbstractContextManager["_Bar"]):
         self._bar.write(text, file=sys.stdout)
 
     def show(self, report: "Report") -> None:
-        self._bar.set_postfix_str(
-            f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char", refresh=False
-        )
+        self._bar.set_postfix_str(_losses(report), refresh=False)
         if self._bar.n == 0:
             self._bar.initial = report.step * self._characters  # a resumed run: its rate counts from here
         self._bar.update(report.step * self._characters - self._bar.n)
@@ -207,13 +244,13 @@ class _Lines(contextlib.AbstractContextManager["_Lines"]):
     def show(self, report: "Report") -> None:
         config = self._config
         self._first = report.step if self._first < 0 else self._first
-        if config is None or (time.monotonic() < self._next and report.step < config.steps):
+        if config is None or (time.monotonic() < self._next and not report.finished):
             return
         self._next = time.monotonic() + 10
         rate = (report.step - self._first) * config.sequence_length * config.batch_size / report.seconds
         print(
-            f"step {report.step:,} of {config.steps:,}: loss {report.smooth_loss:.2f}, "
-            f"{report.bits_per_character:.3f} bits/char" + (f", {rate:,.0f} characters/s" if rate else ""),
+            f"step {report.step:,} of {config.steps:,}: {_losses(report)}"
+            + (f", {rate:,.0f} characters/s" if rate else ""),
             file=sys.stderr,
             flush=True,
         )

@@ -19,54 +19,60 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.checkpoint import Checkpoint, load_checkpoint
-from jaxrnn.config import SampleConfig
+from jaxrnn.cells import CELLS, get_cell
+from jaxrnn.checkpoint import Checkpoint
+from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.loss import bits_per_character
 from jaxrnn.model import Params
-from jaxrnn.runs import read_metrics
+from jaxrnn.runs.metrics import Columns
+from jaxrnn.text import encode_separator
 from jaxrnn.writing import write
 
 _SCRIPTS = ("network.js", "text.js", "app.js")
-_CELL_NAMES = {"tanh": "tanh", "gru": "GRU", "lstm": "LSTM"}  # those of network.js
 _MOST_POINTS = 400  # of the loss curve
 _FIRST_TEXT = SampleConfig(length=400, temperature=0.8)
 
 
-def page(run: str | Path, *, text: str | None = None, half: bool = False) -> str:
-    """Return a run's newest checkpoint as an HTML page that needs nothing else.
+def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | None = None, half: bool = False) -> str:
+    """Return a trained network as an HTML page that needs nothing else.
 
     The page computes in single precision what JAX computes; a float64 model loses the rest.
 
     Args:
-        run: a run directory, or a checkpoint file (which knows of no loss curve).
+        checkpoint: from `jaxrnn.load_checkpoint`.
+        metrics: the loss curve, from `jaxrnn.runs.read_metrics`; None shows none.
         text: what stands in the page when it opens; None lets the network write it.
         half: keep the weights as float16, half as large and no longer exact.
 
     Raises:
-        JaxrnnError: there is no checkpoint at `run`.
-        CheckpointError: there is one, but it is damaged.
+        JaxrnnError: the cell is one of the user's own, which a page can't compute.
     """
-    checkpoint = load_checkpoint(run)
-    model = checkpoint.config.model
-    if not isinstance(model.cell, str) or model.cell not in _CELL_NAMES:
-        raise JaxrnnError(f"a page knows the cells {', '.join(_CELL_NAMES)}, and this one is {model.cell}")
+    params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
+    model = config.model
+    if _cell_name(model) is None:
+        raise JaxrnnError(f"a page computes the cells {', '.join(CELLS)}, and this network's is one of your own")
     if text is None:
-        text = "".join(write(checkpoint.state.params, checkpoint.vocabulary, model, _FIRST_TEXT)).strip("\n")
+        text = "".join(write(params, vocabulary, model, _FIRST_TEXT, reset_on=config.reset_on)).strip("\n")
     data = {
         "model": {
-            "cell": model.cell,
+            "cell": _cell_name(model),
             "hiddenSize": model.hidden_size,
             "numLayers": model.num_layers,
             "vocabSize": model.vocab_size,
             "bfloat16": model.products == "bfloat16",
         },
-        "vocabulary": dataclasses.asdict(checkpoint.vocabulary),
-        "weights": _packed(checkpoint.state.params, "float16" if half else "float32"),
-        "loss": _loss_curve(read_metrics(run) if Path(run).is_dir() else {}),
+        "vocabulary": dataclasses.asdict(vocabulary),
+        "separator": encode_separator(vocabulary, config.reset_on).tolist() if config.reset_on else [],
+        "weights": _packed(params, "float16" if half else "float32"),
+        "loss": _loss_curve(metrics or {}),
         "text": text.replace("\ufffd", ""),
     }
     return _fill(checkpoint, data)
+
+
+def _cell_name(model: ModelConfig) -> str | None:
+    return next((name for name, cell in CELLS.items() if cell == get_cell(model.cell)), None)
 
 
 def _packed(params: Params, dtype: str) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def _rest(params: Params) -> dict[str, jax.Array]:
 
 
 def _loss_curve(metrics: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Return at most `_MOST_POINTS` points of the curves in bits per character; None where nothing was measured."""
+    """Return some `_MOST_POINTS` points of the curves in bits per character; None where nothing was measured."""
     if not metrics:
         return {"steps": [], "train": [], "validation": []}
     nothing = np.full(len(metrics["step"]), np.nan)
@@ -151,7 +157,7 @@ def _summary(checkpoint: Checkpoint) -> str:
     layers = "one layer" if model.num_layers == 1 else f"{model.num_layers} layers"
     bits = bits_per_character(float(state.smooth_loss), checkpoint.config.sequence_length)
     return (
-        f"A recurrent network, {layers} of {model.hidden_size:,} {_CELL_NAMES[model.cell]} units. It reads one "
+        f"A recurrent network, {layers} of {model.hidden_size:,} {_cell_name(model)} units. It reads one "
         f"{'byte' if checkpoint.vocabulary.kind == 'bytes' else 'character'} at a time and guesses the next: after "
         f"{int(state.step):,} steps of training, at a cost of {bits:.2f} bits each."
     )
@@ -166,14 +172,14 @@ def _facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("Length", f"{corpus['length']:,} {config.vocabulary}"),
         ("SHA-256", f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}"),
         ("Vocabulary", f"{model.vocab_size:,} {config.vocabulary}"),
-        ("Cell", f"{model.cell}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}"),
+        ("Cell", f"{_cell_name(model)}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}"),
         ("Parameters", f"{parameters:,}"),
         ("Steps", f"{int(checkpoint.state.step):,} of {config.steps:,}"),
         ("Sequence length", f"{config.sequence_length:,}"),
         ("Batch size", f"{config.batch_size:,}"),
         ("Optimizer", optimizer.name),
-        ("Learning rate", f"{optimizer.learning_rate:g}"),
-        ("Gradient clip", f"\N{PLUS-MINUS SIGN}{optimizer.clip_value:g}"),
+        ("Learning rate", f"{optimizer.peak_learning_rate:g}, {optimizer.schedule}"),
+        ("Gradient clip", optimizer.clip if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}"),
         ("Seed", str(config.seed)),
         ("Computed by", f"jax {computed_by['jax']} on {computed_by['device']}"),
     ]

@@ -29,11 +29,25 @@ const end = document.createTextNode("\u200b"); // lets a last empty line have it
 const carryAfter = (place) => (place < 0 ? network.zeroCarry() : items[place].carry);
 const isFed = (place) => place >= 0 && items[place].fed; // whether anything was fed up to here
 
-// Reads tokens from a carry; `started` says whether anything was read before, so that the first one was foretold.
-function readTokens(tokens, carry, started) {
+// The last tokens up to a place, as many as can begin a separator of documents.
+function recentTokens(place) {
+  const found = [];
+  for (; data.separator.length && place >= 0 && found.length < data.separator.length; place--) {
+    found.unshift(...(items[place].tokens ?? []));
+  }
+  return found;
+}
+
+// Reads tokens from a carry; `started` says whether anything was read before, so that the first one was foretold. The
+// carry starts anew at the last token of what separates documents.
+function readTokens(tokens, carry, started, recent) {
+  const { separator } = data;
   let bits = 0;
   for (const token of tokens) {
     if (started) bits -= Math.log2(softmax(network.logits(carry))[token]);
+    recent.push(token);
+    const tail = separator.length ? recent.slice(-separator.length) : [];
+    if (tail.length && separator.every((one, place) => one === tail[place])) carry = network.zeroCarry();
     carry = network.step(carry, token);
   }
   return { carry, bits: started ? bits : null };
@@ -44,7 +58,7 @@ function readSome(until) {
   while (read < items.length && performance.now() < until) {
     const item = items[read];
     const before = carryAfter(read - 1);
-    Object.assign(item, item.tokens ? readTokens(item.tokens, before, started) : { carry: before, bits: null });
+    Object.assign(item, item.tokens ? readTokens(item.tokens, before, started, recentTokens(read - 1)) : { carry: before, bits: null });
     started ||= Boolean(item.tokens);
     item.fed = started;
     read += 1;
@@ -319,7 +333,9 @@ function moveUnit(event) {
 // Draws one character after the last; the tokens of it, or of several where bytes make none: [{shown, tokens}].
 function drawCharacter(temperature, random = Math.random) {
   let carry = carryAfter(items.length - 1);
-  if (!isFed(items.length - 1)) carry = network.step(carry, vocabulary.tokens.get("\n") ?? 0); // as `jaxrnn sample` begins
+  if (!isFed(items.length - 1)) {
+    carry = network.step(carry, data.separator.at(-1) ?? vocabulary.tokens.get("\n") ?? 0); // as `jaxrnn sample` does
+  }
   const take = vocabulary.decoder();
   for (;;) {
     const token = draw(softmax(network.logits(carry), temperature), random());

@@ -1,9 +1,9 @@
 """The run directory: what a training loop leaves on the disk, and in which order.
 
 - config.json: the configuration; `jaxrnn train --config` runs it again
-- metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, seconds
+- metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, validation loss, seconds
 - samples.txt: the samples, each under a line with its step
-- checkpoints/: step-NNNNNNNNNN.safetensors, the newest few
+- checkpoints/: step-NNNNNNNNNN.safetensors, the newest few; best.safetensors, that of the lowest validation loss
 """
 
 import dataclasses
@@ -14,10 +14,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrnn.checkpoint import Checkpoint, checkpoint_path, commit, list_checkpoints, load_checkpoint, save_checkpoint
+from jaxrnn.checkpoint import (
+    Checkpoint,
+    best_checkpoint_path,
+    checkpoint_path,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
+from jaxrnn.files import commit
 from jaxrnn.runs.report import Report, sample_title
+from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
 from jaxrnn.training import TrainState
 
@@ -50,7 +59,8 @@ class RunDirectory:
         checkpoint = None
         try:
             if resume:
-                checkpoint = load_checkpoint(self._path)
+                cell = self._config.model.cell
+                checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
                 self._check_same_run(checkpoint)
                 self._saved_step = int(checkpoint.state.step)
             else:
@@ -63,7 +73,8 @@ class RunDirectory:
 
     def _check_free(self, overwrite: bool) -> None:
         path = self._path
-        if (path / "config.json").exists() or list_checkpoints(path / "checkpoints"):
+        directory = path / "checkpoints"
+        if (path / "config.json").exists() or list_checkpoints(directory) or best_checkpoint_path(directory).exists():
             if not overwrite:
                 raise JaxrnnError(
                     f"{path} holds a run already; go on with it by --resume, or replace it by --overwrite"
@@ -78,7 +89,11 @@ class RunDirectory:
                 f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
                 f"{self._corpus.name} is {self._corpus.sha256}; resume it on the same text, or begin another run"
             )
-        same = ("vocabulary", "normalize", "model", "optimizer.name", "sequence_length", "batch_size", "seed")
+        same = (
+            *("vocabulary", "normalize", "min_count", "split", "reset_on"),
+            *("model", "sequence_length", "batch_size", "seed"),
+            *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # what its memory is made of
+        )
         for name, get in {name: operator.attrgetter(name) for name in same}.items():
             if get(then) != get(now):
                 raise JaxrnnError(
@@ -90,6 +105,9 @@ class RunDirectory:
         """Leave just what belongs to the run up to the checkpoint."""
         (self._path / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not checkpoint:
+            # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
+            # run will find it there again.
+            best_checkpoint_path(self._path / "checkpoints").unlink(missing_ok=True)
             for old in list_checkpoints(self._path / "checkpoints"):
                 old.unlink()
         for name in _LOGS:
@@ -101,7 +119,7 @@ class RunDirectory:
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
-        names = ("step", "loss", "smooth_loss", "bits_per_character", "seconds")
+        names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
         self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in names}) + "\n")
         if report.sample is not None:
             self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
@@ -115,26 +133,33 @@ class RunDirectory:
                 f"can't write {self._path / name} ({error.strerror or error}); make room there"
             ) from None
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, best: Best | None) -> None:
         """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
         step = int(state.step)
         if step == self._saved_step:
             return
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
-            raise NonFiniteError(
-                f"after step {step} a parameter is not finite; try a smaller learning_rate or clip_value"
-            )
         directory = self._path / "checkpoints"
-        save_checkpoint(
-            checkpoint_path(directory, step),
-            state,
-            self._config,
-            self._corpus.vocabulary,
-            corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
-            counters={name: (self._path / name).stat().st_size for name in _LOGS},
-        )
+        self._save(checkpoint_path(directory, step), state, best)
         self._saved_step = step
         # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
         done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
         for old in done[self._config.keep_checkpoints :]:
             old.unlink()
+
+    def save_best(self, state: TrainState, best: Best) -> None:
+        """Save the checkpoint with the lowest validation loss, in the place of the one before."""
+        self._save(best_checkpoint_path(self._path / "checkpoints"), state, best)
+
+    def _save(self, path: Path, state: TrainState, best: Best | None) -> None:
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
+            raise NonFiniteError(
+                f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
+            )
+        save_checkpoint(
+            path,
+            state,
+            self._config,
+            self._corpus.vocabulary,
+            corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
+            counters={**{name: (self._path / name).stat().st_size for name in _LOGS}, **to_counters(best)},
+        )

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jaxrnn.runs.validation import Best
 from jaxrnn.training import TrainState
 
 
@@ -16,6 +17,9 @@ class Report:
         bits_per_character: the smooth loss in bits per character.
         seconds: since `fit` began (the first chunk compiles, which takes a second or two of them).
         sample: what the network writes now; None where no sample is due.
+        validation_loss: on the validation slice, nats per character; None where no validation is due.
+        best: the best validation so far; None before the first.
+        finished: whether the run is over: all steps are done, or `patience` validations brought nothing better.
         state: the state after `step` steps. The next step reuses its memory: copy what you keep beyond this report
             (`jax.tree.map(jnp.copy, report.state.params)`); the last report's state stays.
     """
@@ -26,6 +30,9 @@ class Report:
     bits_per_character: float
     seconds: float
     sample: str | None
+    validation_loss: float | None
+    best: Best | None
+    finished: bool
     state: TrainState = dataclasses.field(repr=False)
 
 

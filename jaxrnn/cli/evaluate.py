@@ -1,0 +1,190 @@
+"""`jaxrnn evaluate`: how well a trained network predicts a text."""
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.slices import unseen_line
+from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.evaluation import Score
+    from jaxrnn.reading import Scored, Tally
+    from jaxrnn.text import Slice
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Score a slice of a run's corpus, or a text file: what each symbol but the first cost to predict."""
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    file: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="FILE")] = None
+    """A text file, read as a single stream; without it, a slice of the run's corpus."""
+    split_name: Literal["train", "validation", "test"] | None = None
+    """Which slice of the corpus; by default validation, or train where the run has no other."""
+    from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
+    """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
+    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
+    per_character: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tsv")] = None
+    """Write a line for each scored character: its place in the text, itself (escaped as in Python), its bits."""
+    lanes: int = 1
+    """Parts of the text that are read side by side: faster, and very nearly exact (each but the first begins cold)."""
+    normalize: bool = False
+    """Drop a byte-order mark of FILE and turn its CRLF and CR line ends into LF; so it is if the run did so."""
+    json: bool = False
+    """Print one line of JSON."""
+
+    def run(self) -> int:
+        """Score, print, and return the exit code."""
+        if self.lanes < 1:
+            raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
+        if self.file is not None and self.split_name:
+            raise JaxrnnError("FILE is scored whole; give it or --split-name, not both")
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
+        with self._tsv() as keep:
+            result = self._file(self.file, checkpoint, keep) if self.file is not None else self._slice(checkpoint, keep)
+        print(json.dumps(result.as_json()) if self.json else result.as_text())
+        return 0
+
+    @contextlib.contextmanager
+    def _tsv(self) -> Iterator[Callable[["Scored"], object]]:
+        """Give what writes the lines of --per-character; the file takes its name when all of them are written."""
+        from jaxrnn.files import replacing
+
+        if self.per_character is None:
+            yield lambda _: None
+            return
+        if self.per_character.is_dir():
+            raise JaxrnnError(f"{self.per_character} is a directory; give a file for --per-character")
+        with replacing(self.per_character) as file:
+            yield lambda scored: file.write(_tsv_lines(scored).encode())
+
+    def _file(self, file: Path, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
+        from jaxrnn.evaluation import Score
+        from jaxrnn.reading import Tally, read
+        from jaxrnn.text import read_pieces
+
+        config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
+        pieces = read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
+        nats, symbols, utf8_bytes = 0.0, 0, 0
+        lengths = vocabulary.utf8_lengths()
+        for scored in read(
+            checkpoint.state.params,
+            vocabulary,
+            config.model,
+            pieces,
+            tally,
+            reset_on=config.reset_on,
+            lanes=self.lanes,
+        ):
+            keep(scored)
+            nats += float(scored.nats.sum(dtype="float64"))
+            symbols += len(scored.nats)
+            utf8_bytes += int(lengths[scored.tokens].sum())
+        if not symbols:
+            raise JaxrnnError(
+                f"{file} has {tally.read} {vocabulary.kind}, {tally.left_out.total()} of them unknown; "
+                "2 known ones are needed to score one"
+            )
+        return _Result(str(file), None, "", Score(nats, symbols, utf8_bytes), tally, checkpoint, self.lanes)
+
+    def _slice(self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
+        import numpy as np
+
+        from jaxrnn.evaluation import Score, surprisals
+        from jaxrnn.reading import Scored, Tally
+        from jaxrnn.runs import load_again, slices_of
+
+        config, vocabulary = checkpoint.config, checkpoint.vocabulary
+        try:
+            corpus = load_again(checkpoint)
+        except JaxrnnError as error:
+            raise JaxrnnError(f"{error}, or give FILE to score another text") from None
+        slices = slices_of(corpus, config)
+        name = self.split_name or ("validation" if "validation" in slices else "train")
+        if name not in slices:
+            raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
+        part = slices[name]
+        nats = surprisals(
+            checkpoint.state.params, part.tokens, config.model, lanes=self.lanes, starts=part.starts
+        )  # fmt: skip
+        scored = part.tokens[1:]
+        if self.per_character is not None:
+            symbols = "".join(vocabulary.symbols[token] for token in scored)
+            keep(Scored(np.arange(part.begin + 1, part.end), symbols, scored, nats))
+        score = Score(float(nats.sum(dtype="float64")), len(nats), int(vocabulary.utf8_lengths()[scored].sum()))
+        unseen = unseen_line(slices["train"], part, vocabulary)
+        return _Result(corpus.source, part, unseen, score, Tally(len(part.tokens)), checkpoint, self.lanes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    source: str
+    part: "Slice | None"
+    unseen: str
+    score: "Score"
+    tally: "Tally"
+    checkpoint: "Checkpoint"
+    lanes: int
+
+    def as_json(self) -> dict[str, Any]:
+        score, part = self.score, self.part
+        return {
+            "text": self.source,
+            "slice": part and {"name": part.name, "begin": part.begin, "end": part.end},
+            "unit": self.checkpoint.vocabulary.kind,
+            "scored": score.symbols,
+            "utf8_bytes": score.utf8_bytes,
+            "nats": score.nats,
+            "nats_per_character": score.nats_per_character,
+            "bits_per_character": score.bits_per_character,
+            "bits_per_byte": score.bits_per_byte,
+            "perplexity": score.perplexity,
+            "unknown": self.tally.unknown,
+            "left_out": self.tally.left_out.total(),
+            "lanes": self.lanes,
+            "step": self.checkpoint.counters["step"],
+        }
+
+    def as_text(self) -> str:
+        score, kind, tally = self.score, self.checkpoint.vocabulary.kind, self.tally
+        lines = [
+            f"{self.source}{f', {self.part}' if self.part else ''}, by the network after step "
+            f"{self.checkpoint.counters['step']:,}",
+            f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
+            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.4f}",
+            f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first"
+            + (f", in {self.lanes:,} lanes" if self.lanes > 1 else ""),
+            self.unseen,
+        ]
+        if tally.unknown:
+            lines.append(f"{tally.unknown:,} {kind} were read as the unknown symbol")
+        if tally.left_out:
+            named = ", ".join(repr(symbol) for symbol, _ in tally.left_out.most_common(8))
+            more = f" and {len(tally.left_out) - 8} more" if len(tally.left_out) > 8 else ""
+            lines.append(
+                f"{tally.left_out.total():,} {kind} that the network does not know were left out ({named}{more})"
+            )
+        return "\n".join(filter(None, lines))
+
+
+def _tsv_lines(scored: "Scored") -> str:
+    bits = scored.nats.astype("float64") / math.log(2)
+    return "".join(
+        f"{place}\t{_escaped(symbol)}\t{surprisal:.6f}\n"
+        for place, symbol, surprisal in zip(scored.places.tolist(), scored.symbols, bits.tolist(), strict=True)
+    )
+
+
+def _escaped(symbol: str) -> str:
+    return symbol if symbol.isprintable() and symbol != "\\" else symbol.encode("unicode_escape").decode()

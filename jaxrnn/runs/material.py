@@ -1,0 +1,113 @@
+"""What a run is made of: the configuration that its corpus completes, and the corpus in slices."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.checkpoint import Checkpoint
+from jaxrnn.config import TrainConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.text import (
+    Batch,
+    Corpus,
+    Slice,
+    Tokens,
+    batches,
+    check_separator,
+    document_starts,
+    encode_separator,
+    load_corpus,
+    split,
+)
+from jaxrnn.training import init_train_state
+
+
+class Material(NamedTuple):
+    """What is trained on and validated with.
+
+    Attributes:
+        corpus: the whole text.
+        train: the slice that is trained on.
+        validation: the slice to validate with; None: there is none.
+        separator: what stands between independent documents, int [k]; k = 0: there are none.
+    """
+
+    corpus: Corpus
+    train: Slice
+    validation: Slice | None
+    separator: Tokens
+
+    def batches(self, step: int, num_steps: int, config: TrainConfig) -> Batch:
+        """Return a chunk of the training slice."""
+        return batches(self.train.tokens, step, num_steps, config, starts=self.train.starts)
+
+
+def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
+    """Return the slices of a corpus by name, with the places where documents start.
+
+    Raises:
+        JaxrnnError: there is no document boundary, or the vocabulary does not know its symbols.
+    """
+    starts = None
+    if config.reset_on:
+        starts = document_starts(corpus.tokens, encode_separator(corpus.vocabulary, config.reset_on))
+        check_separator(starts, config.reset_on)
+    return split(corpus.tokens, config.split, starts=starts, kind=corpus.vocabulary.kind)
+
+
+def load(config: TrainConfig) -> Corpus:
+    """Return the corpus that a configuration names, read as it says."""
+    return load_corpus(
+        config.corpus, vocabulary=config.vocabulary, normalize=config.normalize, min_count=config.min_count
+    )
+
+
+def load_again(checkpoint: Checkpoint) -> Corpus:
+    """Return the corpus that a run was trained on.
+
+    Raises:
+        JaxrnnError: it is gone, or no more what it was.
+    """
+    corpus, known = load(checkpoint.config), checkpoint.corpus["sha256"]
+    if corpus.sha256 != known:
+        raise JaxrnnError(
+            f"{corpus.source} is no more the text of the run: its SHA-256 is {corpus.sha256}, and was {known}; "
+            "put the old text back"
+        )
+    return corpus
+
+
+def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, Material]:
+    """Return the configuration of a run on this corpus, and what it is made of.
+
+    Raises:
+        JaxrnnError: they don't fit together.
+    """
+    vocabulary = corpus.vocabulary
+    if config.model.vocab_size not in (None, len(vocabulary)):
+        raise JaxrnnError(
+            f"vocab_size is {config.model.vocab_size}, but {corpus.name} has {len(vocabulary)} distinct "
+            f"{vocabulary.kind}; leave vocab_size out"
+        )
+    config = dataclasses.replace(
+        config,
+        corpus=corpus.source,
+        vocabulary=vocabulary.kind,
+        normalize=corpus.normalize,
+        min_count=corpus.min_count,
+        model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
+    )
+    jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))  # raises if JAX lacks its float64, or the cell
+    slices = slices_of(corpus, config)
+    batches(slices["train"].tokens, 0, 1, config)  # raises if the text is too short
+    for part in slices.values():
+        if len(part.tokens) < config.sequence_length + 2:
+            raise JaxrnnError(
+                f"the slice {part} has {len(part.tokens)} symbols and needs sequence_length {config.sequence_length} "
+                "+ 2 at least; give a longer text, another split, or a smaller sequence_length"
+            )
+    vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
+    separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
+    return config, Material(corpus, slices["train"], slices.get("validation"), separator)

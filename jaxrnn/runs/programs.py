@@ -1,0 +1,110 @@
+"""The programs of a training run: compiled side by side, before they are first called."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.config import TrainConfig
+from jaxrnn.evaluation import chunk_length, default_lanes, score
+from jaxrnn.model import initial_carry
+from jaxrnn.runs.material import Material
+from jaxrnn.sampling import sample
+from jaxrnn.text import Batch, Tokens, position
+from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk
+
+
+class SampleStart(NamedTuple):
+    """What a sample goes on from.
+
+    Attributes:
+        prime: int32 [P, 1].
+        new: bool [], whether the carry before it is the initial one, not that of training.
+        before: int32 [k - 1, 1], what stands before `prime`, where there are documents; else None.
+    """
+
+    prime: Any
+    new: Any
+    before: Any
+
+
+def prepare_programs(
+    config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int
+) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
+    """Return the state to begin from, the training chunk, and the function that draws a sample.
+
+    What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
+    """
+    init = jax.jit(partial(init_state, config=config))
+    train_chunk: Any = make_train_chunk(config)
+    separator = material.separator if len(material.separator) else None
+    draw_sample = jax.jit(partial(_draw_sample, config=config, separator=separator))
+    seed = np.uint32(config.seed)
+    state = jax.eval_shape(init, seed)
+    with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
+        if step < config.steps:
+            pool.submit(train_chunk.lower(state, material.batches(step, next_step - step, config)).compile)
+        at_end = not config.sample_every
+        pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
+        if material.validation:
+            pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
+        return saved or init(seed), train_chunk, draw_sample
+
+
+def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
+    lanes = default_lanes(count - 1)
+    shape = chunk_length(lanes, config.model), lanes
+    batch = Batch(np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.asarray(False), np.zeros(shape, np.bool_))
+    return score.lower(state.params, initial_carry(config.model, lanes), batch, config.model)
+
+
+def init_state(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
+    """Return the state before the first step."""
+    return init_train_state(jax.random.key(seed), config)
+
+
+def sample_start(config: TrainConfig, material: Material, step: int, at_end: bool) -> SampleStart:
+    """Return what a sample after `step` steps goes on from: the prompt at the end, else the next character of the text.
+
+    Where there are documents, the prompt begins one: the separator's last symbol stands before it.
+    """
+    separator, text = material.separator, material.train.tokens
+
+    def column(tokens: Tokens) -> np.ndarray[Any, np.dtype[np.int32]]:
+        return tokens.astype(np.int32)[:, None]
+
+    if config.prompt and at_end:
+        prompt = material.corpus.vocabulary.encode(config.prompt)
+        prime = np.concatenate([separator[-1:], prompt])
+        return SampleStart(column(prime), np.asarray(True), column(separator[:-1]) if len(separator) else None)
+    batch = material.batches(step, 1, config)
+    before = None
+    if len(separator):
+        read = text[: position(len(text), step, config)].astype(np.int32)
+        tail = len(separator) - 1  # -1 is no symbol: nothing stands there
+        before = column(np.concatenate([np.full(tail, -1), read])[len(read) :])
+    return SampleStart(batch.inputs[0, :1, :1], batch.reset[0], before)
+
+
+def _draw_sample(
+    state: TrainState, start: SampleStart, config: TrainConfig, separator: Tokens | None
+) -> jax.Array:  # fmt: skip
+    """Return what the network writes now, before the update of the next step: tokens [sample_length]."""
+    initial = initial_carry(config.model, 1)
+    carry = jax.tree.map(lambda new, entry: jnp.where(start.new, new, entry[:1]), initial, state.carry)
+    key = jax.random.fold_in(state.key, state.step)
+    tokens, _ = sample(
+        key,
+        state.params,
+        carry,
+        start.prime,
+        config.model,
+        length=config.sample_length,
+        separator=None if separator is None else jnp.asarray(separator, jnp.int32),
+        before=start.before,
+    )
+    return tokens[:, 0]

@@ -1,0 +1,57 @@
+"""Validation while training: the loss on a slice that is not trained on, and the best one so far."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import NonFiniteError
+from jaxrnn.evaluation import default_lanes, surprisals
+from jaxrnn.model import Params
+from jaxrnn.text import Slice
+
+
+class Best(NamedTuple):
+    """The best validation so far.
+
+    Attributes:
+        step: training steps that had then been done.
+        loss: nats per character.
+        since: validations after it, none of which was better.
+    """
+
+    step: int
+    loss: float
+    since: int = 0
+
+
+def validate(params: Params, part: Slice, config: ModelConfig) -> float:
+    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes.
+
+    Raises:
+        NonFiniteError: the loss is infinite or not a number.
+    """
+    lanes = default_lanes(len(part.tokens) - 1)
+    loss = float(surprisals(params, part.tokens, config, lanes=lanes, starts=part.starts).mean(dtype=np.float64))
+    if not math.isfinite(loss):
+        raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
+    return loss
+
+
+def better(best: Best | None, step: int, loss: float) -> Best:
+    """Return the best validation, now that one more is known."""
+    return Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
+
+
+def to_counters(best: Best | None) -> dict[str, int | float]:
+    """Return what a checkpoint keeps of it."""
+    return {} if best is None else {f"best_{name}": value for name, value in best._asdict().items()}
+
+
+def from_counters(counters: Mapping[str, int | float]) -> Best | None:
+    """Return the best validation that a checkpoint knows of."""
+    if "best_step" not in counters:
+        return None
+    return Best(int(counters["best_step"]), float(counters["best_loss"]), int(counters["best_since"]))

@@ -1,0 +1,76 @@
+"""The batches that a training step sees."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrnn.config import TrainConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.text.vocabulary import Flags, Tokens
+
+
+class Batch(NamedTuple):
+    """What a training step sees; a chunk of K steps has a leading axis K on every array.
+
+    Attributes:
+        inputs: int [T, B].
+        targets: int [T, B], the inputs shifted by one: the target of a symbol is the symbol after it.
+        reset: bool [], whether the carry starts anew before this batch.
+        starts: bool [T, B], the inputs before which the carry starts anew; None: nowhere.
+    """
+
+    inputs: Any
+    targets: Any
+    reset: Any
+    starts: Any = None
+
+
+def batches(
+    tokens: Tokens, step: int, num_steps: int, config: TrainConfig, *, starts: Flags | None = None
+) -> Batch:  # fmt: skip
+    """Return the batches of steps `step` to `step + num_steps - 1`, a chunk.
+
+    The text is cut into B contiguous lanes of equal length n (a rest shorter than B is left out). Every step takes the
+    next T symbols of each lane. A sweep begins at position p = 0 with a zero carry, and begins again when
+    p + T + 1 >= n, as in min-char-rnn. So the batch of a step is known from the step alone.
+
+    Args:
+        tokens: int [N], the encoded text.
+        step: the first step, counted from 0.
+        num_steps: K.
+        config: gives `sequence_length` T and `batch_size` B.
+        starts: bool [N], the symbols before which the carry starts anew, from `document_starts`.
+
+    Returns:
+        Batch of inputs and targets int32 [K, T, B], reset bool [K], and starts bool [K, T, B] if they were given.
+
+    Raises:
+        JaxrnnError: the text is too short for one batch.
+    """
+    length, lanes = config.sequence_length, config.batch_size
+    lane_length = len(tokens) // lanes
+    if lane_length < length + 2:
+        raise JaxrnnError(
+            f"the text has {len(tokens)} symbols, but sequence_length {length} and batch_size {lanes} need at least "
+            f"{lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
+        )
+    place = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length)
+    window = place[:, None] * length + np.arange(length + 1)  # [K, T+1]
+
+    def cut(values: Tokens | Flags, dtype: type) -> np.ndarray[Any, np.dtype[Any]]:
+        lanes_of_it = values[: lanes * lane_length].reshape(lanes, lane_length)[:, window]  # [B, K, T+1]
+        return np.moveaxis(lanes_of_it, 0, -1).astype(dtype, order="C")
+
+    symbols = cut(tokens, np.int32)
+    cut_starts = None if starts is None else cut(starts, np.bool_)[:, :-1]
+    return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, cut_starts)
+
+
+def position(num_tokens: int, step: int, config: TrainConfig) -> int:
+    """Return where in the text the first lane stands before a step."""
+    length = config.sequence_length
+    return step % _steps_per_sweep(num_tokens // config.batch_size, length) * length
+
+
+def _steps_per_sweep(lane_length: int, length: int) -> int:
+    return -(-(lane_length - length - 1) // length)

@@ -1,0 +1,68 @@
+import jax
+import numpy as np
+import pytest
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.evaluation import surprisals
+from jaxrnn.model import init_params
+from jaxrnn.reading import Tally, read
+from jaxrnn.text import Vocabulary, document_starts, encode_separator
+
+TEXT = "to be, or\n\nnot to be:\n\n\nthat is the question\n" * 30
+KNOWN = Vocabulary.of(TEXT)
+FOLDED = Vocabulary.of(TEXT, min_count=60)  # among others ',' and ':' are unknown
+
+
+def network(vocabulary):
+    model = ModelConfig(vocab_size=len(vocabulary), hidden_size=5, init_scale=0.5)
+    return jax.jit(init_params, static_argnames="config")(jax.random.key(0), model), model
+
+
+def pieces(text, size):
+    return [text[begin : begin + size] for begin in range(0, len(text), size)]
+
+
+def scored(vocabulary, text, size=50, **options):
+    params, model = network(vocabulary)
+    tally = Tally()
+    parts = list(read(params, vocabulary, model, pieces(text, size), tally, **options))
+    places, symbols, tokens, nats = zip(*parts, strict=True)
+    return np.concatenate(places), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
+
+
+@pytest.mark.parametrize("size", [1, 50, 10**6])
+@pytest.mark.parametrize(("reset_on", "lanes"), [("", 1), ("\n\n", 1), ("\n\n", 3)])
+def test_a_text_in_pieces_is_scored_as_the_whole(size, reset_on, lanes):
+    params, model = network(KNOWN)
+    tokens = KNOWN.encode(TEXT)
+    starts = document_starts(tokens, encode_separator(KNOWN, reset_on)) if reset_on else None
+    places, symbols, found, nats, tally = scored(KNOWN, TEXT, size, reset_on=reset_on, lanes=lanes)
+    np.testing.assert_array_equal(nats, surprisals(params, tokens, model, lanes=lanes, starts=starts))
+    assert (places.tolist(), symbols) == (list(range(1, len(TEXT))), TEXT[1:])
+    np.testing.assert_array_equal(found, tokens[1:])
+    assert (tally.read, tally.unknown, tally.left_out.total()) == (len(TEXT), 0, 0)
+
+
+def test_symbols_that_the_vocabulary_lacks_are_left_out_and_counted():
+    text = "日to 猫be猫"
+    params, model = network(KNOWN)
+    places, symbols, _, nats, tally = scored(KNOWN, text, 3)
+    assert (places.tolist(), symbols) == ([2, 3, 5, 6], "o be")
+    np.testing.assert_array_equal(nats, surprisals(params, KNOWN.encode("to be"), model))
+    assert (tally.read, dict(tally.left_out)) == (8, {"日": 1, "猫": 2})
+
+
+def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_symbols():
+    _, symbols, tokens, _, tally = scored(FOLDED, "to be, 猫")
+    assert symbols == "o be, 猫"
+    assert FOLDED.decode(tokens) == "o be\ufffd \ufffd"
+    assert (tally.unknown, tally.left_out.total()) == (2, 0)
+
+
+@pytest.mark.parametrize("text", ["", "t", "猫t猫"])
+def test_a_text_with_nothing_to_score_gives_nothing_or_says_so(text):
+    params, model = network(KNOWN)
+    assert list(read(params, KNOWN, model, [text], Tally())) == []
+    with pytest.raises(JaxrnnError, match="2 are needed"):
+        list(read(params, KNOWN, model, [text], Tally(), lanes=2))
