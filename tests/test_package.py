@@ -10,7 +10,7 @@ PACKAGE = Path(jaxrnn.__file__).parent
 ORDER = [
     *("errors", "config", "presets", "copies", "fetch", "text", "cells", "recurrence", "model", "loss", "optimizer"),
     *("training", "sampling", "evaluation", "inspection", "units"),
-    *("files", "checkpoint", "weights", "writing", "reading", "runs", "page", "bench", "cli"),  # the shell
+    *("files", "checkpoint", "weights", "writing", "reading", "runs", "page", "bench", "plots", "cli"),  # the shell
 ]
 
 

@@ -220,21 +220,21 @@ def test_every_control_works_by_the_keyboard_alone(opened):
     window.run("document.getElementById('units').focus()")
     before = window.colours()
     window.press("ARROW_RIGHT", "ARROW_RIGHT")
-    assert window.find("unit").get_attribute("value") == "3"
-    assert window.find("units").get_attribute("aria-activedescendant") == "unit-3"
+    assert window.find("unit").get_attribute("value") == "2"
+    assert window.find("units").get_attribute("aria-activedescendant") == "unit-2"
     assert window.colours() != before
     outline = window.run("return getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     window.press("END", "ARROW_RIGHT")
-    assert window.find("unit").get_attribute("value") == "12"
+    assert window.find("unit").get_attribute("value") == "11"
     layers = activations(params, jnp.asarray(vocabulary.encode("To be"), jnp.int32), config)
-    value = float(window.find("unit-12").get_attribute("aria-label").removeprefix("unit 12, "))
+    value = float(window.find("unit-11").get_attribute("aria-label").removeprefix("unit 11, "))
     assert value == pytest.approx(float(layers[1]["h"][-1, 11]), abs=0.006)
     window.run(
         "const layer = document.getElementById('layer'); layer.value = '0';"
         "layer.dispatchEvent(new Event('change', {bubbles: true}))"
     )
-    value = float(window.find("unit-12").get_attribute("aria-label").removeprefix("unit 12, "))
+    value = float(window.find("unit-11").get_attribute("aria-label").removeprefix("unit 11, "))
     assert value == pytest.approx(float(layers[0]["h"][-1, 11]), abs=0.006)
 
 

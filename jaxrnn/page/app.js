@@ -159,7 +159,7 @@ function shade(from) {
   byId("legend-low").textContent = low;
   byId("legend-high").textContent = high;
   byId("ramp").className = `ramp ${shading}`;
-  const what = shading === "unit" ? `Unit ${unit + 1}: orange at ${low}, blue at ${high}` : `Surprise: pale at ${low}, violet at ${high}`;
+  const what = shading === "unit" ? `Unit ${unit}: orange at ${low}, blue at ${high}` : `Surprise: pale at ${low}, violet at ${high}`;
   byId("legend").setAttribute("aria-label", what);
 }
 
@@ -235,7 +235,7 @@ function sentence(item, place, tokens) {
   const parts = [`${spoken(item.shown)}, character ${place + 1}`];
   if (!item.tokens) parts.push("never seen in training, skipped");
   else if (item.bits != null) parts.push(`surprise ${item.bits.toFixed(1)} bits`);
-  if (item.carry) parts.push(`unit ${unit + 1} at ${valueOf(item).toFixed(2)}`);
+  if (item.carry) parts.push(`unit ${unit} at ${valueOf(item).toFixed(2)}`);
   const next = tokens.map(({ token, share }) => `${NAMES[vocabulary.symbols[token]] ?? vocabulary.name(token)} ${percent(share)}`);
   return `${parts.join(", ")}.${next.length ? ` Next: ${next.join(", ")}.` : ""}`;
 }
@@ -259,24 +259,24 @@ function fillTable(place) {
     const surprise = item.bits == null ? "" : item.bits.toFixed(2);
     const next = item.carry && isFed(first + row) ? likeliest(item.carry, 3) : [];
     const cells = [first + row + 1, spoken(item.shown), item.tokens && item.carry ? signed(valueOf(item)) : "skipped", surprise];
-    cells.push(next.map(({ token, share }) => `${vocabulary.name(token)} ${percent(share)}`).join("  "));
+    cells.push(next.map(({ token, share }) => `${vocabulary.name(token)} ${percent(share)}`).join(",  "));
     const line = document.createElement("tr");
     line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
     return line;
   });
-  byId("table-unit").textContent = `Unit ${unit + 1}`;
+  byId("table-unit").textContent = `Unit ${unit}`;
   byId("table-caption").textContent = items.length > ROWS ? `Characters ${first + 1} to ${first + rows.length} of ${items.length}, around the caret; surprise in bits` : "Surprise in bits";
   byId("table-body").replaceChildren(...rows);
 }
 
-// ---- units
+// ---- units, counted from 0 as in Python
 
 const cells = Array.from({ length: hiddenSize }, (_, number) => {
   const cell = document.createElement("div");
-  cell.id = `unit-${number + 1}`;
+  cell.id = `unit-${number}`;
   cell.setAttribute("role", "option");
-  cell.setAttribute("aria-label", `unit ${number + 1}`);
-  cell.title = `unit ${number + 1}`;
+  cell.setAttribute("aria-label", `unit ${number}`);
+  cell.title = `unit ${number}`;
   cell.addEventListener("click", () => choose(number));
   return cell;
 });
@@ -297,7 +297,7 @@ function showUnits(carry) {
     const value = values ? values[number] : 0;
     paint(cell, value < 0 ? "negative" : "positive", Math.abs(value));
   });
-  cells[unit].setAttribute("aria-label", values ? `unit ${unit + 1}, ${values[unit].toFixed(2)}` : `unit ${unit + 1}`);
+  cells[unit].setAttribute("aria-label", values ? `unit ${unit}, ${values[unit].toFixed(2)}` : `unit ${unit}`);
 }
 
 function choose(number) {
@@ -305,8 +305,8 @@ function choose(number) {
   unit = Math.max(0, Math.min(hiddenSize - 1, number));
   cells[unit].setAttribute("aria-selected", "true");
   byId("units").setAttribute("aria-activedescendant", cells[unit].id);
-  byId("unit").value = unit + 1;
-  byId("shading-unit").textContent = `Unit ${unit + 1}`;
+  byId("unit").value = unit;
+  byId("shading-unit").textContent = `Unit ${unit}`;
   scrollToUnit();
   shade(0);
   inspect();
@@ -410,7 +410,7 @@ function drawLoss() {
     box.textContent = "This file knows of no loss curve.";
     return;
   }
-  const [width, height, left, bottom, right] = [Math.max(240, box.clientWidth), 220, 34, 26, 12];
+  const [width, height, left, bottom, right] = [Math.max(240, box.clientWidth), box.clientWidth < 500 ? 220 : 300, 34, 26, 12];
   const held = validation.filter((value) => value !== null);
   const all = [...train, ...held];
   const [low, high] = [Math.min(...all), Math.max(...all)];
@@ -468,15 +468,15 @@ prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark
 byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 
 byId("units").append(...cells);
-byId("unit").max = byId("unit-count").textContent = hiddenSize;
+byId("unit").max = byId("last-unit").textContent = hiddenSize - 1;
 byId("unit").addEventListener("input", () => {
   const number = Math.round(byId("unit").valueAsNumber);
-  if (number >= 1 && number <= hiddenSize) choose(number - 1);
+  if (number >= 0 && number < hiddenSize) choose(number);
 });
-byId("unit").addEventListener("change", () => (byId("unit").value = unit + 1));
+byId("unit").addEventListener("change", () => (byId("unit").value = unit));
 byId("units").addEventListener("keydown", moveUnit);
 byId("layer-field").hidden = network.layers.length === 1;
-network.layers.forEach((_, number) => byId("layer").append(new Option(String(number + 1), number, false, number === layer)));
+network.layers.forEach((_, number) => byId("layer").append(new Option(String(number), number, false, number === layer)));
 byId("layer").addEventListener("change", () => {
   layer = Number(byId("layer").value);
   choose(unit);
