@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
     from jaxrnn.evaluation import Score, evaluate, score
+    from jaxrnn.inspection import activations
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jaxrnn.sampling import sample
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
+    from jaxrnn.units import Unit, find_units
     from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write, write_many
 
@@ -33,6 +35,7 @@ _NAMES = {
     "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
     "evaluation": ("Score", "evaluate", "score"),
+    "inspection": ("activations",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
@@ -42,6 +45,7 @@ _NAMES = {
     "sampling": ("sample",),
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
+    "units": ("Unit", "find_units"),
     "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write", "write_many"),
 }

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from jaxrnn.bench import limits, numpy_reference, references, scaling
-from jaxrnn.bench.chart import check_plot_file
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import References, check, reference_arguments
@@ -26,6 +25,7 @@ from jaxrnn.cli import main
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.loss import loss
 from jaxrnn.model import init_params, initial_carry
+from jaxrnn.plots import check_plot_file
 from jaxrnn.text import Batch
 from jaxrnn.training import make_train_step
 

@@ -9,8 +9,19 @@ PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
     *("errors", "checks", "config", "presets", "copies", "files", "fetch", "text", "cells", "products", "recurrence"),
-    *("model", "loss", "optimizer", "training", "sampling", "evaluation"),
-    *("tensor_file", "checkpoint", "weights", "writing", "reading", "runs", "bench", "cli"),  # the shell
+    *("model", "loss", "optimizer", "training", "sampling", "evaluation", "inspection", "units"),
+    *(
+        "tensor_file",
+        "checkpoint",
+        "weights",
+        "writing",
+        "reading",
+        "runs",
+        "page",
+        "bench",
+        "plots",
+        "cli",
+    ),  # the shell
 ]
 
 

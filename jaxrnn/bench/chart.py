@@ -1,10 +1,7 @@
 """One figure a suite, for `--plot` and for notebooks; matplotlib is imported here only, when a figure is drawn."""
 
-import importlib.util
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.sample import SampleResult
@@ -13,27 +10,15 @@ from jaxrnn.bench.startup import StartupResult
 from jaxrnn.bench.step import StepResult
 from jaxrnn.bench.tables import LETTERS, STEP_NAMES, workload_line
 from jaxrnn.bench.timing import Timing
-from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _OURS, _THEIRS, _LIMIT = "#1f6f8b", "#b0b7bd", "#d1495b"
 
 
-def check_plot_file(path: Path) -> None:
-    """Raise JaxrnnError, before anything is measured, if a figure can't be written there."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise JaxrnnError(f"--plot writes .png or .svg, got {path}; give a name that ends so")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise JaxrnnError(
-            "--plot needs matplotlib, which is not installed; pip install matplotlib, or leave --plot out"
-        )
-    if not path.absolute().parent.is_dir():
-        raise JaxrnnError(f"--plot: there is no directory {path.absolute().parent}; make it, or choose another")
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise JaxrnnError(f"--plot can't write to {path}; choose another file")
-
-
-def draw(result: Any, config: BenchConfig, title: str, path: Path) -> None:
-    """Draw what a suite measured and write it to a .png or .svg file."""
+def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
+    """Return the figure of what a suite measured."""
     from matplotlib.figure import Figure
 
     drawings: dict[type, tuple[tuple[float, float], Callable[..., None]]] = {
@@ -46,7 +31,7 @@ def draw(result: Any, config: BenchConfig, title: str, path: Path) -> None:
     figure = Figure(figsize=size, layout="constrained")
     drawing(figure, result, config)
     figure.suptitle(f"{workload_line(config)}\n{title}", fontsize=9, color="#444444")
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _bars(axes: Any, timings: dict[str, Timing], colors: list[str], unit: float, label: Callable[[float], str]) -> None:

@@ -17,6 +17,8 @@ import tyro
 from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
+from jaxrnn.cli.page import Page
+from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.train import Train
@@ -90,10 +92,10 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "bench", "export", "import", "prepare")
+_COMMANDS = ("train", "sample", "evaluate", "info", "plot", "page", "bench", "export", "import", "prepare")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | Export | Import | Prepare:
+def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Plot | Page | Bench | Export | Import | Prepare:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -104,6 +106,8 @@ def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Bench | E
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Page, tyro.conf.subcommand("page")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Import, tyro.conf.subcommand("import")]

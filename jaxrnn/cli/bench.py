@@ -31,13 +31,13 @@ class Bench(BenchConfig):
         set_up_jax(self.dtype)
         import jax
 
-        from jaxrnn.bench.chart import check_plot_file, draw
         from jaxrnn.bench.machine import machine
         from jaxrnn.bench.sample import measure_sample
         from jaxrnn.bench.scaling import measure_scaling
         from jaxrnn.bench.startup import measure_startup
         from jaxrnn.bench.step import measure_step
         from jaxrnn.bench.tables import machine_line, table, workload_line
+        from jaxrnn.plots import bench_chart, check_plot_file
 
         if self.plot:
             check_plot_file(self.plot)
@@ -54,7 +54,7 @@ class Bench(BenchConfig):
         result: Any = suites[self.suite](config, _say)
         print(table(result, config))
         if self.plot:
-            draw(result, config, machine_line(measured_on), self.plot)
+            bench_chart(result, config, machine_line(measured_on)).savefig(self.plot, dpi=150)
             print(f"plot: {self.plot}")
         if self.json:
             values = {

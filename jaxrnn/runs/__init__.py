@@ -4,6 +4,17 @@ from jaxrnn.runs.begin import begin_run
 from jaxrnn.runs.directory import new_run_directory
 from jaxrnn.runs.loop import fit
 from jaxrnn.runs.material import load, load_again, slices_of
+from jaxrnn.runs.metrics import read_metrics
 from jaxrnn.runs.report import Report, sample_title
 
-__all__ = ["Report", "begin_run", "fit", "load", "load_again", "new_run_directory", "sample_title", "slices_of"]
+__all__ = [
+    "Report",
+    "begin_run",
+    "fit",
+    "load",
+    "load_again",
+    "new_run_directory",
+    "read_metrics",
+    "sample_title",
+    "slices_of",
+]

@@ -1,0 +1,41 @@
+"""The metrics of a run, read back as columns."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.config import TrainConfig, from_json
+from jaxrnn.errors import JaxrnnError
+
+Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
+def read_metrics(run: str | Path) -> Columns:
+    """Return what a run's metrics.jsonl holds, each column float [N], NaN where a line has no such value.
+
+    Beside the columns of the file ("step", "loss" and "smooth_loss" in nats per T characters, "bits_per_character",
+    "seconds", and "validation_loss" in nats per character where the run has one) stands "train_loss", the loss of a
+    batch in nats per character.
+
+    Raises:
+        JaxrnnError: `run` is no run directory, or its files can't be read.
+    """
+    run = Path(run)
+    try:
+        text = (run / "metrics.jsonl").read_text("utf-8")
+        length = from_json(TrainConfig, (run / "config.json").read_text("utf-8")).sequence_length
+        # A line that is being written has no end yet.
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        names = dict.fromkeys(name for line in lines for name in line)
+        columns = {
+            name: np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
+            for name in names
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise JaxrnnError(f"{run} has no metrics to read ({reason}); give a run directory") from None
+    if "step" not in columns:
+        raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
+    return {**columns, "train_loss": columns["loss"] / length}
