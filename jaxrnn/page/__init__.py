@@ -154,10 +154,11 @@ def _corpus_name(checkpoint: Checkpoint) -> str:
 
 def _summary(checkpoint: Checkpoint) -> str:
     model, state = checkpoint.config.model, checkpoint.state
+    cell = {"gru": "GRU", "lstm": "LSTM"}.get(name := str(_cell_name(model)), name)
     layers = "one layer" if model.num_layers == 1 else f"{model.num_layers} layers"
     bits = bits_per_character(float(state.smooth_loss), checkpoint.config.sequence_length)
     return (
-        f"A recurrent network, {layers} of {model.hidden_size:,} {_cell_name(model)} units. It reads one "
+        f"A recurrent network, {layers} of {model.hidden_size:,} {cell} units. It reads one "
         f"{'byte' if checkpoint.vocabulary.kind == 'bytes' else 'character'} at a time and guesses the next: after "
         f"{int(state.step):,} steps of training, at a cost of {bits:.2f} bits each."
     )
