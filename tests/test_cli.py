@@ -19,7 +19,7 @@ import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
-from jaxrnn.cli import main
+from jaxrnn.cli import _COMMANDS, main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
@@ -165,7 +165,7 @@ print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.mo
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("jaxrnn 0.")
-    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * 10
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(_COMMANDS))
     assert not re.search(r"│ +│\n│ +│", done.stdout)  # a docstring of two paragraphs would tear the list of commands
     assert done.stdout.endswith("imported: []\n")
     assert done.stderr == ""
@@ -473,7 +473,9 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
     assert re.search(
         r"^checkpoint: new/checkpoints/step-0000000010.safetensors, step 10, [\d,]+ bytes, .*good$", out, re.MULTILINE
     )
-    assert re.search(r"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats, .*good$", out, re.MULTILINE)
+    assert re.search(
+        r"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+, .*good$", out, re.MULTILINE
+    )
     assert re.search(r"^left by a writer that is gone: .*\.7\.tmp; --repair", out, re.MULTILINE)
     told = json.loads(jaxrnn("info new --json")[1])
     assert [(file["step"], file["good"]) for file in told["files"][:2]] == [(None, False), (10, True)]

@@ -102,7 +102,9 @@ class _File(NamedTuple):
         if self.problem:
             return f"damaged checkpoint: {self.problem}; {self.size:,} bytes, {self.modified}; --repair removes it"
         best = self.path.name == "best.safetensors"
-        loss = f", validation loss {self.validation_loss:.4f} nats" if best and self.validation_loss is not None else ""
+        loss = ""
+        if best and self.validation_loss is not None:
+            loss = f", validation loss {self.validation_loss:.4f} nats per character"
         name = "best checkpoint" if best else "checkpoint"
         return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
 
