@@ -36,20 +36,30 @@ _CHAR_RNN = TrainConfig(
 
 _QUICK = TrainConfig(
     model=ModelConfig(cell="gru", hidden_size=128, init="fan_in"),
-    optimizer=OptimizerConfig(name="adam", learning_rate=0.004, schedule="cosine", warmup_steps=100),
+    optimizer=OptimizerConfig(
+        name="adam", learning_rate=0.004, schedule="cosine", warmup_steps=100, final_fraction=0.0
+    ),
     sequence_length=48,
     batch_size=16,
-    steps=4000,
-    sample_every=1000,
+    steps=13_000,
+    split=(0.9, 0.1),
+    validate_every=500,
+    sample_every=0,
 )
 
 _BEST = TrainConfig(
-    model=ModelConfig(cell="gru", hidden_size=512, init="fan_in"),
-    optimizer=OptimizerConfig(name="adam", learning_rate=0.002, schedule="cosine", warmup_steps=500),
+    model=ModelConfig(cell="gru", hidden_size=384, num_layers=2, dropout=0.35, init="fan_in", products="bfloat16"),
+    optimizer=OptimizerConfig(
+        name="adamw", learning_rate=0.003, schedule="cosine", warmup_steps=500, final_fraction=0.0
+    ),
     sequence_length=64,
     batch_size=32,
     steps=20_000,
-    sample_every=1000,
+    split=(0.9, 0.1),
+    validate_every=800,
+    sample_every=4000,
+    log_every=400,
+    checkpoint_every=4000,
 )
 
 PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
