@@ -35,9 +35,7 @@ def check_plot_file(path: Path, flag: str = "--plot") -> None:
     if path.suffix.lower() not in (".png", ".svg"):
         raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; give a name that ends so")
     if importlib.util.find_spec("matplotlib") is None:
-        raise JaxrnnError(
-            f"{flag} needs matplotlib, which is not installed; pip install 'jaxrnn[plot]', or leave {flag} out"
-        )
+        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
     if not path.absolute().parent.is_dir():
         raise JaxrnnError(f"{flag}: there is no directory {path.absolute().parent}; make it, or choose another")
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
@@ -307,7 +305,7 @@ def _figure(size: tuple[float, float]) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise JaxrnnError("figures need matplotlib, which is not installed; pip install 'jaxrnn[plot]'") from None
+        raise JaxrnnError("figures need matplotlib, which is not installed; pip install matplotlib") from None
     return Figure(figsize=size, layout="constrained")
 
 

@@ -678,3 +678,13 @@ def test_a_run_that_is_asked_to_stop_before_its_first_step_is_saved_as_it_is(tex
     assert checkpoint_steps(tmp_path / "run") == [step]
     assert_bit_identical(run(tiny(text), tmp_path / "run", resume=True)[-1].state, whole.last.state)
     assert metrics(tmp_path / "run") == metrics(whole.path)
+
+
+def test_a_run_of_another_model_is_refused_by_the_name_of_what_differs(text, tmp_path):
+    config = tiny(text, steps=2)
+    list(fit(config, run_dir=tmp_path / "run"))
+    other = dataclasses.replace(config, model=dataclasses.replace(config.model, hidden_size=9))
+    with pytest.raises(
+        JaxrnnError, match=rf"trained with model\.hidden_size {config.model.hidden_size}, not 9; resume"
+    ):
+        fit(other, run_dir=tmp_path / "run", resume=True)

@@ -26,7 +26,7 @@ from jaxrnn.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.files import commit
 from jaxrnn.runs.lock import LOCK, WriterLock
@@ -146,7 +146,8 @@ class RunDirectory:
             )
         same = (
             *("vocabulary", "normalize", "min_count", "split", "reset_on"),
-            *("model", "sequence_length", "batch_size", "seed"),
+            *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
+            *("sequence_length", "batch_size", "seed"),
             *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # what its memory is made of
         )
         for name, get in {name: operator.attrgetter(name) for name in same}.items():
