@@ -19,7 +19,7 @@ import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
-from jaxrnn.cli import _COMMANDS, main
+from jaxrnn.cli import COMMANDS, main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
@@ -154,8 +154,8 @@ def logged_steps(run):
 def test_help_and_version_answer_without_importing_jax():
     script = """
 import sys
-from jaxrnn.cli import _COMMANDS, main
-for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in _COMMANDS)):
+from jaxrnn.cli import COMMANDS, main
+for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in COMMANDS)):
     try:
         code = main(arguments)
     except SystemExit as stop:
@@ -165,7 +165,7 @@ print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.mo
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("jaxrnn 0.")
-    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(_COMMANDS))
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(COMMANDS))
     assert not re.search(r"│ +│\n│ +│", done.stdout)  # a docstring of two paragraphs would tear the list of commands
     assert done.stdout.endswith("imported: []\n")
     assert done.stderr == ""
