@@ -474,7 +474,10 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
         r"^checkpoint: new/checkpoints/step-0000000010.safetensors, step 10, [\d,]+ bytes, .*good$", out, re.MULTILINE
     )
     assert re.search(
-        r"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+, .*good$", out, re.MULTILINE
+        rf"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+ \(validation, characters "
+        rf"{len(PROSE) // 2}-{len(PROSE)}\), .*good$",
+        out,
+        re.MULTILINE,
     )
     assert re.search(r"^left by a writer that is gone: .*\.7\.tmp; --repair", out, re.MULTILINE)
     told = json.loads(jaxrnn("info new --json")[1])

@@ -198,7 +198,7 @@ BAD = [
     ("evaluate run --from newest", "a checkpoint is best, last or a step, got 'newest'"),
     ("evaluate run/checkpoints/best.safetensors --from best", "no run directory"),
     ("evaluate nowhere", "no such run: nowhere"),
-    ("evaluate run nowhere.txt", "can't read 'nowhere.txt'"),
+    ("evaluate run nowhere.txt", "no such file: nowhere.txt; give a text file"),
     ("evaluate run .", "not a regular file"),
     ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
     ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),

@@ -52,7 +52,8 @@ class _Flag(NamedTuple):
     name: str
     help: str
     takes_value: bool
-    values: tuple[str, ...]  # some that it may have; where there are none, the name of a file
+    takes_file: bool
+    values: tuple[str, ...]  # some that it may have
 
 
 class _Command(NamedTuple):
@@ -96,11 +97,13 @@ def _flag(command: str, option: dict[str, Any]) -> _Flag:
     choices = tuple(choice for choice in option.get("choices", ()) if choice != "None")
     values = _VALUES.get(name) or _VALUES.get(f"{command} {name}") or choices
     text = option["description"].partition(" \u2022 ")[2] or option["description"]  # after the kind of its value
-    return _Flag(name, _first_sentence(text), option["type"] not in ("flag", "boolean"), values)
+    return _Flag(
+        name, _first_sentence(text), option["type"] not in ("flag", "boolean"), option["type"] == "path", values
+    )
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=\w)[.;:](?:\s|$)| \((?:default|required|optional)", " ".join(text.split()))[0]
+    return re.split(r"[.;](?:\s|$)| \((?:default|required|optional)", " ".join(text.split()))[0]
 
 
 def _bash(commands: list[_Command]) -> str:
@@ -172,7 +175,7 @@ if [[ $funcstack[1] == _jaxrnn ]]; then _jaxrnn "$@"; else compdef _jaxrnn jaxrn
 
 def _zsh_flag(flag: _Flag) -> str:
     text = re.sub(r"([\[\]:\\])", r"\\\1", flag.help)
-    value = f":value:({' '.join(flag.values)})" if flag.values else ":value:_files"
+    value = f":value:({' '.join(flag.values)})" if flag.values else ":value:_files" if flag.takes_file else ":value: "
     return _quoted(f"{flag.name}[{text}]{value if flag.takes_value else ''}")
 
 
@@ -184,8 +187,9 @@ def _fish(commands: list[_Command]) -> str:
         if command.words:
             lines.append(f"{within}{'' if command.takes_file else ' -f'} -a '{' '.join(command.words)}'")
         for flag in command.flags:
-            value = f" -x -a '{' '.join(flag.values)}'" if flag.values else " -r" if flag.takes_value else ""
-            lines.append(f"{within} -l {flag.name.removeprefix('--')}{value} -d {_quoted(flag.help)}")
+            value = f" -x -a '{' '.join(flag.values)}'" if flag.values else " -r" if flag.takes_file else " -x"
+            name = f"-l {flag.name.removeprefix('--')}{value if flag.takes_value else ''}"
+            lines.append(f"{within} {name} -d {_quoted(flag.help)}")
     return _lines(lines) + "\n"
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jaxrnn.cli.line_input import line_editing, read_line
 from jaxrnn.cli.output import BOLD, styled
 from jaxrnn.cli.signals import NotedSignals
@@ -72,11 +70,9 @@ class Text:
         Raises:
             JaxrnnError: it has characters that the network has never seen; the text stays as it was.
         """
-        vocabulary = self._writer.vocabulary
-        tokens = vocabulary.encode(text)
-        new_line = vocabulary.find("\n")[0] if "\n" in vocabulary.symbols else tokens[:0]
-        if text and self._tokens and self._tokens[-1] not in new_line:
-            tokens = np.concatenate([new_line, tokens])
+        symbols = self._writer.vocabulary.symbols
+        within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
+        tokens = self._writer.vocabulary.encode("\n" + text if text and within_line else text)
         self._place = self._writer.read(self._place, tokens)
         self._tokens += tokens.tolist()
 
