@@ -132,6 +132,8 @@ def test_the_state_of_a_run_is_told(home, told):
         ("config.json", b"\xff\xfe", "config.json can't be read"),
         ("metrics.jsonl", b"garbage\n", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b"[]\n7\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"step": 1' + b"0" * 400 + b"}\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b"[" * 100_000 + b"\n", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b'{"loss": 3}\n', "metrics.jsonl can't be read (a line of it has no step)"),
         ("metrics.jsonl", None, "metrics.jsonl can't be read (No such file"),
         ("checkpoints/step-0000000000.safetensors", b"", "step-0000000000.safetensors can't be used"),

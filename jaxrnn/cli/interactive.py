@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.cli.line_input import line_editing, read_line
-from jaxrnn.cli.output import BOLD, styled
+from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.signals import NotedSignals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from jaxrnn.writing import Writer
 
 _SETTINGS = {
-    "temperature": "X      below 1 safer, above 1 wilder",
-    "top-k": "N            draw from the N likeliest characters only; off: from all",
-    "top-p": "P            draw from the fewest that together have probability P; off: from all",
-    "greedy": "on|off      take the likeliest character instead of drawing one",
-    "length": "N           characters to write in a turn",
-    "stop": r"TEXT          end a turn right after TEXT (\n is a new line); off: nowhere",
-    "seed": "N             other draws from here on; the same seed writes the same text",
+    "temperature": ("X", "below 1 safer, above 1 wilder"),
+    "top-k": ("N", "draw from the N likeliest characters only; off: from all"),
+    "top-p": ("P", "draw from the fewest that together have probability P; off: from all"),
+    "greedy": ("on|off", "take the likeliest character instead of drawing one"),
+    "length": ("N", "characters to write in a turn"),
+    "stop": ("TEXT", r"end a turn right after TEXT (\n is a new line); off: nowhere"),
+    "seed": ("N", "other draws from here on; the same seed writes the same text"),
 }
 _COMMANDS = {
-    "again": "             take back what was written last and write something else",
-    "reset": "             begin a new text",
-    "show": "              show the text so far",
-    "save": "FILE          write it to a file",
-    "help": "              this",
-    "quit": "              leave; so does Ctrl-D",
+    "again": ("", "take back what was written last and write something else"),
+    "reset": ("", "begin a new text"),
+    "show": ("", "show the text so far"),
+    "save": ("FILE", "write it to a file"),
+    "help": ("", "this"),
+    "quit": ("", "leave; so does Ctrl-D"),
+    **_SETTINGS,
 }
 _HELP = "\n".join(
     [
         "What you type is a new line of the text, and the network goes on with it; an empty line just lets it go on.",
         "A line that ends in \\ goes on in the next one; one that begins with // begins with a single /.",
-        "Ctrl-C stops the writing.",
-        *(f"  /{name} {what}" for name, what in {**_COMMANDS, **_SETTINGS}.items()),
-        "A setting without a value shows the one that it has.",
+        "Ctrl-C stops the writing. A setting without a value shows the one that it has.",
+        *table([(f"  /{name} {value}", what) for name, (value, what) in _COMMANDS.items()]),
     ]
 )
-WORDS = tuple(f"/{name}" for name in {**_COMMANDS, **_SETTINGS})
+WORDS = tuple(f"/{name}" for name in _COMMANDS)
 
 
 class Text:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-BOLD, RED, YELLOW, GREEN, DIM = "1", "31", "33", "32", "2"
+BOLD, RED, YELLOW, GREEN = "1", "31", "33", "32"
 
 
 def wants_colour(file: TextIO) -> bool:

@@ -52,19 +52,21 @@ _KEYS: dict[str, Any] = {
 
 def _lines(runs: list["Summary"]) -> list[str]:
     title = ("run", "state", "step", "model", "train", "best", "validation", "best", "corpus")
-    first, *others = table([title, *map(_row, runs)], right=(2, 4, 5, 6, 7))
-    lines = [styled(first, BOLD, sys.stdout)]
-    width = max(len(str(run.path)) for run in (*runs,)) if runs else 0
-    for run, line in zip(runs, others, strict=True):
-        begin, end = max(width, len("run")) + 2, max(width, len("run")) + 2 + len(run.state)
-        lines.append(line[:begin] + styled(line[begin:end], _STYLES[run.state], sys.stdout) + line[end:])
-    return [*lines, *problem_lines(runs)]
+    first, *lines = table([title, *map(_row, runs)], right=(2, 4, 5, 6, 7))
+    state = first.index("state")
+    return [
+        styled(first, BOLD, sys.stdout),
+        *(
+            line[:state] + styled(run.state, _STYLES[run.state], sys.stdout) + line[state + len(run.state) :]
+            for run, line in zip(runs, lines, strict=True)
+        ),
+        *problem_lines(runs),
+    ]
 
 
 def problem_lines(runs: list["Summary"]) -> list[str]:
     """Return a line for each run of which something can't be read."""
-    advice = "`jaxrnn info --repair` removes checkpoints that can't be used"
-    return [styled(f"damaged: {run.path}: {run.problem}; {advice}", RED, sys.stdout) for run in runs if run.problem]
+    return [styled(f"damaged: {run.path}: {run.problem}", RED, sys.stdout) for run in runs if run.problem]
 
 
 def _row(run: "Summary") -> tuple[str, ...]:

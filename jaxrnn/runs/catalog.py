@@ -1,5 +1,6 @@
 """What lies in run directories, told without JAX and without reading all of it."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -86,10 +87,11 @@ def find_runs(directory: Path) -> list[Path]:
 def _found(directory: Path, depth: int) -> list[Path]:
     if is_run(directory):
         return [directory]
-    if not depth:
-        return []
-    folders = (path for path in sorted(directory.iterdir()) if path.is_dir() and not path.name.startswith("."))
-    return [run for folder in folders for run in _found(folder, depth - 1)]
+    found = []
+    for path in sorted(directory.iterdir()) if depth else ():
+        with contextlib.suppress(PermissionError):  # somebody else's
+            found += _found(path, depth - 1) if path.is_dir() and not path.name.startswith(".") else []
+    return found
 
 
 def summary(run: Path) -> Summary:
@@ -159,14 +161,14 @@ def _described(path: Path, problems: list[str]) -> dict[str, Any]:
         parameters = (tensor for name, tensor in header.tensors.items() if name.startswith("params."))
         return {
             "step": int(counters["step"]),
-            "corpus": {name: corpus[name] for name in ("source", "sha256", "length")},
+            "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
             "parameters": sum(math.prod(tensor.shape) for tensor in parameters),
         }
     except FileNotFoundError:  # there is none, or not any more: its run goes on
         return {}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        problems.append(f"checkpoints/{path.name} can't be used ({reason})")
+        problems.append(f"checkpoints/{path.name} can't be used ({reason}); `jaxrnn info --repair` removes such")
         return {}
 
 

@@ -43,14 +43,14 @@ def read_columns(run: Path) -> Columns:
     """
     text = (run / "metrics.jsonl").read_text("utf-8")
     # A line that is being written has no end yet.
-    lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     try:
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         names = dict.fromkeys(name for line in lines for name in line)
         columns = {
             name: np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
             for name in names
         }
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("a line of it is not what it should be") from None
     if lines and not np.isfinite(columns.get("step", np.nan)).all():
         raise ValueError("a line of it has no step")
