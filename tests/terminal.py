@@ -29,6 +29,15 @@ class Terminal:
         )
         os.close(its_end)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """End the command, if a test has not seen its end."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.rest()
+
     def type(self, keys):
         time.sleep(0.05)  # a person, too, waits for the prompt to be ready
         os.write(self._end, keys.encode())

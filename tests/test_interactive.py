@@ -189,23 +189,23 @@ def test_flags_that_make_no_sense_beside_it_are_refused(place, capsys, monkeypat
 
 def test_at_a_terminal_ctrl_c_stops_the_writing_and_ctrl_d_leaves(place, monkeypatch):
     monkeypatch.chdir(place)
-    terminal = Terminal("sample", "run", "--interactive", "--length", "1000000000")
-    assert "after step 0; it knows" in terminal.until("> ")
-    terminal.type("the café\r")
-    terminal.until("\x1b[1mthe café\x1b[0m")
-    terminal.type("\x03")
-    terminal.until("\r\n> ")
-    terminal.type("half a line\x03")
-    terminal.until("\r\n> ")
-    terminal.type("/length 20\r")
-    terminal.until("length: 20\r\n> ")
-    terminal.type("\x1b[A\x1b[A\r")  # two lines back in the history
-    terminal.until("the café\x1b[0m")
-    terminal.until("\r\n> ")
-    terminal.type("/temp\t 0.5\r")
-    terminal.until("temperature: 0.5\r\n> ")
-    terminal.type("\x04")
-    assert terminal.rest()[1] == 0
+    with Terminal("sample", "run", "--interactive", "--length", "1000000000") as terminal:
+        assert "after step 0; it knows" in terminal.until("> ")
+        terminal.type("the café\r")
+        terminal.until("\x1b[1mthe café\x1b[0m")
+        terminal.type("\x03")
+        terminal.until("\r\n> ")
+        terminal.type("half a line\x03")
+        terminal.until("\r\n> ")
+        terminal.type("/length 20\r")
+        terminal.until("length: 20\r\n> ")
+        terminal.type("\x1b[A\x1b[A\r")  # two lines back in the history
+        terminal.until("the café\x1b[0m")
+        terminal.until("\r\n> ")
+        terminal.type("/temp\t 0.5\r")
+        terminal.until("temperature: 0.5\r\n> ")
+        terminal.type("\x04")
+        assert terminal.rest()[1] == 0
     history = history_file()
     assert history.read_text("utf-8").splitlines()[:2] == ["the café", "/length 20"]
     assert history.stat().st_mode & 0o777 == 0o600

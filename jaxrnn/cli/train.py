@@ -128,27 +128,27 @@ class Train(TrainConfig):
         signals = NotedSignals(
             signal.SIGINT, signal.SIGTERM, say="\njaxrnn: saving, then stopping; again to stop at once\n"
         )
-        reports = fit(
-            config,
-            corpus,
-            run_dir=run_dir,
-            resume=self.resume,
-            overwrite=self.overwrite,
-            stop=lambda: signals.received,
-        )
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(signals)
-            stack.enter_context(contextlib.closing(reports))
-            events = None
-            if self.tensorboard:
-                events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
-            shown = stack.enter_context(training(config, corpus, run_dir, self.quiet))
-            for report in reports:
-                if report.sample is not None and (report.finished or not self.quiet) and not self.json:
-                    shown.write(f"{sample_title(report)}\n{report.sample}\n")
-                shown.show(report)
-                if events:
-                    events.add(report)
+        with signals:
+            reports = fit(
+                config,
+                corpus,
+                run_dir=run_dir,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                stop=lambda: signals.received,
+            )
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(contextlib.closing(reports))
+                events = None
+                if self.tensorboard:
+                    events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
+                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet))
+                for report in reports:
+                    if report.sample is not None and (report.finished or not self.quiet) and not self.json:
+                        shown.write(f"{sample_title(report)}\n{report.sample}\n")
+                    shown.show(report)
+                    if events:
+                        events.add(report)
         if self.json:
             print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
         else:
