@@ -187,6 +187,13 @@ def test_flags_that_make_no_sense_beside_it_are_refused(place, capsys, monkeypat
     assert "don't go together" in capsys.readouterr().err
 
 
+def test_without_a_stdin_it_says_so(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "stdin", None)  # as after <&-
+    assert main(["sample", "run", "--interactive"]) == 2
+    assert "stdin, which is closed" in capsys.readouterr().err
+
+
 def test_at_a_terminal_ctrl_c_stops_the_writing_and_ctrl_d_leaves(place, monkeypatch):
     monkeypatch.chdir(place)
     with Terminal("sample", "run", "--interactive", "--length", "1000000000") as terminal:

@@ -70,6 +70,8 @@ class Sample(SampleConfig):
         return 0
 
     def _check_interactive(self) -> None:
+        if sys.stdin is None:
+            raise JaxrnnError("--interactive reads what you type from stdin, which is closed; leave it open")
         conflicts = {
             "--json": self.json,
             "--report-copies": self.report_copies,
