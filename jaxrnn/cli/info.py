@@ -14,6 +14,8 @@ from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.config import TrainConfig
+    from jaxrnn.text import Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +95,7 @@ class _File(NamedTuple):
     step: int | None
     validation_loss: float | None
     problem: str | None
+    validated_on: str | None = None
 
     @property
     def good(self) -> bool:
@@ -105,6 +108,7 @@ class _File(NamedTuple):
         loss = ""
         if best and self.validation_loss is not None:
             loss = f", validation loss {self.validation_loss:.4f} nats per character"
+            loss += f" ({self.validated_on})" if self.validated_on else ""
         name = "best checkpoint" if best else "checkpoint"
         return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
 
@@ -140,7 +144,18 @@ def _verify(path: Path, cell: str | None) -> _File:
     except CheckpointError as error:
         return _File(path, found.st_size, date, None, None, str(error))
     counters = description.counters
-    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None)
+    parts = _slices(description.config, description.corpus["length"])
+    validated_on = str(parts["validation"]) if "validation" in parts else None
+    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None, validated_on)
+
+
+def _slices(config: "TrainConfig", length: int) -> dict[str, "Slice"]:
+    """Return where the slices of a text begin and end; what stands there is not read."""
+    import numpy as np
+
+    from jaxrnn.text import split
+
+    return split(np.broadcast_to(np.uint8(0), (length,)), config.split, kind=config.vocabulary)
 
 
 def _installation() -> dict[str, Any]:
@@ -187,10 +202,25 @@ def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
-        f"{size:,} parameters, {model.dtype}",
+        f"{size:,} parameters, {model.dtype}, products {model.products}, init {model.init}"
+        + ("" if model.init == "fan_in" else f" {model.init_scale}")
+        + f", dropout {model.dropout}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
         f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
-        *([f"split: {', '.join(map(str, config.split))}"] if len(config.split) > 1 else []),
+        *_reading(config),
+        *(f"slice: {part}" for part in _slices(config, corpus["length"]).values() if len(config.split) > 1),
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]
+
+
+def _reading(config: "TrainConfig") -> list[str]:
+    """Return a line for whatever is not usual in how the corpus is read."""
+    lines = []
+    if config.reset_on:
+        lines.append(f"reset on: {config.reset_on!r}, the string between documents")
+    if config.min_count > 1:
+        lines.append(f"min count: {config.min_count}; symbols that occur fewer times are one, the unknown symbol")
+    if config.normalize:
+        lines.append("normalize: byte-order mark dropped, CRLF and CR line ends made LF")
+    return lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from jaxrnn.cli.interactive import converse
 from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
@@ -30,6 +31,8 @@ class Sample(SampleConfig):
     """Print one line of JSON instead: prompt, samples (what follows the prompt), config, run, step."""
     report_copies: bool = False
     """Name, after each sample, the longest span of what was written that stands in the training text."""
+    interactive: bool = False
+    """Take turns: type a beginning, the network goes on, and so forth; /help there shows more."""
 
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
@@ -38,15 +41,19 @@ class Sample(SampleConfig):
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
+        if self.interactive:
+            self._check_interactive()
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
-        from jaxrnn.writing import write, write_many
+        from jaxrnn.writing import Writer, write, write_many
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
         network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model
         reset_on = checkpoint.config.reset_on
         text = _training_text(checkpoint) if self.report_copies else None
-        if self.json:
+        if self.interactive:
+            converse(Writer(*network, reset_on), config, self._introduction(checkpoint))
+        elif self.json:
             print(json.dumps(self._as_json(config, write_many(*network, config, reset_on=reset_on), checkpoint, text)))
         elif config.num_samples == 1:
             pieces = []
@@ -61,6 +68,26 @@ class Sample(SampleConfig):
                 print(f"{title}\n{config.prompt}{sample}")
                 _report_copy(sample, text)
         return 0
+
+    def _check_interactive(self) -> None:
+        if sys.stdin is None:
+            raise JaxrnnError("--interactive reads what you type from stdin, which is closed; leave it open")
+        conflicts = {
+            "--json": self.json,
+            "--report-copies": self.report_copies,
+            "--num-samples": self.num_samples > 1,
+            "--prompt-file -": str(self.prompt_file) == "-",
+        }
+        for flag, given in conflicts.items():
+            if given:
+                raise JaxrnnError(f"--interactive and {flag} don't go together; give one of them")
+
+    def _introduction(self, checkpoint: "Checkpoint") -> str:
+        model, vocabulary = checkpoint.config.model, checkpoint.vocabulary
+        return (
+            f"{self.run_dir}: {self.cell or model.cell}, {model.num_layers} x {model.hidden_size}, after step "
+            f"{checkpoint.counters['step']:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
+        )
 
     def _prompt(self, kind: VocabularyKind) -> str:
         if self.prompt_file is None:

@@ -3,21 +3,19 @@
 import argparse
 import contextlib
 import dataclasses
-import os
+import json
 import signal
-import sys
-import time
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.progress import reading
-from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
+from jaxrnn.cli.progress import reading, training
+from jaxrnn.cli.signals import NotedSignals
+from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.presets import preset
@@ -66,6 +64,10 @@ class Train(TrainConfig):
     """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
+    json: bool = False
+    """Print one line of JSON instead of samples and result."""
+    tensorboard: bool = False
+    """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
 
     @classmethod
     def defaults(cls, arguments: list[str]) -> "Train":
@@ -116,25 +118,41 @@ class Train(TrainConfig):
             return 0
         set_up_jax(self.model.dtype)
         from jaxrnn.runs import fit, load, new_run_directory, sample_title
+        from jaxrnn.runs.events import EventLog, check_tensorboard
 
+        if self.tensorboard:
+            check_tensorboard()
         with reading() as progress:
             corpus = load(config, progress)
         run_dir = self.run_dir or new_run_directory(corpus.name)
-        signals = _StopSignals()
-        reports = fit(
-            config,
-            corpus,
-            run_dir=run_dir,
-            resume=self.resume,
-            overwrite=self.overwrite,
-            stop=lambda: signals.received,
+        signals = NotedSignals(
+            signal.SIGINT, signal.SIGTERM, say="\njaxrnn: saving, then stopping; again to stop at once\n"
         )
-        with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
-            for report in reports:
-                if report.sample is not None and (report.finished or not self.quiet):
-                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
-                progress.show(report)
-        print(_result(report, config, corpus, run_dir))
+        with signals:
+            reports = fit(
+                config,
+                corpus,
+                run_dir=run_dir,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                stop=lambda: signals.received,
+            )
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(contextlib.closing(reports))
+                events = None
+                if self.tensorboard:
+                    events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
+                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet))
+                for report in reports:
+                    if report.sample is not None and (report.finished or not self.quiet) and not self.json:
+                        shown.write(f"{sample_title(report)}\n{report.sample}\n")
+                    shown.show(report)
+                    if events:
+                        events.add(report)
+        if self.json:
+            print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
+        else:
+            print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 
 
@@ -179,95 +197,27 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Pa
     return "\n".join(lines)
 
 
-class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
-    """Notes SIGINT and SIGTERM so that the loop can save and stop between two steps; a second one stops at once."""
+def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> dict[str, Any]:
+    import jax
 
-    received = 0
-
-    def __enter__(self) -> "_StopSignals":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = self.received or number
-        signal.signal(number, signal.SIG_DFL)
-        # Not print: what it interrupts may be the middle of another print.
-        with contextlib.suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), b"\njaxrnn: saving, then stopping; again to stop at once\n")
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-class _Progress(Protocol):
-    def write(self, text: str) -> None: ...
-    def show(self, report: "Report") -> None: ...
-    def __enter__(self) -> "_Progress": ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _progress(config: TrainConfig, corpus: "Corpus", run_dir: Path, quiet: bool) -> _Progress:
-    if quiet:
-        return _Lines(None)
-    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
-    return _Bar(config) if sys.stderr.isatty() else _Lines(config)
-
-
-def _losses(report: "Report") -> str:
-    losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
-    if report.best is None:
-        return losses
-    now = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
-    return f"{losses}, validation {now}best {report.best.loss:.4f} nats/char"
-
-
-class _Bar(contextlib.AbstractContextManager["_Bar"]):
-    """A tqdm bar on a terminal; what is printed goes above it."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        from tqdm import tqdm
-
-        characters = config.sequence_length * config.batch_size
-        self._characters = characters
-        self._bar = tqdm(total=config.steps * characters, unit="char", unit_scale=True, dynamic_ncols=True)
-
-    def write(self, text: str) -> None:
-        self._bar.write(text, file=sys.stdout)
-
-    def show(self, report: "Report") -> None:
-        self._bar.set_postfix_str(_losses(report), refresh=False)
-        if self._bar.n == 0:
-            self._bar.initial = report.step * self._characters  # a resumed run: its rate counts from here
-        self._bar.update(report.step * self._characters - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-class _Lines(contextlib.AbstractContextManager["_Lines"]):
-    """Plain lines for a stderr that is no terminal: one at the beginning, every ten seconds, and at the end."""
-
-    def __init__(self, config: TrainConfig | None) -> None:
-        self._config, self._next = config, 0.0
-        self._first: Report | None = None
-
-    def write(self, text: str) -> None:
-        print(text, flush=True)
-
-    def show(self, report: "Report") -> None:
-        config = self._config
-        first = self._first = self._first or report
-        if config is None or (time.monotonic() < self._next and not report.finished):
-            return
-        self._next = time.monotonic() + 10
-        characters = (report.step - first.step) * config.sequence_length * config.batch_size
-        print(
-            f"step {report.step:,} of {config.steps:,}: {_losses(report)}"
-            + (f", {characters / (report.seconds - first.seconds):,.0f} characters/s" if characters else ""),
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    return {
+        "run": str(run_dir),
+        "step": report.step,
+        "steps": config.steps,
+        "finished": report.finished,
+        "seconds": report.seconds,
+        "smooth_loss": report.smooth_loss,
+        "bits_per_character": report.bits_per_character,
+        "validation_loss": report.validation_loss,
+        "best": report.best and {"step": report.best.step, "loss": report.best.loss},
+        "sample": report.sample,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
+        "unit": corpus.vocabulary.kind,
+        "slices": slices_as_json(config, corpus),
+        "corpus": {
+            "source": corpus.source,
+            "sha256": corpus.sha256,
+            "length": len(corpus),
+            "symbols": len(corpus.vocabulary),
+        },
+    }

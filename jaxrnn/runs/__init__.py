@@ -1,15 +1,40 @@
-"""Training runs: the loop as a generator of reports, and the run directory it leaves."""
+"""Training runs: the loop as a generator of reports, the run directory it leaves, and what lies in such directories.
 
-from jaxrnn.runs.begin import begin_run
-from jaxrnn.runs.directory import new_run_directory
-from jaxrnn.runs.loop import fit
-from jaxrnn.runs.material import load, load_again, slices_of
-from jaxrnn.runs.metrics import read_metrics
-from jaxrnn.runs.report import Report, sample_title
+As with the package, a module is imported when a name of it is first asked for: to list runs needs no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxrnn.runs.begin import begin_run
+    from jaxrnn.runs.catalog import Summary, find_runs, summary
+    from jaxrnn.runs.directory import new_run_directory
+    from jaxrnn.runs.loop import fit
+    from jaxrnn.runs.material import load, load_again, slices_of
+    from jaxrnn.runs.metrics import read_metrics
+    from jaxrnn.runs.report import Report, sample_title
+
+_HOMES = {
+    "begin_run": "begin",
+    "find_runs": "catalog",
+    "fit": "loop",
+    "load": "material",
+    "load_again": "material",
+    "new_run_directory": "directory",
+    "read_metrics": "metrics",
+    "Report": "report",
+    "sample_title": "report",
+    "slices_of": "material",
+    "summary": "catalog",
+    "Summary": "catalog",
+}
 
 __all__ = [
     "Report",
+    "Summary",
     "begin_run",
+    "find_runs",
     "fit",
     "load",
     "load_again",
@@ -17,4 +42,11 @@ __all__ = [
     "read_metrics",
     "sample_title",
     "slices_of",
+    "summary",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jaxrnn.runs.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jaxrnn.runs' has no attribute {name!r}")

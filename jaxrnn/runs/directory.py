@@ -4,6 +4,7 @@
 - metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, validation loss, seconds
 - samples.txt: the samples, each under a line with its step
 - checkpoints/: step-NNNNNNNNNN.safetensors, the newest few; best.safetensors, that of the lowest validation loss
+- events.out.tfevents.*: the metrics for TensorBoard, if it was asked for
 - .lock: empty; the process that trains holds a lock on it
 """
 
@@ -29,6 +30,7 @@ from jaxrnn.checkpoint import (
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.files import commit
+from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
@@ -166,7 +168,7 @@ class RunDirectory:
             # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
             # run will find it there again.
             best_checkpoint_path(self._path / "checkpoints").unlink(missing_ok=True)
-            for old in list_checkpoints(self._path / "checkpoints"):
+            for old in (*list_checkpoints(self._path / "checkpoints"), *event_files(self._path)):
                 old.unlink()
         # The corpus gives vocab_size: left out, the config can be run again on another one.
         config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))

@@ -1,6 +1,6 @@
 """Text as integers: the vocabulary, a corpus, its slices, and the batches that a training step sees."""
 
-from jaxrnn.text.batch import Batch, batches, position
+from jaxrnn.text.batch import Batch, batches, check_length, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
 from jaxrnn.text.mapped import count_tokens, forget
@@ -22,6 +22,7 @@ __all__ = [
     "Tokens",
     "Vocabulary",
     "batches",
+    "check_length",
     "check_separator",
     "count_tokens",
     "document_starts",
