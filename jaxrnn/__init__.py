@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
     from jaxrnn.evaluation import Score, evaluate, score
+    from jaxrnn.grid import combinations
     from jaxrnn.inspection import activations
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from jaxrnn.recurrence import unroll, unroll_plain
     from jaxrnn.runs import Report, SweepReport, begin_run, fit, fit_many
     from jaxrnn.sampling import sample
-    from jaxrnn.sweeps import combinations, sweep
+    from jaxrnn.sweeps import sweep
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_chunk, train_step
     from jaxrnn.units import Unit, find_units
@@ -36,6 +37,7 @@ _NAMES = {
     "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
     "evaluation": ("Score", "evaluate", "score"),
+    "grid": ("combinations",),
     "inspection": ("activations",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
@@ -44,7 +46,7 @@ _NAMES = {
     "recurrence": ("unroll", "unroll_plain"),
     "runs": ("Report", "SweepReport", "begin_run", "fit", "fit_many"),
     "sampling": ("sample",),
-    "sweeps": ("combinations", "sweep"),
+    "sweeps": ("sweep",),
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_chunk", "train_step"),
     "units": ("Unit", "find_units"),

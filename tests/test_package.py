@@ -8,7 +8,20 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *("errors", "checks", "config", "presets", "copies", "files", "fetch", "text", "cells", "products", "recurrence"),
+    *(
+        "errors",
+        "checks",
+        "config",
+        "grid",
+        "presets",
+        "copies",
+        "files",
+        "fetch",
+        "text",
+        "cells",
+        "products",
+        "recurrence",
+    ),
     *("model", "loss", "optimizer", "training", "sweeps", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",

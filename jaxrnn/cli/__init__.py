@@ -21,6 +21,7 @@ from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.sample import Sample
+from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
 from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
@@ -92,17 +93,23 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "plot", "page", "bench", "export", "import", "prepare")
+_COMMANDS = ("train", "sweep", "sample", "evaluate", "info", "plot", "page", "bench", "export", "import", "prepare")
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Plot | Page | Bench | Export | Import | Prepare:
+def _parse(
+    arguments: list[str],
+) -> Train | Sweep | Sample | Evaluate | Info | Plot | Page | Bench | Export | Import | Prepare:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
     default = Train.defaults(arguments[1:]) if arguments[:1] == ["train"] else Train()
+    sweep = Sweep()
+    if arguments[:1] == ["sweep"]:
+        arguments[1:], sweep = Sweep.parsed(arguments[1:])
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Info, tyro.conf.subcommand("info")]

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import tyro
 
@@ -68,7 +68,7 @@ class Train(TrainConfig):
     """Print the final sample and the result only."""
 
     @classmethod
-    def defaults(cls, arguments: list[str]) -> "Train":
+    def defaults(cls, arguments: list[str]) -> Self:
         """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("--preset")
@@ -85,13 +85,17 @@ class Train(TrainConfig):
         if known.preset is not None:
             return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
-            return cls._of(_config_of_run(Path(known.run_dir)))
+            return cls._resumed(Path(known.run_dir))
         if known.config:
             return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
-    def _of(cls, config: TrainConfig) -> "Train":
+    def _resumed(cls, run_dir: Path) -> Self:
+        return cls._of(_config_of_run(run_dir))
+
+    @classmethod
+    def _of(cls, config: TrainConfig) -> Self:
         model, optimizer = _fields(config.model), _fields(config.optimizer)
         parts = {"model": _Model(**{**model, "vocab_size": None}), "optimizer": _Optimizer(**optimizer)}
         return cls(**{**_fields(config), **parts})
@@ -120,7 +124,7 @@ class Train(TrainConfig):
         with reading() as progress:
             corpus = load(config, progress)
         run_dir = self.run_dir or new_run_directory(corpus.name)
-        signals = _StopSignals()
+        signals = StopSignals()
         reports = fit(
             config,
             corpus,
@@ -179,12 +183,13 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Pa
     return "\n".join(lines)
 
 
-class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
+class StopSignals(contextlib.AbstractContextManager["StopSignals"]):
     """Notes SIGINT and SIGTERM so that the loop can save and stop between two steps; a second one stops at once."""
 
     received = 0
 
-    def __enter__(self) -> "_StopSignals":
+    def __enter__(self) -> "StopSignals":
+        """Begin to note."""
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -196,6 +201,7 @@ class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
             os.write(sys.stderr.fileno(), b"\njaxrnn: saving, then stopping; again to stop at once\n")
 
     def __exit__(self, *_: object) -> None:
+        """Leave signals to whom they went before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -5,18 +5,19 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.grid import Axes, combinations, value_of
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.loop import close_at_exit, trained
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import Programs, make_sampler
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.sweep_directory import SweepDirectory
-from jaxrnn.sweeps import SWEEPABLE, Axes, combinations, getattr_path, groups, init_members, make_sweep_chunk
+from jaxrnn.sweeps import groups, init_members, make_sweep_chunk
 from jaxrnn.text import Batch, Corpus
 from jaxrnn.training import Metrics, TrainState
 
@@ -96,18 +97,12 @@ def fit_many(
             prepare(members[name], material.corpus)  # raises if it doesn't fit the text
     directory = None
     if run_dir is not None:
-        values = {
-            axis: _distinct(getattr_path(member, SWEEPABLE[axis]) for member in members.values()) for axis in axes
-        }
+        values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         directory = SweepDirectory(Path(run_dir), config, values, members)
         directory.open(resume, overwrite)
     reports = _train_many(members, material, directory, stop)
     close_at_exit(reports)
     return reports
-
-
-def _distinct(values: Any) -> list[Any]:
-    return list(dict.fromkeys(values))
 
 
 @contextlib.contextmanager
@@ -204,16 +199,19 @@ def _train_together(
         }
         while training:
             shared.next_round()
-            for name, reports in list(training.items()):
+            ended = []
+            for name, reports in training.items():
                 try:
                     report.reports[name] = next(reports)
                 except StopIteration:
-                    del training[name]
+                    ended.append(name)
                 except NonFiniteError as error:
                     report.failed[name] = str(error)
-                    del training[name]
-            if training:
+                    ended.append(name)
+            if len(ended) < len(training) or report.failed.keys() & training.keys():
                 yield
+            for name in ended:
+                del training[name]
 
 
 class _Shared:
