@@ -100,9 +100,10 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     # Every part has the same size, or there would be two programs; the last member stands in for what is missing.
     parts = [range(begin, begin + size) for begin in range(0, len(configs), size)]
     places = [[min(place, len(configs) - 1) for place in part] for part in parts]
-    pool = ThreadPoolExecutor(len(parts))
     arguments = _arguments(configs)
-    compiled = set()
+    of_parts = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in places]
+    pool = ThreadPoolExecutor(len(parts))
+    compiled: dict[int, Any] = {}
 
     @jax.jit
     def chunk(states: tuple[TrainState, ...], arguments: dict[str, jax.Array], batches: Batch) -> Any:
@@ -111,14 +112,14 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
         return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(size)]
 
     def train(states: Sequence[TrainState], batches: Batch) -> tuple[list[TrainState], list[Metrics]]:
-        def part(places: list[int]) -> Any:
-            chosen = {name: values[places] for name, values in arguments.items()}
-            return jax.block_until_ready(chunk(tuple(states[place] for place in places), chosen, batches))
-
+        batches = jax.device_put(batches)
+        inputs = [
+            (tuple(states[place] for place in part), own, batches) for part, own in zip(places, of_parts, strict=True)
+        ]
         length = len(batches.reset)
-        # For the first time one after the other: the threads would all compile it.
-        done = list(pool.map(part, places) if length in compiled else map(part, places))
-        compiled.add(length)
+        if length not in compiled:  # in this thread, whose settings of JAX the others don't have
+            compiled[length] = chunk.lower(*inputs[0]).compile()
+        done = pool.map(lambda part: jax.block_until_ready(compiled[length](*part)), inputs)
         after, metrics = zip(*itertools.islice(itertools.chain(*done), len(configs)), strict=True)
         return list(after), list(metrics)
 
