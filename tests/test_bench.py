@@ -355,7 +355,10 @@ RESULTS = {
         "ratio": {"median", "lower", "upper", "rounds"},
     },
     "scaling": {"axes": {"hidden_size", "sequence_length", "batch_size", "vocab_size"}},
-    "sweep": {**dict.fromkeys(("compile_seconds", "together", "alone", "ratios"), {"1", "3"}), "characters": None},
+    "sweep": {
+        **{key: {"1", "3"} for key in ("compile_seconds", "together", "alone", "ratios")},
+        "characters": None,
+    },
 }
 MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
 

@@ -61,11 +61,11 @@ class SweepDirectory:
                 self._path.mkdir(parents=True, exist_ok=True)
             self._lock = WriterLock(self._path)
             if (self._path / SWEEP).exists():
-                self._check_same(resume)
                 if not resume and not overwrite:
                     raise JaxrnnError(
                         f"{self._path} holds a sweep already; go on with it by --resume, or replace it by --overwrite"
                     )
+                self._check_same(resume)
             if not resume:
                 self._clean()
             model = dataclasses.replace(self._config.model, vocab_size=None)
