@@ -18,6 +18,7 @@ from jaxrnn.checks import (
     check_positive,
     check_split,
     check_types,
+    is_traced,
 )
 from jaxrnn.errors import JaxrnnError
 
@@ -84,7 +85,11 @@ _LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.0
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change."""
+    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change.
+
+    Under `jit`, `vmap` or `grad` a float of it may be one of JAX's values: a vmapped training step can have a learning
+    rate for each model.
+    """
 
     name: OptimizerName = "adagrad"
     """The rule."""
@@ -138,6 +143,11 @@ class OptimizerConfig:
     def decay(self) -> float:
         """The weight decay; where none is given, the rule's usual one."""
         return 0.01 * (self.name == "adamw") if self.weight_decay is None else self.weight_decay
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is a weight decay; one that only the program knows counts as some."""
+        return is_traced(self.decay) or self.decay != 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,6 +87,71 @@ def loss_curves(
     return figure
 
 
+def sweep_curves(sweep: Run, unit: Literal["bits", "nats"] = "bits") -> "Figure":
+    """Draw the losses of a sweep: for each setting the mean over its seeds firm, from the lowest to the highest faint.
+
+    On the left the smooth loss over the steps; on the right what each run ends with, its best validation loss where
+    there is one, and beside it mean and standard deviation.
+
+    Args:
+        sweep: the directory of a sweep.
+        unit: bits or nats, per character.
+    """
+    from jaxrnn.grid import combinations, value_of
+    from jaxrnn.runs.sweep_directory import read_sweep
+
+    config, axes = read_sweep(sweep)
+    by_setting: dict[str, list[Mapping[str, Any]]] = {}
+    for name, member in combinations(config, axes).items():
+        setting = ", ".join(f"{axis} {value_of(member, axis)}" for axis in axes if axis != "seed") or "all seeds"
+        if (Path(sweep) / name / "metrics.jsonl").is_file():  # else its turn has not come
+            by_setting.setdefault(setting, []).append(read_metrics(Path(sweep) / name))
+    if not by_setting:
+        raise JaxrnnError(f"{sweep} has no metrics yet; let it train for a while")
+    scale = 1.0 if unit == "bits" else float(np.log(2))
+    figure = _figure((11, max(4.5, 1.5 + 0.28 * len(by_setting))))
+    curves, ends = figure.subplots(1, 2, width_ratios=(3, 2))
+    validated = any(
+        np.isfinite(_column(run, "validation_loss", run["step"])).any() for runs in by_setting.values() for run in runs
+    )
+    for place, runs in enumerate(by_setting.values()):
+        color = _COLORS[place % len(_COLORS)]
+        length = max(len(run["step"]) for run in runs)
+        steps = max((run["step"] for run in runs), key=len)
+        losses = np.stack([_to_length(scale * run["bits_per_character"], length) for run in runs])
+        present = np.isfinite(losses).any(axis=0)
+        steps, losses = steps[present], losses[:, present]
+        curves.fill_between(steps, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), color=color, alpha=0.2, lw=0)
+        curves.plot(steps, np.nanmean(losses, axis=0), color=color, linewidth=1.8)
+        found = np.array([_end(run, validated) for run in runs]) * scale
+        found = found[np.isfinite(found)]
+        ends.plot(found, np.full(len(found), place - 0.12), "o", color=color, alpha=0.35, markersize=5)
+        if len(found):
+            spread = found.std(ddof=1) if len(found) > 1 else 0.0
+            ends.errorbar(found.mean(), place + 0.12, xerr=spread, color=color, marker="D", markersize=5, capsize=3)
+    curves.set(xlabel="step", ylabel=f"{unit} per character, smooth loss")
+    ends.set_yticks(range(len(by_setting)), list(by_setting))
+    ends.invert_yaxis()
+    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'smooth loss at the end'}")
+    for axes_ in (curves, ends):
+        axes_.grid(axis="y" if axes_ is curves else "x", color="#e8e6e1")
+        axes_.set_axisbelow(True)
+        axes_.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _to_length(values: Array, length: int) -> Array:
+    return np.concatenate([values, np.full(length - len(values), np.nan)])
+
+
+def _end(run: Mapping[str, Any], validated: bool) -> float:
+    """Return what a run ends with, in bits per character."""
+    if not validated:
+        return float(run["bits_per_character"][-1])
+    losses = _column(run, "validation_loss", run["step"])
+    return float(np.nanmin(losses)) / float(np.log(2)) if np.isfinite(losses).any() else np.nan
+
+
 def hidden_units(
     source: "Run | Checkpoint | Array",
     text: str | None = None,

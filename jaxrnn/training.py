@@ -100,6 +100,11 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     return state, Metrics(nats, smooth_loss)
 
 
+def train_chunk(state: TrainState, batches: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
+    """Train on K batches: the pure function behind `make_train_chunk`, a scan of `train_step`; metrics [K]."""
+    return lax.scan(_fastest_step(config), state, batches)
+
+
 def _dropout_key(state: TrainState) -> jax.Array:
     """Return the key of this step's dropout; apart from those of samples, which fold the step into the same key."""
     no_step = np.uint32(2**32 - 1)  # steps end at 2**31 - 1
@@ -125,15 +130,14 @@ def make_train_chunk(config: TrainConfig) -> TrainStep:
 
     It donates the state too. K is the leading axis of the batches; each K compiles once.
     """
-    step = _fastest_step(config)
-    return jax.jit(lambda state, batches: lax.scan(step, state, batches), donate_argnums=0)
+    return jax.jit(partial(train_chunk, config=config), donate_argnums=0)
 
 
 def _fastest_step(config: TrainConfig) -> TrainStep:
     """Return the training step, by way of the rows of Wxh that are in the batch where that is much less than all."""
     positions, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
     # Adagrad without decay: a gradient of zero is no update and changes no memory. The others move on, and forget.
-    untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decay
+    untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decays
     on_rows = untouched_rows_stay and vocab_size >= 4 * positions
     return partial(_train_step_on_rows if on_rows else train_step, config=config)
 

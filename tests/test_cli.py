@@ -651,7 +651,7 @@ BAD = [
     ("sample run --temprature 2", "--temprature.*perhaps you meant --temperature"),
     ("info run --step 3", "--step"),
     ("trian text.txt", "no such command: trian; did you mean train"),
-    ("swim", "no such command: swim; there are train, sample, evaluate, info"),
+    ("swim", "no such command: swim; there are train, sweep, sample, evaluate, info"),
     ("--verion", "--verion"),
     ("sample", "RUN"),
     ("sample run run", "run"),

@@ -8,6 +8,7 @@ from jaxrnn.bench.sample import SampleResult
 from jaxrnn.bench.scaling import ScalingResult
 from jaxrnn.bench.startup import StartupResult
 from jaxrnn.bench.step import StepResult
+from jaxrnn.bench.sweep import SweepResult
 from jaxrnn.bench.tables import LETTERS, STEP_NAMES, workload_line
 from jaxrnn.bench.timing import Timing
 
@@ -26,6 +27,7 @@ def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
         SampleResult: ((8, 4.4), _draw_sample),
         StartupResult: ((8, 3.6), _draw_startup),
         ScalingResult: ((9, 6.4), _draw_scaling),
+        SweepResult: ((8, 4.0), _draw_sweep),
     }
     size, drawing = drawings[type(result)]
     figure = Figure(figsize=size, layout="constrained")
@@ -117,3 +119,20 @@ def _draw_scaling(figure: Any, result: ScalingResult, config: BenchConfig) -> No
         axes.set_yticks(shown, [f"{tick:,}" for tick in shown])
         axes.grid(color="#eeeeee")
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_sweep(figure: Any, result: SweepResult, config: BenchConfig) -> None:
+    axes = figure.subplots()
+    models = list(map(int, result.together))
+    kinds = (("side by side", result.together, _OURS), ("one after another", result.alone, _THEIRS))
+    for label, timings, color in kinds:
+        rates = [result.characters / timing.median for timing in timings.values()]
+        axes.plot(models, rates, color=color, marker="o", label=label)
+    axes.set(xscale="log", xlabel="models", ylabel="characters a second, in all (median)")
+    axes.set_xticks(models, [f"{number:,}" for number in models])
+    axes.minorticks_off()
+    axes.set_ylim(0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y", color="#eeeeee")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)

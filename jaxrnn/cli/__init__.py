@@ -27,6 +27,7 @@ from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.runs import Runs
 from jaxrnn.cli.sample import Sample
+from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
 from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
@@ -100,6 +101,7 @@ def _drop_output() -> None:
 
 COMMANDS = {
     "train": Train,
+    "sweep": Sweep,
     "sample": Sample,
     "evaluate": Evaluate,
     "info": Info,
@@ -122,12 +124,14 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-def command_line(default: Train | None = None) -> Any:
-    """Return the type of all commands, as tyro takes it; `default` is what the flags of train begin from."""
-    defaults = {"train": {"default": default or Train()}}
+def command_line(train: Train | None = None, sweep: Sweep | None = None) -> Any:
+    """Return the type of all commands, as tyro takes it; the arguments are what the flags of the two begin from."""
+    defaults: dict[str, dict[str, Any]] = {
+        "train": {"default": train or Train()},
+        "sweep": {"default": sweep or Sweep()},
+    }
     kinds: list[Any] = [
-        Annotated[kind, tyro.conf.subcommand(name, **defaults.get(name, {}))]  # type: ignore[call-overload]
-        for name, kind in COMMANDS.items()
+        Annotated[kind, tyro.conf.subcommand(name, **defaults.get(name, {}))] for name, kind in COMMANDS.items()
     ]
     return functools.reduce(operator.or_, kinds)
 
@@ -137,14 +141,18 @@ def _parse(arguments: list[str]) -> Command:
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    default = Train.defaults(arguments[1:]) if arguments[:1] == ["train"] else None
+    train, sweep = None, None
+    if arguments[:1] == ["train"]:
+        train = Train.defaults(arguments[1:])
+    if arguments[:1] == ["sweep"]:
+        arguments[1:], sweep = Sweep.parsed(arguments[1:])
     # tyro looks at the terminal, not at what a person has asked for.
     tyro._experimental_options["ansi_codes"] = wants_colour(sys.stdout)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                command_line(default),
+                command_line(train, sweep),
                 prog="jaxrnn",
                 description=_DESCRIPTION,
                 args=arguments or ["--help"],

@@ -36,3 +36,8 @@ class NotedSignals(contextlib.AbstractContextManager["NotedSignals"]):
         """Give the handlers back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def stop_signals() -> NotedSignals:
+    """Return what notes SIGINT and SIGTERM, so that training can save and stop; a second one stops it at once."""
+    return NotedSignals(signal.SIGINT, signal.SIGTERM, say="\njaxrnn: saving, then stopping; again to stop at once\n")

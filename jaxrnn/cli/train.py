@@ -4,9 +4,8 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
@@ -14,7 +13,7 @@ from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.progress import reading, training
-from jaxrnn.cli.signals import NotedSignals
+from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
@@ -70,7 +69,7 @@ class Train(TrainConfig):
     """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
 
     @classmethod
-    def defaults(cls, arguments: list[str]) -> "Train":
+    def defaults(cls, arguments: list[str]) -> Self:
         """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("--preset")
@@ -87,13 +86,17 @@ class Train(TrainConfig):
         if known.preset is not None:
             return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
-            return cls._of(_config_of_run(Path(known.run_dir)))
+            return cls._resumed(Path(known.run_dir))
         if known.config:
             return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
-    def _of(cls, config: TrainConfig) -> "Train":
+    def _resumed(cls, run_dir: Path) -> Self:
+        return cls._of(_config_of_run(run_dir))
+
+    @classmethod
+    def _of(cls, config: TrainConfig) -> Self:
         model, optimizer = _fields(config.model), _fields(config.optimizer)
         parts = {"model": _Model(**{**model, "vocab_size": None}), "optimizer": _Optimizer(**optimizer)}
         return cls(**{**_fields(config), **parts})
@@ -125,9 +128,7 @@ class Train(TrainConfig):
         with reading() as progress:
             corpus = load(config, progress)
         run_dir = self.run_dir or new_run_directory(corpus.name)
-        signals = NotedSignals(
-            signal.SIGINT, signal.SIGTERM, say="\njaxrnn: saving, then stopping; again to stop at once\n"
-        )
+        signals = stop_signals()
         with signals:
             reports = fit(
                 config,

@@ -11,35 +11,43 @@ if TYPE_CHECKING:
     from jaxrnn.runs.catalog import Summary, find_runs, summary
     from jaxrnn.runs.directory import new_run_directory
     from jaxrnn.runs.loop import fit
+    from jaxrnn.runs.many import SweepReport, fit_many
     from jaxrnn.runs.material import load, load_again, slices_of
     from jaxrnn.runs.metrics import read_metrics
     from jaxrnn.runs.report import Report, sample_title
+    from jaxrnn.runs.sweep_directory import read_sweep
 
 _HOMES = {
     "begin_run": "begin",
     "find_runs": "catalog",
     "fit": "loop",
+    "fit_many": "many",
     "load": "material",
     "load_again": "material",
     "new_run_directory": "directory",
     "read_metrics": "metrics",
+    "read_sweep": "sweep_directory",
     "Report": "report",
     "sample_title": "report",
     "slices_of": "material",
     "summary": "catalog",
     "Summary": "catalog",
+    "SweepReport": "many",
 }
 
 __all__ = [
     "Report",
     "Summary",
+    "SweepReport",
     "begin_run",
     "find_runs",
     "fit",
+    "fit_many",
     "load",
     "load_again",
     "new_run_directory",
     "read_metrics",
+    "read_sweep",
     "sample_title",
     "slices_of",
     "summary",

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
-from jaxrnn.runs.programs import prepare_programs, sample_start
+from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
 from jaxrnn.text import Corpus
@@ -69,12 +70,12 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = _trained(config, material, checkpoint, run, stop)
-    _close_at_exit(reports)
+    reports = trained(config, material, checkpoint, run, stop)
+    close_at_exit(reports)
     return reports
 
 
-def _close_at_exit(reports: Generator[Report]) -> None:
+def close_at_exit(reports: Generator[Any]) -> None:
     """Close a generator that is still open when Python ends: in time, for after that JAX can't be used any more."""
 
     def close() -> None:
@@ -86,15 +87,18 @@ def _close_at_exit(reports: Generator[Report]) -> None:
     atexit.register(close)
 
 
-def _trained(
+def trained(
     config: TrainConfig,
     material: Material,
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
     stop: Callable[[], object],
+    programs: Callable[..., Programs] = prepare_programs,
+    every_chunk: bool = False,
 ) -> Generator[Report]:
+    """Train a prepared run, and report on it, after every chunk if so asked; `programs` is like `prepare_programs`."""
     try:
-        yield from _train(config, material, checkpoint, run, stop)
+        yield from _train(config, material, checkpoint, run, stop, programs, every_chunk)
     finally:
         if run:
             run.close()
@@ -106,6 +110,8 @@ def _train(
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
     stop: Callable[[], object],
+    programs: Callable[..., Programs],
+    every_chunk: bool,
 ) -> Generator[Report]:
     fresh = checkpoint is None
     began = time.perf_counter() - (checkpoint.counters.get("seconds", 0.0) if checkpoint else 0.0)
@@ -124,7 +130,7 @@ def _train(
             config.steps, step + config.chunk_length, *(step - step % every + every for every in intervals if every)
         )
 
-    state, train_chunk, draw_sample = prepare_programs(
+    state, train_chunk, draw_sample = programs(
         config, material, checkpoint.state if checkpoint else None, step, next_step()
     )
     loss, validation_loss, smooth_loss = None, None, float(state.smooth_loss)
@@ -168,7 +174,9 @@ def _train(
                 best = better(best, step, validation_loss)
             stopped, at_end = bool(stop()), finished()
             logged = due(config.log_every) or due(config.sample_every) or validation_loss is not None or at_end
-            latest = report(with_sample=due(config.sample_every) or at_end) if logged or stopped else None
+            latest = (
+                report(with_sample=due(config.sample_every) or at_end) if logged or stopped or every_chunk else None
+            )
             if run and latest and logged:
                 run.log(latest)
             if run and validation_loss is not None and best and best.step == step:

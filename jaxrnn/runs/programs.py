@@ -32,17 +32,20 @@ class SampleStart(NamedTuple):
     before: Any
 
 
+# The state to begin from, the training chunk, and what draws a sample of (state, SampleStart).
+Programs = tuple[TrainState, TrainStep, Callable[..., jax.Array]]
+
+
 def prepare_programs(
     config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int
-) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
+) -> Programs:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     """
     init = jax.jit(partial(init_state, config=config))
     train_chunk: Any = make_train_chunk(config)
-    separator = material.separator if len(material.separator) else None
-    draw_sample = jax.jit(partial(_draw_sample, config=config, separator=separator))
+    draw_sample: Any = make_sampler(config, material)
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
     with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
@@ -53,6 +56,12 @@ def prepare_programs(
         if material.validation:
             pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
         return saved or init(seed), train_chunk, draw_sample
+
+
+def make_sampler(config: TrainConfig, material: Material) -> Callable[..., jax.Array]:
+    """Return the jitted function that draws a sample of (state, SampleStart)."""
+    separator = material.separator if len(material.separator) else None
+    return jax.jit(partial(_draw_sample, config=config, separator=separator))
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
