@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
     from jaxrnn.units import Unit, find_units
+    from jaxrnn.watching import watch
     from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write, write_many
 
@@ -46,6 +47,7 @@ _NAMES = {
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
     "units": ("Unit", "find_units"),
+    "watching": ("watch",),
     "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write", "write_many"),
 }

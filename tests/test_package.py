@@ -8,8 +8,8 @@ import jaxrnn
 PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
-    *("errors", "checks", "config", "presets", "copies", "files", "fetch", "text", "cells", "products", "recurrence"),
-    *("model", "loss", "optimizer", "training", "sampling", "evaluation", "inspection", "units"),
+    *("errors", "checks", "reprs", "config", "presets", "copies", "files", "fetch", "text", "cells", "products"),
+    *("recurrence", "model", "loss", "optimizer", "training", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",
         "checkpoint",
@@ -20,6 +20,7 @@ ORDER = [
         "page",
         "bench",
         "plots",
+        "watching",
         "cli",
     ),  # the shell
 ]

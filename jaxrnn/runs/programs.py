@@ -15,7 +15,7 @@ from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk
+from jaxrnn.training import Loss, TrainState, TrainStep, init_train_state, make_train_chunk
 
 
 class SampleStart(NamedTuple):
@@ -33,14 +33,14 @@ class SampleStart(NamedTuple):
 
 
 def prepare_programs(
-    config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int
+    config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int, loss: Loss
 ) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     """
     init = jax.jit(partial(init_state, config=config))
-    train_chunk: Any = make_train_chunk(config)
+    train_chunk: Any = make_train_chunk(config, loss)
     separator = material.separator if len(material.separator) else None
     draw_sample = jax.jit(partial(_draw_sample, config=config, separator=separator))
     seed = np.uint32(config.seed)
