@@ -94,6 +94,7 @@ def hidden_units(
     layer: int = -1,
     name: str = "h",
     units: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
     columns: int = 80,
 ) -> "Figure":
     """Draw units over a text: a row a unit, a column a character, wrapped into lines; orange below 0, blue above.
@@ -105,6 +106,7 @@ def hidden_units(
         name: of a network, which of its values: "h", "c" or a gate.
         units: which units, from 0; None takes the eight that move most and yet stay longest (the greatest covariance of
             a value and the next).
+        labels: what the rows are called; None takes the numbers of the units.
         columns: characters in a line.
     """
     if isinstance(source, np.ndarray):
@@ -120,6 +122,8 @@ def hidden_units(
     chosen = list(_steadiest(values, 8) if units is None else units)
     if not chosen or not all(0 <= unit < values.shape[1] for unit in chosen):
         raise JaxrnnError(f"units must be some of 0 to {values.shape[1] - 1}, got {chosen}")
+    if labels is not None and len(labels) != len(chosen):
+        raise JaxrnnError(f"labels must be the names of the {len(chosen)} units, got {len(labels)}")
     values = values[:, chosen]
     most = max(float(np.abs(values).max()), 1e-9)
     from matplotlib.colors import LinearSegmentedColormap
@@ -129,7 +133,7 @@ def hidden_units(
     for begin, axes in panels:
         block = _padded(values[begin : begin + columns].T, columns)
         image = axes.imshow(block, cmap=colors, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-        axes.set_yticks(range(len(chosen)), [str(unit) for unit in chosen], fontsize=7)
+        axes.set_yticks(range(len(chosen)), labels or [str(unit) for unit in chosen], fontsize=7)
         for place, character in enumerate(characters[begin : begin + columns]):
             _write(axes, place, -1, character, color="black")
     figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01)

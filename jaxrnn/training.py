@@ -110,6 +110,7 @@ def train_step(
         gradient, state.opt_state, state.params
     )
     params = optax.apply_updates(state.params, updates)
+    nats = nats.astype(state.smooth_loss.dtype)  # a loss of the user's own may have another
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
     return state, Metrics(nats, smooth_loss)

@@ -40,3 +40,11 @@ def test_it_holds_no_path_or_time_of_the_machine_it_ran_on(notebook):
     assert str(Path.home()) not in text
     assert str(Path(__file__).parent.parent.parent) not in text
     assert "iopub.execute_input" not in text
+
+
+def test_the_pictures_beside_them_are_small_files():
+    pictures = sorted((NOTEBOOKS[0].parent / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["loss.png", "page.png", "units.png"]
+    for path in pictures:
+        assert path.read_bytes().startswith(b"\x89PNG"), path
+        assert path.stat().st_size < 150_000, path
