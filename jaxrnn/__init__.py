@@ -59,6 +59,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
+    if name == "plots":  # the one module that is used by its own name
+        return importlib.import_module("jaxrnn.plots")
     raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 

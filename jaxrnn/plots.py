@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.figures import new_figure
 from jaxrnn.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def loss_curves(
         smoothing: the weight of what came before, from line to line of the metrics, in [0, 1), for an exponential
             mean of the batches; None draws the run's own smooth loss, whose weight is 0.999 a step.
     """
-    figure = _figure((8, 4.5))
+    figure = new_figure((8, 4.5))
     axes = figure.subplots()
     if smoothing is not None and not 0 <= smoothing < 1:
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
@@ -210,7 +211,7 @@ def gate_saturation(
     if not gates:
         raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
     titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}
-    figure = _figure((1 + 3 * len(gates), 3.9))
+    figure = new_figure((1 + 3 * len(gates), 3.9))
     for axes, gate in zip(figure.subplots(1, len(gates), sharey=True, squeeze=False).flat, gates, strict=True):
         axes.plot([0, 1], [1, 0], color="#d8d5cd", linewidth=1, zorder=0)
         for layer, by_name in enumerate(layers):
@@ -305,20 +306,12 @@ def _exponential_mean(values: Array, weight: float) -> Array:
 # ---- how it is drawn
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise JaxrnnError("figures need matplotlib, which is not installed; pip install matplotlib") from None
-    return Figure(figsize=size, layout="constrained")
-
-
 def _lines(length: int, columns: int, rows: int) -> tuple["Figure", list[tuple[int, Any]]]:
     """Return a figure with a panel for each line of a text of `length` characters, `rows` high; and their begins."""
     if columns < 1:
         raise JaxrnnError(f"columns must be at least 1, got {columns}")
     begins = range(0, length, columns)
-    figure = _figure((0.115 * columns + 1.6, 0.3 + len(begins) * (0.19 * rows + 0.12)))
+    figure = new_figure((0.115 * columns + 1.6, 0.3 + len(begins) * (0.19 * rows + 0.12)))
     panels = figure.subplots(len(begins), 1, squeeze=False)[:, 0]
     for axes in panels:
         axes.set(xticks=[], xlim=(-0.5, columns - 0.5))

@@ -18,6 +18,7 @@ ORDER = [
         "reading",
         "runs",
         "page",
+        "figures",
         "bench",
         "plots",
         "watching",

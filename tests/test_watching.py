@@ -30,6 +30,10 @@ for report in jaxrnn.watch(training()):
     print(report.step, end=" ")
 """
 BAR = "for report in jaxrnn.watch(training(), plot=False): pass"
+FIGURE = """
+import numpy as np
+jaxrnn.plots.hidden_units(np.eye(3), "abc")
+"""
 LEFT = """
 for report in jaxrnn.watch(training()):
     if report.step == 20:
@@ -39,9 +43,9 @@ for report in jaxrnn.watch(training()):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_saves_where_the_loop_is_left():
-    cells = [*map(nbformat.v4.new_code_cell, (REPORTS, WATCHED, WATCHED, BAR, LEFT))]
+    cells = [*map(nbformat.v4.new_code_cell, (REPORTS, FIGURE, WATCHED, WATCHED, BAR, LEFT))]
     run(nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
-    nothing, watched, again, (bar, _), left = [cell.outputs for cell in cells]
+    nothing, (figure,), watched, again, (bar, _), left = [cell.outputs for cell in cells]
     assert nothing == []
     assert watched == again
     picture, printed = watched
@@ -54,6 +58,7 @@ def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_sa
     picture, closed = left
     assert picture.data["text/plain"].startswith("step 20 of 40: ")
     assert closed.text == "closed\n"
+    assert figure.data["image/png"].startswith("iVBOR")  # a figure of plots is shown, although nothing imported pyplot
 
 
 def watch_outside_a_notebook(stderr):
