@@ -16,14 +16,14 @@ def new_figure(size: tuple[float, float]) -> "Figure":
         JaxrnnError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import figure
     except ImportError:
         raise JaxrnnError("figures need matplotlib, which is not installed; pip install matplotlib") from None
 
-    class Shown(Figure):
+    class Figure(figure.Figure):
         def _repr_png_(self) -> bytes:  # without it a notebook shows only figures that pyplot has made
             drawn = io.BytesIO()
             self.savefig(drawn, format="png")
             return drawn.getvalue()
 
-    return Shown(figsize=size, layout="constrained")
+    return Figure(figsize=size, layout="constrained")

@@ -137,7 +137,7 @@ def hidden_units(
         axes.set_yticks(range(len(chosen)), labels or [str(unit) for unit in chosen], fontsize=7)
         for place, character in enumerate(characters[begin : begin + columns]):
             _write(axes, place, -1, character, color="black")
-    figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01)
+    _color_bar(figure, image, panels)
     return figure
 
 
@@ -182,7 +182,7 @@ def next_characters(
             for row, token in enumerate(order[begin + place]):
                 dark = shares[begin + place, row] > 0.6
                 _write(axes, place, row, symbols[token], color="white" if dark else "#222222")
-    figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01, label="probability")
+    _color_bar(figure, image, panels, "probability")
     return figure
 
 
@@ -318,6 +318,13 @@ def _lines(length: int, columns: int, rows: int) -> tuple["Figure", list[tuple[i
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure, list(zip(begins, panels, strict=True))
+
+
+def _color_bar(figure: "Figure", image: Any, panels: list[tuple[int, Any]], label: str = "") -> None:
+    bar = figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01)
+    bar.set_label(label, fontsize=8)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, length=0)
 
 
 def _padded(block: Array, columns: int) -> Array:

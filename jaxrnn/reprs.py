@@ -7,7 +7,7 @@ from typing import Any
 def describe(value: object) -> str:
     """Return arrays as their types and shapes: float32[2, 8], or (float32[2, 8], float32[2, 8])."""
     if type(value) is tuple:
-        return f"({', '.join(map(describe, value))})"
+        return f"({', '.join(map(describe, value))}{',' * (len(value) == 1)})"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype}{list(value.shape)}"
     return repr(value)

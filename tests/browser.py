@@ -56,7 +56,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--unit", type=int)
     parser.add_argument("--point-at", type=int, help="the character whose likeliest next ones are shown")
-    parser.add_argument("--size", default="1200,820")
+    parser.add_argument("--size", default="1200,1000")
     arguments = parser.parse_args()
     from PIL import Image  # matplotlib has it
 

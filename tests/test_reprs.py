@@ -44,7 +44,7 @@ def test_parameters_and_the_state_show_shapes_and_the_numbers_that_count():
     config = TrainConfig(model=ModelConfig(hidden_size=8, vocab_size=5), optimizer=OptimizerConfig(name="adam"))
     state = jaxrnn.init_train_state(jax.random.key(0), config)
     layer = "Layer(Wxh=float32[5, 8], Whh=float32[8, 8], bh=float32[8])"
-    assert repr(state.params) == f"Params(layers=({layer}), Why=float32[8, 5], by=float32[5])"
+    assert repr(state.params) == f"Params(layers=({layer},), Why=float32[8, 5], by=float32[5])"
     shown = repr(state)
     assert shown.startswith("TrainState(step=0, smooth_loss=40.2359, params=Params(")
     assert "opt_state_size=315" in shown  # two of everything, and a count
