@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
     from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_chunk, train_step
     from jaxrnn.units import Unit, find_units
+    from jaxrnn.watching import watch
     from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write, write_many
 
@@ -50,6 +51,7 @@ _NAMES = {
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
     "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_chunk", "train_step"),
     "units": ("Unit", "find_units"),
+    "watching": ("watch",),
     "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write", "write_many"),
 }
@@ -61,6 +63,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
+    if name == "plots":  # the one module that is used by its own name
+        return importlib.import_module("jaxrnn.plots")
     raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 

@@ -22,6 +22,7 @@ import safetensors.numpy
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.files import commit
+from jaxrnn.reprs import of_fields
 from jaxrnn.tensor_file import HEADER_LIMIT, Array, Header, Tensor, read_blocks, read_header, read_tensor
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import TrainState, init_train_state
@@ -71,6 +72,10 @@ class Checkpoint(NamedTuple):
     corpus: dict[str, Any]
     counters: dict[str, Any]
     computed_by: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Give what is in use."""
+        return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
 
 
 def computed_by() -> dict[str, Any]:

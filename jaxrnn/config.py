@@ -21,6 +21,7 @@ from jaxrnn.checks import (
     is_traced,
 )
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import of_config
 
 CellName = Literal["tanh", "gru", "lstm"]
 VocabularyKind = Literal["characters", "bytes"]
@@ -43,7 +44,7 @@ class CellLike(Protocol):
         """Return the carry after a step."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
@@ -78,12 +79,16 @@ class ModelConfig:
         if self.vocab_size is not None:
             check_at_least(self, 2, "vocab_size")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "cell", "hidden_size", "num_layers", "vocab_size")
+
 
 OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 _LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.002, "sgd": 0.001}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class OptimizerConfig:
     """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change.
 
@@ -134,6 +139,10 @@ class OptimizerConfig:
         check_at_least(self, 1, "decay_every")
         check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "name")
+
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate; where none is given, the rule's usual one."""
@@ -150,7 +159,7 @@ class OptimizerConfig:
         return is_traced(self.decay) or self.decay != 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainConfig:
     """A training run; with the corpus itself and a step number it says everything about that step."""
 
@@ -217,8 +226,12 @@ class TrainConfig:
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; give validate_every, the steps from one to the next")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "corpus", "model", "optimizer", "sequence_length", "batch_size", "steps", "seed")
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class SampleConfig:
     """What a trained network writes."""
 
@@ -252,6 +265,10 @@ class SampleConfig:
         if self.top_k is not None:
             check_at_least(self, 1, "top_k")
         check_in(self, "(0, 1]", "top_p")
+
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "prompt", "length", "temperature", "seed")
 
 
 Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)

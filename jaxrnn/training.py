@@ -12,9 +12,10 @@ import optax
 from jax import lax
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.loss import loss
+from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import Carry, Params, init_params, initial_carry
 from jaxrnn.optimizer import make_optimizer
+from jaxrnn.reprs import of_fields
 from jaxrnn.text import Batch
 
 
@@ -37,6 +38,12 @@ class TrainState(NamedTuple):
     step: jax.Array
     smooth_loss: jax.Array
 
+    def __repr__(self) -> str:
+        """Give the step, the loss and the shapes; of the optimizer's memory its size."""
+        fields = {"step": self.step, "smooth_loss": self.smooth_loss, **self._asdict()}
+        del fields["opt_state"]
+        return of_fields(self, **fields, opt_state_size=sum(map(np.size, jax.tree.leaves(self.opt_state))))
+
 
 class Metrics(NamedTuple):
     """What a step measures; [K] after a chunk. Nats per T characters.
@@ -49,8 +56,13 @@ class Metrics(NamedTuple):
     loss: jax.Array
     smooth_loss: jax.Array
 
+    def __repr__(self) -> str:
+        """Give the shapes; of a single step the numbers."""
+        return of_fields(self, **self._asdict())
+
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Loss = Callable[..., tuple[jax.Array, Carry]]  # called as `jaxrnn.loss.loss` is
 
 
 def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
@@ -73,7 +85,9 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     )
 
 
-def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
+def train_step(
+    state: TrainState, batch: Batch, config: TrainConfig, loss: Loss = cross_entropy
+) -> tuple[TrainState, Metrics]:
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
     Begin with the initial carry where the batch says so; take the gradient of the loss through all T characters; update
@@ -83,6 +97,7 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
         state: the state before.
         batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
         config: the run's configuration; static under jit.
+        loss: what is made small: `jaxrnn.loss.loss`, or a function of your own that is called and returns as it does.
 
     Returns:
         The state after, and what was measured.
@@ -95,14 +110,17 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
         gradient, state.opt_state, state.params
     )
     params = optax.apply_updates(state.params, updates)
+    nats = nats.astype(state.smooth_loss.dtype)  # a loss of the user's own may have another
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
     return state, Metrics(nats, smooth_loss)
 
 
-def train_chunk(state: TrainState, batches: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
+def train_chunk(
+    state: TrainState, batches: Batch, config: TrainConfig, loss: Loss = cross_entropy
+) -> tuple[TrainState, Metrics]:
     """Train on K batches: the pure function behind `make_train_chunk`, a scan of `train_step`; metrics [K]."""
-    return lax.scan(_fastest_step(config), state, batches)
+    return lax.scan(_fastest_step(config, loss), state, batches)
 
 
 def _dropout_key(state: TrainState) -> jax.Array:
@@ -111,9 +129,9 @@ def _dropout_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def make_train_step(config: TrainConfig) -> TrainStep:
+def make_train_step(config: TrainConfig, loss: Loss = cross_entropy) -> TrainStep:
     """Return the jitted training step (state, batch) -> (state, metrics); it donates the state."""
-    step = _fastest_step(config)
+    step = _fastest_step(config, loss)
 
     def in_a_loop(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         # Outside of loops XLA hands every operation on a CPU to a pool of threads, which takes longer than operations
@@ -125,21 +143,22 @@ def make_train_step(config: TrainConfig) -> TrainStep:
     return jax.jit(partial(lax.platform_dependent, cpu=in_a_loop, default=step), donate_argnums=0)
 
 
-def make_train_chunk(config: TrainConfig) -> TrainStep:
+def make_train_chunk(config: TrainConfig, loss: Loss = cross_entropy) -> TrainStep:
     """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
 
     It donates the state too. K is the leading axis of the batches; each K compiles once.
     """
-    return jax.jit(partial(train_chunk, config=config), donate_argnums=0)
+    return jax.jit(partial(train_chunk, config=config, loss=loss), donate_argnums=0)
 
 
-def _fastest_step(config: TrainConfig) -> TrainStep:
+def _fastest_step(config: TrainConfig, loss: Loss) -> TrainStep:
     """Return the training step, by way of the rows of Wxh that are in the batch where that is much less than all."""
     positions, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
     # Adagrad without decay: a gradient of zero is no update and changes no memory. The others move on, and forget.
     untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decays
-    on_rows = untouched_rows_stay and vocab_size >= 4 * positions
-    return partial(_train_step_on_rows if on_rows else train_step, config=config)
+    # A loss of the user's own may look at the rest of Wxh, or at which symbols they are.
+    on_rows = untouched_rows_stay and vocab_size >= 4 * positions and loss is cross_entropy
+    return partial(_train_step_on_rows, config=config) if on_rows else partial(train_step, config=config, loss=loss)
 
 
 def _train_step_on_rows(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:

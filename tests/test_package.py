@@ -11,6 +11,7 @@ ORDER = [
     *(
         "errors",
         "checks",
+        "reprs",
         "config",
         "grid",
         "presets",
@@ -31,8 +32,10 @@ ORDER = [
         "reading",
         "runs",
         "page",
+        "figures",
         "bench",
         "plots",
+        "watching",
         "cli",
     ),  # the shell
 ]

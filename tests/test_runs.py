@@ -522,6 +522,9 @@ BAD_CALLS = {
         "more steps in all than warmup_steps 24, got 24",
     ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
+    "a corpus that is not loaded": ({}, {"corpus": "novel.txt"}, r"jaxrnn.load_corpus, got str; load it first"),
+    "a stop that is no function": ({}, {"stop": True}, "stop must be a function, got True"),
+    "a loss that is no function": ({}, {"loss": 0.1}, "loss must be a function, got 0.1"),
     "no run to resume": ({}, {"resume": True}, "no such run"),
     "resume without run_dir": ({}, {"resume": True, "run_dir": None}, "resume needs run_dir"),
 }
@@ -549,6 +552,11 @@ def test_a_mistake_costs_nothing_of_the_run_that_was_to_be_overwritten(text, fin
     with pytest.raises(JaxrnnError):
         fit(tiny(text, **changes), run_dir=finished, overwrite=True)
     assert contents(finished) == before
+
+
+def test_another_thing_than_a_config_is_refused():
+    with pytest.raises(JaxrnnError, match="fit needs a TrainConfig first, got ModelConfig"):
+        fit(ModelConfig())
 
 
 @pytest.mark.parametrize("below", ["file", "file/run", "x" * 300, "/proc/run"])

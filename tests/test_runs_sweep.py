@@ -192,7 +192,7 @@ def test_its_summary_has_mean_and_spread_over_seeds(swept):
 @pytest.mark.parametrize(
     ("changes", "axes", "words"),
     [
-        ({}, {"sequence_length": [5, 500]}, "sequence_length=500: the text has"),
+        ({}, {"sequence_length": [5, 500]}, "sequence_length=500: the slice"),
         ({"batch_size": 1000}, {"seed": [0, 1]}, "need at least 1000 x"),
         ({"optimizer": OptimizerConfig(schedule="cosine")}, {"warmup_steps": [4, 24]}, "warmup_steps=24: a cosine"),
         ({"prompt": "Z"}, {"seed": [0, 1]}, "'Z'"),

@@ -18,6 +18,7 @@ from jaxrnn.checkpoint import best_checkpoint_path, find_checkpoint, load_checkp
 from jaxrnn.config import OptimizerConfig
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.evaluation import surprisals
+from jaxrnn.loss import loss
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.loop import validate as original_validate
 from jaxrnn.text import load_corpus
@@ -206,3 +207,17 @@ def test_a_vocabulary_of_10_000_trains_and_its_rare_symbols_fold(tmp_path, rule)
     folded = run(dataclasses.replace(config, min_count=2), tmp_path / "folded")[-1]
     assert folded.state.params.by.shape == (4001,)
     assert load_checkpoint(tmp_path / "folded").vocabulary.unknown
+
+
+def test_with_a_loss_of_ones_own_reports_tell_of_it_and_validations_of_the_cross_entropy(text):
+    def doubled(*arguments, **options):
+        nats, carry = loss(*arguments, **options)
+        return 2 * nats, carry
+
+    config = tiny(text, **HALVES, steps=4)
+    mine, usual = run(config, loss=doubled)[-1], run(config)[-1]
+    assert mine.loss == pytest.approx(2 * usual.loss, rel=0.2)
+    assert mine.loss > 1.5 * usual.loss
+    part = slices_of(load_corpus(text), config)["validation"]
+    expected = surprisals(mine.state.params, part.tokens, mine.config.model).mean()
+    assert mine.validation_loss == pytest.approx(float(expected), rel=1e-6)

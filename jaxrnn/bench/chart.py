@@ -11,6 +11,7 @@ from jaxrnn.bench.step import StepResult
 from jaxrnn.bench.sweep import SweepResult
 from jaxrnn.bench.tables import LETTERS, STEP_NAMES, workload_line
 from jaxrnn.bench.timing import Timing
+from jaxrnn.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +21,6 @@ _OURS, _THEIRS, _LIMIT = "#1f6f8b", "#b0b7bd", "#d1495b"
 
 def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
     """Return the figure of what a suite measured."""
-    from matplotlib.figure import Figure
-
     drawings: dict[type, tuple[tuple[float, float], Callable[..., None]]] = {
         StepResult: ((8, 3.6), _draw_step),
         SampleResult: ((8, 4.4), _draw_sample),
@@ -30,7 +29,7 @@ def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
         SweepResult: ((8, 4.0), _draw_sweep),
     }
     size, drawing = drawings[type(result)]
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size)
     drawing(figure, result, config)
     figure.suptitle(f"{workload_line(config)}\n{title}", fontsize=9, color="#444444")
     return figure

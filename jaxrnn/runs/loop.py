@@ -5,6 +5,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
+from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
 from jaxrnn.text import Corpus
+from jaxrnn.training import Loss
 
 
 def fit(
@@ -31,6 +34,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     stop: Callable[[], object] = lambda: False,
+    loss: Loss = cross_entropy,
 ) -> Generator[Report]:
     """Train, and report on it.
 
@@ -54,15 +58,19 @@ def fit(
         overwrite: replace the run in `run_dir`.
         stop: asked before the first chunk and after every one; once it returns something true, training saves, reports
             and ends.
+        loss: what training makes small, and its reports tell of; a function of your own is called and returns as
+            `jaxrnn.loss.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
+            cross entropy.
 
     Returns:
         A generator that trains while it is read.
 
     Raises:
-        JaxrnnError: at once: the corpus can't be had or is too short, the prompt has characters that the corpus lacks,
-            or the run directory can't be used.
+        JaxrnnError: at once: an argument is of another kind, the corpus can't be had or is too short, the prompt has
+            characters that the corpus lacks, or the run directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
+    _check_arguments(config, corpus, stop, loss)
     config, material = prepare(config, corpus or load(config))
     run, checkpoint = None, None
     if run_dir is not None:
@@ -70,9 +78,20 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = trained(config, material, checkpoint, run, stop)
+    reports = trained(config, material, checkpoint, run, stop, partial(prepare_programs, loss=loss))
     close_at_exit(reports)
     return reports
+
+
+def _check_arguments(config: object, corpus: object, stop: object, loss: object) -> None:
+    """Raise JaxrnnError for what is of another kind, before anything is read or compiled."""
+    if not isinstance(config, TrainConfig):
+        raise JaxrnnError(f"fit needs a TrainConfig first, got {config!r}")
+    if not isinstance(corpus, Corpus | None):
+        raise JaxrnnError(f"the corpus must be one from jaxrnn.load_corpus, got {type(corpus).__name__}; load it first")
+    for name, value in (("stop", stop), ("loss", loss)):
+        if not callable(value):
+            raise JaxrnnError(f"{name} must be a function, got {value!r}")
 
 
 def close_at_exit(reports: Generator[Any]) -> None:
@@ -143,7 +162,7 @@ def _train(
             shown = start.prime[len(material.separator[-1:]) :, 0] if config.prompt and at_end else start.prime[:0, 0]
             text = material.corpus.vocabulary.decode(np.concatenate([shown, tokens]))
         bits = bits_per_character(smooth_loss, config.sequence_length)
-        return Report(step, loss, smooth_loss, bits, seconds(), text, validation_loss, best, at_end, state)
+        return Report(step, loss, smooth_loss, bits, seconds(), text, validation_loss, best, at_end, config, state)
 
     def seconds() -> float:
         return time.perf_counter() - began

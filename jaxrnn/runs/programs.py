@@ -11,11 +11,12 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.evaluation import chunk_length, default_lanes, score
+from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk
+from jaxrnn.training import Loss, TrainState, TrainStep, init_train_state, make_train_chunk
 
 
 class SampleStart(NamedTuple):
@@ -37,14 +38,19 @@ Programs = tuple[TrainState, TrainStep, Callable[..., jax.Array]]
 
 
 def prepare_programs(
-    config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int
+    config: TrainConfig,
+    material: Material,
+    saved: TrainState | None,
+    step: int,
+    next_step: int,
+    loss: Loss = cross_entropy,
 ) -> Programs:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     """
     init = jax.jit(partial(init_state, config=config))
-    train_chunk: Any = make_train_chunk(config)
+    train_chunk: Any = make_train_chunk(config, loss)
     draw_sample: Any = make_sampler(config, material)
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import of_fields
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.mapped import forget
 from jaxrnn.text.vocabulary import Tokens
@@ -25,6 +26,10 @@ class Batch(NamedTuple):
     targets: Any
     reset: Any
     starts: Any = None
+
+    def __repr__(self) -> str:
+        """Give the shapes."""
+        return of_fields(self, **self._asdict())
 
 
 def batches(
