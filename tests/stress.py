@@ -27,10 +27,11 @@ import numpy as np
 import safetensors.numpy
 
 from jaxrnn import checkpoint as checkpoints
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs import fit
 
 EXIT_CODES = {0, 1, 2, 3, 4}

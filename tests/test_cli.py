@@ -18,11 +18,12 @@ import pytest
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import _COMMANDS, main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import WriterLock
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]

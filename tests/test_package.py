@@ -12,6 +12,7 @@ ORDER = [
     *("model", "loss", "optimizer", "training", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",
+        "run_files",
         "checkpoint",
         "weights",
         "writing",

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.model import initial_carry
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs import fit, new_run_directory, sample_title
 from jaxrnn.sampling import sample
 from jaxrnn.text import batches, load_corpus

@@ -14,10 +14,11 @@ from test_runs import (
     tiny,
 )
 
-from jaxrnn.checkpoint import best_checkpoint_path, find_checkpoint, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import OptimizerConfig
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.evaluation import surprisals
+from jaxrnn.run_files import best_checkpoint_path, find_checkpoint
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.loop import validate as original_validate
 from jaxrnn.text import load_corpus

@@ -21,6 +21,7 @@ from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.presets import preset
+from jaxrnn.run_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -139,10 +140,10 @@ class Train(TrainConfig):
 
 
 def _config_of_run(run_dir: Path) -> TrainConfig:
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_config
+    from jaxrnn.checkpoint import load_config
 
-    directory, begun = run_dir / "checkpoints", run_dir / "config.json"
-    if begun.is_file() and not list_checkpoints(directory) and not best_checkpoint_path(directory).exists():
+    begun = run_dir / "config.json"
+    if begun.is_file() and not all_checkpoints(run_dir):
         return read_config(begun)  # it ended before its first checkpoint, and will begin again
     return load_config(run_dir)
 

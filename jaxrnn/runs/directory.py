@@ -17,18 +17,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrnn.checkpoint import (
-    Checkpoint,
-    best_checkpoint_path,
-    checkpoint_path,
-    computed_by,
-    list_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-)
+from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.files import commit
+from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
@@ -100,14 +93,10 @@ class RunDirectory:
             self._lock.release()
 
     def _holds_run(self) -> bool:
-        return (self._path / "config.json").exists() or self._has_checkpoint()
-
-    def _has_checkpoint(self) -> bool:
-        directory = self._path / "checkpoints"
-        return bool(list_checkpoints(directory)) or best_checkpoint_path(directory).exists()
+        return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
     def _begun_only(self) -> bool:
-        if self._has_checkpoint() or not (self._path / "config.json").is_file():
+        if all_checkpoints(self._path) or not (self._path / "config.json").is_file():
             return False
         warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
         return True
@@ -165,8 +154,7 @@ class RunDirectory:
         if not checkpoint:
             # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
             # run will find it there again.
-            best_checkpoint_path(self._path / "checkpoints").unlink(missing_ok=True)
-            for old in list_checkpoints(self._path / "checkpoints"):
+            for old in all_checkpoints(self._path):
                 old.unlink()
         # The corpus gives vocab_size: left out, the config can be run again on another one.
         config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
@@ -197,13 +185,7 @@ class RunDirectory:
         directory = self._path / "checkpoints"
         self._save(checkpoint_path(directory, step), state, best, seconds)
         self._saved_step = step
-        # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
-        done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
-        for old in done[self._config.keep :]:
-            try:
-                old.unlink()
-            except OSError as error:  # the new one is safe, which is what matters
-                warnings.warn(f"can't remove {old} ({error.strerror or error}); remove it by hand", stacklevel=1)
+        prune(directory, step, self._config.keep)
 
     def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
         """Save the checkpoint with the lowest validation loss, in the place of the one before."""
