@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -58,7 +58,7 @@ class Whole:
     """The uninterrupted run, in a directory of its own where everything else happens too."""
 
     def __init__(self, place):
-        self.place, self.text = place, place / "text.txt"
+        self.place, self.text, self.stderr = place, place / "text.txt", place / "stderr"
         self.text.write_text(" ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 20)]) + "\n")
         (place / "config.json").write_text(to_json(config(self.text)))
         self.run, self.random = place / "whole", random.Random(0)
@@ -85,31 +85,59 @@ class Whole:
     def copy(self):
         return shutil.copytree(self.run, self.fresh())
 
-    def process(self, run, resume=False):
-        how = ["--resume"] if resume else ["--config", str(self.place / "config.json")]
-        command = [sys.executable, "-m", "jaxrnn", "train", "--run-dir", str(run), *how]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def process(self, run):
+        """Begin `jaxrnn train` in a process of its own; what it writes to stderr is in the file stderr."""
+        arguments = ["train", "--run-dir", str(run), "--config", str(self.place / "config.json")]
+        running = PROCESSES.Process(target=_command, args=(arguments, str(self.stderr)))
+        running.start()
+        return running
 
     def finished_as_if_uninterrupted(self, run):
         return self.train(run, resume=(run / "config.json").exists()) == self.hash and logs(run) == self.logs
 
 
+def _command(arguments, stderr):
+    """Do what the command line does; in a process that has all modules, as importing them takes a second."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    sys.exit(main(arguments))
+
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["jaxrnn.cli", "jaxrnn.runs", "jaxrnn.writing"])  # none of them starts a thread
+
+
+def _until_there(run, running):
+    while not run.exists() and running.is_alive():
+        time.sleep(0.001)
+    return time.monotonic()
+
+
 def _signals(whole, tries, numbers, codes):
-    """Send a signal once the run directory is there, up to when the run is nearly over."""
-    failed = []
-    for index in range(tries):
-        run, number = whole.fresh(), numbers[index % len(numbers)]
+    """Send a signal at a random moment, from when the run directory is there to when the run is over."""
+    for _ in range(2):  # the first one compiles
+        running = whole.process(run := whole.fresh())
+        began = _until_there(run, running)
+        running.join()
+    failed, tried, seconds = [], 0, time.monotonic() - began
+    while tried < tries:
+        run, number = whole.fresh(), numbers[tried % len(numbers)]
+        whole.stderr.write_bytes(b"")
         running = whole.process(run)
-        while not (run / "metrics.jsonl").exists() and running.poll() is None:
-            time.sleep(0.002)
-        time.sleep(whole.random.uniform(0, 1.0))
-        running.send_signal(number)
-        _, err = running.communicate()
-        fine = running.returncode in (0, codes[number]) and "Traceback" not in err
-        if number != signal.SIGKILL and running.returncode:  # saved, not only resumable
+        _until_there(run, running)
+        running.join(whole.random.uniform(0, seconds))
+        if running.exitcode is None:
+            os.kill(running.pid, number)
+        running.join()
+        if running.exitcode == 0:  # it was over before
+            continue
+        tried += 1
+        err = whole.stderr.read_text()
+        fine = running.exitcode == codes[number] and "Traceback" not in err
+        if number != signal.SIGKILL:  # saved, not only resumable
             fine = fine and bool(list_checkpoints(run / "checkpoints"))
         if not fine or not whole.finished_as_if_uninterrupted(run):
-            failed.append((number.name, running.returncode, err[-200:]))
+            failed.append((number.name, running.exitcode, err[-200:]))
     return tries, failed
 
 
@@ -129,12 +157,11 @@ def two(whole, full):
     tries, failed = 100 if full else 1, []
     for _ in range(tries):
         both = [whole.process(run) for run in [whole.fresh()] * 2]
-        ends = [(running.communicate()[1], running.returncode) for running in both]
-        if (
-            sorted(code for _, code in ends) != [0, 2]
-            or state_hash(load_checkpoint(whole.place / "run").state) != whole.hash
-        ):
-            failed.append(ends)
+        for running in both:
+            running.join()
+        codes = sorted(running.exitcode for running in both)
+        if codes != [0, 2] or state_hash(load_checkpoint(whole.place / "run").state) != whole.hash:
+            failed.append((codes, whole.stderr.read_text()[-300:]))
     return tries, failed
 
 

@@ -477,16 +477,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text,
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # of a learning rate that float32 can't hold
 @pytest.mark.parametrize(
-    ("learning_rate", "every", "leave", "error"),
-    [(3e38, 4, None, NonFiniteError), (1e300, 1, None, JaxrnnError), (1e300, 1, 1, JaxrnnError)],
-    ids=["loss", "parameters after a finite loss", "parameters when the loop is left"],
+    ("learning_rate", "every", "steps", "message"),
+    [
+        (3e38, 4, 24, "the loss of step 1 is not finite"),
+        (1e300, 1, 24, "between steps 0 and 1 a parameter became"),
+        (1e300, 1, 1, "between steps 0 and 1 a parameter became"),
+    ],
+    ids=["loss", "parameters after a finite loss", "parameters after the last loss"],
 )
-def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every, leave, error):
-    optimizer = OptimizerConfig(learning_rate=learning_rate)
-    intervals = {"log_every": every, "checkpoint_every": every, "sample_every": 0, "keep": 99}
+def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every, steps, message):
+    config = tiny(text, optimizer=OptimizerConfig(learning_rate=learning_rate), sample_every=0, keep=99)
+    config = dataclasses.replace(config, log_every=every, checkpoint_every=every, steps=steps)
     path = tmp_path / "run"
-    with pytest.raises(error, match="learning_rate"):
-        run(tiny(text, optimizer=optimizer, **intervals), path, leave=leave)
+    for place in (path, None):
+        with pytest.raises(NonFiniteError, match=f"{message}.*learning_rate"):
+            run(config, place)
     for checkpoint in list_checkpoints(path / "checkpoints"):
         bad = [name for name, leaf in leaves(load_checkpoint(checkpoint).state).items() if not np.isfinite(leaf).all()]
         assert bad == []

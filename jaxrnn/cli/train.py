@@ -122,19 +122,20 @@ class Train(TrainConfig):
             corpus = load(config, progress)
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
-        reports = fit(
-            config,
-            corpus,
-            run_dir=run_dir,
-            resume=self.resume,
-            overwrite=self.overwrite,
-            stop=lambda: signals.received,
-        )
-        with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
-            for report in reports:
-                if report.sample is not None and (report.finished or not self.quiet):
-                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
-                progress.show(report)
+        with signals:
+            reports = fit(
+                config,
+                corpus,
+                run_dir=run_dir,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                stop=lambda: signals.received,
+            )
+            with contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
+                for report in reports:
+                    if report.sample is not None and (report.finished or not self.quiet):
+                        progress.write(f"{sample_title(report)}\n{report.sample}\n")
+                    progress.show(report)
         print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
-from jaxrnn.files import commit
+from jaxrnn.files import commit, make_directory, names_to_disk
 from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock
 from jaxrnn.runs.report import Report, sample_title
@@ -67,12 +67,13 @@ class RunDirectory:
         try:
             if not resume:
                 self._check_ours()
-                self._path.mkdir(parents=True, exist_ok=True)
+                make_directory(self._path)
             if not resume or self._holds_run():
                 self._lock = WriterLock(self._path)
             if resume and not self._begun_only():
                 checkpoint = self._checkpoint()
-                self._saved_step = int(checkpoint.state.step)
+                if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
+                    self._saved_step = int(checkpoint.state.step)
             elif not resume and not overwrite and self._holds_run():
                 raise JaxrnnError(
                     f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
@@ -162,6 +163,7 @@ class RunDirectory:
         for name in _LOGS:
             with (self._path / name).open("ab") as log:
                 log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
+        names_to_disk(self._path)
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
@@ -177,21 +179,27 @@ class RunDirectory:
         except OSError as error:
             raise self._full(name, error) from None
 
-    def save(self, state: TrainState, best: Best | None, seconds: float) -> None:
-        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
+    def save(
+        self, state: TrainState, best: Best | None, seconds: float, *, unreported: float | None = None
+    ) -> None:  # fmt: skip
+        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step.
+
+        Where the step has yet to be reported, `unreported` is its loss.
+        """
         step = int(state.step)
         if step == self._saved_step:
             return
         directory = self._path / "checkpoints"
-        self._save(checkpoint_path(directory, step), state, best, seconds)
+        more = {} if unreported is None else {"loss": max(0.0, unreported)}
+        self._save(checkpoint_path(directory, step), state, {**to_counters(best), **more}, seconds)
         self._saved_step = step
         prune(directory, step, self._config.keep)
 
     def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
         """Save the checkpoint with the lowest validation loss, in the place of the one before."""
-        self._save(best_checkpoint_path(self._path / "checkpoints"), state, best, seconds)
+        self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
 
-    def _save(self, path: Path, state: TrainState, best: Best | None, seconds: float) -> None:
+    def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
@@ -203,7 +211,7 @@ class RunDirectory:
             self._config,
             self._corpus.vocabulary,
             corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
-            counters={**sizes, "seconds": seconds, **to_counters(best)},
+            counters={**sizes, "seconds": seconds, **counters},
         )
 
     def _to_disk(self, name: str) -> int:

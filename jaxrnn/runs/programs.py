@@ -15,7 +15,9 @@ from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk
+from jaxrnn.training import Metrics, TrainState, init_train_state, make_train_chunk
+
+TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 
 
 class SampleStart(NamedTuple):
@@ -34,13 +36,15 @@ class SampleStart(NamedTuple):
 
 def prepare_programs(
     config: TrainConfig, material: Material, saved: TrainState | None, step: int, next_step: int
-) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
+) -> tuple[TrainState, TrainChunk, Callable[..., jax.Array]]:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
+
+    The chunk returns the state, what was measured, and whether all numbers of the state are finite.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     """
     init = jax.jit(partial(init_state, config=config))
-    train_chunk: Any = make_train_chunk(config)
+    train_chunk = jax.jit(partial(_train_chunk, chunk=make_train_chunk(config)), donate_argnums=0)
     separator = material.separator if len(material.separator) else None
     draw_sample = jax.jit(partial(_draw_sample, config=config, separator=separator))
     seed = np.uint32(config.seed)
@@ -53,6 +57,19 @@ def prepare_programs(
         if material.validation:
             pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
         return saved or init(seed), train_chunk, draw_sample
+
+
+def _train_chunk(
+    state: TrainState, batches: Batch, chunk: Callable[..., tuple[TrainState, Metrics]]
+) -> tuple[TrainState, Metrics, jax.Array]:
+    state, metrics = chunk(state, batches)
+    return state, metrics, all_finite(state)
+
+
+def all_finite(state: TrainState) -> jax.Array:
+    """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
+    leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
