@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -59,7 +60,18 @@ def computed_by() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "device_count": len(devices),
+        **({"processor": processor()} if device.platform == "cpu" else {}),  # XLA compiles for what this one can do
     }
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def save_checkpoint(
@@ -155,6 +167,9 @@ def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
     return newest_good(Path(path), read)
 
 
+_init = jax.jit(init_train_state, static_argnums=1)  # never run: how a state is laid out is traced once a config
+
+
 def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
     path, (config, vocabulary, corpus, counters, computed_by) = file.path, _described(file)
     config = _with_cell(config, prepare(config), path)
@@ -166,7 +181,7 @@ def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -
     if config.model.num_layers > len(file.tensors):  # before so many are laid out
         raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
+        template = _init.eval_shape(jax.random.key(0), config)
     except (TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} is for a network that can't be ({error})") from None
     _check_places(template, file)

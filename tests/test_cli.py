@@ -212,6 +212,13 @@ def test_runs_have_a_directory_of_their_own_where_none_is_given(home, jaxrnn):
         assert load_checkpoint(home / "runs" / f"text-{number}").counters["step"] == 10
 
 
+def test_runs_that_begin_at_the_same_time_each_get_a_directory(home, jaxrnn, monkeypatch):
+    names = iter([home / "run", home / "runs" / "text-1"])  # the first was free when it was looked for
+    monkeypatch.setattr("jaxrnn.runs.new_run_directory", lambda _: next(names))
+    code, out, _ = jaxrnn("train --config tiny.json --quiet")
+    assert (code, out.splitlines()[-1]) == (0, f"run: {home / 'runs' / 'text-1'}")
+
+
 def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn):
     assert jaxrnn("train --config run/config.json --run-dir again")[0] == 0
     assert jaxrnn("train --config run/config.json --run-dir other --seed 7 --prompt café")[0] == 0

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -19,7 +20,7 @@ from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, TakenError
 from jaxrnn.presets import preset
 from jaxrnn.run_files import all_checkpoints
 
@@ -116,21 +117,13 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
-        from jaxrnn.runs import fit, load, new_run_directory, sample_title
+        from jaxrnn.runs import load, sample_title
 
         with reading() as progress:
             corpus = load(config, progress)
-        run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
         with signals:
-            reports = fit(
-                config,
-                corpus,
-                run_dir=run_dir,
-                resume=self.resume,
-                overwrite=self.overwrite,
-                stop=lambda: signals.received,
-            )
+            run_dir, reports = self._begin(config, corpus, lambda: signals.received)
             with contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
                 for report in reports:
                     if report.sample is not None and (report.finished or not self.quiet):
@@ -138,6 +131,20 @@ class Train(TrainConfig):
                     progress.show(report)
         print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
+
+    def _begin(
+        self, config: TrainConfig, corpus: "Corpus", stop: Callable[[], object]
+    ) -> tuple[Path, Generator["Report"]]:  # fmt: skip
+        from jaxrnn.runs import fit, new_run_directory
+
+        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
+        while True:
+            run_dir = self.run_dir or new_run_directory(corpus.name)
+            try:
+                return run_dir, fit(config, corpus, run_dir=run_dir, **options)
+            except TakenError:
+                if self.run_dir:
+                    raise  # else another process, begun at the same time, was quicker: the next number, then
 
 
 def _config_of_run(run_dir: Path) -> TrainConfig:

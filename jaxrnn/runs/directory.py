@@ -12,6 +12,7 @@ import json
 import operator
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -19,7 +20,7 @@ import numpy as np
 
 from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
-from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
+from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.files import commit, make_directory, names_to_disk
 from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock
@@ -60,8 +61,8 @@ class RunDirectory:
         There is none at the beginning of a run, and for one that ended before it saved its first.
 
         Raises:
-            JaxrnnError: somebody trains there, the directory holds another run or something else, or it can't be
-                written.
+            TakenError: somebody trains there, or the directory holds another run.
+            JaxrnnError: it holds something else, or can't be written.
         """
         checkpoint = None
         try:
@@ -75,7 +76,7 @@ class RunDirectory:
                 if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
                     self._saved_step = int(checkpoint.state.step)
             elif not resume and not overwrite and self._holds_run():
-                raise JaxrnnError(
+                raise TakenError(
                     f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
                 )
             self._begin(checkpoint)
@@ -116,10 +117,7 @@ class RunDirectory:
         checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
         self._check_same_run(checkpoint)
         if checkpoint.computed_by != computed_by():
-            then, now = (
-                "{device_count} x {device}, jax {jax}".format(**{"device_count": 1, **found})
-                for found in (checkpoint.computed_by, computed_by())
-            )
+            then, now = map(_computer, (checkpoint.computed_by, computed_by()))
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
                 "uninterrupted run can't be promised",
@@ -225,3 +223,9 @@ class RunDirectory:
 
     def _full(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
+
+
+def _computer(found: Mapping[str, object]) -> str:
+    """Name what computed a checkpoint; those of older versions leave some of it out."""
+    processor = f" ({found['processor']})" if "processor" in found else ""
+    return f"{found.get('device_count', 1)} x {found['device']}{processor}, jax {found['jax']}"
