@@ -116,22 +116,20 @@ def _until_there(run, running):
 
 def _signals(whole, tries, numbers, codes):
     """Send a signal at a random moment, from when the run directory is there to when the run is over."""
-    for _ in range(2):  # the first one compiles
-        running = whole.process(run := whole.fresh())
-        began = _until_there(run, running)
-        running.join()
-    failed, tried, seconds = [], 0, time.monotonic() - began
+    failed, tried, seconds = [], 0, 1.0  # about how long a run takes: how busy the machine is changes
     while tried < tries:
         run, number = whole.fresh(), numbers[tried % len(numbers)]
         whole.stderr.write_bytes(b"")
         running = whole.process(run)
-        _until_there(run, running)
+        began = _until_there(run, running)
         running.join(whole.random.uniform(0, seconds))
         if running.exitcode is None:
             os.kill(running.pid, number)
         running.join()
         if running.exitcode == 0:  # it was over before
+            seconds = (seconds + time.monotonic() - began) / 2
             continue
+        seconds *= 1.05
         tried += 1
         err = whole.stderr.read_text()
         fine = running.exitcode == codes[number] and "Traceback" not in err
