@@ -300,10 +300,11 @@ def main():
             if name == "fuzz":
                 result = f"{fuzz(place, 100_000 if given.full else 2000):,} texts, no traceback"
             elif name in CASES:
-                watch = Watch()
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 run_case(name, place, given.full)
-                watch.look()
-                result = "as it should be"
+                more = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+                assert more < HEADROOM, f"{name}: {more / 2**20:.1f} MB"
+                result = f"as it should be, in {more / 2**20:.1f} MB"
             else:
                 size = given.size or (10**10 if given.full and name == "big" else 10**9 if given.full else 10**8)
                 result = json.dumps(big(place, size, mixed=name == "big_mixed"))
