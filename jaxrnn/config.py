@@ -204,7 +204,7 @@ class TrainConfig:
     patience: int = 0
     """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
-    """Most training steps in one dispatch to the device (K)."""
+    """Most training steps in one dispatch to the device (K); of a large model fewer, so that it takes seconds only."""
     on_nonfinite: Literal["stop"] = "stop"
     """What to do when a loss or a parameter is no finite number. stop: end, exit code 4; no such state is ever saved.
     There is no other: a step is a function of state and batch, so that going back and on would meet the same again."""

@@ -18,11 +18,12 @@ import pytest
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import COMMANDS, main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import WriterLock
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
@@ -209,6 +210,13 @@ def test_runs_have_a_directory_of_their_own_where_none_is_given(home, jaxrnn):
     for number in (1, 2):
         assert jaxrnn("train text.txt --config tiny.json --steps 10")[1].endswith(f"run: runs/text-{number}\n")
         assert load_checkpoint(home / "runs" / f"text-{number}").counters["step"] == 10
+
+
+def test_runs_that_begin_at_the_same_time_each_get_a_directory(home, jaxrnn, monkeypatch):
+    names = iter([home / "run", home / "runs" / "text-1"])  # the first was free when it was looked for
+    monkeypatch.setattr("jaxrnn.runs.new_run_directory", lambda _: next(names))
+    code, out, _ = jaxrnn("train --config tiny.json --quiet")
+    assert (code, out.splitlines()[-1]) == (0, f"run: {home / 'runs' / 'text-1'}")
 
 
 def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn):

@@ -101,7 +101,9 @@ def test_documents_are_scored_as_they_were_trained(place, jaxrnn):  # noqa: F811
     assert with_documents != without
 
 
-@pytest.mark.parametrize(("source", "begin"), [("text.txt", 0), ("", int(0.6 * N)), ("--lanes 3", int(0.6 * N))])
+@pytest.mark.parametrize(
+    ("source", "begin"), [("text.txt", 0), ("text.txt --lanes 3", 0), ("", int(0.6 * N)), ("--lanes 3", int(0.6 * N))]
+)
 def test_per_character_writes_a_line_for_every_scored_character(place, tmp_path, jaxrnn, source, begin):  # noqa: F811
     path = tmp_path / "bits.tsv"
     got = as_json(jaxrnn, f"evaluate run {source} --per-character {path}")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from test_cli import _each_program_compiles_once, prepared  # noqa: F401
 
-from jaxrnn.checkpoint import list_checkpoints
 from jaxrnn.cli import main
 from jaxrnn.cli.lists import take_lists
 from jaxrnn.plots import sweep_curves
+from jaxrnn.run_files import list_checkpoints
 
 LISTS = "--learning-rate 0.05,0.1 --seeds 2"
 

@@ -26,6 +26,7 @@ ORDER = [
     *("model", "loss", "optimizer", "training", "sweeps", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",
+        "run_files",
         "checkpoint",
         "weights",
         "writing",

@@ -13,11 +13,12 @@ from jaxrnn import plots
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.scaling import Growth, ScalingResult
 from jaxrnn.bench.timing import Timing
-from jaxrnn.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from jaxrnn.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
+from jaxrnn.run_files import checkpoint_path
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import init_train_state
 

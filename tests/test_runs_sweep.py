@@ -11,10 +11,11 @@ from test_runs import (
     tiny,
 )
 
-from jaxrnn.checkpoint import list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import OptimizerConfig
 from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.grid import combinations
+from jaxrnn.run_files import list_checkpoints
 from jaxrnn.runs import fit, fit_many, read_sweep
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.lock import WriterLock

@@ -11,6 +11,7 @@ import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.run_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
@@ -60,14 +61,14 @@ class Info:
     def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
         """Return what the run has of checkpoints and of left-over files; after a repair, if that is asked for."""
         if not self.repair:
-            return [_verify(file, self.cell) for file in _checkpoints(run_dir)], _left_over(run_dir)
+            return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], _left_over(run_dir)
         from jaxrnn.runs.lock import WriterLock
 
         if not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         lock = WriterLock(run_dir)
         try:
-            files = [_verify(file, self.cell) for file in _checkpoints(run_dir)]
+            files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
             for file in files:
                 if not file.good:
                     _remove(file.path, f"{file.problem}")
@@ -116,15 +117,6 @@ class _File(NamedTuple):
         return {**self._asdict(), "path": str(self.path), "good": self.good}
 
 
-def _checkpoints(path: Path) -> list[Path]:
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
-
-    if not path.is_dir():
-        return []
-    best = best_checkpoint_path(path / "checkpoints")
-    return [*list_checkpoints(path / "checkpoints"), *([best] if best.exists() else [])]
-
-
 def _left_over(path: Path) -> list[Path]:
     from jaxrnn.runs.directory import temporaries
 
@@ -133,18 +125,14 @@ def _left_over(path: Path) -> list[Path]:
 
 def _verify(path: Path, cell: str | None) -> _File:
     """Read all of a checkpoint, and find out whether a command could use it."""
-    from jaxrnn.checkpoint import describe_checkpoint
-
     found = path.stat()
     date = datetime.datetime.fromtimestamp(found.st_mtime).isoformat(" ", "seconds")
     try:
-        description = describe_checkpoint(path)
-        if cell or description.config.model.cell != "custom":  # of a cell that is not here, its state can't be laid out
-            open_checkpoint(path, cell=cell)
+        checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
         return _File(path, found.st_size, date, None, None, str(error))
-    counters = description.counters
-    parts = _slices(description.config, description.corpus["length"])
+    counters = checkpoint.counters
+    parts = _slices(checkpoint.config, checkpoint.corpus["length"])
     validated_on = str(parts["validation"]) if "validation" in parts else None
     return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None, validated_on)
 

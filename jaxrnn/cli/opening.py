@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from jaxrnn.cli.cell_file import load_cell
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.config import CellLike, TrainConfig
+from jaxrnn.run_files import find_checkpoint
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
@@ -21,8 +23,10 @@ def open_checkpoint(run_dir: Path, which: str = "last", cell: str | None = None)
     Raises:
         JaxrnnError: there is none, it is damaged, or the cell can't be had.
     """
-    from jaxrnn.checkpoint import find_checkpoint, load_checkpoint, load_config
+    from jaxrnn.checkpoint import read_checkpoint
 
-    path = find_checkpoint(run_dir, which)
-    set_up_jax(load_config(path).model.dtype)
-    return load_checkpoint(path, load_cell(cell) if cell else None)
+    def prepare(config: TrainConfig) -> CellLike | None:
+        set_up_jax(config.model.dtype)
+        return load_cell(cell) if cell else None
+
+    return read_checkpoint(find_checkpoint(run_dir, which), prepare)

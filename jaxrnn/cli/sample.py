@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,7 +108,7 @@ class Sample(SampleConfig):
             ) from None
 
     def _as_json(
-        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: str | None
+        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: "_Text | None"
     ) -> dict[str, Any]:
         found = {
             "prompt": config.prompt,
@@ -118,29 +119,41 @@ class Sample(SampleConfig):
         }
         if text is None:
             return found
-        return {**found, "copies": [longest_copy(sample, text)._asdict() for sample in samples]}
+        return {**found, "copies": [longest_copy(sample, text())._asdict() for sample in samples]}
 
 
-def _report_copy(sample: str, text: str | None) -> None:
+_Text = Callable[[], Iterator[str]]  # gives a text from its beginning, in pieces
+
+
+def _report_copy(sample: str, text: _Text | None) -> None:
     if text is not None:
-        copy = longest_copy(sample, text)
+        copy = longest_copy(sample, text())
         print(
             f"---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
             f"training text from {copy.text_offset} on: {copy.text!r} ----"
         )
 
 
-def _training_text(checkpoint: "Checkpoint") -> str:
+def _training_text(checkpoint: "Checkpoint") -> _Text:
     """Return the text that a run was trained on, which is loaded once more: its training slice.
 
     Raises:
         JaxrnnError: it is gone, or no more what it was.
     """
     from jaxrnn.runs import load_again, slices_of
+    from jaxrnn.text import blocks
 
     try:
         with reading() as progress:
             corpus = load_again(checkpoint, progress)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
-    return corpus.vocabulary.decode(slices_of(corpus, checkpoint.config)["train"].tokens)
+    tokens = slices_of(corpus, checkpoint.config)["train"].tokens
+
+    def pieces() -> Iterator[str]:
+        decoder = corpus.vocabulary.decoder()
+        for block in blocks(tokens):
+            yield decoder.decode(block)
+        yield decoder.decode([], final=True)
+
+    return pieces

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -16,8 +17,9 @@ from jaxrnn.cli.progress import reading, training
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, TakenError
 from jaxrnn.presets import preset
+from jaxrnn.run_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -120,24 +122,16 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
-        from jaxrnn.runs import fit, load, new_run_directory, sample_title
+        from jaxrnn.runs import load, sample_title
         from jaxrnn.runs.events import EventLog, check_tensorboard
 
         if self.tensorboard:
             check_tensorboard()
         with reading() as progress:
             corpus = load(config, progress)
-        run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = stop_signals()
         with signals:
-            reports = fit(
-                config,
-                corpus,
-                run_dir=run_dir,
-                resume=self.resume,
-                overwrite=self.overwrite,
-                stop=lambda: signals.received,
-            )
+            run_dir, reports = self._begin(config, corpus, lambda: signals.received)
             with contextlib.ExitStack() as stack:
                 stack.enter_context(contextlib.closing(reports))
                 events = None
@@ -156,12 +150,26 @@ class Train(TrainConfig):
             print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 
+    def _begin(
+        self, config: TrainConfig, corpus: "Corpus", stop: Callable[[], object]
+    ) -> tuple[Path, Generator["Report"]]:  # fmt: skip
+        from jaxrnn.runs import fit, new_run_directory
+
+        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
+        while True:
+            run_dir = self.run_dir or new_run_directory(corpus.name)
+            try:
+                return run_dir, fit(config, corpus, run_dir=run_dir, **options)
+            except TakenError:
+                if self.run_dir:
+                    raise  # else another process, begun at the same time, was quicker: the next number, then
+
 
 def _config_of_run(run_dir: Path) -> TrainConfig:
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_config
+    from jaxrnn.checkpoint import load_config
 
-    directory, begun = run_dir / "checkpoints", run_dir / "config.json"
-    if begun.is_file() and not list_checkpoints(directory) and not best_checkpoint_path(directory).exists():
+    begun = run_dir / "config.json"
+    if begun.is_file() and not all_checkpoints(run_dir):
         return read_config(begun)  # it ended before its first checkpoint, and will begin again
     return load_config(run_dir)
 

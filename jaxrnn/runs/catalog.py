@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.run_files import all_checkpoints
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import Columns, read_columns
-from jaxrnn.tensor_file import read_header
+from jaxrnn.tensor_file import TensorFile
 
 _DEPTH = 3  # folders of folders in which runs are looked for
 
@@ -104,9 +105,8 @@ def summary(run: Path) -> Summary:
         raise JaxrnnError(f"{run} is no run directory; give one that `jaxrnn train` made")
     problems: list[str] = []
     config, columns = _config(run, problems), _metrics(run, problems)
-    checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), reverse=True)
     # The best one last: its step may be an earlier one.
-    headers = [_described(path, problems) for path in (*checkpoints, run / "checkpoints" / "best.safetensors")]
+    headers = [_described(path, problems) for path in all_checkpoints(run)]
     described = next(filter(None, headers), {})
     count = len(columns["step"])
     step = int(columns["step"][-1]) if count else int(described.get("step", 0))
@@ -156,9 +156,10 @@ def _metrics(run: Path, problems: list[str]) -> Columns:
 def _described(path: Path, problems: list[str]) -> dict[str, Any]:
     """Return what the header of a checkpoint says: its step, its corpus, and how many parameters it holds."""
     try:
-        header = read_header(path)
-        corpus, counters = (json.loads(header.metadata[field]) for field in ("corpus", "counters"))
-        parameters = (tensor for name, tensor in header.tensors.items() if name.startswith("params."))
+        with TensorFile(path) as file:
+            metadata, tensors = file.metadata, file.tensors
+        corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
+        parameters = (tensor for name, tensor in tensors.items() if name.startswith("params."))
         return {
             "step": int(counters["step"]),
             "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},

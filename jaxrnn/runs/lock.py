@@ -6,7 +6,7 @@ import warnings
 import weakref
 from pathlib import Path
 
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import TakenError
 
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
@@ -54,7 +54,7 @@ class WriterLock:
         """Take it.
 
         Raises:
-            JaxrnnError: somebody has it.
+            TakenError: somebody has it.
             OSError: the directory can't be written.
         """
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -63,7 +63,7 @@ class WriterLock:
             _lock(descriptor)
         except (BlockingIOError, PermissionError):
             self.release()
-            raise JaxrnnError(
+            raise TakenError(
                 f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
                 "wait until it has ended, or choose another --run-dir"
             ) from None

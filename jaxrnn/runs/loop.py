@@ -17,6 +17,7 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
 from jaxrnn.loss import loss as cross_entropy
+from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
@@ -56,8 +57,9 @@ def fit(
         resume: go on with the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
             optimizer may differ from what it began with.
         overwrite: replace the run in `run_dir`.
-        stop: asked before the first chunk and after every one; once it returns something true, training saves, reports
-            and ends.
+        stop: asked before the first chunk, after every one, and all through a validation; once it returns something
+            true, training saves, reports and ends. A chunk is at most `chunk_length` steps, and as a rule two seconds,
+            or a single step. A validation that is left is made when the run is resumed.
         loss: what training makes small, and its reports tell of; a function of your own is called and returns as
             `jaxrnn.loss.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
             cross entropy.
@@ -113,11 +115,12 @@ def trained(
     run: RunDirectory | None,
     stop: Callable[[], object],
     programs: Callable[..., Programs] = prepare_programs,
+    limit: ChunkLimit | None = None,
     every_chunk: bool = False,
 ) -> Generator[Report]:
     """Train a prepared run, and report on it, after every chunk if so asked; `programs` is like `prepare_programs`."""
     try:
-        yield from _train(config, material, checkpoint, run, stop, programs, every_chunk)
+        yield from _train(config, material, checkpoint, run, stop, programs, limit or ChunkLimit(config), every_chunk)
     finally:
         if run:
             run.close()
@@ -130,12 +133,14 @@ def _train(
     run: RunDirectory | None,
     stop: Callable[[], object],
     programs: Callable[..., Programs],
+    limit: ChunkLimit,
     every_chunk: bool,
 ) -> Generator[Report]:
-    fresh = checkpoint is None
-    began = time.perf_counter() - (checkpoint.counters.get("seconds", 0.0) if checkpoint else 0.0)
-    step = int(checkpoint.state.step) if checkpoint else 0
-    best = from_counters(checkpoint.counters) if checkpoint else None
+    counters = checkpoint.counters if checkpoint else {}
+    began = time.perf_counter() - counters.get("seconds", 0.0)
+    step, best = int(counters.get("step", 0)), from_counters(counters)
+    # A run that was stopped in the middle of a validation has yet to report its step, and remembers its loss.
+    reported, loss = checkpoint is not None and "loss" not in counters, counters.get("loss")
 
     def due(every: int) -> bool:
         return every > 0 and step % every == 0
@@ -145,17 +150,16 @@ def _train(
 
     def next_step() -> int:
         intervals = (config.log_every, config.sample_every, config.checkpoint_every, config.validate_every)
-        return min(
-            config.steps, step + config.chunk_length, *(step - step % every + every for every in intervals if every)
-        )
+        boundary = min(config.steps, *(step - step % every + every for every in intervals if every))
+        return limit.end_of_next(step, boundary) if boundary > step else step
 
     state, train_chunk, draw_sample = programs(
         config, material, checkpoint.state if checkpoint else None, step, next_step()
     )
-    loss, validation_loss, smooth_loss = None, None, float(state.smooth_loss)
+    validation_loss, smooth_loss = None, float(state.smooth_loss)
 
-    def report(with_sample: bool) -> Report:
-        text, at_end = None, finished()
+    def report(with_sample: bool, at_end: bool) -> Report:
+        text = None
         if with_sample:
             start = sample_start(config, material, step, at_end)
             tokens = np.asarray(draw_sample(state, start))
@@ -169,42 +173,52 @@ def _train(
 
     try:
         stopped = bool(stop())
-        if fresh or finished() or stopped:  # a run that goes on has reported this step already, unless it was the last
-            first = report(with_sample=(fresh and due(config.sample_every)) or finished())
-            if run and fresh:
-                run.log(first)
-            if run and stopped:
-                run.save(state, best, seconds())
-            yield first
-        while not (finished() or stopped):
-            before, step = step, next_step()
-            state, metrics = train_chunk(state, material.batches(before, step - before, config))
-            losses, smooth_losses = jax.device_get(metrics)
-            loss, smooth_loss = float(losses[-1]), float(smooth_losses[-1])
-            if not math.isfinite(smooth_loss):
-                bad = before + int(np.argmin(np.isfinite(losses)))
-                raise NonFiniteError(
-                    f"the loss of step {bad} is not finite; try a smaller learning_rate or clip_value"
-                    + (": --resume goes on from the last checkpoint, which is untouched" if run else "")
-                )
-            validation_loss = None
-            if material.validation and (due(config.validate_every) or step == config.steps):
-                validation_loss = validate(state.params, material.validation, config.model)
+        if reported and (stopped or finished()):
+            yield report(with_sample=finished(), at_end=finished())
+        while not (reported and (stopped or finished())):
+            if reported:
+                before, step = step, next_step()
+                limit.begin()
+                state, metrics, finite = train_chunk(state, material.batches(before, step - before, config))
+                losses, smooth_losses = jax.device_get(metrics)
+                limit.end(step - before)
+                loss, smooth_loss, validation_loss = float(losses[-1]), float(smooth_losses[-1]), None
+                if not (math.isfinite(smooth_loss) and finite):
+                    raise _not_finite(before, losses, smooth_loss, run is not None)
+                stopped, reported = bool(stop()), False
+            if material.validation and step and (due(config.validate_every) or step == config.steps):
+                validation_loss = validate(state.params, material.validation, config.model, stop)
+                if validation_loss is None:
+                    if run:
+                        run.save(state, best, seconds(), unreported=loss)
+                    yield report(with_sample=False, at_end=False)
+                    return
                 best = better(best, step, validation_loss)
-            stopped, at_end = bool(stop()), finished()
+            at_end = finished()
             logged = due(config.log_every) or due(config.sample_every) or validation_loss is not None or at_end
-            latest = (
-                report(with_sample=due(config.sample_every) or at_end) if logged or stopped or every_chunk else None
-            )
+            latest = None
+            if logged or stopped or every_chunk:
+                latest = report(due(config.sample_every) or at_end, at_end)
             if run and latest and logged:
                 run.log(latest)
             if run and validation_loss is not None and best and best.step == step:
                 run.save_best(state, best, seconds())
-            if run and (due(config.checkpoint_every) or at_end or stopped):
+            if run and ((step and due(config.checkpoint_every)) or at_end or stopped):
                 run.save(state, best, seconds())
+            reported = True
             if latest:
                 yield latest
     except GeneratorExit:
         if run:
             run.save(state, best, seconds())
         raise
+
+
+def _not_finite(before: int, losses: "np.ndarray[Any, Any]", smooth_loss: float, saved: bool) -> NonFiniteError:
+    """Return the error of a chunk that began after step `before`."""
+    if math.isfinite(smooth_loss):
+        what = f"between steps {before} and {before + len(losses)} a parameter became infinite or not a number"
+    else:
+        what = f"the loss of step {before + int(np.argmin(np.isfinite(losses)))} is not finite"
+    hint = ": --resume goes on from the last checkpoint, which is untouched" if saved else ""
+    return NonFiniteError(f"{what}; try a smaller learning_rate or clip_value{hint}")

@@ -7,14 +7,17 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
 from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.grid import Axes, combinations, value_of
+from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.loop import close_at_exit, trained
 from jaxrnn.runs.material import Material, load, prepare
-from jaxrnn.runs.programs import Programs, make_sampler
+from jaxrnn.runs.programs import Programs, TrainChunk, all_finite, make_sampler
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.sweep_directory import SweepDirectory
 from jaxrnn.sweeps import groups, init_members, make_sweep_chunk
@@ -191,7 +194,8 @@ def _train_together(
             return states[place], shared.chunk_of(place), draw_sample
 
         config = configs[run.name]
-        return trained(config, material, run.checkpoint, run.directory, shared.stop, programs, every_chunk=True)
+        limit = ChunkLimit(config, len(runs))
+        return trained(config, material, run.checkpoint, run.directory, shared.stop, programs, limit, every_chunk=True)
 
     with contextlib.ExitStack() as stack:
         training = {
@@ -219,6 +223,7 @@ class _Shared:
 
     def __init__(self, configs: list[TrainConfig], states: Sequence[TrainState], stop: Callable[[], bool]) -> None:
         self._chunk, self._states, self._ask = make_sweep_chunk(configs), states, stop
+        self._finite = jax.jit(all_finite)
         self._done: dict[int, tuple[TrainState, Metrics]] = {}
         self._answer: bool | None = None
 
@@ -230,11 +235,12 @@ class _Shared:
             self._answer = self._ask()
         return self._answer
 
-    def chunk_of(self, place: int) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-        def train_chunk(_: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+    def chunk_of(self, place: int) -> TrainChunk:
+        def train_chunk(_: TrainState, batches: Batch) -> tuple[TrainState, Metrics, jax.Array]:
             if place not in self._done:
-                self._states, metrics = self._chunk(self._states, batches)
-                self._done = dict(enumerate(zip(self._states, metrics, strict=True)))
-            return self._done.pop(place)
+                self._states, measured = self._chunk(self._states, batches)
+                self._done = dict(enumerate(zip(self._states, measured, strict=True)))
+            state, metrics = self._done.pop(place)
+            return state, metrics, self._finite(state)
 
         return train_chunk

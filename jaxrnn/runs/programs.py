@@ -16,7 +16,9 @@ from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import Loss, TrainState, TrainStep, init_train_state, make_train_chunk
+from jaxrnn.training import Loss, Metrics, TrainState, init_train_state, make_train_chunk
+
+TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 
 
 class SampleStart(NamedTuple):
@@ -34,7 +36,7 @@ class SampleStart(NamedTuple):
 
 
 # The state to begin from, the training chunk, and what draws a sample of (state, SampleStart).
-Programs = tuple[TrainState, TrainStep, Callable[..., jax.Array]]
+Programs = tuple[TrainState, TrainChunk, Callable[..., jax.Array]]
 
 
 def prepare_programs(
@@ -47,10 +49,12 @@ def prepare_programs(
 ) -> Programs:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
 
+    The chunk returns the state, what was measured, and whether all numbers of the state are finite.
+
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     """
     init = jax.jit(partial(init_state, config=config))
-    train_chunk: Any = make_train_chunk(config, loss)
+    train_chunk: Any = jax.jit(partial(_train_chunk, chunk=make_train_chunk(config, loss)), donate_argnums=0)
     draw_sample: Any = make_sampler(config, material)
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
@@ -68,6 +72,19 @@ def make_sampler(config: TrainConfig, material: Material) -> Callable[..., jax.A
     """Return the jitted function that draws a sample of (state, SampleStart)."""
     separator = material.separator if len(material.separator) else None
     return jax.jit(partial(_draw_sample, config=config, separator=separator))
+
+
+def _train_chunk(
+    state: TrainState, batches: Batch, chunk: Callable[..., tuple[TrainState, Metrics]]
+) -> tuple[TrainState, Metrics, jax.Array]:
+    state, metrics = chunk(state, batches)
+    return state, metrics, all_finite(state)
+
+
+def all_finite(state: TrainState) -> jax.Array:
+    """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
+    leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
 from jaxrnn.config import TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.files import commit
+from jaxrnn.run_files import best_checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import LOCK, WriterLock
 
 SWEEP = "sweep.json"
