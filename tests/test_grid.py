@@ -51,7 +51,7 @@ def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
         ({"init": ["fan_in"], "init_scale": [0.1, 0.2]}, "one and the same run"),
         ({"optimizer": ["adam", "adamw"], "weight_decay": [0.1]}, "one and the same run"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_values_that_can_not_be_swept_or_that_clash_are_refused(axes, words):
     with pytest.raises(JaxrnnError) as error:

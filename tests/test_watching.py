@@ -69,7 +69,8 @@ def watch_outside_a_notebook(stderr):
             print(report.step, "printed", file=stderr)
 
 
-def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(capsys):
+def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # a thread that draws again when ten seconds have passed
     stderr = io.StringIO()
     stderr.isatty = lambda: True
     watch_outside_a_notebook(stderr)
