@@ -9,7 +9,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
 def test_the_python_of_the_readme_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     shared = {}
     for block in blocks:
         exec(block.replace("steps=10_000", "steps=200"), shared)
