@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.evaluation import Nats, stream, surprisals
@@ -55,6 +56,7 @@ def read(
     *,
     reset_on: str = "",
     lanes: int = 1,
+    mesh: Mesh | None = None,
 ) -> Iterator[Scored]:
     """Score a text that arrives in pieces: every symbol that the vocabulary knows but the first, in order.
 
@@ -69,6 +71,7 @@ def read(
         tally: is added to while the text is read.
         reset_on: what separates documents, as in training.
         lanes: as for `evaluation.surprisals`.
+        mesh: devices for several lanes, as for `evaluation.surprisals`.
 
     Raises:
         JaxrnnError: there is nothing to score, or there are more lanes than symbols to score.
@@ -97,7 +100,7 @@ def read(
     else:
         parts = list(encoded())
         tokens, starts = (np.concatenate(part) for part in (zip(*parts, strict=True) if parts else ([[]], [[]])))
-        found = iter([surprisals(params, tokens, model, lanes=lanes, starts=starts)])
+        found = iter([surprisals(params, tokens, model, lanes=lanes, starts=starts, mesh=mesh)])
     first = True
     for nats in found:
         if first:  # the text's first symbol has no surprisal

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.loss import loss
-from jaxrnn.model import Carry, Params, init_params, initial_carry
+from jaxrnn.model import Carry, Params, draw_kept, init_params, initial_carry
 from jaxrnn.optimizer import make_optimizer
+from jaxrnn.sharding import by_lanes, check_divides, in_groups, out_of_groups, whole
 from jaxrnn.text import Batch
 
 
@@ -73,7 +75,9 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     )
 
 
-def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
+def train_step(
+    state: TrainState, batch: Batch, config: TrainConfig, groups: int = 1
+) -> tuple[TrainState, Metrics]:  # fmt: skip
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
     Begin with the initial carry where the batch says so; take the gradient of the loss through all T characters; update
@@ -83,6 +87,7 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
         state: the state before.
         batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
         config: the run's configuration; static under jit.
+        groups: of lanes, whose gradients are taken apart from each other and then averaged: one a device.
 
     Returns:
         The state after, and what was measured.
@@ -90,7 +95,11 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     initial = initial_carry(config.model, config.batch_size)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
     key = _dropout_key(state) if config.model.dropout else None
-    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model, key=key)
+    if groups == 1:
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (nats, carry), gradient = value_and_grad(state.params, carry, batch, config.model, key=key)
+    else:
+        (nats, carry), gradient = _gradient_in_groups(state.params, carry, batch, config.model, key, groups)
     updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
         gradient, state.opt_state, state.params
     )
@@ -100,14 +109,40 @@ def train_step(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[Tr
     return state, Metrics(nats, smooth_loss)
 
 
+def _gradient_in_groups(
+    params: Params, carry: Carry, batch: Batch, config: ModelConfig, key: jax.Array | None, groups: int
+) -> tuple[tuple[jax.Array, Carry], Params]:
+    """Return the loss, the carry and the gradient of a batch that lies on several devices, a group of lanes on each.
+
+    The axis of groups is one that the partitioner can follow through all of it: each device works on its group alone,
+    and the means over the groups at the end are all that the devices have to tell each other.
+    """
+    kept = None if key is None else draw_kept(key, batch.inputs.shape, config)  # as on one device
+
+    def of_group(carry: Carry, batch: Batch, kept: jax.Array | None) -> tuple[tuple[jax.Array, Carry], Params]:
+        return jax.value_and_grad(loss, has_aux=True)(params, carry, batch, config, kept=kept)
+
+    inputs, targets, starts = in_groups((batch.inputs, batch.targets, batch.starts), groups, axis=1)
+    (nats, carry), gradient = jax.vmap(of_group, in_axes=(0, Batch(1, 1, None, 1), 2))(
+        in_groups(carry, groups, axis=0), Batch(inputs, targets, batch.reset, starts), in_groups(kept, groups, axis=2)
+    )
+    nats, gradient = jax.tree.map(lambda leaf: leaf.mean(axis=0), (nats, gradient))
+    return (nats, out_of_groups(carry, axis=0)), gradient
+
+
 def _dropout_key(state: TrainState) -> jax.Array:
     """Return the key of this step's dropout; apart from those of samples, which fold the step into the same key."""
     no_step = np.uint32(2**32 - 1)  # steps end at 2**31 - 1
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def make_train_step(config: TrainConfig) -> TrainStep:
-    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state."""
+def make_train_step(config: TrainConfig, mesh: Mesh | None = None) -> TrainStep:
+    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
+
+    With a mesh, from `sharding.make_mesh`, the lanes of batch and carry are split over its devices.
+    """
+    if mesh:
+        return _on_mesh(partial(train_step, config=config, groups=mesh.size), config, mesh, axis=1)
     step = _fastest_step(config)
 
     def in_a_loop(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -120,13 +155,36 @@ def make_train_step(config: TrainConfig) -> TrainStep:
     return jax.jit(partial(lax.platform_dependent, cpu=in_a_loop, default=step), donate_argnums=0)
 
 
-def make_train_chunk(config: TrainConfig) -> TrainStep:
+def make_train_chunk(config: TrainConfig, mesh: Mesh | None = None) -> TrainStep:
     """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
 
-    It donates the state too. K is the leading axis of the batches; each K compiles once.
+    It donates the state too, and may have a mesh. K is the leading axis of the batches; each K compiles once.
     """
+    if mesh:
+        grouped = partial(train_step, config=config, groups=mesh.size)
+        return _on_mesh(lambda state, batches: lax.scan(grouped, state, batches), config, mesh, axis=2)
     step = _fastest_step(config)
     return jax.jit(lambda state, batches: lax.scan(step, state, batches), donate_argnums=0)
+
+
+def _on_mesh(step: TrainStep, config: TrainConfig, mesh: Mesh, axis: int) -> TrainStep:
+    check_divides(mesh, "batch_size", config.batch_size)
+    state = state_sharding(mesh)
+    placed = state, batch_sharding(mesh, axis)
+    return jax.jit(step, in_shardings=placed, out_shardings=(state, whole(mesh)), donate_argnums=0)
+
+
+def state_sharding(mesh: Mesh) -> TrainState:
+    """Return where a state lies on a mesh: the carry by lanes, the rest whole on each device."""
+    everywhere: Any = whole(mesh)
+    carry: Any = by_lanes(mesh, 0)
+    return TrainState(everywhere, everywhere, carry, everywhere, everywhere, everywhere)
+
+
+def batch_sharding(mesh: Mesh, axis: int) -> Batch:
+    """Return where a batch lies on a mesh, its lanes being the axis `axis` (1; 2 in a chunk)."""
+    lanes = by_lanes(mesh, axis)
+    return Batch(lanes, lanes, whole(mesh), lanes)
 
 
 def _fastest_step(config: TrainConfig) -> TrainStep:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import Params, initial_carry
 from jaxrnn.sampling import check_draw, find_starts, read, sample
+from jaxrnn.sharding import by_lanes, check_divides, on_mesh
 from jaxrnn.text import Tokens, Vocabulary
 
 PIECE = 100  # characters drawn in one dispatch: few enough to be seen streaming, enough to be fast
@@ -51,7 +53,13 @@ def write(
 
 
 def write_many(
-    params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, *, reset_on: str = ""
+    params: Params,
+    vocabulary: Vocabulary,
+    model: ModelConfig,
+    config: SampleConfig,
+    *,
+    reset_on: str = "",
+    mesh: Mesh | None = None,
 ) -> list[str]:
     """Return what the network writes after the prompt, `config.num_samples` times; without the prompt.
 
@@ -59,9 +67,11 @@ def write_many(
     there are: each has randomness of its own. (But for the rounding of matrix products of another size, which turns a
     draw once in a great many.)
 
-    Args: as those of `write`, which raises the same.
+    Args: as those of `write`, which raises the same; and a mesh, from `sharding.make_mesh`, whose devices divide the
+    samples and draw each a part of them.
     """
-    written = zip(*_Lanes(params, vocabulary, model, config, reset_on).pieces(with_prompt=False), strict=True)
+    lanes = _Lanes(params, vocabulary, model, config, reset_on, mesh)
+    written = zip(*lanes.pieces(with_prompt=False), strict=True)
     return ["".join(pieces) for pieces in written]
 
 
@@ -69,8 +79,15 @@ class _Lanes:
     """Samples that are drawn side by side, a piece of each at a time; all mistakes are found when it is made."""
 
     def __init__(
-        self, params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, reset_on: str
+        self,
+        params: Params,
+        vocabulary: Vocabulary,
+        model: ModelConfig,
+        config: SampleConfig,
+        reset_on: str,
+        mesh: Mesh | None = None,
     ) -> None:
+        check_divides(mesh, "num_samples", config.num_samples)
         start = config.prompt or ("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
         self._prompt = vocabulary.encode(config.prompt)
         self._separator = vocabulary.encode(reset_on)
@@ -88,6 +105,7 @@ class _Lanes:
             )
         check_draw(len(vocabulary), temperature=config.temperature, top_k=config.top_k, top_p=config.top_p)
         self._params, self._vocabulary, self._model, self._config = params, vocabulary, model, config
+        self._mesh = mesh
 
     def pieces(self, with_prompt: bool = True) -> Iterator[list[str]]:
         """Draw; a lane that has come to its stop string gets empty pieces."""
@@ -123,14 +141,18 @@ class _Lanes:
         if len(prime) > 1:  # all lanes begin with the same prompt: it is read once
             carry = read(self._params, carry, prime[:-1], self._model, starts)
         carry = jax.tree.map(lambda entry: jnp.repeat(entry, lanes, axis=0), carry)
+        params, mesh = self._params, self._mesh
+        if mesh:  # what is computed follows what it is computed from
+            params, carry = on_mesh(params, mesh), jax.device_put(carry, by_lanes(mesh, 0))
         size = max(1, len(self._separator))  # how much of the text so far matters
         text, begin = np.tile(np.concatenate([before, prime])[-size:], (1, lanes)), 0
         while True:
+            keys = _keys(seeds, begin)
             tokens, carry = sample(
-                _keys(seeds, begin),
-                self._params,
+                jax.device_put(keys, by_lanes(mesh, 0)) if mesh else keys,
+                params,
                 carry,
-                jnp.asarray(text[-1:]),
+                jax.device_put(text[-1:], by_lanes(mesh, 1)) if mesh else jnp.asarray(text[-1:]),
                 self._model,
                 length=PIECE,
                 temperature=config.temperature,

@@ -77,7 +77,7 @@ def test_without_a_validation_slice_nothing_is_validated(text):
 def fixed(monkeypatch, losses):
     """Make the validations of a run find these losses, at steps 4, 8, ..."""
 
-    def validate(params, part, config):
+    def validate(params, part, config, mesh):
         original_validate(params, part, config)
         return losses[next(counter)]
 

@@ -16,6 +16,7 @@ import tyro
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
@@ -66,6 +67,8 @@ class Train(TrainConfig):
     """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
+    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    """Where it computes."""
 
     @classmethod
     def defaults(cls, arguments: list[str]) -> "Train":
@@ -115,6 +118,8 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
+        self.placement.set_up()
+        self.placement.mesh("batch_size", self.batch_size)  # raises before anything is read
         from jaxrnn.runs import fit, load, new_run_directory, sample_title
 
         with reading() as progress:
@@ -128,6 +133,7 @@ class Train(TrainConfig):
             resume=self.resume,
             overwrite=self.overwrite,
             stop=lambda: signals.received,
+            devices=self.placement.devices,
         )
         with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
             for report in reports:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import (
     Checkpoint,
@@ -30,6 +31,7 @@ from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.files import commit
 from jaxrnn.runs.lock import LOCK, WriterLock
+from jaxrnn.runs.programs import gathered
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -55,9 +57,10 @@ _LOGS = ("metrics.jsonl", "samples.txt")
 class RunDirectory:
     """A run directory that a training loop writes to."""
 
-    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig) -> None:
-        """Remember where, and what the run is; `open` does the rest."""
-        self._path, self._corpus, self._config = path, corpus, config
+    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig, mesh: Mesh | None = None) -> None:
+        """Remember where, what the run is, and the devices that its states lie on; `open` does the rest."""
+        self._path, self._corpus, self._config, self._mesh = path, corpus, config, mesh
+        self._device_count = mesh.size if mesh else 1
         self._saved_step = -1
         self._lock: WriterLock | None = None
 
@@ -125,10 +128,11 @@ class RunDirectory:
         cell = self._config.model.cell
         checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
         self._check_same_run(checkpoint)
-        if checkpoint.computed_by != computed_by():
+        computed_here = computed_by(self._device_count)
+        if checkpoint.computed_by != computed_here:
             then, now = (
                 "{device_count} x {device}, jax {jax}".format(**{"device_count": 1, **found})
-                for found in (checkpoint.computed_by, computed_by())
+                for found in (checkpoint.computed_by, computed_here)
             )
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
@@ -214,6 +218,7 @@ class RunDirectory:
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
             )
+        state = gathered(state, self._mesh)
         sizes = {name: self._to_disk(name) for name in _LOGS}
         save_checkpoint(
             path,
@@ -222,6 +227,7 @@ class RunDirectory:
             self._corpus.vocabulary,
             corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
             counters={**sizes, "seconds": seconds, **to_counters(best)},
+            device_count=self._device_count,
         )
 
     def _to_disk(self, name: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
@@ -19,6 +20,7 @@ from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
+from jaxrnn.sharding import Devices, check_divides, make_mesh, on_one
 from jaxrnn.text import Corpus
 
 
@@ -30,6 +32,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     stop: Callable[[], object] = lambda: False,
+    devices: Devices = 1,
 ) -> Generator[Report]:
     """Train, and report on it.
 
@@ -53,23 +56,26 @@ def fit(
         overwrite: replace the run in `run_dir`.
         stop: asked before the first chunk and after every one; once it returns something true, training saves, reports
             and ends.
+        devices: how many to split the lanes over, or "all"; `batch_size` must be a multiple of it.
 
     Returns:
         A generator that trains while it is read.
 
     Raises:
         JaxrnnError: at once: the corpus can't be had or is too short, the prompt has characters that the corpus lacks,
-            or the run directory can't be used.
+            there are not so many devices or they don't divide the batch, or the run directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
+    mesh = make_mesh(devices)
+    check_divides(mesh, "batch_size", config.batch_size)
     config, material = prepare(config, corpus or load(config))
     run, checkpoint = None, None
     if run_dir is not None:
-        run = RunDirectory(Path(run_dir), material.corpus, config)
+        run = RunDirectory(Path(run_dir), material.corpus, config, mesh)
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = _trained(config, material, checkpoint, run, stop)
+    reports = _trained(config, material, checkpoint, run, stop, mesh)
     _close_at_exit(reports)
     return reports
 
@@ -92,9 +98,10 @@ def _trained(
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
     stop: Callable[[], object],
+    mesh: Mesh | None,
 ) -> Generator[Report]:
     try:
-        yield from _train(config, material, checkpoint, run, stop)
+        yield from _train(config, material, checkpoint, run, stop, mesh)
     finally:
         if run:
             run.close()
@@ -106,6 +113,7 @@ def _train(
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
     stop: Callable[[], object],
+    mesh: Mesh | None,
 ) -> Generator[Report]:
     fresh = checkpoint is None
     began = time.perf_counter() - (checkpoint.counters.get("seconds", 0.0) if checkpoint else 0.0)
@@ -125,7 +133,7 @@ def _train(
         )
 
     state, train_chunk, draw_sample = prepare_programs(
-        config, material, checkpoint.state if checkpoint else None, step, next_step()
+        config, material, checkpoint.state if checkpoint else None, step, next_step(), mesh
     )
     loss, validation_loss, smooth_loss = None, None, float(state.smooth_loss)
 
@@ -133,7 +141,7 @@ def _train(
         text, at_end = None, finished()
         if with_sample:
             start = sample_start(config, material, step, at_end)
-            tokens = np.asarray(draw_sample(state, start))
+            tokens = np.asarray(draw_sample(on_one(state) if mesh else state, start))
             shown = start.prime[len(material.separator[-1:]) :, 0] if config.prompt and at_end else start.prime[:0, 0]
             text = material.corpus.vocabulary.decode(np.concatenate([shown, tokens]))
         bits = bits_per_character(smooth_loss, config.sequence_length)
@@ -151,9 +159,13 @@ def _train(
             if run and stopped:
                 run.save(state, best, seconds())
             yield first
+        if not (finished() or stopped):
+            ahead = material.batches(step, next_step() - step, config, mesh)
         while not (finished() or stopped):
             before, step = step, next_step()
-            state, metrics = train_chunk(state, material.batches(before, step - before, config))
+            state, metrics = train_chunk(state, ahead)
+            if step < config.steps:  # read while the device computes
+                ahead = material.batches(step, next_step() - step, config, mesh)
             losses, smooth_losses = jax.device_get(metrics)
             loss, smooth_loss = float(losses[-1]), float(smooth_losses[-1])
             if not math.isfinite(smooth_loss):
@@ -164,7 +176,7 @@ def _train(
                 )
             validation_loss = None
             if material.validation and (due(config.validate_every) or step == config.steps):
-                validation_loss = validate(state.params, material.validation, config.model)
+                validation_loss = validate(state.params, material.validation, config.model, mesh)
                 best = better(best, step, validation_loss)
             stopped, at_end = bool(stop()), finished()
             logged = due(config.log_every) or due(config.sample_every) or validation_loss is not None or at_end

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
@@ -27,14 +28,14 @@ class Best(NamedTuple):
     since: int = 0
 
 
-def validate(params: Params, part: Slice, config: ModelConfig) -> float:
-    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes.
+def validate(params: Params, part: Slice, config: ModelConfig, mesh: Mesh | None = None) -> float:
+    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes, split over a mesh.
 
     Raises:
         NonFiniteError: the loss is infinite or not a number.
     """
     lanes = default_lanes(len(part.tokens) - 1)
-    parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts)
+    parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts, mesh=mesh)
     loss = sum(float(nats.sum(dtype=np.float64)) for _, nats in parts) / (len(part.tokens) - 1)
     if not math.isfinite(loss):
         raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
