@@ -47,18 +47,34 @@ def use_device(kind: DeviceKind | None = None) -> None:
 
 
 def make_mesh(devices: Devices) -> Mesh | None:
-    """Return a mesh of so many devices, the first ones; None for one, which needs none.
+    """Return a mesh of so many devices, the first ones of each process; None for one, which needs none.
+
+    Where there are many processes, all of their devices stand for one.
 
     Raises:
         JaxrnnError: there are not so many.
     """
     found = jax.devices()
-    count = len(found) if devices == "all" else devices
+    processes = jax.process_count()
+    count = len(found) if devices == "all" or processes > 1 == devices else devices
+    if len({sum(device.process_index == index for device in found) for index in range(processes)}) > 1:
+        raise JaxrnnError(
+            "every process must have as many devices as the others; start them on machines that are alike"
+        )
+    if count % processes:
+        raise JaxrnnError(
+            f"devices {count} can't be split over {processes} processes; make it a multiple of {processes}"
+        )
     if not 1 <= count <= len(found):
         kind = found[0].platform
         more = f"; JAX_NUM_CPU_DEVICES={count} makes so many of a CPU, to try things out" if kind == "cpu" else ""
         raise JaxrnnError(f"devices must be from 1 to {len(found)}, the {kind} devices there are, got {count}{more}")
-    return None if count == 1 else Mesh(np.array(found[:count]), (LANES,), axis_types=(AxisType.Auto,))
+    chosen = [
+        device
+        for index in range(processes)
+        for device in [device for device in found if device.process_index == index][: count // processes]
+    ]
+    return None if count == 1 else Mesh(np.array(chosen), (LANES,), axis_types=(AxisType.Auto,))
 
 
 def check_divides(mesh: Mesh | None, name: str, lanes: int) -> None:

@@ -9,7 +9,18 @@ PACKAGE = Path(jaxrnn.__file__).parent
 # DESIGN's order: an import only ever points up this list.
 ORDER = [
     *("errors", "checks", "config", "presets", "copies", "files", "fetch", "text", "cells", "products", "recurrence"),
-    *("sharding", "model", "loss", "optimizer", "training", "sampling", "evaluation", "inspection", "units"),
+    *(
+        "sharding",
+        "processes",
+        "model",
+        "loss",
+        "optimizer",
+        "training",
+        "sampling",
+        "evaluation",
+        "inspection",
+        "units",
+    ),
     *(
         "tensor_file",
         "checkpoint",

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -16,7 +17,7 @@ import tyro
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.placement import Placement
+from jaxrnn.cli.placement import ManyProcesses
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
@@ -67,7 +68,7 @@ class Train(TrainConfig):
     """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
-    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    placement: tyro.conf.OmitArgPrefixes[ManyProcesses] = dataclasses.field(default_factory=ManyProcesses)
     """Where it computes."""
 
     @classmethod
@@ -124,6 +125,11 @@ class Train(TrainConfig):
 
         with reading() as progress:
             corpus = load(config, progress)
+        import jax
+
+        first = jax.process_index() == 0
+        if not first:
+            warnings.simplefilter("ignore")  # process 0 says it
         run_dir = self.run_dir or new_run_directory(corpus.name)
         signals = _StopSignals()
         reports = fit(
@@ -135,12 +141,17 @@ class Train(TrainConfig):
             stop=lambda: signals.received,
             devices=self.placement.devices,
         )
-        with signals, contextlib.closing(reports), _progress(config, corpus, run_dir, self.quiet) as progress:
+        with (
+            signals,
+            contextlib.closing(reports),
+            _progress(config, corpus, run_dir, self.quiet or not first) as progress,
+        ):
             for report in reports:
                 if report.sample is not None and (report.finished or not self.quiet):
                     progress.write(f"{sample_title(report)}\n{report.sample}\n")
                 progress.show(report)
-        print(_result(report, config, corpus, run_dir))
+        if first:
+            print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 
 

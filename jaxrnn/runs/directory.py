@@ -61,6 +61,7 @@ class RunDirectory:
         """Remember where, what the run is, and the devices that its states lie on; `open` does the rest."""
         self._path, self._corpus, self._config, self._mesh = path, corpus, config, mesh
         self._device_count = mesh.size if mesh else 1
+        self._writes = jax.process_index() == 0  # of many processes one alone; the others read and keep step
         self._saved_step = -1
         self._lock: WriterLock | None = None
 
@@ -74,6 +75,11 @@ class RunDirectory:
                 written.
         """
         checkpoint = None
+        if not self._writes:
+            if resume and self._has_checkpoint():
+                checkpoint = self._checkpoint()
+                self._saved_step = int(checkpoint.state.step)
+            return checkpoint
         try:
             if not resume:
                 self._check_ours()
@@ -181,6 +187,8 @@ class RunDirectory:
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
+        if not self._writes:
+            return
         names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
         self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in names}) + "\n")
         if report.sample is not None:
@@ -201,6 +209,8 @@ class RunDirectory:
         directory = self._path / "checkpoints"
         self._save(checkpoint_path(directory, step), state, best, seconds)
         self._saved_step = step
+        if not self._writes:
+            return
         # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
         done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
         for old in done[self._config.keep :]:
@@ -214,11 +224,13 @@ class RunDirectory:
         self._save(best_checkpoint_path(self._path / "checkpoints"), state, best, seconds)
 
     def _save(self, path: Path, state: TrainState, best: Best | None, seconds: float) -> None:
+        state = gathered(state, self._mesh)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
             )
-        state = gathered(state, self._mesh)
+        if not self._writes:
+            return
         sizes = {name: self._to_disk(name) for name in _LOGS}
         save_checkpoint(
             path,

@@ -1,6 +1,7 @@
 """The training loop as a generator of reports."""
 
 import atexit
+import dataclasses
 import math
 import time
 import weakref
@@ -12,9 +13,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import Checkpoint
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
+from jaxrnn.processes import PeerError, check_same, together
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import prepare_programs, sample_start
@@ -75,6 +77,15 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
+    stop = together(stop)
+    check_same(
+        {
+            "config": to_json(dataclasses.replace(config, corpus="")),  # a path may differ: the text may not
+            "the corpus's SHA-256": material.corpus.sha256,
+            "the step": str(int(checkpoint.state.step) if checkpoint else 0),
+            "JAX": jax.__version__,
+        }
+    )
     reports = _trained(config, material, checkpoint, run, stop, mesh)
     _close_at_exit(reports)
     return reports
@@ -102,6 +113,14 @@ def _trained(
 ) -> Generator[Report]:
     try:
         yield from _train(config, material, checkpoint, run, stop, mesh)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0]
+        raise PeerError(
+            f"another process of the run has ended, or can't be reached ({reason}); start all of them again, "
+            "with --resume to go on from the last checkpoint"
+        ) from error
     finally:
         if run:
             run.close()
@@ -139,7 +158,7 @@ def _train(
 
     def report(with_sample: bool) -> Report:
         text, at_end = None, finished()
-        if with_sample:
+        if with_sample and jax.process_index() == 0:  # of many processes one alone writes
             start = sample_start(config, material, step, at_end)
             tokens = np.asarray(draw_sample(on_one(state) if mesh else state, start))
             shown = start.prime[len(material.separator[-1:]) :, 0] if config.prompt and at_end else start.prime[:0, 0]
@@ -190,6 +209,6 @@ def _train(
             if latest:
                 yield latest
     except GeneratorExit:
-        if run:
+        if run and jax.process_count() == 1:  # the others may not be at this step
             run.save(state, best, seconds())
         raise

@@ -62,7 +62,8 @@ def prepare_programs(
         if mesh:
             own = dataclasses.replace(config, batch_size=config.batch_size // mesh.size)
             state = jax.eval_shape(partial(init_state, config=own), seed)
-        pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
+        if jax.process_index() == 0:
+            pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
         if material.validation and not mesh:
             pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
         if saved and mesh:
