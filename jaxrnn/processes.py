@@ -77,6 +77,8 @@ def start_processes(
             shutdown_timeout_seconds=PATIENCE,
             coordinator_bind_address=bind,
         )
+    except JaxrnnError:
+        raise
     except ValueError as error:
         raise JaxrnnError(
             f"can't tell who the other processes are ({error}); give coordinator, num_processes and process_id"
@@ -137,7 +139,7 @@ def check_same(facts: dict[str, str]) -> None:
 
 
 def together(stop: Callable[[], object]) -> Callable[[], object]:
-    """Return a function that is true in all processes as soon as `stop` is in one; they have to ask at the same time."""
+    """Return a function that is true in all processes once `stop` is in one; they have to ask together."""
     if jax.process_count() == 1:
         return stop
     return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(bool(stop())))))
