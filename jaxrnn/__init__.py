@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from jaxrnn.copies import Copy, longest_copy
     from jaxrnn.errors import JaxrnnError
     from jaxrnn.evaluation import Score, evaluate, score
+    from jaxrnn.grid import combinations
     from jaxrnn.inspection import activations
     from jaxrnn.loss import bits_per_character
     from jaxrnn.model import Layer, Params, forward, init_params, initial_carry
     from jaxrnn.optimizer import make_optimizer
     from jaxrnn.presets import PRESETS, preset
     from jaxrnn.recurrence import unroll, unroll_plain
-    from jaxrnn.runs import Report, begin_run, fit
+    from jaxrnn.runs import Report, SweepReport, begin_run, fit, fit_many
     from jaxrnn.sampling import sample
+    from jaxrnn.sweeps import sweep
     from jaxrnn.text import Batch, Corpus, Slice, Vocabulary, batches, load_corpus, split
-    from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_step
+    from jaxrnn.training import TrainState, init_train_state, make_train_chunk, make_train_step, train_chunk, train_step
     from jaxrnn.units import Unit, find_units
+    from jaxrnn.watching import watch
     from jaxrnn.weights import Weights, load_weights, save_weights
     from jaxrnn.writing import write, write_many
 
@@ -35,17 +38,20 @@ _NAMES = {
     "copies": ("Copy", "longest_copy"),
     "errors": ("JaxrnnError",),
     "evaluation": ("Score", "evaluate", "score"),
+    "grid": ("combinations",),
     "inspection": ("activations",),
     "loss": ("bits_per_character",),  # the name `jaxrnn.loss` is the module's; the function is `jaxrnn.loss.loss`
     "model": ("Layer", "Params", "forward", "init_params", "initial_carry"),
     "optimizer": ("make_optimizer",),
     "presets": ("PRESETS", "preset"),
     "recurrence": ("unroll", "unroll_plain"),
-    "runs": ("Report", "begin_run", "fit"),
+    "runs": ("Report", "SweepReport", "begin_run", "fit", "fit_many"),
     "sampling": ("sample",),
+    "sweeps": ("sweep",),
     "text": ("Batch", "Corpus", "Slice", "Vocabulary", "batches", "load_corpus", "split"),
-    "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_step"),
+    "training": ("TrainState", "init_train_state", "make_train_chunk", "make_train_step", "train_chunk", "train_step"),
     "units": ("Unit", "find_units"),
+    "watching": ("watch",),
     "weights": ("Weights", "load_weights", "save_weights"),
     "writing": ("write", "write_many"),
 }
@@ -57,6 +63,8 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
+    if name == "plots":  # the one module that is used by its own name
+        return importlib.import_module("jaxrnn.plots")
     raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 

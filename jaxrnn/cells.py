@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.config import CellLike
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import describe
 
 CellCarry = tuple[jax.Array, ...]  # what a cell hands from step to step; the first entry is h, [B, H]
 
@@ -37,6 +38,10 @@ class Cell(NamedTuple):
     update: Callable[[jax.Array, jax.Array, CellCarry], CellCarry]
     recurrent_bias: bool = False
     init_bias: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name its update, without the addresses of functions."""
+        return f"Cell(gates={self.gates}, update={getattr(self.update, '__name__', self.update)})"
 
 
 def _zero_hidden(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
@@ -135,12 +140,3 @@ def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> Non
             f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
             f"got {describe(after)}"
         )
-
-
-def describe(value: object) -> str:
-    """Return arrays as their types and shapes: float32[2, 8], or (float32[2, 8], float32[2, 8])."""
-    if type(value) is tuple:
-        return f"({', '.join(map(describe, value))})"
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{value.dtype}{list(value.shape)}"
-    return repr(value)

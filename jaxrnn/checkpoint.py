@@ -9,11 +9,10 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
-import warnings
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -22,35 +21,15 @@ import safetensors.numpy
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.files import commit
-from jaxrnn.tensor_file import HEADER_LIMIT, Array, Header, Tensor, read_blocks, read_header, read_tensor
+from jaxrnn.reprs import of_fields
+from jaxrnn.run_files import has_checkpoint_name, newest_good
+from jaxrnn.tensor_file import HEADER_LIMIT, Array, Tensor, TensorFile
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import TrainState, init_train_state
 
 FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
 _CORPUS = {"source": str, "sha256": str, "length": int}
-_NAME = re.compile(r"step-(\d{10})\.safetensors")
-_BEST = "best.safetensors"
-
-Found = TypeVar("Found")
-
-
-class Description(NamedTuple):
-    """What a checkpoint says of itself, beside its state.
-
-    Attributes:
-        config: the run's configuration, `model.vocab_size` set.
-        vocabulary: the symbols that the tokens stand for.
-        corpus: what was trained on: "source", "sha256", "length".
-        counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: the version and the devices that computed the state.
-    """
-
-    config: TrainConfig
-    vocabulary: Vocabulary
-    corpus: dict[str, Any]
-    counters: dict[str, Any]
-    computed_by: dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
@@ -72,6 +51,10 @@ class Checkpoint(NamedTuple):
     counters: dict[str, Any]
     computed_by: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Give what is in use."""
+        return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
+
 
 def computed_by(device_count: int = 1) -> dict[str, Any]:
     """Return what computes here, on so many devices: with the same, the same run has the same bits."""
@@ -81,49 +64,18 @@ def computed_by(device_count: int = 1) -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "device_count": device_count,
+        **({"processor": processor()} if device.platform == "cpu" else {}),  # XLA compiles for what this one can do
     }
 
 
-def checkpoint_path(directory: Path, step: int) -> Path:
-    """Return the file in `directory` for the checkpoint after `step` steps."""
-    return directory / f"step-{step:010d}.safetensors"
-
-
-def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoint files in `directory`, the newest (the one with most steps) first."""
-    if not directory.is_dir():
-        return []
-    return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
-
-
-def best_checkpoint_path(directory: Path) -> Path:
-    """Return the file in `directory` for the checkpoint with the lowest validation loss."""
-    return directory / _BEST
-
-
-def find_checkpoint(run: Path, which: str) -> Path:
-    """Return what `load_checkpoint` is to read: of a run directory the "last" checkpoint, the "best", or a step's.
-
-    Raises:
-        JaxrnnError: there is no such checkpoint; the message lists what there is.
-    """
-    if which == "last":
-        return run
-    if not run.is_dir():
-        raise JaxrnnError(f"{run} is no run directory, of which {which!r} could be chosen; leave that out")
-    directory = run / "checkpoints"
-    if which == "best":
-        path = best_checkpoint_path(directory)
-    elif which.isascii() and which.isdigit():
-        path = checkpoint_path(directory, int(which))
-    else:
-        raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
-    if not path.is_file():
-        steps = [str(int(file.stem.removeprefix("step-"))) for file in reversed(list_checkpoints(directory))]
-        best = ["best"] if best_checkpoint_path(directory).is_file() else []
-        there = ", ".join([*steps, *best]) or "none"
-        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {there}")
-    return path
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def save_checkpoint(
@@ -186,11 +138,26 @@ def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoin
         JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    return _newest_good(Path(path), lambda file: _load(file, cell))
+    return read_checkpoint(Path(path), lambda _: cell)
+
+
+def read_checkpoint(path: Path, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
+    """Do what `load_checkpoint` does, for a caller who has to know the configuration before JAX computes anything.
+
+    Args:
+        path: as there.
+        prepare: is given the configuration, of a file that is not verified yet, and returns the cell.
+    """
+
+    def read(file: Path) -> Checkpoint:
+        with _opened(file) as opened:
+            return _load(opened, prepare)
+
+    return newest_good(path, read)
 
 
 def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
-    """Return the configuration in a checkpoint: some of it (float64) must be known before JAX computes.
+    """Return the configuration in a checkpoint, after all of it was verified; memory: a few megabytes.
 
     Where a run had a cell of the user's own, `cell` is put back into it; without one it says "custom".
 
@@ -198,48 +165,45 @@ def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
         JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
         CheckpointError: there is one, but it is damaged.
     """
-    return _newest_good(Path(path), lambda file: _with_cell(describe_checkpoint(file).config, cell, file))
+
+    def read(file: Path) -> TrainConfig:
+        with _opened(file) as opened:
+            _check_file(opened)
+            return _with_cell(_described(opened)[0], cell, file)
+
+    return newest_good(Path(path), read)
 
 
-def describe_checkpoint(path: Path) -> Description:
-    """Return what the checkpoint in a file says of itself, after all of it was verified; memory: a few megabytes.
-
-    Raises:
-        JaxrnnError: it is no checkpoint.
-        CheckpointError: it is one, but it is damaged.
-    """
-    header = _header(path)
-    _check_file(path, header)
-    return _described(path, header)
+_init = jax.jit(init_train_state, static_argnums=1)  # never run: how a state is laid out is traced once a config
 
 
-def _load(path: Path, cell: CellLike | None) -> Checkpoint:
-    header = _header(path)
-    description = _described(path, header)
-    config = _with_cell(description.config, cell, path)
+def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
+    path, (config, vocabulary, corpus, counters, computed_by) = file.path, _described(file)
+    config = _with_cell(config, prepare(config), path)
     if config.model.cell == "custom":
         raise JaxrnnError(
             f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
             "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
         )
-    if config.model.num_layers > len(header.tensors):  # before so many are laid out
+    if config.model.num_layers > len(file.tensors):  # before so many are laid out
         raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))
+        template = _init.eval_shape(jax.random.key(0), config)
     except (TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} is for a network that can't be ({error})") from None
-    _check_places(template, header, path)
+    _check_places(template, file)
     try:
-        tensors = {name: read_tensor(path, tensor) for name, tensor in header.tensors.items()}
+        tensors = {name: file.read(tensor) for name, tensor in file.tensors.items()}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read ({error})") from None
-    _check_digest(path, _digest(_contents(tensors), header.metadata), header)
+    _check_digest(file, _digest(_contents(tensors), file.metadata))
 
     def leaf(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
         array = jax.numpy.asarray(tensors[name])
         return jax.random.wrap_key_data(array) if _is_key(expected) else array
 
-    return Checkpoint(jax.tree.map(leaf, template, _names(template)), *description._replace(config=config))
+    state = jax.tree.map(leaf, template, _names(template))
+    return Checkpoint(state, config, vocabulary, corpus, counters, computed_by)
 
 
 def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainConfig:
@@ -250,88 +214,65 @@ def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainC
     return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
-def _newest_good(path: Path, read: Callable[[Path], Found]) -> Found:
-    """Read the file that a path means: itself, or the newest in a run directory that can be used."""
-    if path.is_file():
-        return read(path)
-    if not path.is_dir():
-        raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
-    files = list_checkpoints(path / "checkpoints")
-    if best_checkpoint_path(path / "checkpoints").is_file():  # better than nothing
-        files.append(best_checkpoint_path(path / "checkpoints"))
-    if not files:
-        raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
-    errors = []
-    for file in files:
-        try:
-            found = read(file)
-        except CheckpointError as error:
-            errors.append(str(error))
-            continue
-        for reason in errors:
-            warnings.warn(f"{reason}; using {file.name} instead", stacklevel=1)
-        return found
-    raise CheckpointError(f"{errors[0]}; no other checkpoint in {path} can be used")
-
-
-def _header(path: Path) -> Header:
-    """Read the header of a file; one that never was a checkpoint is a mistake in the command, no damage."""
+def _opened(path: Path) -> TensorFile:
+    """Open a checkpoint's file; one that never was a checkpoint is a mistake in the command, no damage."""
     try:
-        header = read_header(path)
-        if header.metadata.get("format") != FORMAT or any(field not in header.metadata for field in _FIELDS):
+        file = TensorFile(path)
+        if file.metadata.get("format") != FORMAT or any(field not in file.metadata for field in _FIELDS):
+            file.close()
             raise ValueError("a safetensors file, but not one that this version of the program wrote")
     except (OSError, ValueError) as error:
-        if _NAME.fullmatch(path.name) or path.name == _BEST:
+        if has_checkpoint_name(path):
             raise CheckpointError(f"{path} is damaged ({error})") from None
         raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
-    return header
+    return file
 
 
-def _described(path: Path, header: Header) -> Description:
-    """Parse the metadata; they are what they should be, or an error."""
+def _described(file: TensorFile) -> tuple[TrainConfig, Vocabulary, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Parse the metadata, in the order of Checkpoint; they are what they should be, or an error."""
     try:
-        config = from_json(TrainConfig, header.metadata["config"])
+        config = from_json(TrainConfig, file.metadata["config"])
         fields = ("vocabulary", "corpus", "counters", "computed_by")
-        values = [json.loads(header.metadata[field]) for field in fields]
+        values = [json.loads(file.metadata[field]) for field in fields]
         vocabulary = Vocabulary(**values[0])
         _, corpus, counters, computed_by = values
         wrong = not (
             (isinstance(vocabulary.symbols, str) and type(vocabulary.unknown) is bool)
             and vocabulary.kind in get_args(VocabularyKind)
             and len(vocabulary) == config.model.vocab_size
-            and {"source": str, "sha256": str, "length": int} == {name: type(value) for name, value in corpus.items()}
+            and {name: type(value) for name, value in corpus.items()} == _CORPUS
             and all(type(value) in (int, float) and 0 <= value < math.inf for value in counters.values())
             and type(counters["step"]) is int
             and all(isinstance(value, (str, int)) for value in computed_by.values())
         )
     except JaxrnnError as error:
-        _check_file(path, header)  # says what is behind it, if it is mere damage
-        raise CheckpointError(f"{path} is damaged, or of another version ({error})") from None
+        _check_file(file)  # says what is behind it, if it is mere damage
+        raise CheckpointError(f"{file.path} is damaged, or of another version ({error})") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         wrong = True
     if wrong:
-        _check_file(path, header)
-        raise CheckpointError(f"{path} is damaged (its metadata are not what they should be)")
-    return Description(config, vocabulary, corpus, counters, computed_by)
+        _check_file(file)
+        raise CheckpointError(f"{file.path} is damaged (its metadata are not what they should be)")
+    return config, vocabulary, corpus, counters, computed_by
 
 
-def _check_file(path: Path, header: Header) -> None:
+def _check_file(file: TensorFile) -> None:
     """Verify the SHA-256 of a file, of whose tensors no more than a megabyte is in memory at a time."""
     try:
-        tensors = ((name, tensor, read_blocks(path, tensor)) for name, tensor in header.tensors.items())
-        _check_digest(path, _digest(tensors, header.metadata), header)
+        tensors = ((name, tensor, file.blocks(tensor)) for name, tensor in file.tensors.items())
+        _check_digest(file, _digest(tensors, file.metadata))
     except OSError as error:
-        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
+        raise CheckpointError(f"{file.path} can't be read ({error.strerror or error})") from None
 
 
-def _check_digest(path: Path, digest: str, header: Header) -> None:
-    if header.metadata.get("sha256") != digest:
-        raise CheckpointError(f"{path} is damaged (its SHA-256 differs)")
+def _check_digest(file: TensorFile, digest: str) -> None:
+    if file.metadata.get("sha256") != digest:
+        raise CheckpointError(f"{file.path} is damaged (its SHA-256 differs)")
 
 
-def _check_places(template: TrainState, header: Header, path: Path) -> None:
+def _check_places(template: TrainState, file: TensorFile) -> None:
     """Check that the tensors in a file are just what belongs into a state."""
-    left = dict(header.tensors)
+    path, left = file.path, dict(file.tensors)
     for expected, name in zip(jax.tree.leaves(template), jax.tree.leaves(_names(template)), strict=True):
         spec = jax.eval_shape(jax.random.key_data, expected) if _is_key(expected) else expected
         found = left.pop(name, None)

@@ -5,6 +5,7 @@ Each raises JaxrnnError for the first field that is wrong, with what was expecte
 
 import math
 import numbers
+import sys
 import types
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -28,7 +29,7 @@ def check_types(config: Any, words: Mapping[Any, str] = MappingProxyType({})) ->
         options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         for option in options:
             if _matches(value, option):
-                if option in (int, float):
+                if option in (int, float) and not is_traced(value):
                     try:
                         object.__setattr__(config, name, option(value))
                     except OverflowError:
@@ -62,13 +63,19 @@ def check_cell(cell: Any) -> None:
         raise JaxrnnError(f"cell must be hashable, as what a program is compiled for, got {cell!r} ({error})") from None
 
 
+def is_traced(value: object) -> bool:
+    """Return whether a value is one of JAX's that only the program knows that is being traced; no check can see it."""
+    jax = sys.modules.get("jax")  # without it there are none
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
 def _matches(value: Any, option: Any) -> bool:
     if get_origin(option) is Literal:
         return value in get_args(option)
     if option is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if option is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return (isinstance(value, numbers.Real) and not isinstance(value, bool)) or is_traced(value)
     return isinstance(value, option)
 
 
@@ -115,7 +122,7 @@ def check_positive(config: Any, *names: str) -> None:
     """Check that these fields are finite and above 0, or None."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
+        if not (value is None or is_traced(value) or (math.isfinite(value) and value > 0)):
             raise JaxrnnError(f"{name} must be a finite number above 0, got {value}")
 
 
@@ -124,7 +131,7 @@ def check_in(config: Any, interval: str, *names: str) -> None:
     low, high = map(float, interval[1:-1].split(","))
     for name in names:
         value = getattr(config, name)
-        if value is None:
+        if value is None or is_traced(value):
             continue
         above = value > low or (value == low and interval[0] == "[")
         below = value < high or (value == high and interval[-1] == "]")

@@ -18,8 +18,10 @@ from jaxrnn.checks import (
     check_positive,
     check_split,
     check_types,
+    is_traced,
 )
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import of_config
 
 CellName = Literal["tanh", "gru", "lstm"]
 VocabularyKind = Literal["characters", "bytes"]
@@ -42,7 +44,7 @@ class CellLike(Protocol):
         """Return the carry after a step."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ModelConfig:
     """The network: its cell, its size, and how its weights begin."""
 
@@ -77,14 +79,22 @@ class ModelConfig:
         if self.vocab_size is not None:
             check_at_least(self, 2, "vocab_size")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "cell", "hidden_size", "num_layers", "vocab_size")
+
 
 OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 _LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.002, "sgd": 0.001}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class OptimizerConfig:
-    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change."""
+    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change.
+
+    Under `jit`, `vmap` or `grad` a float of it may be one of JAX's values: a vmapped training step can have a learning
+    rate for each model.
+    """
 
     name: OptimizerName = "adagrad"
     """The rule."""
@@ -129,6 +139,10 @@ class OptimizerConfig:
         check_at_least(self, 1, "decay_every")
         check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "name")
+
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate; where none is given, the rule's usual one."""
@@ -139,8 +153,13 @@ class OptimizerConfig:
         """The weight decay; where none is given, the rule's usual one."""
         return 0.01 * (self.name == "adamw") if self.weight_decay is None else self.weight_decay
 
+    @property
+    def decays(self) -> bool:
+        """Whether there is a weight decay; one that only the program knows counts as some."""
+        return is_traced(self.decay) or self.decay != 0
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainConfig:
     """A training run; with the corpus itself and a step number it says everything about that step."""
 
@@ -185,7 +204,7 @@ class TrainConfig:
     patience: int = 0
     """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
-    """Most training steps in one dispatch to the device (K)."""
+    """Most training steps in one dispatch to the device (K); of a large model fewer, so that it takes seconds only."""
     on_nonfinite: Literal["stop"] = "stop"
     """What to do when a loss or a parameter is no finite number. stop: end, exit code 4; no such state is ever saved.
     There is no other: a step is a function of state and batch, so that going back and on would meet the same again."""
@@ -207,8 +226,12 @@ class TrainConfig:
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; give validate_every, the steps from one to the next")
 
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "corpus", "model", "optimizer", "sequence_length", "batch_size", "steps", "seed")
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class SampleConfig:
     """What a trained network writes."""
 
@@ -242,6 +265,10 @@ class SampleConfig:
         if self.top_k is not None:
             check_at_least(self, 1, "top_k")
         check_in(self, "(0, 1]", "top_p")
+
+    def __repr__(self) -> str:
+        """Leave out what is as usual."""
+        return of_config(self, "prompt", "length", "temperature", "seed")
 
 
 Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)

@@ -13,6 +13,10 @@ class StorageError(JaxrnnError):
     exit_code = 1
 
 
+class TakenError(JaxrnnError):
+    """A run directory that holds a run already, or in which somebody trains."""
+
+
 class CheckpointError(JaxrnnError):
     """A checkpoint that can't be used: damaged, incomplete, or of another format."""
 

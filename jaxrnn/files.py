@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +19,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         StorageError: it can't be written; the message says why.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A process id alone is not unique where containers share a directory.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:
                 yield file
                 _to_disk(file)
             temporary.replace(path)
@@ -29,12 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        if os.name == "posix":  # the new name itself must reach the disk too
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+        names_to_disk(path.parent)
     except OSError as error:
         raise StorageError(
             f"can't write {path} ({error.strerror or error}); make room, or choose another place"
@@ -52,6 +49,28 @@ def commit(path: Path, data: bytes) -> None:
         _to_disk(file)
         if Path(file.name).read_bytes() != data:
             raise OSError("what was written is not what is read back")
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and what is missing above it, so that a power cut leaves it there.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        names_to_disk(folder.parent)
+
+
+def names_to_disk(directory: Path) -> None:
+    """Force the names in a directory to the disk, as far as the system knows how."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _to_disk(file: BinaryIO) -> None:

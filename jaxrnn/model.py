@@ -12,6 +12,7 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.products import product
 from jaxrnn.recurrence import unroll
+from jaxrnn.reprs import of_fields
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
@@ -31,6 +32,10 @@ class Layer(NamedTuple):
     bh: jax.Array
     bhh: jax.Array | None = None
 
+    def __repr__(self) -> str:
+        """Give the shapes."""
+        return of_fields(self, **self._asdict())
+
 
 class Params(NamedTuple):
     """The parameters of the network.
@@ -44,6 +49,10 @@ class Params(NamedTuple):
     layers: tuple[Layer, ...]
     Why: jax.Array
     by: jax.Array
+
+    def __repr__(self) -> str:
+        """Give the shapes."""
+        return of_fields(self, **self._asdict())
 
 
 def init_params(key: jax.Array, config: ModelConfig) -> Params:

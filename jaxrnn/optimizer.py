@@ -49,7 +49,7 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     }
     rules["adamw"] = rules["adam"]
     rate = optax.scale_by_learning_rate(learning_rate(config, steps))
-    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), _weight_decay(config.decay), rate))
+    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), _weight_decay(config), rate))
 
 
 def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | optax.Schedule:
@@ -89,7 +89,7 @@ def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | 
     return lambda count: shapes[config.schedule](count) * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)
 
 
-def _weight_decay(decay: float) -> optax.GradientTransformation:
-    if not decay:
+def _weight_decay(config: OptimizerConfig) -> optax.GradientTransformation:
+    if not config.decays:
         return optax.identity()
-    return optax.stateless_with_tree_map(lambda update, leaf: update + decay * leaf if leaf.ndim > 1 else update)
+    return optax.stateless_with_tree_map(lambda update, leaf: update + config.decay * leaf if leaf.ndim > 1 else update)

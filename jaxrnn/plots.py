@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.figures import new_figure
 from jaxrnn.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def loss_curves(
         smoothing: the weight of what came before, from line to line of the metrics, in [0, 1), for an exponential
             mean of the batches; None draws the run's own smooth loss, whose weight is 0.999 a step.
     """
-    figure = _figure((8, 4.5))
+    figure = new_figure((8, 4.5))
     axes = figure.subplots()
     if smoothing is not None and not 0 <= smoothing < 1:
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
@@ -87,6 +88,71 @@ def loss_curves(
     return figure
 
 
+def sweep_curves(sweep: Run, unit: Literal["bits", "nats"] = "bits") -> "Figure":
+    """Draw the losses of a sweep: for each setting the mean over its seeds firm, from the lowest to the highest faint.
+
+    On the left the smooth loss over the steps; on the right what each run ends with, its best validation loss where
+    there is one, and beside it mean and standard deviation.
+
+    Args:
+        sweep: the directory of a sweep.
+        unit: bits or nats, per character.
+    """
+    from jaxrnn.grid import combinations, value_of
+    from jaxrnn.runs.sweep_directory import read_sweep
+
+    config, axes = read_sweep(sweep)
+    by_setting: dict[str, list[Mapping[str, Any]]] = {}
+    for name, member in combinations(config, axes).items():
+        setting = ", ".join(f"{axis} {value_of(member, axis)}" for axis in axes if axis != "seed") or "all seeds"
+        if (Path(sweep) / name / "metrics.jsonl").is_file():  # else its turn has not come
+            by_setting.setdefault(setting, []).append(read_metrics(Path(sweep) / name))
+    if not by_setting:
+        raise JaxrnnError(f"{sweep} has no metrics yet; let it train for a while")
+    scale = 1.0 if unit == "bits" else float(np.log(2))
+    figure = new_figure((11, max(4.5, 1.5 + 0.28 * len(by_setting))))
+    curves, ends = figure.subplots(1, 2, width_ratios=(3, 2))
+    validated = any(
+        np.isfinite(_column(run, "validation_loss", run["step"])).any() for runs in by_setting.values() for run in runs
+    )
+    for place, runs in enumerate(by_setting.values()):
+        color = _COLORS[place % len(_COLORS)]
+        length = max(len(run["step"]) for run in runs)
+        steps = max((run["step"] for run in runs), key=len)
+        losses = np.stack([_to_length(scale * run["bits_per_character"], length) for run in runs])
+        present = np.isfinite(losses).any(axis=0)
+        steps, losses = steps[present], losses[:, present]
+        curves.fill_between(steps, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), color=color, alpha=0.2, lw=0)
+        curves.plot(steps, np.nanmean(losses, axis=0), color=color, linewidth=1.8)
+        found = np.array([_end(run, validated) for run in runs]) * scale
+        found = found[np.isfinite(found)]
+        ends.plot(found, np.full(len(found), place - 0.12), "o", color=color, alpha=0.35, markersize=5)
+        if len(found):
+            spread = found.std(ddof=1) if len(found) > 1 else 0.0
+            ends.errorbar(found.mean(), place + 0.12, xerr=spread, color=color, marker="D", markersize=5, capsize=3)
+    curves.set(xlabel="step", ylabel=f"{unit} per character, smooth loss")
+    ends.set_yticks(range(len(by_setting)), list(by_setting))
+    ends.invert_yaxis()
+    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'smooth loss at the end'}")
+    for axes_ in (curves, ends):
+        axes_.grid(axis="y" if axes_ is curves else "x", color="#e8e6e1")
+        axes_.set_axisbelow(True)
+        axes_.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _to_length(values: Array, length: int) -> Array:
+    return np.concatenate([values, np.full(length - len(values), np.nan)])
+
+
+def _end(run: Mapping[str, Any], validated: bool) -> float:
+    """Return what a run ends with, in bits per character."""
+    if not validated:
+        return float(run["bits_per_character"][-1])
+    losses = _column(run, "validation_loss", run["step"])
+    return float(np.nanmin(losses)) / float(np.log(2)) if np.isfinite(losses).any() else np.nan
+
+
 def hidden_units(
     source: "Run | Checkpoint | Array",
     text: str | None = None,
@@ -94,6 +160,7 @@ def hidden_units(
     layer: int = -1,
     name: str = "h",
     units: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
     columns: int = 80,
 ) -> "Figure":
     """Draw units over a text: a row a unit, a column a character, wrapped into lines; orange below 0, blue above.
@@ -105,6 +172,7 @@ def hidden_units(
         name: of a network, which of its values: "h", "c" or a gate.
         units: which units, from 0; None takes the eight that move most and yet stay longest (the greatest covariance of
             a value and the next).
+        labels: what the rows are called; None takes the numbers of the units.
         columns: characters in a line.
     """
     if isinstance(source, np.ndarray):
@@ -120,6 +188,8 @@ def hidden_units(
     chosen = list(_steadiest(values, 8) if units is None else units)
     if not chosen or not all(0 <= unit < values.shape[1] for unit in chosen):
         raise JaxrnnError(f"units must be some of 0 to {values.shape[1] - 1}, got {chosen}")
+    if labels is not None and len(labels) != len(chosen):
+        raise JaxrnnError(f"labels must be the names of the {len(chosen)} units, got {len(labels)}")
     values = values[:, chosen]
     most = max(float(np.abs(values).max()), 1e-9)
     from matplotlib.colors import LinearSegmentedColormap
@@ -129,10 +199,10 @@ def hidden_units(
     for begin, axes in panels:
         block = _padded(values[begin : begin + columns].T, columns)
         image = axes.imshow(block, cmap=colors, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
-        axes.set_yticks(range(len(chosen)), [str(unit) for unit in chosen], fontsize=7)
+        axes.set_yticks(range(len(chosen)), labels or [str(unit) for unit in chosen], fontsize=7)
         for place, character in enumerate(characters[begin : begin + columns]):
             _write(axes, place, -1, character, color="black")
-    figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01)
+    _color_bar(figure, image, panels)
     return figure
 
 
@@ -177,7 +247,7 @@ def next_characters(
             for row, token in enumerate(order[begin + place]):
                 dark = shares[begin + place, row] > 0.6
                 _write(axes, place, row, symbols[token], color="white" if dark else "#222222")
-    figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01, label="probability")
+    _color_bar(figure, image, panels, "probability")
     return figure
 
 
@@ -206,7 +276,7 @@ def gate_saturation(
     if not gates:
         raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
     titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}
-    figure = _figure((1 + 3 * len(gates), 3.9))
+    figure = new_figure((1 + 3 * len(gates), 3.9))
     for axes, gate in zip(figure.subplots(1, len(gates), sharey=True, squeeze=False).flat, gates, strict=True):
         axes.plot([0, 1], [1, 0], color="#d8d5cd", linewidth=1, zorder=0)
         for layer, by_name in enumerate(layers):
@@ -301,26 +371,25 @@ def _exponential_mean(values: Array, weight: float) -> Array:
 # ---- how it is drawn
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise JaxrnnError("figures need matplotlib, which is not installed; pip install matplotlib") from None
-    return Figure(figsize=size, layout="constrained")
-
-
 def _lines(length: int, columns: int, rows: int) -> tuple["Figure", list[tuple[int, Any]]]:
     """Return a figure with a panel for each line of a text of `length` characters, `rows` high; and their begins."""
     if columns < 1:
         raise JaxrnnError(f"columns must be at least 1, got {columns}")
     begins = range(0, length, columns)
-    figure = _figure((0.115 * columns + 1.6, 0.3 + len(begins) * (0.19 * rows + 0.12)))
+    figure = new_figure((0.115 * columns + 1.6, 0.3 + len(begins) * (0.19 * rows + 0.12)))
     panels = figure.subplots(len(begins), 1, squeeze=False)[:, 0]
     for axes in panels:
         axes.set(xticks=[], xlim=(-0.5, columns - 0.5))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure, list(zip(begins, panels, strict=True))
+
+
+def _color_bar(figure: "Figure", image: Any, panels: list[tuple[int, Any]], label: str = "") -> None:
+    bar = figure.colorbar(image, ax=[axes for _, axes in panels], shrink=0.6, aspect=30, pad=0.01)
+    bar.set_label(label, fontsize=8)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, length=0)
 
 
 def _padded(block: Array, columns: int) -> Array:

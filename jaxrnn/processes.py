@@ -1,12 +1,13 @@
 """Many processes, on one machine or on many, that train one network: JAX's own runtime joins them."""
 
+import contextlib
 import ipaddress
 import json
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -113,6 +114,21 @@ def _wait_for(host: str, port: int, patience: float) -> None:
                     "process 0 there, and see to it that the port can be reached"
                 ) from None
             time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def peer_errors() -> Iterator[None]:
+    """Say of an error of JAX's that another process has ended, where there are others."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0]
+        raise PeerError(
+            f"another process of the run has ended, or can't be reached ({reason}); start all of them again, "
+            "with --resume to go on from the last checkpoint"
+        ) from error
 
 
 def gathered_texts(text: str) -> list[str]:

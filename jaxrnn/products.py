@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 
 def product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
@@ -36,20 +37,26 @@ def _rounded_product_backward(
     dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     a, b = factors
-    d_a = jnp.matmul(d_product.astype(dtype), _rounded_transpose(b, dtype), preferred_element_type=a.dtype)
+    d_a = jnp.matmul(d_product.astype(dtype), _moved_transpose(b.astype(dtype)), preferred_element_type=a.dtype)
     return d_a, transposed_product(a, d_product, dtype)
 
 
 def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
     """Return a^T b of [K, M] and [K, N], as `product` does: how the gradient of a matrix is summed over its uses."""
-    if dtype is None:
-        return a.T @ b
-    return jnp.matmul(_rounded_transpose(a, dtype), b.astype(dtype), preferred_element_type=b.dtype)
+    if dtype is not None:
+        return jnp.matmul(_moved_transpose(a.astype(dtype)), b.astype(dtype), preferred_element_type=b.dtype)
+    return (a.T if a.shape[0] < 1024 else _moved_transpose(a)) @ b
 
 
-def _rounded_transpose(a: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
-    """Return a^T, rounded and moved: XLA multiplies rounded numbers half as fast where they don't lie in order."""
-    return lax.optimization_barrier(a.T.astype(dtype))
+@jax.jit
+def _moved_transpose(a: jax.Array) -> jax.Array:
+    """Return a^T [N, M] of [M, N], laid out row by row on a CPU.
+
+    Left to itself XLA reads a factor as it lies. On a CPU its best products want rows, and know no others of rounded
+    numbers: it would widen them again, and multiply half as fast.
+    """
+    rows = Layout(major_to_minor=(0, 1))
+    return lax.platform_dependent(a, cpu=lambda a: with_layout_constraint(a.T, rows), default=lambda a: a.T)
 
 
 _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
@@ -60,7 +67,8 @@ def times_matrix(
 ) -> Callable[[jax.Array], jax.Array]:
     """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
     if dtype is not None:
-        W, transposed = (_rounded_transpose(W, dtype) if transposed else W.astype(dtype)), False
+        W = W.astype(dtype)
+        W, transposed = (_moved_transpose(W) if transposed else W), False
 
     def times(h: jax.Array) -> jax.Array:
         # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.

@@ -11,7 +11,7 @@ read off the hidden states comes after it. Only the recurrent product and the el
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +99,22 @@ def unroll(
     return _unroll_forward(cell, Whh, projected, carry, dtype, bhh, starts)[0]
 
 
+class _Hidden(NamedTuple):
+    """Stands for h_t in a pull-back: what the loop returns anyhow is not stored a second time."""
+
+
+class _HiddenTm1(NamedTuple):
+    """Stands for h_tm1 in a pull-back."""
+
+
+# The parts of an update that cost as much as storing what they give, or less; a pull-back computes these again.
+_CHEAP = {"add", "sub", "mul", "neg", "abs", "max", "min", "square", "one_minus_square", "sign", "select_n"}
+
+
+def _is_dear(primitive: Any, *_: Any, **__: Any) -> bool:
+    return primitive.name not in _CHEAP
+
+
 # What the backward pass needs: Whh and bhh, the carry before the first step, h after each step, the pull-back of each
 # update, which JAX represents as a pytree of arrays, stacked over t; and where the carry started anew.
 _Residuals = tuple[jax.Array, jax.Array | None, CellCarry, jax.Array, Any, jax.Array | None]
@@ -116,6 +132,7 @@ def _unroll_forward(
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
     times_Whh = times_matrix(Whh, dtype)
     initial = _initial_like(cell, carry)
+    update = jax.checkpoint(cell.update, policy=_is_dear, prevent_cse=False)  # inside a loop nothing else need be done
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, tuple[jax.Array, Any]]:
@@ -124,8 +141,9 @@ def _unroll_forward(
         # Linearized here, where its arguments are at hand; to compute them again later would cost a product over all t.
         recurrent_t = times_Whh(carry_tm1[0])
         recurrent_t = recurrent_t if bias is None else recurrent_t + bias
-        carry_t, pull_back = jax.vjp(cell.update, projected_t, recurrent_t, carry_tm1)
-        return carry_t, (carry_t[0], pull_back)
+        carry_t, pull_back = jax.vjp(update, projected_t, recurrent_t, carry_tm1)
+        known = {id(carry_t[0]): _Hidden(), id(carry_tm1[0]): _HiddenTm1()}
+        return carry_t, (carry_t[0], jax.tree.map(lambda residual: known.get(id(residual), residual), pull_back))
 
     last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
     return (hidden, last), (Whh, bhh, carry, hidden, pull_backs, starts)
@@ -142,23 +160,38 @@ def _unroll_backward(
     d_hidden, d_last = cotangents
 
     nothing = jax.tree.map(jnp.zeros_like, first)
+    adds = _only_adds(cell, first)
 
-    def step(d_carry_t: CellCarry, at_t: tuple[jax.Array, Any, Any]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
-        d_hidden_t, pull_back, starts_t = at_t
-        d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
-        # A cell that only ever adds the two has one gradient for both; it is stored once.
-        emitted = (d_recurrent_t,) if d_projected_t is d_recurrent_t else (d_recurrent_t, d_projected_t)
-        d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
-        return _where(starts_t, nothing, d_carry_tm1), emitted
-
-    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs, starts), reverse=True)
-    d_recurrent, d_projected = emitted[0], emitted[-1]
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
     if starts is not None:
         hidden_tm1 = jnp.where(starts[..., None], _initial_like(cell, first)[0][None], hidden_tm1)
+
+    def step(d_carry_t: CellCarry, at_t: tuple[Any, ...]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
+        d_hidden_t, pull_back, starts_t, h_t, h_tm1 = at_t
+        known = {_Hidden: h_t, _HiddenTm1: h_tm1}
+        pull_back = jax.tree.map(
+            lambda residual: known.get(type(residual), residual), pull_back, is_leaf=lambda node: type(node) in known
+        )
+        d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
+        emitted = (d_recurrent_t,) if adds else (d_recurrent_t, d_projected_t)
+        d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
+        return _where(starts_t, nothing, d_carry_tm1), emitted
+
+    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs, starts, hidden, hidden_tm1), reverse=True)
+    d_recurrent, d_projected = emitted[0], emitted[-1]
     d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent.reshape(-1, Whh.shape[1]), dtype)
     d_bhh = None if bhh is None else d_recurrent.reshape(-1, Whh.shape[1]).sum(axis=0)
     return d_Whh, d_projected, d_first, d_bhh, None
+
+
+def _only_adds(cell: Cell, carry: CellCarry) -> bool:
+    """Return whether the update looks at projected + recurrent only: both then have the same gradient."""
+    part = jax.ShapeDtypeStruct((*carry[0].shape[:-1], cell.gates * carry[0].shape[-1]), carry[0].dtype)
+    program = jax.make_jaxpr(cell.update)(part, part, carry).jaxpr
+    both = program.invars[:2]
+    uses = [equation for equation in program.eqns if any(part in equation.invars for part in both)]
+    added = len(uses) == 1 and uses[0].primitive.name == "add" and set(uses[0].invars) == set(both)
+    return added and not any(part in program.outvars for part in both)
 
 
 def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:

@@ -4,12 +4,14 @@ The format: eight bytes, the length of the header (little-endian); the header, J
 place, and under __metadata__ strings; then the tensors' bytes, without gaps.
 """
 
+import contextlib
 import json
 import math
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -39,30 +41,73 @@ class Tensor(NamedTuple):
     size: int
 
 
-class Header(NamedTuple):
-    """What a file says of itself: its metadata, and its tensors by name."""
+class TensorFile(contextlib.AbstractContextManager["TensorFile"]):
+    """A safetensors file that is open: what is read of it belongs together, whatever takes its name meanwhile.
 
-    metadata: dict[str, str]
-    tensors: dict[str, Tensor]
-
-
-def read_header(path: Path) -> Header:
-    """Return the header, after it was checked against the file's size; it takes memory for its own bytes only.
-
-    Raises:
-        ValueError: it is no regular file, its header is above 1 MB or none, or its tensors are not just the rest of it.
-        OSError: it can't be read.
+    Attributes:
+        path: where it was found.
+        metadata: what it says of itself.
+        tensors: its tensors by name.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # to open a pipe may wait for ever
-        raise ValueError("no regular file")
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= found.st_size - 8:
-            raise ValueError("no safetensors file, or not all of one")
-        if length > HEADER_LIMIT:
-            raise ValueError(f"its header has {length:,} bytes, and may have {HEADER_LIMIT:,}")
-        data = file.read(length)
+
+    def __init__(self, path: Path) -> None:
+        """Read the header and check it against the file's size; it takes memory for its own bytes only.
+
+        Raises:
+            ValueError: it is no regular file, its header is above 1 MB or none, or its tensors are not just the rest of
+                it.
+            OSError: it can't be read.
+        """
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe may wait for ever
+            raise ValueError("no regular file")
+        self.path = path
+        self._file = path.open("rb")
+        try:
+            self.metadata, self.tensors = _header(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Let it go."""
+        self._file.close()
+
+    def read(self, tensor: Tensor) -> Array:
+        """Return one of its tensors.
+
+        Raises:
+            OSError: it can't be read.
+            ValueError: the file has become shorter.
+        """
+        array = np.fromfile(self._file_at(tensor.start), tensor.dtype, math.prod(tensor.shape))
+        return array.reshape(tensor.shape)
+
+    def blocks(self, tensor: Tensor) -> Iterator[bytes]:
+        """Return the bytes of one of its tensors, at most a megabyte at a time.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        for place in range(0, tensor.size, _BLOCK):
+            yield self._file_at(tensor.start + place).read(min(_BLOCK, tensor.size - place))
+
+    def _file_at(self, place: int) -> BinaryIO:
+        self._file.seek(place)
+        return self._file
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Tensor]]:
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= size - 8:
+        raise ValueError("no safetensors file, or not all of one")
+    if length > HEADER_LIMIT:
+        raise ValueError(f"its header has {length:,} bytes, and may have {HEADER_LIMIT:,}")
+    data = file.read(length)
     try:
         header = json.loads(data.decode())
         metadata = header.pop("__metadata__", {})
@@ -77,9 +122,9 @@ def read_header(path: Path) -> Header:
         if tensor.start != end:
             raise ValueError("its tensors do not lie one after the other")
         end += tensor.size
-    if end != found.st_size:
-        raise ValueError(f"it has {found.st_size:,} bytes, and should have {end:,}")
-    return Header(metadata, tensors)
+    if end != size:
+        raise ValueError(f"it has {size:,} bytes, and should have {end:,}")
+    return metadata, tensors
 
 
 def _tensor(begin: int, dtype: Any, shape: Any, data_offsets: Any) -> Tensor:
@@ -91,26 +136,3 @@ def _tensor(begin: int, dtype: Any, shape: Any, data_offsets: Any) -> Tensor:
     if kind.itemsize * math.prod(shape) != stop - start:
         raise ValueError
     return Tensor(kind, tuple(shape), begin + start, stop - start)
-
-
-def read_tensor(path: Path, tensor: Tensor) -> Array:
-    """Return one tensor of a file.
-
-    Raises:
-        OSError: it can't be read.
-        ValueError: the file has become shorter.
-    """
-    array = np.fromfile(path, tensor.dtype, math.prod(tensor.shape), offset=tensor.start)
-    return array.reshape(tensor.shape)
-
-
-def read_blocks(path: Path, tensor: Tensor) -> Iterator[bytes]:
-    """Return the bytes of one tensor of a file, at most a megabyte at a time.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    with path.open("rb") as file:
-        file.seek(tensor.start)
-        for place in range(0, tensor.size, _BLOCK):
-            yield file.read(min(_BLOCK, tensor.size - place))

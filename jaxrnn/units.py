@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import of_fields
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,6 +38,10 @@ class Unit(NamedTuple):
     fit_score: float
     sign: int
     threshold: float | None
+
+    def __repr__(self) -> str:
+        """Round the numbers."""
+        return of_fields(self, **self._asdict())
 
 
 def inside_quotes(text: str) -> Array:

@@ -31,4 +31,5 @@ def tinyshakespeare():
 def _home_of_its_own(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache, or leaves a run where it was started."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))

@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,12 +25,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import safetensors.numpy
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn import checkpoint as checkpoints
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs import fit
 
 EXIT_CODES = {0, 1, 2, 3, 4}
@@ -57,7 +59,7 @@ class Whole:
     """The uninterrupted run, in a directory of its own where everything else happens too."""
 
     def __init__(self, place):
-        self.place, self.text = place, place / "text.txt"
+        self.place, self.text, self.stderr = place, place / "text.txt", place / "stderr"
         self.text.write_text(" ".join([*WORDS, *np.random.default_rng(0).choice(WORDS, 20)]) + "\n")
         (place / "config.json").write_text(to_json(config(self.text)))
         self.run, self.random = place / "whole", random.Random(0)
@@ -84,31 +86,59 @@ class Whole:
     def copy(self):
         return shutil.copytree(self.run, self.fresh())
 
-    def process(self, run, resume=False):
-        how = ["--resume"] if resume else ["--config", str(self.place / "config.json")]
-        command = [sys.executable, "-m", "jaxrnn", "train", "--run-dir", str(run), *how]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def process(self, run):
+        """Begin `jaxrnn train` in a process of its own; what it writes to stderr is in the file stderr."""
+        arguments = ["train", "--run-dir", str(run), "--config", str(self.place / "config.json")]
+        running = PROCESSES.Process(target=_command, args=(arguments, str(self.stderr)))
+        running.start()
+        return running
 
     def finished_as_if_uninterrupted(self, run):
         return self.train(run, resume=(run / "config.json").exists()) == self.hash and logs(run) == self.logs
 
 
+def _command(arguments, stderr):
+    """Do what the command line does; in a process that has all modules, as importing them takes a second."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    sys.exit(main(arguments))
+
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["jaxrnn.cli", "jaxrnn.runs", "jaxrnn.writing"])  # none of them starts a thread
+
+
+def _until_there(run, running):
+    while not run.exists() and running.is_alive():
+        time.sleep(0.001)
+    return time.monotonic()
+
+
 def _signals(whole, tries, numbers, codes):
-    """Send a signal once the run directory is there, up to when the run is nearly over."""
-    failed = []
-    for index in range(tries):
-        run, number = whole.fresh(), numbers[index % len(numbers)]
+    """Send a signal at a random moment, from when the run directory is there to when the run is over."""
+    failed, tried, seconds = [], 0, 1.0  # about how long a run takes: how busy the machine is changes
+    while tried < tries:
+        run, number = whole.fresh(), numbers[tried % len(numbers)]
+        whole.stderr.write_bytes(b"")
         running = whole.process(run)
-        while not (run / "metrics.jsonl").exists() and running.poll() is None:
-            time.sleep(0.002)
-        time.sleep(whole.random.uniform(0, 1.0))
-        running.send_signal(number)
-        _, err = running.communicate()
-        fine = running.returncode in (0, codes[number]) and "Traceback" not in err
-        if number != signal.SIGKILL and running.returncode:  # saved, not only resumable
+        began = _until_there(run, running)
+        running.join(whole.random.uniform(0, seconds))
+        if running.exitcode is None:
+            os.kill(running.pid, number)
+        running.join()
+        if running.exitcode == 0:  # it was over before
+            seconds = (seconds + time.monotonic() - began) / 2
+            continue
+        seconds *= 1.05
+        tried += 1
+        err = whole.stderr.read_text()
+        fine = running.exitcode == codes[number] and "Traceback" not in err
+        if number != signal.SIGKILL:  # saved, not only resumable
             fine = fine and bool(list_checkpoints(run / "checkpoints"))
         if not fine or not whole.finished_as_if_uninterrupted(run):
-            failed.append((number.name, running.returncode, err[-200:]))
+            failed.append((number.name, running.exitcode, err[-200:]))
+        if tried % 100 == 0:
+            print(f"{tried} tries, {tried - len(failed)} held", file=sys.stderr)
     return tries, failed
 
 
@@ -128,29 +158,31 @@ def two(whole, full):
     tries, failed = 100 if full else 1, []
     for _ in range(tries):
         both = [whole.process(run) for run in [whole.fresh()] * 2]
-        ends = [(running.communicate()[1], running.returncode) for running in both]
-        if (
-            sorted(code for _, code in ends) != [0, 2]
-            or state_hash(load_checkpoint(whole.place / "run").state) != whole.hash
-        ):
-            failed.append(ends)
+        for running in both:
+            running.join()
+        codes = sorted(running.exitcode for running in both)
+        if codes != [0, 2] or state_hash(load_checkpoint(whole.place / "run").state) != whole.hash:
+            failed.append((codes, whole.stderr.read_text()[-300:]))
     return tries, failed
+
+
+SELDOM = {"log_every": 1000, "sample_every": 0, "checkpoint_every": 0}  # so that a chunk is as long as it may be
 
 
 def resume(whole, full):
     """Cut after every step, with each of four chunk lengths, alternately by leaving and by a crash."""
     tries, failed = 0, []
-    for length in (1, 2, 5, 100) if full else (1,):
-        for step in range(60) if full else (0, 3, 20, 59):
+    for length in (1, 2, 5, 100) if full else (1, 100):
+        for step in range(60) if full else (0, 3, 59):
             tries += 1
             run = whole.fresh()
             whole.train(run, until=step, crash=bool(step % 2), log_every=1)
-            if whole.train(run, resume=True, chunk_length=length) != whole.hash:
+            if whole.train(run, resume=True, chunk_length=length, **(SELDOM if step % 3 else {})) != whole.hash:
                 failed.append((length, step))
     return tries, failed
 
 
-SYSCALLS = ("open", "write", "fsync", "replace", "unlink")
+SYSCALLS = ("open", "os.open", "write", "fsync", "replace", "unlink")
 
 
 def injected(whole, full):
@@ -170,7 +202,7 @@ def injected(whole, full):
                 with warnings.catch_warnings(record=True):
                     try:
                         load_checkpoint(run)
-                        fine = whole.train(run, resume=True) == whole.hash
+                        fine = whole.finished_as_if_uninterrupted(run)
                     except JaxrnnError:
                         fine = False
                 if not fine:
@@ -214,7 +246,7 @@ def _with_failure(name, count, after, work):
 
     def failing(original):
         def call(*args, **kwargs):
-            if isinstance(args[0], Path) and "/run" not in str(args[0]):
+            if isinstance(args[0], (str, Path)) and "/run" not in str(args[0]):
                 return original(*args, **kwargs)
             if name == "write":
                 return _Writer(original(*args, **kwargs), due, fail, after)
@@ -226,7 +258,8 @@ def _with_failure(name, count, after, work):
 
         return call
 
-    owner, attribute = {"write": (Path, "open"), "fsync": (os, "fsync")}.get(name, (Path, name))
+    owners = {"write": (Path, "open"), "fsync": (os, "fsync"), "os.open": (os, "open")}
+    owner, attribute = owners.get(name, (Path, name))
     original = getattr(owner, attribute)
     setattr(owner, attribute, failing(original))
     try:
@@ -245,10 +278,10 @@ def full_disk(whole, full):
     tries, failed = 0, []
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    state, path = load_checkpoint(whole.run), checkpoint_path(run / "checkpoints", 60)
+    good = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     for room in range(0, size, 1 if full else size // 3):
         tries += 1
-        state = load_checkpoint(whole.run)
-        path = checkpoint_path(run / "checkpoints", 60)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
             checkpoints.save_checkpoint(
@@ -260,17 +293,19 @@ def full_disk(whole, full):
                 failed.append((room, str(error)))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        if state_hash(load_checkpoint(path).state) != whole.hash or len(list(path.parent.iterdir())) != 3:
+        if {file.name: file.read_bytes() for file in path.parent.iterdir()} != good:
             failed.append((room, "not intact"))
     signal.signal(signal.SIGXFSZ, before)
+    if not whole.finished_as_if_uninterrupted(run):
+        failed.append("not resumable")
     return tries, failed
 
 
 def damage(whole, full):
     """Flip a bit, cut, or zero a range of the newest checkpoint: noticed, and the one before is used."""
     run, draw, failed = whole.copy(), whole.random, []
-    path = list_checkpoints(run / "checkpoints")[0]
-    good = path.read_bytes()
+    path, older = list_checkpoints(run / "checkpoints")[:2]
+    good, before = path.read_bytes(), state_hash(load_checkpoint(older).state)
     counts = {"flip": 10_000, "cut": 1000, "zero": 500} if full else {"flip": 40, "cut": 10, "zero": 10}
     for kind, count in counts.items():
         for _ in range(count):
@@ -286,14 +321,9 @@ def damage(whole, full):
             path.write_bytes(data)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found = checkpoints.load_config(run), caught
-                try:
-                    load_checkpoint(path)
-                    failed.append((kind, place, "not noticed"))
-                except CheckpointError:
-                    pass
-            if len(found[1]) != 1:
-                failed.append((kind, place, "no fall-back"))
+                used = load_checkpoint(run)
+            if len(caught) != 1 or path.name not in str(caught[0].message) or state_hash(used.state) != before:
+                failed.append((kind, place, [str(warning.message) for warning in caught]))
     return sum(counts.values()), failed
 
 
@@ -366,28 +396,37 @@ def _signed(data):
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+COMMANDS = ("train", "sample", "evaluate", "info", "plot", "page", "export", "import", "prepare")
+
+
 def command_line(whole, full):
     """Random command lines, in this process: only documented exit codes and no traceback."""
     tries, failed, draw = 10_000 if full else 60, [], whole.random
-    run = str(whole.copy())
+    run, text = str(whole.copy()), shutil.copy(whole.text, whole.place / "copy.txt")  # some commands write
     words = [
-        *("train", "sample", "info", "export", "evaluate", "--help", "--version", "--json", "--repair", "--resume"),
+        *COMMANDS,
+        *("--help", "--version", "--json", "--repair", "--resume", "--debug", "--per-character", "--lanes", "--kind"),
         *("--overwrite", "--quiet", "--preset", "quick", "--steps", "--seed", "--length", "--keep", "--on-nonfinite"),
         *("-1", "0", "1", "nan", "1e999", "9" * 50, "", "é", "\udcff", "\0", "-", "--", "/dev/null", ".", "..", run),
-        *("--run-dir", "--config", "--prompt", "--from", "best", "--out", "--cell", "x.py:Y", str(whole.text)),
+        *("--run-dir", "--config", "--prompt", "--from", "best", "--out", "--cell", "x.py:Y", str(text)),
     ]
     for _ in range(tries):
-        command = [draw.choice(words[:5]), *draw.choices(words, k=draw.randrange(6))]
+        first = draw.choice([[run], [str(text)], [], []])
+        command = [draw.choice(COMMANDS), *first, *draw.choices(words, k=draw.randrange(5))]
         if command[0] == "train":
             command.append("--dry-run")  # what is trained is tried elsewhere
+        if command[0] == "sample":
+            command += ["--length", "9"]  # else a number of fifty digits may be taken at its word
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(whole.place):
             try:
                 code = main(command)
             except BaseException as error:
                 code = repr(error)
-        if code not in EXIT_CODES or "Traceback" in err.getvalue() or "this is a bug" in err.getvalue():
-            failed.append((command, code, err.getvalue()[-300:]))
+        said = err.getvalue()
+        traceback = "Traceback" in said and "--debug" not in command
+        if code not in EXIT_CODES or traceback or "this is a bug" in said:
+            failed.append((command, code, said[-300:]))
     return tries, failed
 
 
@@ -438,6 +477,8 @@ def run_all(full=False, only=None):
             os.environ[setting.upper()] = str(value)
             stack.callback(jax.config.update, setting, before)
             stack.callback(os.environ.pop, setting.upper(), None)
+        compilation_cache.reset_cache()
+        stack.callback(compilation_cache.reset_cache)  # JAX goes on with the directory that it began with
         whole = Whole(Path(place))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")

@@ -355,6 +355,10 @@ RESULTS = {
         "ratio": {"median", "lower", "upper", "rounds"},
     },
     "scaling": {"axes": {"hidden_size", "sequence_length", "batch_size", "vocab_size"}},
+    "sweep": {
+        **{key: {"1", "3"} for key in ("compile_seconds", "together", "alone", "ratios")},
+        "characters": None,
+    },
 }
 MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
 
@@ -367,7 +371,7 @@ def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
     for axis in scaling.AXES:
         monkeypatch.setitem(scaling.AXES, axis, (4, 8))
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
-    flags = f"{SMALL_FLAGS} --streams 1 3 --sample-length 10 --json --plot {plot}"
+    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --json --plot {plot}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -413,6 +417,8 @@ BAD = [
     ("--repeats many", "repeats"),
     ("--streams 1 -5", "streams"),
     ("--streams", "streams"),
+    ("--models 4 0", "models"),
+    ("--models", "models"),
     ("--batch-size 1000000", "make chunk_length smaller"),
     ("--streams 1000000", "make sample_length smaller"),
     ("--learning-rate 1", "--learning-rate"),

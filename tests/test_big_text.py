@@ -247,7 +247,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(text, big, monkeypatch, room):
     opened = type(text).open
 
     def open_(path, mode="r", *rest, **named):
-        full = "w" in mode and cache.directory() in path.parents
+        full = "x" in mode and cache.directory() in path.parents
         return FullDisk(path, "w") if full else opened(path, mode, *rest, **named)
 
     with monkeypatch.context() as patch:
@@ -273,6 +273,21 @@ def test_what_killed_processes_left_behind_is_removed(text, big):
     os.utime(old, (time.time() - 2 * cache.ABANDONED,) * 2)
     load_corpus(text)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_tokens_that_nobody_used_for_a_month_are_removed_when_others_are_made(text, big):
+    then = (time.time() - 2 * cache.UNUSED,) * 2
+    used, unused = [load_corpus(text, vocabulary=kind).kept_in for kind in ("characters", "bytes")]
+    for kept, kind in ((used, "characters"), (unused, "bytes")):
+        os.utime(kept, then)
+        load_corpus(text, vocabulary=kind)  # which verifies what seems to have changed
+    for record in cache.directory().glob("*.json"):
+        os.utime(record, then)
+    load_corpus(text)
+    assert (used.exists(), unused.exists()) == (True, True)
+    load_corpus(text, min_count=2)
+    assert (used.exists(), unused.exists()) == (True, False)
+    assert load_corpus(text, vocabulary="bytes").kept_in == unused
 
 
 def load_in_process(path, barrier, results):

@@ -15,11 +15,12 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from jaxrnn import checkpoint
+from jaxrnn import checkpoint, run_files
 from jaxrnn.cells import CELLS
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint, load_config, save_checkpoint
+from jaxrnn.checkpoint import load_checkpoint, load_config, read_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.text import Vocabulary, batches
 from jaxrnn.training import init_train_state, make_train_step
 
@@ -240,6 +241,26 @@ def test_when_every_checkpoint_is_damaged_the_newest_is_named(run, newest):
     for load in (load_checkpoint, load_config):
         with pytest.raises(CheckpointError, match=f"{newest.name} is damaged.*no other checkpoint"):
             load(run)
+
+
+def test_a_reader_finds_the_newer_checkpoint_when_the_one_it_was_about_to_read_is_removed(run, newest, monkeypatch):
+    listed = run_files.all_checkpoints
+
+    def list_while_somebody_trains(path):
+        files = listed(path)
+        if newest in files:
+            save(checkpoint_path(newest.parent, 3), 3)
+            newest.unlink()
+        return files
+
+    monkeypatch.setattr(run_files, "all_checkpoints", list_while_somebody_trains)
+    assert load_checkpoint(run).counters["step"] == 3
+
+
+def test_what_is_read_belongs_together_though_another_checkpoint_takes_its_name_meanwhile(newest):
+    loaded = read_checkpoint(newest, lambda _: save(newest, 9) and None)
+    assert_same_bits(loaded.state, random_state(CONFIG, 2, seed=2))
+    assert load_checkpoint(newest).counters["step"] == 9
 
 
 def header_of(description):

@@ -18,11 +18,12 @@ import pytest
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
-from jaxrnn.cli import _COMMANDS, main
+from jaxrnn.checkpoint import load_checkpoint
+from jaxrnn.cli import COMMANDS, main
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.copies import longest_copy
 from jaxrnn.presets import PRESETS, preset
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import WriterLock
 
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "café"]
@@ -154,8 +155,8 @@ def logged_steps(run):
 def test_help_and_version_answer_without_importing_jax():
     script = """
 import sys
-from jaxrnn.cli import _COMMANDS, main
-for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in _COMMANDS)):
+from jaxrnn.cli import COMMANDS, main
+for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in COMMANDS)):
     try:
         code = main(arguments)
     except SystemExit as stop:
@@ -165,7 +166,7 @@ print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.mo
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("jaxrnn 0.")
-    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(_COMMANDS))
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(COMMANDS))
     assert not re.search(r"│ +│\n│ +│", done.stdout)  # a docstring of two paragraphs would tear the list of commands
     assert done.stdout.endswith("imported: []\n")
     assert done.stderr == ""
@@ -209,6 +210,13 @@ def test_runs_have_a_directory_of_their_own_where_none_is_given(home, jaxrnn):
     for number in (1, 2):
         assert jaxrnn("train text.txt --config tiny.json --steps 10")[1].endswith(f"run: runs/text-{number}\n")
         assert load_checkpoint(home / "runs" / f"text-{number}").counters["step"] == 10
+
+
+def test_runs_that_begin_at_the_same_time_each_get_a_directory(home, jaxrnn, monkeypatch):
+    names = iter([home / "run", home / "runs" / "text-1"])  # the first was free when it was looked for
+    monkeypatch.setattr("jaxrnn.runs.new_run_directory", lambda _: next(names))
+    code, out, _ = jaxrnn("train --config tiny.json --quiet")
+    assert (code, out.splitlines()[-1]) == (0, f"run: {home / 'runs' / 'text-1'}")
 
 
 def test_the_config_of_a_run_runs_it_again_and_flags_beside_it_win(home, jaxrnn):
@@ -402,6 +410,35 @@ def test_json_is_a_line_that_says_it_all(place, jaxrnn):
     assert set(found) == {"prompt", "samples", "config", "run", "step"}
 
 
+def test_json_of_the_other_commands_is_a_line_of_what_they_made(home, jaxrnn):
+    pytest.importorskip("matplotlib")
+
+    def told(command):
+        code, out, _ = jaxrnn(f"{command} --json")
+        assert (code, out.count("\n")) == (0, 1)
+        return json.loads(out)
+
+    corpus = load_checkpoint("run").corpus
+    trained = told("train --config tiny.json --split 0.6,0.4 --run-dir new --quiet")
+    assert (trained["run"], trained["step"], trained["steps"], trained["finished"]) == ("new", 20, 20, True)
+    assert trained["corpus"] | {"source": ""} == {**corpus, "source": "", "symbols": len(set(PROSE))}
+    assert [part["end"] for part in trained["slices"]] == [int(0.6 * len(PROSE)), len(PROSE)]
+    last = json.loads((home / "new" / "metrics.jsonl").read_text().splitlines()[-1])
+    names = ("smooth_loss", "bits_per_character", "validation_loss", "step")
+    assert {name: trained[name] for name in names} == {name: last[name] for name in names}
+    assert trained["best"] == {"step": 20, "loss": last["validation_loss"]}
+    assert len(trained["sample"]) == TINY.sample_length
+    assert trained["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(load_checkpoint("new").state.params))
+    page = told("page run --out model.html")
+    assert page == {"page": "model.html", "bytes": (home / "model.html").stat().st_size, "step": 20}
+    assert told("plot run --out loss.svg") == {"plot": "loss.svg", "kind": "loss", "runs": ["run"]}
+    assert told("export run --out weights.safetensors") == {"weights": "weights.safetensors", "step": 20}
+    imported = told("import weights.safetensors --corpus text.txt --run-dir imported")
+    assert (imported["run"], imported["cell"], imported["hidden_size"]) == ("imported", "tanh", 8)
+    prepared = told("prepare text.txt")
+    assert (prepared["length"], prepared["sha256"], prepared["kept"]) == (len(PROSE), corpus["sha256"], None)
+
+
 @pytest.mark.parametrize("flags", ["", "--prompt the", "--num-samples 2"])
 def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(place, jaxrnn, flags):
     command = f"sample run --length 300 {flags}"
@@ -474,7 +511,10 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
         r"^checkpoint: new/checkpoints/step-0000000010.safetensors, step 10, [\d,]+ bytes, .*good$", out, re.MULTILINE
     )
     assert re.search(
-        r"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+, .*good$", out, re.MULTILINE
+        rf"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+ \(validation, characters "
+        rf"{len(PROSE) // 2}-{len(PROSE)}\), .*good$",
+        out,
+        re.MULTILINE,
     )
     assert re.search(r"^left by a writer that is gone: .*\.7\.tmp; --repair", out, re.MULTILINE)
     told = json.loads(jaxrnn("info new --json")[1])
@@ -619,7 +659,7 @@ BAD = [
     ("sample run --temprature 2", "--temprature.*perhaps you meant --temperature"),
     ("info run --step 3", "--step"),
     ("trian text.txt", "no such command: trian; did you mean train"),
-    ("swim", "no such command: swim; there are train, sample, evaluate, info"),
+    ("swim", "no such command: swim; there are train, sweep, sample, evaluate, info"),
     ("--verion", "--verion"),
     ("sample", "RUN"),
     ("sample run run", "run"),

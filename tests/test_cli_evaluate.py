@@ -101,7 +101,9 @@ def test_documents_are_scored_as_they_were_trained(place, jaxrnn):  # noqa: F811
     assert with_documents != without
 
 
-@pytest.mark.parametrize(("source", "begin"), [("text.txt", 0), ("", int(0.6 * N)), ("--lanes 3", int(0.6 * N))])
+@pytest.mark.parametrize(
+    ("source", "begin"), [("text.txt", 0), ("text.txt --lanes 3", 0), ("", int(0.6 * N)), ("--lanes 3", int(0.6 * N))]
+)
 def test_per_character_writes_a_line_for_every_scored_character(place, tmp_path, jaxrnn, source, begin):  # noqa: F811
     path = tmp_path / "bits.tsv"
     got = as_json(jaxrnn, f"evaluate run {source} --per-character {path}")
@@ -191,6 +193,24 @@ def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):  # noqa: F811
     assert f"best.safetensors, step {best.counters['step']}, validation loss {loss:.4f} nats per character" in out
 
 
+@pytest.mark.parametrize(
+    ("run", "facts"),
+    [
+        ("run", [f"slice: train, characters 0-{int(0.6 * N)}", f"slice: validation, characters {int(0.6 * N)}-{N}"]),
+        ("run", [f"nats per character (validation, characters {int(0.6 * N)}-{N})"]),
+        ("plain", ["float32, products full, init normal 0.01, dropout 0.0"]),
+        ("documents", ["reset on: ' '"]),
+        ("folded", ["min count: 8; symbols that occur fewer times are one"]),
+    ],
+)
+def test_info_tells_what_was_read_and_how(place, jaxrnn, run, facts):  # noqa: F811
+    code, out, _ = jaxrnn(f"info {run}")
+    assert code == 0
+    assert all(fact in out for fact in facts), out
+    assert ("reset on" in out) == (run == "documents")
+    assert ("slice: " in out) == (run != "plain")
+
+
 BAD = [
     ("evaluate plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
     ("sample plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
@@ -198,7 +218,7 @@ BAD = [
     ("evaluate run --from newest", "a checkpoint is best, last or a step, got 'newest'"),
     ("evaluate run/checkpoints/best.safetensors --from best", "no run directory"),
     ("evaluate nowhere", "no such run: nowhere"),
-    ("evaluate run nowhere.txt", "can't read 'nowhere.txt'"),
+    ("evaluate run nowhere.txt", "no such file: nowhere.txt; give a text file"),
     ("evaluate run .", "not a regular file"),
     ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
     ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),
@@ -224,6 +244,7 @@ BAD = [
     (f"{TRAIN} --split 1", "validate_every needs a validation slice"),
     ("train text.txt --config tiny.json --patience 3", "patience counts validations"),
     (f"{TRAIN} --reset-on '||'", "reset_on"),
+    (f"{TRAIN} --batch-size 1000", rf"the slice train, characters 0-{int(0.6 * N)} has {int(0.6 * N)} symbols, but .*"),
     (f"{TRAIN} --min-count 100000", "make min_count smaller"),
 ]
 

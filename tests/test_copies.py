@@ -36,6 +36,9 @@ def test_it_is_what_trying_every_span_finds(seed):
     rng = np.random.default_rng(seed)
     sample, text = ("".join(rng.choice(list("ab\n"), size)) for size in rng.integers(1, [40, 200]))
     assert longest_copy(sample, text) == by_hand(sample, text)
+    for size in (1, 3, 50):
+        pieces = [text[begin : begin + size] for begin in range(0, len(text), size)]
+        assert longest_copy(sample, pieces) == by_hand(sample, text)
 
 
 def test_a_planted_copy_is_found_in_a_text_of_a_million_characters():

@@ -1,9 +1,9 @@
 import re
 from pathlib import Path
 
-import nbclient
 import nbformat
 import pytest
+from rerun import run
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -19,15 +19,20 @@ def test_it_runs_from_top_to_bottom(notebook):
     for cell in notebook.cells:  # with few steps
         cell.source, _ = re.subn(r"^steps = [\d_]+$", "steps = 400", cell.source, flags=re.MULTILINE)
     assert any("steps = 400" in cell.source for cell in notebook.cells)
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    run(notebook)
+    assert not complaints(notebook)
+
+
+def complaints(notebook):
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
 def test_it_is_committed_with_the_outputs_of_a_whole_run_in_order(notebook):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    outputs = [output for cell in code for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not complaints(notebook)
+    assert any("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
 
 
 def test_it_holds_no_path_or_time_of_the_machine_it_ran_on(notebook):
@@ -35,3 +40,11 @@ def test_it_holds_no_path_or_time_of_the_machine_it_ran_on(notebook):
     assert str(Path.home()) not in text
     assert str(Path(__file__).parent.parent.parent) not in text
     assert "iopub.execute_input" not in text
+
+
+def test_the_pictures_beside_them_are_small_files():
+    pictures = sorted((NOTEBOOKS[0].parent / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["loss.png", "page.png", "units.png"]
+    for path in pictures:
+        assert path.read_bytes().startswith(b"\x89PNG"), path
+        assert path.stat().st_size < 150_000, path

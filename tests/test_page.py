@@ -10,13 +10,14 @@ import pytest
 from browser import open_browser
 
 from jaxrnn.cells import LSTM, Cell
-from jaxrnn.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from jaxrnn.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
 from jaxrnn.model import forward, initial_carry
 from jaxrnn.page import page
+from jaxrnn.run_files import checkpoint_path
 from jaxrnn.text import Vocabulary, document_starts
 from jaxrnn.training import init_train_state
 

@@ -13,11 +13,12 @@ from jaxrnn import plots
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.scaling import Growth, ScalingResult
 from jaxrnn.bench.timing import Timing
-from jaxrnn.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from jaxrnn.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
+from jaxrnn.run_files import checkpoint_path
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import init_train_state
 
@@ -91,6 +92,8 @@ def test_hidden_units_are_the_networks_states_wrapped_into_lines(runs):
     labels = "".join(text.get_text() for axes in (first, second) for text in axes.texts)
     assert labels == TEXT.replace(" ", "␣").replace("\n", "↵")
     assert [label.get_text() for label in first.get_yticklabels()] == ["3", "7"]
+    named = plots.hidden_units(np.zeros((2, 2)), "ab", labels=["quotes", "words"])
+    assert [label.get_text() for label in named.axes[0].get_yticklabels()] == ["quotes", "words"]
 
 
 def test_without_a_choice_the_units_are_those_that_move_and_stay():
@@ -167,6 +170,7 @@ def test_what_can_not_be_drawn_is_said(flags, message, runs, monkeypatch, capsys
     ("call", "message"),
     [
         (lambda: plots.hidden_units(np.zeros((3, 2)), "ab"), "text must be the 3 characters"),
+        (lambda: plots.hidden_units(np.zeros((2, 2)), "ab", labels=["a"]), "labels must be the names of the 2 units"),
         (lambda: plots.next_characters(np.zeros((2, 3)), "ab"), "symbols must be the 3 characters"),
         (lambda: plots.loss_curves({"step": [1]}, unit="hartley"), "unit must be bits or nats"),
     ],

@@ -1,9 +1,11 @@
+import contextlib
+
 import jax
 import numpy as np
 import pytest
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.evaluation import surprisals
 from jaxrnn.model import init_params
 from jaxrnn.reading import Tally, read
@@ -26,7 +28,7 @@ def pieces(text, size):
 def scored(vocabulary, text, size=50, **options):
     params, model = network(vocabulary)
     tally = Tally()
-    parts = list(read(params, vocabulary, model, pieces(text, size), tally, **options))
+    parts = list(read(params, vocabulary, model, lambda: pieces(text, size), tally, **options))
     places, symbols, tokens, nats = zip(*parts, strict=True)
     return np.concatenate(places), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
 
@@ -44,12 +46,13 @@ def test_a_text_in_pieces_is_scored_as_the_whole(size, reset_on, lanes):
     assert (tally.read, tally.unknown, tally.left_out.total()) == (len(TEXT), 0, 0)
 
 
-def test_symbols_that_the_vocabulary_lacks_are_left_out_and_counted():
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_symbols_that_the_vocabulary_lacks_are_left_out_and_counted(lanes):
     text = "日to 猫be猫"
     params, model = network(KNOWN)
-    places, symbols, _, nats, tally = scored(KNOWN, text, 3)
+    places, symbols, _, nats, tally = scored(KNOWN, text, 3, lanes=lanes)
     assert (places.tolist(), symbols) == ([2, 3, 5, 6], "o be")
-    np.testing.assert_array_equal(nats, surprisals(params, KNOWN.encode("to be"), model))
+    np.testing.assert_array_equal(nats, surprisals(params, KNOWN.encode("to be"), model, lanes=lanes))
     assert (tally.read, dict(tally.left_out)) == (8, {"日": 1, "猫": 2})
 
 
@@ -63,6 +66,25 @@ def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_s
 @pytest.mark.parametrize("text", ["", "t", "猫t猫"])
 def test_a_text_with_nothing_to_score_gives_nothing_or_says_so(text):
     params, model = network(KNOWN)
-    assert list(read(params, KNOWN, model, [text], Tally())) == []
+    assert list(read(params, KNOWN, model, lambda: [text], Tally())) == []
     with pytest.raises(JaxrnnError, match="2 are needed"):
-        list(read(params, KNOWN, model, [text], Tally(), lanes=2))
+        list(read(params, KNOWN, model, lambda: [text], Tally(), lanes=2))
+
+
+@pytest.mark.parametrize("second", [TEXT[:-1], TEXT + "t", TEXT.replace("to", "ot"), "", TEXT[:-1] + "t"], ids=len)
+def test_a_text_that_changes_between_its_readings_is_refused(second):
+    params, model = network(KNOWN)
+    texts = iter([second, TEXT])  # what is scored is read first
+    with pytest.raises(JaxrnnError, match="changed while it was read"):
+        list(read(params, KNOWN, model, lambda: pieces(next(texts), 100), Tally(), lanes=2))
+
+
+def test_a_full_disk_is_told_and_where(monkeypatch):
+    class Full:
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: contextlib.nullcontext(Full()))
+    params, model = network(KNOWN)
+    with pytest.raises(StorageError, match=r"can't write to .* \(No space left on device\).*TMPDIR"):
+        list(read(params, KNOWN, model, lambda: [TEXT], Tally(), lanes=2))

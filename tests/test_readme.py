@@ -19,10 +19,10 @@ def test_the_python_of_the_readme_runs(capsys):
 
 
 def test_every_command_of_the_readme_is_one():
-    from jaxrnn.cli import _COMMANDS
+    from jaxrnn.cli import COMMANDS
 
     named = set(re.findall(r"jaxrnn ([a-z]+) ", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))))
-    assert named <= set(_COMMANDS)
+    assert named <= set(COMMANDS)
     assert {"train", "sample", "evaluate", "info", "export"} <= named
 
 

@@ -226,3 +226,45 @@ def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_wa
     assert "select" not in jax.jit(gradient).lower(*arguments[1:]).as_text()
     with pytest.raises(JaxrnnError, match=r"starts must be bool \[T, B\] = \(7, 3\)"):
         unroll(*arguments, starts=np.zeros((T, B + 1), bool))
+
+
+@pytest.mark.parametrize(("cell", "kept", "emitted"), [(TANH, 1, 1), (GRU, 5, 6), (LSTM, 7, 4)])
+def test_the_loops_store_each_thing_once(cell, kept, emitted):
+    # Forward, for tanh: h. GRU: h, and r, z, n and the recurrent part that r scales. LSTM: h, and i, f, g, o, tanh(c_t)
+    # and c_tm1. Backward: the gradient of each gate, and for the GRU of both parts of each.
+    steps, lanes, hidden_size = 3, 2, 4
+    carry = cell.init_carry(lanes, hidden_size, jnp.float32)
+    arguments = jnp.zeros((hidden_size, cell.gates * hidden_size)), jnp.zeros((steps, lanes, cell.gates * hidden_size))
+
+    def sum_of_hidden(Whh, projected):
+        return unroll(cell, Whh, projected, carry)[0].sum()
+
+    program = jax.make_jaxpr(jax.grad(sum_of_hidden, argnums=(0, 1)))(*arguments).jaxpr
+    loops = [equation.outvars for equation in program.eqns if equation.primitive.name == "scan"]
+    stored = [sum(output.aval.size for output in outputs if output.aval.ndim == 3) for outputs in loops]
+    assert stored == [count * steps * lanes * hidden_size for count in (kept, emitted)]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda projected, recurrent, carry: (jnp.tanh(projected + recurrent) + 0.5 * projected,),
+        lambda projected, recurrent, carry: (projected + jnp.tanh(recurrent) * carry[0],),
+        lambda projected, recurrent, carry: (jnp.tanh(projected * 2 + recurrent) / (1 + carry[0] ** 2),),
+        lambda projected, recurrent, carry: (jnp.maximum(projected + recurrent, 0) + jnp.exp(-(carry[0] ** 2)),),
+        lambda projected, recurrent, carry: (projected,),
+    ],
+)
+def test_any_way_of_using_the_two_parts_has_the_gradient_of_the_plain_scan(update, x64):
+    cell = Cell(gates=1, init_carry=TANH.init_carry, update=update)
+    rng = np.random.default_rng(0)
+    Whh, projected, h = (jnp.asarray(rng.normal(size=shape)) for shape in ((4, 4), (5, 2, 4), (2, 4)))
+
+    def total(function, *arguments):
+        hidden, (last,) = function(cell, *arguments)
+        return (hidden * jnp.cos(hidden)).sum() + last.sum()
+
+    expected, got = (
+        jax.grad(lambda *a, f=f: total(f, *a), argnums=(0, 1, 2))(Whh, projected, (h,)) for f in (unroll_plain, unroll)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), expected, got)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn.checkpoint import checkpoint_path, list_checkpoints, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.model import initial_carry
+from jaxrnn.run_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs import fit, new_run_directory, sample_title
 from jaxrnn.sampling import sample
 from jaxrnn.text import batches, load_corpus
@@ -476,16 +477,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text,
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # of a learning rate that float32 can't hold
 @pytest.mark.parametrize(
-    ("learning_rate", "every", "leave", "error"),
-    [(3e38, 4, None, NonFiniteError), (1e300, 1, None, JaxrnnError), (1e300, 1, 1, JaxrnnError)],
-    ids=["loss", "parameters after a finite loss", "parameters when the loop is left"],
+    ("learning_rate", "every", "steps", "message"),
+    [
+        (3e38, 4, 24, "the loss of step 1 is not finite"),
+        (1e300, 1, 24, "between steps 0 and 1 a parameter became"),
+        (1e300, 1, 1, "between steps 0 and 1 a parameter became"),
+    ],
+    ids=["loss", "parameters after a finite loss", "parameters after the last loss"],
 )
-def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every, leave, error):
-    optimizer = OptimizerConfig(learning_rate=learning_rate)
-    intervals = {"log_every": every, "checkpoint_every": every, "sample_every": 0, "keep": 99}
+def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, learning_rate, every, steps, message):
+    config = tiny(text, optimizer=OptimizerConfig(learning_rate=learning_rate), sample_every=0, keep=99)
+    config = dataclasses.replace(config, log_every=every, checkpoint_every=every, steps=steps)
     path = tmp_path / "run"
-    with pytest.raises(error, match="learning_rate"):
-        run(tiny(text, optimizer=optimizer, **intervals), path, leave=leave)
+    for place in (path, None):
+        with pytest.raises(NonFiniteError, match=f"{message}.*learning_rate"):
+            run(config, place)
     for checkpoint in list_checkpoints(path / "checkpoints"):
         bad = [name for name, leaf in leaves(load_checkpoint(checkpoint).state).items() if not np.isfinite(leaf).all()]
         assert bad == []
@@ -522,6 +528,9 @@ BAD_CALLS = {
         "more steps in all than warmup_steps 24, got 24",
     ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
+    "a corpus that is not loaded": ({}, {"corpus": "novel.txt"}, r"jaxrnn.load_corpus, got str; load it first"),
+    "a stop that is no function": ({}, {"stop": True}, "stop must be a function, got True"),
+    "a loss that is no function": ({}, {"loss": 0.1}, "loss must be a function, got 0.1"),
     "no run to resume": ({}, {"resume": True}, "no such run"),
     "resume without run_dir": ({}, {"resume": True, "run_dir": None}, "resume needs run_dir"),
 }
@@ -549,6 +558,11 @@ def test_a_mistake_costs_nothing_of_the_run_that_was_to_be_overwritten(text, fin
     with pytest.raises(JaxrnnError):
         fit(tiny(text, **changes), run_dir=finished, overwrite=True)
     assert contents(finished) == before
+
+
+def test_another_thing_than_a_config_is_refused():
+    with pytest.raises(JaxrnnError, match="fit needs a TrainConfig first, got ModelConfig"):
+        fit(ModelConfig())
 
 
 @pytest.mark.parametrize("below", ["file", "file/run", "x" * 300, "/proc/run"])
@@ -647,13 +661,18 @@ def test_when_no_newest_checkpoint_is_left_the_best_one_is_gone_on_from(text, tm
     assert metrics(tmp_path / "run") == expected
 
 
-def test_a_resume_by_another_version_or_on_other_devices_says_that_bits_may_differ(text, tmp_path, monkeypatch, whole):
+@pytest.mark.parametrize(
+    "change", [{"device_count": 99}, {"jax": "99"}, {"device": "99"}, {"processor": "99"}], ids=str
+)
+def test_a_resume_by_another_version_or_on_other_devices_says_that_bits_may_differ(
+    text, tmp_path, monkeypatch, whole, change
+):
     run(tiny(text), tmp_path / "run", leave=12)
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.computed_by["device_count"] == 1  # of those that there are
-    other = {**checkpoint.computed_by, "device_count": 99}
+    other = {**checkpoint.computed_by, **change}
     monkeypatch.setattr("jaxrnn.runs.directory.computed_by", lambda device_count: other)
-    with pytest.warns(UserWarning, match=r"was trained on \d x .*, and goes on with 99 x .*can't be promised"):
+    with pytest.warns(UserWarning, match=r"was trained on \d x .*, and goes on with .*\b99\b.*can't be promised"):
         reports = run(tiny(text), tmp_path / "run", resume=True)
     assert_bit_identical(reports[-1].state, whole.last.state)
 

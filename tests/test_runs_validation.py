@@ -14,10 +14,12 @@ from test_runs import (
     tiny,
 )
 
-from jaxrnn.checkpoint import best_checkpoint_path, find_checkpoint, load_checkpoint
+from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import OptimizerConfig
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.evaluation import surprisals
+from jaxrnn.loss import loss
+from jaxrnn.run_files import best_checkpoint_path, find_checkpoint
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.loop import validate as original_validate
 from jaxrnn.text import load_corpus
@@ -69,6 +71,31 @@ def test_validations_come_when_they_are_due_and_at_the_end(text, steps, every, v
     assert all(report.best is None for report in reports if report.step < validated[0])
 
 
+@pytest.mark.parametrize("step", [4, 12, 24])
+def test_a_run_that_is_stopped_in_a_validation_makes_it_when_it_goes_on(text, tmp_path, whole, step):
+    path, asked = tmp_path / "run", iter([False] * (step // 2) + [True])  # once before, then a chunk, a validation, ...
+    reports = run(tiny(text, **HALVES), path, stop=lambda: next(asked))
+    assert next(asked, None) is None
+    assert (reports[-1].step, reports[-1].finished, reports[-1].validation_loss) == (step, False, None)
+    assert load_checkpoint(path).counters["step"] == step
+    assert metrics(path) == metrics(whole[0])[: step // 4]
+    if step == 12:  # and once more
+        asked = iter([False, True])
+        run(tiny(text, **HALVES), path, resume=True, stop=lambda: next(asked))
+    assert_bit_identical(run(tiny(text, **HALVES), path, resume=True)[-1].state, whole[1][-1].state)
+    assert metrics(path) == metrics(whole[0])
+    for name in ("samples.txt", "config.json"):
+        assert (path / name).read_bytes() == (whole[0] / name).read_bytes()
+    checkpoints = sorted(file.name for file in (path / "checkpoints").iterdir())
+    assert set(checkpoints) >= {file.name for file in (whole[0] / "checkpoints").iterdir()}
+    for name in checkpoints:
+        if (whole[0] / "checkpoints" / name).exists():
+            found, expected = (load_checkpoint(run / "checkpoints" / name) for run in (path, whole[0]))
+            assert_bit_identical(found.state, expected.state)
+            timed = {"seconds": 0, "metrics.jsonl": 0}  # whose lines hold seconds too
+            assert {**found.counters, **timed} == {**expected.counters, **timed}
+
+
 def test_without_a_validation_slice_nothing_is_validated(text):
     reports = run(tiny(text, steps=8))
     assert [(report.validation_loss, report.best) for report in reports] == [(None, None)] * len(reports)
@@ -77,8 +104,8 @@ def test_without_a_validation_slice_nothing_is_validated(text):
 def fixed(monkeypatch, losses):
     """Make the validations of a run find these losses, at steps 4, 8, ..."""
 
-    def validate(params, part, config, mesh):
-        original_validate(params, part, config)
+    def validate(*arguments):
+        original_validate(*arguments)
         return losses[next(counter)]
 
     counter = iter(range(len(losses)))
@@ -206,3 +233,17 @@ def test_a_vocabulary_of_10_000_trains_and_its_rare_symbols_fold(tmp_path, rule)
     folded = run(dataclasses.replace(config, min_count=2), tmp_path / "folded")[-1]
     assert folded.state.params.by.shape == (4001,)
     assert load_checkpoint(tmp_path / "folded").vocabulary.unknown
+
+
+def test_with_a_loss_of_ones_own_reports_tell_of_it_and_validations_of_the_cross_entropy(text):
+    def doubled(*arguments, **options):
+        nats, carry = loss(*arguments, **options)
+        return 2 * nats, carry
+
+    config = tiny(text, **HALVES, steps=4)
+    mine, usual = run(config, loss=doubled)[-1], run(config)[-1]
+    assert mine.loss == pytest.approx(2 * usual.loss, rel=0.2)
+    assert mine.loss > 1.5 * usual.loss
+    part = slices_of(load_corpus(text), config)["validation"]
+    expected = surprisals(mine.state.params, part.tokens, mine.config.model).mean()
+    assert mine.validation_loss == pytest.approx(float(expected), rel=1e-6)

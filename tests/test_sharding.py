@@ -9,6 +9,7 @@ from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import evaluate, surprisals
+from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import init_params
 from jaxrnn.runs import fit
 from jaxrnn.sharding import by_lanes, make_mesh
@@ -43,12 +44,12 @@ def begin(config, mesh):
     return jax.device_put(state, state_sharding(mesh)) if mesh else state
 
 
-def curve(config, devices):
+def curve(config, devices, loss=cross_entropy):
     """The losses of 50 steps on so many devices, and the state after them."""
     mesh = make_mesh(devices)
     newline = corpus().vocabulary.encode(config.reset_on)
     starts = document_starts(corpus().tokens, newline) if len(newline) else None
-    state, metrics = make_train_chunk(config, mesh)(
+    state, metrics = make_train_chunk(config, loss, mesh)(
         begin(config, mesh), batches(corpus().tokens, 0, 50, config, starts=starts)
     )
     return np.asarray(metrics.loss), state
@@ -72,7 +73,7 @@ def test_any_number_of_devices_trains_as_one_does(case, counts, request):
 def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other():
     config = sized(CASES["tanh"])
     mesh = make_mesh(8)
-    lowered = make_train_chunk(config, mesh).lower(begin(config, mesh), batches(corpus().tokens, 0, 2, config))
+    lowered = make_train_chunk(config, mesh=mesh).lower(begin(config, mesh), batches(corpus().tokens, 0, 2, config))
     program = lowered.compile().as_text()
     assert sum(program.count(f" {name}(") for name in ("all-reduce", "all-reduce-start")) == 1  # a step, in the scan
     for other in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
@@ -83,8 +84,26 @@ def test_a_single_step_on_devices_is_that_on_one():
     config, mesh = sized(CASES["tanh"]), make_mesh(4)
     batch = jax.tree.map(lambda part: part[0], batches(corpus().tokens, 0, 1, config))
     _, expected = make_train_step(config)(begin(config, None), batch)
-    _, metrics = make_train_step(config, mesh)(begin(config, mesh), batch)
+    _, metrics = make_train_step(config, mesh=mesh)(begin(config, mesh), batch)
     assert float(metrics.loss) == pytest.approx(float(expected.loss), rel=1e-6)
+
+
+def with_decay(params, carry, batch, config, *, key=None):
+    """A loss of the user's own: the cross entropy and a penalty of weights."""
+    nats, carry = cross_entropy(params, carry, batch, config, key=key)
+    return nats + 0.1 * (params.Why**2).sum(), carry
+
+
+def test_a_loss_of_ones_own_trains_on_devices_as_on_one():
+    config = sized(CASES["tanh"])
+    losses, _ = curve(config, 1, with_decay)
+    np.testing.assert_allclose(curve(config, 4, with_decay)[0], losses, rtol=1e-6)
+
+
+def test_a_loss_of_ones_own_with_dropout_on_devices_is_refused(run_config):
+    config = dataclasses.replace(run_config, model=dataclasses.replace(run_config.model, dropout=0.5))
+    with pytest.raises(JaxrnnError, match="can't be combined with dropout on several devices"):
+        fit(config, corpus(), loss=with_decay, devices=4)
 
 
 def test_each_process_can_read_its_own_lanes_only():

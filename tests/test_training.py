@@ -9,6 +9,7 @@ import pytest
 
 from jaxrnn.cells import CELLS
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
+from jaxrnn.loss import loss
 from jaxrnn.model import Layer, Params
 from jaxrnn.text import Vocabulary, batches, load_corpus
 from jaxrnn.training import _dropout_key, init_train_state, make_train_chunk, make_train_step, train_step
@@ -266,3 +267,21 @@ def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_wou
     assert not touches_rows_only(weight_decay=0.1)
     for name in ("adam", "adamw", "rmsprop", "sgd"):
         assert not touches_rows_only(name=name)
+
+
+def test_a_loss_of_ones_own_is_what_the_step_and_the_chunk_make_small_whatever_it_looks_at():
+    def halved_and_bounded(params, carry, batch, config, *, key=None):
+        nats, carry = loss(params, carry, batch, config, key=key)
+        return nats / 2 + (params.layers[0].Wxh ** 2).sum(), carry
+
+    model = ModelConfig(vocab_size=500, hidden_size=6)  # of whose rows the built-in loss needs a few
+    config = TrainConfig(model=model, optimizer=OptimizerConfig(clip="none"), sequence_length=9)
+    one, state = batch(np.arange(500), 0, config), init(jax.random.key(0), config)
+    gradient = jax.grad(lambda params: halved_and_bounded(params, state.carry, one, model)[0])(state.params)
+    for make, wrap in ((make_train_step, lambda a: a), (make_train_chunk, lambda a: a[None])):
+        after, metrics = make(config, halved_and_bounded)(init(jax.random.key(0), config), jax.tree.map(wrap, one))
+        wanted, _ = halved_and_bounded(state.params, state.carry, one, model)
+        np.testing.assert_allclose(np.ravel(metrics.loss)[0], wanted, rtol=1e-6)
+        for old, new, slope in zip(*map(jax.tree.leaves, (state.params, after.params, gradient)), strict=True):
+            # Adagrad's first step goes down by 0.1 wherever the slope is not tiny.
+            np.testing.assert_allclose(new - old, -0.1 * slope / np.sqrt(slope**2 + 1e-8), atol=1e-5)

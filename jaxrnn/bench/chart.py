@@ -8,8 +8,10 @@ from jaxrnn.bench.sample import SampleResult
 from jaxrnn.bench.scaling import ScalingResult
 from jaxrnn.bench.startup import StartupResult
 from jaxrnn.bench.step import StepResult
+from jaxrnn.bench.sweep import SweepResult
 from jaxrnn.bench.tables import LETTERS, STEP_NAMES, workload_line
 from jaxrnn.bench.timing import Timing
+from jaxrnn.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,16 +21,15 @@ _OURS, _THEIRS, _LIMIT = "#1f6f8b", "#b0b7bd", "#d1495b"
 
 def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
     """Return the figure of what a suite measured."""
-    from matplotlib.figure import Figure
-
     drawings: dict[type, tuple[tuple[float, float], Callable[..., None]]] = {
         StepResult: ((8, 3.6), _draw_step),
         SampleResult: ((8, 4.4), _draw_sample),
         StartupResult: ((8, 3.6), _draw_startup),
         ScalingResult: ((9, 6.4), _draw_scaling),
+        SweepResult: ((8, 4.0), _draw_sweep),
     }
     size, drawing = drawings[type(result)]
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size)
     drawing(figure, result, config)
     figure.suptitle(f"{workload_line(config)}\n{title}", fontsize=9, color="#444444")
     return figure
@@ -117,3 +118,20 @@ def _draw_scaling(figure: Any, result: ScalingResult, config: BenchConfig) -> No
         axes.set_yticks(shown, [f"{tick:,}" for tick in shown])
         axes.grid(color="#eeeeee")
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_sweep(figure: Any, result: SweepResult, config: BenchConfig) -> None:
+    axes = figure.subplots()
+    models = list(map(int, result.together))
+    kinds = (("side by side", result.together, _OURS), ("one after another", result.alone, _THEIRS))
+    for label, timings, color in kinds:
+        rates = [result.characters / timing.median for timing in timings.values()]
+        axes.plot(models, rates, color=color, marker="o", label=label)
+    axes.set(xscale="log", xlabel="models", ylabel="characters a second, in all (median)")
+    axes.set_xticks(models, [f"{number:,}" for number in models])
+    axes.minorticks_off()
+    axes.set_ylim(0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y", color="#eeeeee")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)

@@ -39,16 +39,19 @@ class BenchConfig:
     """Training steps in one dispatch to the device (K)."""
     streams: tuple[int, ...] = (1, 16, 64, 256)
     """Streams of characters drawn side by side, in the suite `sample`."""
+    models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    """Models that are trained side by side, in the suite `sweep`."""
     sample_length: int = 1000
     """Characters of a stream in one dispatch, in the suite `sample`."""
     repeats: int | None = None
-    """Rounds in which everything is measured once; by default 15, and 5 for startup and scaling."""
+    """Rounds in which everything is measured once; by default 15, 9 for sweep, and 5 for startup and scaling."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         self.train_config()
         named = [(name, getattr(self, name)) for name in ("vocab_size", "sample_length", "repeats")]
-        for name, value in [*named, *(("streams", streams) for streams in self.streams)]:
+        several = [(name, value) for name in ("streams", "models") for value in getattr(self, name)]
+        for name, value in [*named, *several]:
             if value is not None and not 1 <= value <= 10**6:
                 raise JaxrnnError(f"{name} must be from 1 to 1,000,000, got {value}")
         if self.chunk_length * self.sequence_length * self.batch_size > _MOST:
@@ -57,8 +60,9 @@ class BenchConfig:
             )
         if max(self.streams, default=1) * self.sample_length > _MOST:
             raise JaxrnnError(f"streams x sample_length must be at most {_MOST:,}; make sample_length smaller")
-        if not self.streams:
-            raise JaxrnnError("streams must have one number at least, such as --streams 1 256")
+        for name in ("streams", "models"):
+            if not getattr(self, name):
+                raise JaxrnnError(f"{name} must have one number at least, such as --{name} 1 64")
 
     def train_config(self) -> TrainConfig:
         """Return the training run that does this work; the only place where one is made."""

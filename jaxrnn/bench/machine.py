@@ -5,10 +5,11 @@ import os
 import platform
 import resource
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
+
+from jaxrnn.checkpoint import processor
 
 
 def machine() -> dict[str, Any]:
@@ -18,7 +19,7 @@ def machine() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "devices": len(jax.devices()),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
@@ -45,12 +46,3 @@ def peak_memory() -> dict[str, int | None]:
         "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "device": stats.get("peak_bytes_in_use"),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())

@@ -8,6 +8,7 @@ from jaxrnn.bench.sample import SampleResult
 from jaxrnn.bench.scaling import ScalingResult
 from jaxrnn.bench.startup import StartupResult
 from jaxrnn.bench.step import StepResult
+from jaxrnn.bench.sweep import SweepResult
 from jaxrnn.bench.timing import Timing
 
 STEP_NAMES = {
@@ -43,6 +44,7 @@ def table(result: Any, config: BenchConfig) -> str:
         SampleResult: _sample_table,
         StartupResult: _startup_table,
         ScalingResult: _scaling_table,
+        SweepResult: _sweep_table,
     }
     lines: list[str] = kinds[type(result)](result, config)
     return "\n".join(line.rstrip() for line in lines)
@@ -192,6 +194,23 @@ def _scaling_table(result: ScalingResult, config: BenchConfig) -> list[str]:
             "",
         ]
     return [*lines, "the other sizes as in the first line; exponents by least squares on logarithms of medians"]
+
+
+def _sweep_table(result: SweepResult, config: BenchConfig) -> list[str]:
+    lines = ["models   us/step of one  quartiles           char/s in all   x one by one  quartiles      compile"]
+    for name, timing in result.together.items():
+        ratio = result.ratios[name]
+        lines.append(
+            f"{int(name):>6,}   {_range(timing, 1e-6, _digits(timing.median * 1e6))}"
+            f"{result.characters / timing.median:>15,.0f}{ratio.median:>15.2f}"
+            f"  {ratio.lower:>5.2f}-{ratio.upper:<5.2f}{result.compile_seconds[name]:>9.2f} s"
+        )
+    first = next(iter(result.alone))
+    return [
+        *lines,
+        f"{config.chunk_length} steps a call; x one by one: how many times as fast as the same runs, each by its own",
+        f"chunk, one after another ({result.alone[first].median * 1e6:.1f} us a step); medians of ratios by round",
+    ]
 
 
 def _bytes(count: int | None) -> str:

@@ -2,25 +2,32 @@
 
 import contextlib
 import difflib
+import functools
 import importlib.metadata
 import io
+import operator
 import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import tyro
 
 from jaxrnn.cli.bench import Bench
+from jaxrnn.cli.compare import Compare
+from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
+from jaxrnn.cli.output import wants_colour
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
+from jaxrnn.cli.runs import Runs
 from jaxrnn.cli.sample import Sample
+from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
 from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
@@ -103,32 +110,60 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "plot", "page", "bench", "export", "import", "prepare")
+COMMANDS = {
+    "train": Train,
+    "sweep": Sweep,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "info": Info,
+    "runs": Runs,
+    "compare": Compare,
+    "plot": Plot,
+    "page": Page,
+    "bench": Bench,
+    "export": Export,
+    "import": Import,
+    "prepare": Prepare,
+    "completion": Completion,
+}
 
 
-def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Plot | Page | Bench | Export | Import | Prepare:
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
-        near = difflib.get_close_matches(arguments[0], _COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+class Command(Protocol):
+    """What a command line becomes."""
+
+    def run(self) -> int:
+        """Do it; return the exit code."""
+
+
+def command_line(train: Train | None = None, sweep: Sweep | None = None) -> Any:
+    """Return the type of all commands, as tyro takes it; the arguments are what the flags of the two begin from."""
+    defaults: dict[str, dict[str, Any]] = {
+        "train": {"default": train or Train()},
+        "sweep": {"default": sweep or Sweep()},
+    }
+    kinds: list[Any] = [
+        Annotated[kind, tyro.conf.subcommand(name, **defaults.get(name, {}))] for name, kind in COMMANDS.items()
+    ]
+    return functools.reduce(operator.or_, kinds)
+
+
+def _parse(arguments: list[str]) -> Command:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    default = Train.defaults(arguments[1:]) if arguments[:1] == ["train"] else Train()
-    commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=default)]
-        | Annotated[Sample, tyro.conf.subcommand("sample")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Info, tyro.conf.subcommand("info")]
-        | Annotated[Plot, tyro.conf.subcommand("plot")]
-        | Annotated[Page, tyro.conf.subcommand("page")]
-        | Annotated[Bench, tyro.conf.subcommand("bench")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Import, tyro.conf.subcommand("import")]
-        | Annotated[Prepare, tyro.conf.subcommand("prepare")]
-    )
+    train, sweep = None, None
+    if arguments[:1] == ["train"]:
+        train = Train.defaults(arguments[1:])
+    if arguments[:1] == ["sweep"]:
+        arguments[1:], sweep = Sweep.parsed(arguments[1:])
+    # tyro looks at the terminal, not at what a person has asked for.
+    tyro._experimental_options["ansi_codes"] = wants_colour(sys.stdout)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                commands,
+                command_line(train, sweep),
                 prog="jaxrnn",
                 description=_DESCRIPTION,
                 args=arguments or ["--help"],
@@ -137,8 +172,8 @@ def _parse(arguments: list[str]) -> Train | Sample | Evaluate | Info | Plot | Pa
     except SystemExit as stop:
         if not stop.code:
             raise
-        command = f"jaxrnn {arguments[0]}" if arguments[0] in _COMMANDS else "jaxrnn"
-        message = _cause(stop) or _in_short(complaint.getvalue())
+        command = f"jaxrnn {arguments[0]}" if arguments[0] in COMMANDS else "jaxrnn"
+        message = _cause(stop) or _in_short(re.sub("\x1b\\[[0-9;]*m", "", complaint.getvalue()))
         raise JaxrnnError(f"{message}\n`{command} --help` shows what there is") from None
 
 

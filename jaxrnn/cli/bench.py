@@ -18,9 +18,10 @@ class Bench(BenchConfig):
     """Measure speed against NumPy, PyTorch and the machine's own limits; by default, on min-char-rnn's work."""
 
     suite: Annotated[
-        tyro.conf.Positional[Literal["step", "sample", "startup", "scaling"]], tyro.conf.arg(metavar="SUITE")
+        tyro.conf.Positional[Literal["step", "sample", "startup", "scaling", "sweep"]], tyro.conf.arg(metavar="SUITE")
     ] = "step"
-    """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size."""
+    """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size.
+    sweep: many models at once."""
     json: bool = False
     """End with one line of JSON that has everything."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -36,6 +37,7 @@ class Bench(BenchConfig):
         from jaxrnn.bench.scaling import measure_scaling
         from jaxrnn.bench.startup import measure_startup
         from jaxrnn.bench.step import measure_step
+        from jaxrnn.bench.sweep import measure_sweep
         from jaxrnn.bench.tables import machine_line, table, workload_line
         from jaxrnn.plots import bench_chart, check_plot_file
 
@@ -47,6 +49,7 @@ class Bench(BenchConfig):
             "sample": measure_sample,
             "startup": measure_startup,
             "scaling": measure_scaling,
+            "sweep": measure_sweep,
         }
         config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
         measured_on = machine()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from jaxrnn.checkpoint import Checkpoint
-    from jaxrnn.evaluation import Nats, Places, Score
+    from jaxrnn.evaluation import Score
     from jaxrnn.reading import Scored, Tally
     from jaxrnn.text import Slice
 
@@ -91,7 +91,10 @@ class Evaluate:
         from jaxrnn.text import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
-        pieces = read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
+
+        def pieces() -> Iterator[str | bytes]:
+            return read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
+
         nats, symbols, utf8_bytes = 0.0, 0, 0
         lengths = vocabulary.utf8_lengths()
         for scored in read(
@@ -118,10 +121,8 @@ class Evaluate:
     def _slice(
         self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
     ) -> "_Result":  # fmt: skip
-        import numpy as np
-
-        from jaxrnn.evaluation import Score, surprisals, surprisals_in_parts, utf8_bytes
-        from jaxrnn.reading import Scored, Tally
+        from jaxrnn.evaluation import Score, surprisals_in_parts, utf8_bytes
+        from jaxrnn.reading import Scored, Tally, in_order
         from jaxrnn.runs import load_again, slices_of
         from jaxrnn.text import UNKNOWN
 
@@ -136,14 +137,9 @@ class Evaluate:
         if name not in slices:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]
+        score_parts = surprisals_in_parts if self.per_character is None else in_order
         options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts, "mesh": mesh}
-        parts: Iterator[tuple[Places, Nats]]
-        arguments = checkpoint.state.params, part.tokens, config.model
-        if self.per_character is not None and self.lanes > 1:  # it is in order, and lanes are not: they have to be kept
-            nats_of_all = surprisals(*arguments, **options)
-            parts = iter([(np.arange(len(nats_of_all)), nats_of_all)])
-        else:
-            parts = surprisals_in_parts(*arguments, **options)
+        parts = score_parts(checkpoint.state.params, part.tokens, config.model, **options)
         nats, scored = 0.0, part.tokens[1:]
         unknown_token = vocabulary.symbols.index(UNKNOWN) if vocabulary.unknown else -1
         unknown = int(part.tokens[0] == unknown_token)  # the first symbol has no score

@@ -11,9 +11,12 @@ import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.run_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.config import TrainConfig
+    from jaxrnn.text import Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +61,14 @@ class Info:
     def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
         """Return what the run has of checkpoints and of left-over files; after a repair, if that is asked for."""
         if not self.repair:
-            return [_verify(file, self.cell) for file in _checkpoints(run_dir)], _left_over(run_dir)
+            return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], _left_over(run_dir)
         from jaxrnn.runs.lock import WriterLock
 
         if not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         lock = WriterLock(run_dir)
         try:
-            files = [_verify(file, self.cell) for file in _checkpoints(run_dir)]
+            files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
             for file in files:
                 if not file.good:
                     _remove(file.path, f"{file.problem}")
@@ -93,6 +96,7 @@ class _File(NamedTuple):
     step: int | None
     validation_loss: float | None
     problem: str | None
+    validated_on: str | None = None
 
     @property
     def good(self) -> bool:
@@ -105,20 +109,12 @@ class _File(NamedTuple):
         loss = ""
         if best and self.validation_loss is not None:
             loss = f", validation loss {self.validation_loss:.4f} nats per character"
+            loss += f" ({self.validated_on})" if self.validated_on else ""
         name = "best checkpoint" if best else "checkpoint"
         return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
 
     def as_json(self) -> dict[str, Any]:
         return {**self._asdict(), "path": str(self.path), "good": self.good}
-
-
-def _checkpoints(path: Path) -> list[Path]:
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints
-
-    if not path.is_dir():
-        return []
-    best = best_checkpoint_path(path / "checkpoints")
-    return [*list_checkpoints(path / "checkpoints"), *([best] if best.exists() else [])]
 
 
 def _left_over(path: Path) -> list[Path]:
@@ -129,18 +125,25 @@ def _left_over(path: Path) -> list[Path]:
 
 def _verify(path: Path, cell: str | None) -> _File:
     """Read all of a checkpoint, and find out whether a command could use it."""
-    from jaxrnn.checkpoint import describe_checkpoint
-
     found = path.stat()
     date = datetime.datetime.fromtimestamp(found.st_mtime).isoformat(" ", "seconds")
     try:
-        description = describe_checkpoint(path)
-        if cell or description.config.model.cell != "custom":  # of a cell that is not here, its state can't be laid out
-            open_checkpoint(path, cell=cell)
+        checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
         return _File(path, found.st_size, date, None, None, str(error))
-    counters = description.counters
-    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None)
+    counters = checkpoint.counters
+    parts = _slices(checkpoint.config, checkpoint.corpus["length"])
+    validated_on = str(parts["validation"]) if "validation" in parts else None
+    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None, validated_on)
+
+
+def _slices(config: "TrainConfig", length: int) -> dict[str, "Slice"]:
+    """Return where the slices of a text begin and end; what stands there is not read."""
+    import numpy as np
+
+    from jaxrnn.text import split
+
+    return split(np.broadcast_to(np.uint8(0), (length,)), config.split, kind=config.vocabulary)
 
 
 def _installation() -> dict[str, Any]:
@@ -187,10 +190,25 @@ def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
-        f"{size:,} parameters, {model.dtype}",
+        f"{size:,} parameters, {model.dtype}, products {model.products}, init {model.init}"
+        + ("" if model.init == "fan_in" else f" {model.init_scale}")
+        + f", dropout {model.dropout}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
         f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
-        *([f"split: {', '.join(map(str, config.split))}"] if len(config.split) > 1 else []),
+        *_reading(config),
+        *(f"slice: {part}" for part in _slices(config, corpus["length"]).values() if len(config.split) > 1),
         f"computed by: jax {checkpoint.computed_by['jax']} on {checkpoint.computed_by['device']}",
     ]
+
+
+def _reading(config: "TrainConfig") -> list[str]:
+    """Return a line for whatever is not usual in how the corpus is read."""
+    lines = []
+    if config.reset_on:
+        lines.append(f"reset on: {config.reset_on!r}, the string between documents")
+    if config.min_count > 1:
+        lines.append(f"min count: {config.min_count}; symbols that occur fewer times are one, the unknown symbol")
+    if config.normalize:
+        lines.append("normalize: byte-order mark dropped, CRLF and CR line ends made LF")
+    return lines

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from jaxrnn.cli.cell_file import load_cell
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import Placement
+from jaxrnn.config import CellLike, TrainConfig
+from jaxrnn.run_files import find_checkpoint
 
 if TYPE_CHECKING:
     from jaxrnn.checkpoint import Checkpoint
@@ -25,10 +27,12 @@ def open_checkpoint(
     Raises:
         JaxrnnError: there is none, it is damaged, or the cell or the device can't be had.
     """
-    from jaxrnn.checkpoint import find_checkpoint, load_checkpoint, load_config
+    from jaxrnn.checkpoint import read_checkpoint
 
-    path = find_checkpoint(run_dir, which)
-    set_up_jax(load_config(path).model.dtype)
-    if placement:
-        placement.set_up()
-    return load_checkpoint(path, load_cell(cell) if cell else None)
+    def prepare(config: TrainConfig) -> CellLike | None:
+        set_up_jax(config.model.dtype)
+        if placement:
+            placement.set_up()
+        return load_cell(cell) if cell else None
+
+    return read_checkpoint(find_checkpoint(run_dir, which), prepare)

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.output import print_result
 from jaxrnn.errors import JaxrnnError
 
 
@@ -24,6 +25,8 @@ class Page:
     """Keep the weights as float16: half as large, and no longer exact."""
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
+    json: bool = False
+    """Print one line of JSON."""
 
     def run(self) -> int:
         """Write the file, say so, and return the exit code."""
@@ -36,5 +39,6 @@ class Page:
         metrics = read_metrics(self.run_dir) if (self.run_dir / "metrics.jsonl").exists() else None
         content = page(checkpoint, metrics, text=self.text, half=self.half).encode()
         self.out.write_bytes(content)
-        print(f"page: {self.out} ({len(content) / 1000:,.0f} kB)")
+        values = {"page": str(self.out), "bytes": len(content), "step": checkpoint.counters["step"]}
+        print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB)")
         return 0

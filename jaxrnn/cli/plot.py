@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.output import print_result
 from jaxrnn.errors import JaxrnnError
 
 
@@ -37,6 +38,8 @@ class Plot:
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
+    json: bool = False
+    """Print one line of JSON."""
 
     def run(self) -> int:
         """Draw it, say where, and return the exit code."""
@@ -60,5 +63,6 @@ class Plot:
             else:
                 figure = plots.gate_saturation(checkpoint, self.text)
         figure.savefig(self.out, dpi=150)
-        print(f"plot: {self.out}")
+        values = {"plot": str(self.out), "kind": self.kind, "runs": list(map(str, self.run_dirs))}
+        print_result(self.json, values, f"plot: {self.out}")
         return 0

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import VocabularyKind
 
@@ -24,6 +25,8 @@ class Prepare:
     """As for the runs to come: symbols that occur fewer times become one, the unknown symbol."""
     verify: bool = False
     """Read everything again and check it against the SHA-256 that was taken when it was made."""
+    json: bool = False
+    """Print one line of JSON."""
 
     def run(self) -> int:
         """Do it, print it, and return the exit code."""
@@ -45,11 +48,22 @@ class Prepare:
 
             corpus = load(config, count, verify=self.verify)
         seconds = time.perf_counter() - began
-        print(corpus)
+        values = {
+            "source": corpus.source,
+            "sha256": corpus.sha256,
+            "length": len(corpus),
+            "symbols": len(corpus.vocabulary),
+            "unit": corpus.vocabulary.kind,
+            "bytes_read": read,
+            "seconds": seconds,
+            "verified": self.verify,
+            "kept": corpus.kept_in and str(corpus.kept_in),
+        }
         if corpus.kept_in is None:
-            print(f"small: read anew at each start, {read:,} bytes in {seconds:.3f} s; nothing is kept")
-            return 0
-        how = f"{read:,} bytes in {seconds:.1f} s, {read / seconds / 1e6:.0f} MB/s" if read else "it was there already"
-        print(f"{how}{'; verified' if self.verify else ''}")
-        print(f"kept: {corpus.kept_in}, {corpus.kept_in.stat().st_size:,} bytes")
+            text = f"small: read anew at each start, {read:,} bytes in {seconds:.3f} s; nothing is kept"
+        else:
+            rate = f"{read:,} bytes in {seconds:.1f} s, {read / seconds / 1e6:.0f} MB/s" if read else ""
+            how = f"{rate or 'it was there already'}{'; verified' if self.verify else ''}"
+            text = f"{how}\nkept: {corpus.kept_in}, {corpus.kept_in.stat().st_size:,} bytes"
+        print_result(self.json, values, f"{corpus}\n{text}")
         return 0

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from jaxrnn.cli.interactive import converse
 from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
@@ -31,6 +33,8 @@ class Sample(SampleConfig):
     """Print one line of JSON instead: prompt, samples (what follows the prompt), config, run, step."""
     report_copies: bool = False
     """Name, after each sample, the longest span of what was written that stands in the training text."""
+    interactive: bool = False
+    """Take turns: type a beginning, the network goes on, and so forth; /help there shows more."""
 
     from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
@@ -41,16 +45,20 @@ class Sample(SampleConfig):
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
+        if self.interactive:
+            self._check_interactive()
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
         mesh = self.placement.mesh("num_samples", self.num_samples)
-        from jaxrnn.writing import write, write_many
+        from jaxrnn.writing import Writer, write, write_many
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
         network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model
         reset_on = checkpoint.config.reset_on
         text = _training_text(checkpoint) if self.report_copies else None
-        if self.json:
+        if self.interactive:
+            converse(Writer(*network, reset_on), config, self._introduction(checkpoint))
+        elif self.json:
             samples = write_many(*network, config, reset_on=reset_on, mesh=mesh)
             print(json.dumps(self._as_json(config, samples, checkpoint, text)))
         elif config.num_samples == 1:
@@ -66,6 +74,26 @@ class Sample(SampleConfig):
                 print(f"{title}\n{config.prompt}{sample}")
                 _report_copy(sample, text)
         return 0
+
+    def _check_interactive(self) -> None:
+        if sys.stdin is None:
+            raise JaxrnnError("--interactive reads what you type from stdin, which is closed; leave it open")
+        conflicts = {
+            "--json": self.json,
+            "--report-copies": self.report_copies,
+            "--num-samples": self.num_samples > 1,
+            "--prompt-file -": str(self.prompt_file) == "-",
+        }
+        for flag, given in conflicts.items():
+            if given:
+                raise JaxrnnError(f"--interactive and {flag} don't go together; give one of them")
+
+    def _introduction(self, checkpoint: "Checkpoint") -> str:
+        model, vocabulary = checkpoint.config.model, checkpoint.vocabulary
+        return (
+            f"{self.run_dir}: {self.cell or model.cell}, {model.num_layers} x {model.hidden_size}, after step "
+            f"{checkpoint.counters['step']:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
+        )
 
     def _prompt(self, kind: VocabularyKind) -> str:
         if self.prompt_file is None:
@@ -85,7 +113,7 @@ class Sample(SampleConfig):
             ) from None
 
     def _as_json(
-        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: str | None
+        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: "_Text | None"
     ) -> dict[str, Any]:
         found = {
             "prompt": config.prompt,
@@ -96,29 +124,41 @@ class Sample(SampleConfig):
         }
         if text is None:
             return found
-        return {**found, "copies": [longest_copy(sample, text)._asdict() for sample in samples]}
+        return {**found, "copies": [longest_copy(sample, text())._asdict() for sample in samples]}
 
 
-def _report_copy(sample: str, text: str | None) -> None:
+_Text = Callable[[], Iterator[str]]  # gives a text from its beginning, in pieces
+
+
+def _report_copy(sample: str, text: _Text | None) -> None:
     if text is not None:
-        copy = longest_copy(sample, text)
+        copy = longest_copy(sample, text())
         print(
             f"---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
             f"training text from {copy.text_offset} on: {copy.text!r} ----"
         )
 
 
-def _training_text(checkpoint: "Checkpoint") -> str:
+def _training_text(checkpoint: "Checkpoint") -> _Text:
     """Return the text that a run was trained on, which is loaded once more: its training slice.
 
     Raises:
         JaxrnnError: it is gone, or no more what it was.
     """
     from jaxrnn.runs import load_again, slices_of
+    from jaxrnn.text import blocks
 
     try:
         with reading() as progress:
             corpus = load_again(checkpoint, progress)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
-    return corpus.vocabulary.decode(slices_of(corpus, checkpoint.config)["train"].tokens)
+    tokens = slices_of(corpus, checkpoint.config)["train"].tokens
+
+    def pieces() -> Iterator[str]:
+        decoder = corpus.vocabulary.decoder()
+        for block in blocks(tokens):
+            yield decoder.decode(block)
+        yield decoder.decode([], final=True)
+
+    return pieces

@@ -1,6 +1,6 @@
 """What a training run says of its slices and of its validations."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxrnn.config import TrainConfig
 
@@ -25,6 +25,13 @@ def on_train(config: TrainConfig, corpus: "Corpus") -> str:
     from jaxrnn.runs import slices_of
 
     return f" ({slices_of(corpus, config)['train']})" if len(config.split) > 1 else ""
+
+
+def slices_as_json(config: TrainConfig, corpus: "Corpus") -> list[dict[str, Any]]:
+    """Return the slices of a text: names, and where they begin and end."""
+    from jaxrnn.runs import slices_of
+
+    return [{"name": part.name, "begin": part.begin, "end": part.end} for part in slices_of(corpus, config).values()]
 
 
 def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str:

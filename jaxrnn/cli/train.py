@@ -3,14 +3,11 @@
 import argparse
 import contextlib
 import dataclasses
-import os
-import signal
-import sys
-import time
+import json
 import warnings
+from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
@@ -18,11 +15,13 @@ from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import ManyProcesses
-from jaxrnn.cli.progress import reading
-from jaxrnn.cli.slices import on_train, slice_lines, validation_lines
+from jaxrnn.cli.progress import reading, training
+from jaxrnn.cli.signals import stop_signals
+from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, TakenError
 from jaxrnn.presets import preset
+from jaxrnn.run_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -68,11 +67,15 @@ class Train(TrainConfig):
     """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
     """Print the final sample and the result only."""
+    json: bool = False
+    """Print one line of JSON instead of samples and result."""
+    tensorboard: bool = False
+    """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
     placement: tyro.conf.OmitArgPrefixes[ManyProcesses] = dataclasses.field(default_factory=ManyProcesses)
     """Where it computes."""
 
     @classmethod
-    def defaults(cls, arguments: list[str]) -> "Train":
+    def defaults(cls, arguments: list[str]) -> Self:
         """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         parser.add_argument("--preset")
@@ -89,13 +92,17 @@ class Train(TrainConfig):
         if known.preset is not None:
             return cls._of(preset(known.preset))
         if known.resume and known.run_dir:
-            return cls._of(_config_of_run(Path(known.run_dir)))
+            return cls._resumed(Path(known.run_dir))
         if known.config:
             return cls._of(read_config(known.config))
         return cls()
 
     @classmethod
-    def _of(cls, config: TrainConfig) -> "Train":
+    def _resumed(cls, run_dir: Path) -> Self:
+        return cls._of(_config_of_run(run_dir))
+
+    @classmethod
+    def _of(cls, config: TrainConfig) -> Self:
         model, optimizer = _fields(config.model), _fields(config.optimizer)
         parts = {"model": _Model(**{**model, "vocab_size": None}), "optimizer": _Optimizer(**optimizer)}
         return cls(**{**_fields(config), **parts})
@@ -121,45 +128,61 @@ class Train(TrainConfig):
         set_up_jax(self.model.dtype)
         self.placement.set_up()
         self.placement.mesh("batch_size", self.batch_size)  # raises before anything is read
-        from jaxrnn.runs import fit, load, new_run_directory, sample_title
-
-        with reading() as progress:
-            corpus = load(config, progress)
         import jax
 
-        first = jax.process_index() == 0
+        from jaxrnn.runs import load, sample_title
+        from jaxrnn.runs.events import EventLog, check_tensorboard
+
+        first = jax.process_index() == 0  # of many processes one alone writes
         if not first:
-            warnings.simplefilter("ignore")  # process 0 says it
-        run_dir = self.run_dir or new_run_directory(corpus.name)
-        signals = _StopSignals()
-        reports = fit(
-            config,
-            corpus,
-            run_dir=run_dir,
-            resume=self.resume,
-            overwrite=self.overwrite,
-            stop=lambda: signals.received,
-            devices=self.placement.devices,
-        )
-        with (
-            signals,
-            contextlib.closing(reports),
-            _progress(config, corpus, run_dir, self.quiet or not first) as progress,
-        ):
-            for report in reports:
-                if report.sample is not None and (report.finished or not self.quiet):
-                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
-                progress.show(report)
-        if first:
+            warnings.simplefilter("ignore")
+
+        if self.tensorboard:
+            check_tensorboard()
+        with reading() as progress:
+            corpus = load(config, progress)
+        signals = stop_signals()
+        with signals:
+            run_dir, reports = self._begin(config, corpus, lambda: signals.received)
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(contextlib.closing(reports))
+                events = None
+                if self.tensorboard and first:
+                    events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
+                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet or not first))
+                for report in reports:
+                    if report.sample is not None and (report.finished or not self.quiet) and not self.json:
+                        shown.write(f"{sample_title(report)}\n{report.sample}\n")
+                    shown.show(report)
+                    if events:
+                        events.add(report)
+        if first and self.json:
+            print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
+        elif first:
             print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 
+    def _begin(
+        self, config: TrainConfig, corpus: "Corpus", stop: Callable[[], object]
+    ) -> tuple[Path, Generator["Report"]]:  # fmt: skip
+        from jaxrnn.runs import fit, new_run_directory
+
+        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
+        options["devices"] = self.placement.devices
+        while True:
+            run_dir = self.run_dir or new_run_directory(corpus.name)
+            try:
+                return run_dir, fit(config, corpus, run_dir=run_dir, **options)
+            except TakenError:
+                if self.run_dir:
+                    raise  # else another process, begun at the same time, was quicker: the next number, then
+
 
 def _config_of_run(run_dir: Path) -> TrainConfig:
-    from jaxrnn.checkpoint import best_checkpoint_path, list_checkpoints, load_config
+    from jaxrnn.checkpoint import load_config
 
-    directory, begun = run_dir / "checkpoints", run_dir / "config.json"
-    if begun.is_file() and not list_checkpoints(directory) and not best_checkpoint_path(directory).exists():
+    begun = run_dir / "config.json"
+    if begun.is_file() and not all_checkpoints(run_dir):
         return read_config(begun)  # it ended before its first checkpoint, and will begin again
     return load_config(run_dir)
 
@@ -196,95 +219,27 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Pa
     return "\n".join(lines)
 
 
-class _StopSignals(contextlib.AbstractContextManager["_StopSignals"]):
-    """Notes SIGINT and SIGTERM so that the loop can save and stop between two steps; a second one stops at once."""
+def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> dict[str, Any]:
+    import jax
 
-    received = 0
-
-    def __enter__(self) -> "_StopSignals":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = self.received or number
-        signal.signal(number, signal.SIG_DFL)
-        # Not print: what it interrupts may be the middle of another print.
-        with contextlib.suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), b"\njaxrnn: saving, then stopping; again to stop at once\n")
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-class _Progress(Protocol):
-    def write(self, text: str) -> None: ...
-    def show(self, report: "Report") -> None: ...
-    def __enter__(self) -> "_Progress": ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-def _progress(config: TrainConfig, corpus: "Corpus", run_dir: Path, quiet: bool) -> _Progress:
-    if quiet:
-        return _Lines(None)
-    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
-    return _Bar(config) if sys.stderr.isatty() else _Lines(config)
-
-
-def _losses(report: "Report") -> str:
-    losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
-    if report.best is None:
-        return losses
-    now = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
-    return f"{losses}, validation {now}best {report.best.loss:.4f} nats/char"
-
-
-class _Bar(contextlib.AbstractContextManager["_Bar"]):
-    """A tqdm bar on a terminal; what is printed goes above it."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        from tqdm import tqdm
-
-        characters = config.sequence_length * config.batch_size
-        self._characters = characters
-        self._bar = tqdm(total=config.steps * characters, unit="char", unit_scale=True, dynamic_ncols=True)
-
-    def write(self, text: str) -> None:
-        self._bar.write(text, file=sys.stdout)
-
-    def show(self, report: "Report") -> None:
-        self._bar.set_postfix_str(_losses(report), refresh=False)
-        if self._bar.n == 0:
-            self._bar.initial = report.step * self._characters  # a resumed run: its rate counts from here
-        self._bar.update(report.step * self._characters - self._bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-class _Lines(contextlib.AbstractContextManager["_Lines"]):
-    """Plain lines for a stderr that is no terminal: one at the beginning, every ten seconds, and at the end."""
-
-    def __init__(self, config: TrainConfig | None) -> None:
-        self._config, self._next = config, 0.0
-        self._first: Report | None = None
-
-    def write(self, text: str) -> None:
-        print(text, flush=True)
-
-    def show(self, report: "Report") -> None:
-        config = self._config
-        first = self._first = self._first or report
-        if config is None or (time.monotonic() < self._next and not report.finished):
-            return
-        self._next = time.monotonic() + 10
-        characters = (report.step - first.step) * config.sequence_length * config.batch_size
-        print(
-            f"step {report.step:,} of {config.steps:,}: {_losses(report)}"
-            + (f", {characters / (report.seconds - first.seconds):,.0f} characters/s" if characters else ""),
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    return {
+        "run": str(run_dir),
+        "step": report.step,
+        "steps": config.steps,
+        "finished": report.finished,
+        "seconds": report.seconds,
+        "smooth_loss": report.smooth_loss,
+        "bits_per_character": report.bits_per_character,
+        "validation_loss": report.validation_loss,
+        "best": report.best and {"step": report.best.step, "loss": report.best.loss},
+        "sample": report.sample,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
+        "unit": corpus.vocabulary.kind,
+        "slices": slices_as_json(config, corpus),
+        "corpus": {
+            "source": corpus.source,
+            "sha256": corpus.sha256,
+            "length": len(corpus),
+            "symbols": len(corpus.vocabulary),
+        },
+    }

@@ -9,6 +9,7 @@ import tyro
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.output import print_result
 from jaxrnn.cli.train import read_config
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
@@ -33,6 +34,8 @@ class Export:
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
     overwrite: bool = False
     """Replace the file."""
+    json: bool = False
+    """Print one line of JSON."""
 
     def run(self) -> int:
         """Write it, say so, and return the exit code."""
@@ -42,7 +45,8 @@ class Export:
         save_weights(
             self.out, checkpoint.state.params, checkpoint.config.model, checkpoint.vocabulary, overwrite=self.overwrite
         )
-        print(f"weights: {self.out}")
+        values = {"weights": str(self.out), "step": checkpoint.counters["step"]}
+        print_result(self.json, values, f"weights: {self.out}")
         return 0
 
 
@@ -54,8 +58,8 @@ class Import:
     """What safetensors.torch.save_file(module.state_dict(), FILE) wrote of recurrent layers and a linear one, or what
     `jaxrnn export` wrote."""
     corpus: Annotated[str, tyro.conf.arg(metavar="CORPUS")]
-    """The text that the model was trained on, which training goes on with. Where the file's metadata don't name the
-    symbols, the i-th is the i-th of the text's distinct characters, sorted."""
+    """The text, a single one, that the model was trained on and that training goes on with. Where the file's metadata
+    don't name the symbols, the i-th is the i-th of the text's distinct characters, sorted."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Where to keep the run; by default runs/CORPUS-1, or the next number that is free."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = None
@@ -64,6 +68,8 @@ class Import:
     """A config.json that says how to train on; by default as `jaxrnn train` does."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
+    json: bool = False
+    """Print one line of JSON."""
 
     def run(self) -> int:
         """Make the run, describe it, and return the exit code."""
@@ -82,7 +88,16 @@ class Import:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, **told))
         model = begin_run(weights.params, config, corpus, run_dir, overwrite=self.overwrite).model
         cell = self.cell or model.cell
-        print(f"{cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols\n{corpus}\nrun: {run_dir}")
+        values = {
+            "run": str(run_dir),
+            "cell": cell,
+            "num_layers": model.num_layers,
+            "hidden_size": model.hidden_size,
+            "symbols": model.vocab_size,
+            "corpus": {"source": corpus.source, "sha256": corpus.sha256, "length": len(corpus)},
+        }
+        text = f"{cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols\n{corpus}\nrun: {run_dir}"
+        print_result(self.json, values, text)
         return 0
 
 

@@ -4,6 +4,7 @@
 - metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, validation loss, seconds
 - samples.txt: the samples, each under a line with its step
 - checkpoints/: step-NNNNNNNNNN.safetensors, the newest few; best.safetensors, that of the lowest validation loss
+- events.out.tfevents.*: the metrics for TensorBoard, if it was asked for
 - .lock: empty; the process that trains holds a lock on it
 """
 
@@ -12,24 +13,19 @@ import json
 import operator
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.checkpoint import (
-    Checkpoint,
-    best_checkpoint_path,
-    checkpoint_path,
-    computed_by,
-    list_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-)
+from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
-from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
-from jaxrnn.files import commit
+from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
+from jaxrnn.files import commit, make_directory, names_to_disk
+from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
+from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock
 from jaxrnn.runs.programs import gathered
 from jaxrnn.runs.report import Report, sample_title
@@ -71,26 +67,22 @@ class RunDirectory:
         There is none at the beginning of a run, and for one that ended before it saved its first.
 
         Raises:
-            JaxrnnError: somebody trains there, the directory holds another run or something else, or it can't be
-                written.
+            TakenError: somebody trains there, or the directory holds another run.
+            JaxrnnError: it holds something else, or can't be written.
         """
         checkpoint = None
         if not self._writes:
-            if resume and self._has_checkpoint():
-                checkpoint = self._checkpoint()
-                self._saved_step = int(checkpoint.state.step)
-            return checkpoint
+            return self._to_go_on_from() if resume else None
         try:
             if not resume:
                 self._check_ours()
-                self._path.mkdir(parents=True, exist_ok=True)
+                make_directory(self._path)
             if not resume or self._holds_run():
                 self._lock = WriterLock(self._path)
-            if resume and not self._begun_only():
-                checkpoint = self._checkpoint()
-                self._saved_step = int(checkpoint.state.step)
-            elif not resume and not overwrite and self._holds_run():
-                raise JaxrnnError(
+            if resume:
+                checkpoint = self._to_go_on_from()
+            elif not overwrite and self._holds_run():
+                raise TakenError(
                     f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
                 )
             self._begin(checkpoint)
@@ -109,14 +101,18 @@ class RunDirectory:
             self._lock.release()
 
     def _holds_run(self) -> bool:
-        return (self._path / "config.json").exists() or self._has_checkpoint()
+        return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
-    def _has_checkpoint(self) -> bool:
-        directory = self._path / "checkpoints"
-        return bool(list_checkpoints(directory)) or best_checkpoint_path(directory).exists()
+    def _to_go_on_from(self) -> Checkpoint | None:
+        if self._begun_only():
+            return None
+        checkpoint = self._checkpoint()
+        if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
+            self._saved_step = int(checkpoint.state.step)
+        return checkpoint
 
     def _begun_only(self) -> bool:
-        if self._has_checkpoint() or not (self._path / "config.json").is_file():
+        if all_checkpoints(self._path) or not (self._path / "config.json").is_file():
             return False
         warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
         return True
@@ -136,10 +132,7 @@ class RunDirectory:
         self._check_same_run(checkpoint)
         computed_here = computed_by(self._device_count)
         if checkpoint.computed_by != computed_here:
-            then, now = (
-                "{device_count} x {device}, jax {jax}".format(**{"device_count": 1, **found})
-                for found in (checkpoint.computed_by, computed_here)
-            )
+            then, now = map(_computer, (checkpoint.computed_by, computed_here))
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
                 "uninterrupted run can't be promised",
@@ -175,8 +168,7 @@ class RunDirectory:
         if not checkpoint:
             # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
             # run will find it there again.
-            best_checkpoint_path(self._path / "checkpoints").unlink(missing_ok=True)
-            for old in list_checkpoints(self._path / "checkpoints"):
+            for old in (*all_checkpoints(self._path), *event_files(self._path)):
                 old.unlink()
         # The corpus gives vocab_size: left out, the config can be run again on another one.
         config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
@@ -184,6 +176,7 @@ class RunDirectory:
         for name in _LOGS:
             with (self._path / name).open("ab") as log:
                 log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
+        names_to_disk(self._path)
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
@@ -201,29 +194,28 @@ class RunDirectory:
         except OSError as error:
             raise self._full(name, error) from None
 
-    def save(self, state: TrainState, best: Best | None, seconds: float) -> None:
-        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step."""
+    def save(
+        self, state: TrainState, best: Best | None, seconds: float, *, unreported: float | None = None
+    ) -> None:  # fmt: skip
+        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step.
+
+        Where the step has yet to be reported, `unreported` is its loss.
+        """
         step = int(state.step)
         if step == self._saved_step:
             return
         directory = self._path / "checkpoints"
-        self._save(checkpoint_path(directory, step), state, best, seconds)
+        more = {} if unreported is None else {"loss": max(0.0, unreported)}
+        self._save(checkpoint_path(directory, step), state, {**to_counters(best), **more}, seconds)
         self._saved_step = step
-        if not self._writes:
-            return
-        # Newer ones are damaged, or this run would not have begun before them: they must not crowd out the good.
-        done = [old for old in list_checkpoints(directory) if old <= checkpoint_path(directory, step)]
-        for old in done[self._config.keep :]:
-            try:
-                old.unlink()
-            except OSError as error:  # the new one is safe, which is what matters
-                warnings.warn(f"can't remove {old} ({error.strerror or error}); remove it by hand", stacklevel=1)
+        if self._writes:
+            prune(directory, step, self._config.keep)
 
     def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
         """Save the checkpoint with the lowest validation loss, in the place of the one before."""
-        self._save(best_checkpoint_path(self._path / "checkpoints"), state, best, seconds)
+        self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
 
-    def _save(self, path: Path, state: TrainState, best: Best | None, seconds: float) -> None:
+    def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
         state = gathered(state, self._mesh)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
@@ -238,7 +230,7 @@ class RunDirectory:
             self._config,
             self._corpus.vocabulary,
             corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
-            counters={**sizes, "seconds": seconds, **to_counters(best)},
+            counters={**sizes, "seconds": seconds, **counters},
             device_count=self._device_count,
         )
 
@@ -253,3 +245,9 @@ class RunDirectory:
 
     def _full(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
+
+
+def _computer(found: Mapping[str, object]) -> str:
+    """Name what computed a checkpoint; those of older versions leave some of it out."""
+    processor = f" ({found['processor']})" if "processor" in found else ""
+    return f"{found.get('device_count', 1)} x {found['device']}{processor}, jax {found['jax']}"

@@ -6,7 +6,7 @@ import warnings
 import weakref
 from pathlib import Path
 
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import TakenError
 
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
@@ -15,11 +15,33 @@ if sys.platform == "win32":
 
     def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    _try = _lock
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _try(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
+
+
+def is_locked(directory: Path) -> bool:
+    """Return whether a process trains there now; nothing is written."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        _try(descriptor)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class WriterLock:
@@ -32,7 +54,7 @@ class WriterLock:
         """Take it.
 
         Raises:
-            JaxrnnError: somebody has it.
+            TakenError: somebody has it.
             OSError: the directory can't be written.
         """
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -41,7 +63,7 @@ class WriterLock:
             _lock(descriptor)
         except (BlockingIOError, PermissionError):
             self.release()
-            raise JaxrnnError(
+            raise TakenError(
                 f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
                 "wait until it has ended, or choose another --run-dir"
             ) from None

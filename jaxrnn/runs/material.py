@@ -19,6 +19,7 @@ from jaxrnn.text import (
     Slice,
     Tokens,
     batches,
+    check_length,
     check_separator,
     encode_separator,
     load_corpus,
@@ -113,7 +114,8 @@ def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, Material]
     )
     jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))  # raises if JAX lacks its float64, or the cell
     slices = slices_of(corpus, config)
-    batches(slices["train"].tokens, 0, 1, config)  # raises if the text is too short
+    train = slices["train"]
+    check_length(len(train.tokens), config, f"the slice {train}" if len(slices) > 1 else "the text")
     for part in slices.values():
         if len(part.tokens) < config.sequence_length + 2:
             raise JaxrnnError(

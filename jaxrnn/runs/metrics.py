@@ -24,18 +24,34 @@ def read_metrics(run: str | Path) -> Columns:
     """
     run = Path(run)
     try:
-        text = (run / "metrics.jsonl").read_text("utf-8")
+        columns = read_columns(run)
         length = from_json(TrainConfig, (run / "config.json").read_text("utf-8")).sequence_length
-        # A line that is being written has no end yet.
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise JaxrnnError(f"{run} has no metrics to read ({reason}); give a run directory") from None
+    if not len(columns["step"]):
+        raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
+    return {**columns, "train_loss": columns["loss"] / length}
+
+
+def read_columns(run: Path) -> Columns:
+    """Return the columns of a run's metrics.jsonl, "step" among them, of which there may be none yet.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is damaged.
+    """
+    text = (run / "metrics.jsonl").read_text("utf-8")
+    # A line that is being written has no end yet.
+    try:
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         names = dict.fromkeys(name for line in lines for name in line)
         columns = {
             name: np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
             for name in names
         }
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise JaxrnnError(f"{run} has no metrics to read ({reason}); give a run directory") from None
-    if "step" not in columns:
-        raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
-    return {**columns, "train_loss": columns["loss"] / length}
+    except (TypeError, AttributeError, OverflowError, RecursionError):
+        raise ValueError("a line of it is not what it should be") from None
+    if lines and not np.isfinite(columns.get("step", np.nan)).all():
+        raise ValueError("a line of it has no step")
+    return {"step": np.zeros(0), **columns}

@@ -13,12 +13,23 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.evaluation import chunk_length, default_lanes, score
+from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
 from jaxrnn.sharding import on_one, whole
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import TrainState, TrainStep, init_train_state, make_train_chunk, state_sharding
+from jaxrnn.training import (
+    Loss,
+    Metrics,
+    TrainState,
+    batch_sharding,
+    init_train_state,
+    make_train_chunk,
+    state_sharding,
+)
+
+TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 
 
 class SampleStart(NamedTuple):
@@ -35,24 +46,31 @@ class SampleStart(NamedTuple):
     before: Any
 
 
+# The state to begin from, the training chunk, and what draws a sample of (state, SampleStart).
+Programs = tuple[TrainState, TrainChunk, Callable[..., jax.Array]]
+
+
 def prepare_programs(
     config: TrainConfig,
     material: Material,
     saved: TrainState | None,
     step: int,
     next_step: int,
+    loss: Loss = cross_entropy,
     mesh: Mesh | None = None,
-) -> tuple[TrainState, TrainStep, Callable[..., jax.Array]]:
+) -> Programs:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
+
+    The chunk returns the state, what was measured, and whether all numbers of the state are finite.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
     With a mesh the state lies on it; a sample is drawn by one device, of what `on_one` gives of the state.
     """
-    placed: dict[str, Any] = {"out_shardings": state_sharding(mesh)} if mesh else {}
+    placed, placed_chunk = _placed(mesh) if mesh else ({}, {})
     init = jax.jit(partial(init_state, config=config), **placed)
-    train_chunk: Any = make_train_chunk(config, mesh)
-    separator = material.separator if len(material.separator) else None
-    draw_sample = jax.jit(partial(_draw_sample, config=config, separator=separator))
+    chunk = make_train_chunk(config, loss, mesh)
+    train_chunk: Any = jax.jit(partial(_train_chunk, chunk=chunk), donate_argnums=0, **placed_chunk)
+    draw_sample: Any = make_sampler(config, material)
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
     with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
@@ -71,6 +89,16 @@ def prepare_programs(
         return saved or init(seed), train_chunk, draw_sample
 
 
+def _placed(mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return where on a mesh lies what the initial state's program and the training chunk take and return."""
+    state, everywhere = state_sharding(mesh), whole(mesh)
+    chunk = {
+        "in_shardings": (state, batch_sharding(mesh, 2)),
+        "out_shardings": (state, everywhere, everywhere),
+    }
+    return {"out_shardings": state}, chunk
+
+
 def spread(state: TrainState, mesh: Mesh) -> TrainState:
     """Return a state that lies on one device on a mesh instead; each process has the same."""
     # As NumPy arrays, which belong to no device; a key becomes one of those by its data.
@@ -85,6 +113,25 @@ def spread(state: TrainState, mesh: Mesh) -> TrainState:
 def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
     """Return a state on one device of each process; they all have to ask for it."""
     return on_one(jax.jit(lambda state: state, out_shardings=whole(mesh))(state)) if mesh else state
+
+
+def make_sampler(config: TrainConfig, material: Material) -> Callable[..., jax.Array]:
+    """Return the jitted function that draws a sample of (state, SampleStart)."""
+    separator = material.separator if len(material.separator) else None
+    return jax.jit(partial(_draw_sample, config=config, separator=separator))
+
+
+def _train_chunk(
+    state: TrainState, batches: Batch, chunk: Callable[..., tuple[TrainState, Metrics]]
+) -> tuple[TrainState, Metrics, jax.Array]:
+    state, metrics = chunk(state, batches)
+    return state, metrics, all_finite(state)
+
+
+def all_finite(state: TrainState) -> jax.Array:
+    """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
+    leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:

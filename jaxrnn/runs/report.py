@@ -2,11 +2,13 @@
 
 import dataclasses
 
+from jaxrnn.config import TrainConfig
+from jaxrnn.reprs import of_fields
 from jaxrnn.runs.validation import Best
 from jaxrnn.training import TrainState
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """What `fit` tells between two training steps.
 
@@ -21,6 +23,7 @@ class Report:
         validation_loss: on the validation slice, nats per character; None where no validation is due.
         best: the best validation so far; None before the first.
         finished: whether the run is over: all steps are done, or `patience` validations brought nothing better.
+        config: the run's configuration with what the corpus gives: `config.model` is the network's.
         state: the state after `step` steps. The next step reuses its memory: copy what you keep beyond this report
             (`jax.tree.map(jnp.copy, report.state.params)`); the last report's state stays.
     """
@@ -34,7 +37,14 @@ class Report:
     validation_loss: float | None
     best: Best | None
     finished: bool
-    state: TrainState = dataclasses.field(repr=False)
+    config: TrainConfig
+    state: TrainState
+
+    def __repr__(self) -> str:
+        """Give what there is to tell, but for the configuration and the state."""
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del told["config"], told["state"]
+        return of_fields(self, **told)
 
 
 def sample_title(report: Report) -> str:

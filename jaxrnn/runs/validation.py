@@ -1,7 +1,7 @@
 """Validation while training: the loss on a slice that is not trained on, and the best one so far."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,15 +28,28 @@ class Best(NamedTuple):
     since: int = 0
 
 
-def validate(params: Params, part: Slice, config: ModelConfig, mesh: Mesh | None = None) -> float:
+def validate(
+    params: Params,
+    part: Slice,
+    config: ModelConfig,
+    stop: Callable[[], object] = lambda: False,
+    mesh: Mesh | None = None,
+) -> float | None:
     """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes, split over a mesh.
+
+    It is left, and None returned, once `stop`, which is asked again and again, returns something true.
 
     Raises:
         NonFiniteError: the loss is infinite or not a number.
     """
     lanes = default_lanes(len(part.tokens) - 1)
     parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts, mesh=mesh)
-    loss = sum(float(nats.sum(dtype=np.float64)) for _, nats in parts) / (len(part.tokens) - 1)
+    total = 0.0
+    for _, nats in parts:
+        if stop():
+            return None
+        total += float(nats.sum(dtype=np.float64))
+    loss = total / (len(part.tokens) - 1)
     if not math.isfinite(loss):
         raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
     return loss

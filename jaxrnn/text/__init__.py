@@ -1,9 +1,9 @@
 """Text as integers: the vocabulary, a corpus, its slices, and the batches that a training step sees."""
 
-from jaxrnn.text.batch import Batch, batches, position
+from jaxrnn.text.batch import Batch, batches, check_length, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
-from jaxrnn.text.mapped import count_tokens, forget
+from jaxrnn.text.mapped import blocks, count_tokens, forget, on_disk
 from jaxrnn.text.scan import Progress, silent
 from jaxrnn.text.slices import Slice, never_seen, split
 from jaxrnn.text.stream import read_pieces
@@ -22,6 +22,8 @@ __all__ = [
     "Tokens",
     "Vocabulary",
     "batches",
+    "blocks",
+    "check_length",
     "check_separator",
     "count_tokens",
     "document_starts",
@@ -29,6 +31,7 @@ __all__ = [
     "forget",
     "load_corpus",
     "never_seen",
+    "on_disk",
     "position",
     "read_pieces",
     "silent",

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.reprs import of_fields
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.mapped import forget
 from jaxrnn.text.vocabulary import Tokens
@@ -25,6 +26,10 @@ class Batch(NamedTuple):
     targets: Any
     reset: Any
     starts: Any = None
+
+    def __repr__(self) -> str:
+        """Give the shapes."""
+        return of_fields(self, **self._asdict())
 
 
 def batches(
@@ -57,12 +62,8 @@ def batches(
         JaxrnnError: the text is too short for one batch.
     """
     length, all_lanes = config.sequence_length, config.batch_size
+    check_length(len(tokens), config)
     lane_length = len(tokens) // all_lanes
-    if lane_length < length + 2:
-        raise JaxrnnError(
-            f"the text has {len(tokens)} symbols, but sequence_length {length} and batch_size {all_lanes} need at "
-            f"least {all_lanes} x ({length} + 2) = {all_lanes * (length + 2)}; give a longer text or make them smaller"
-        )
     place = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length)
     window = place[:, None] * length + np.arange(length + 1)  # [K, T+1]
     cut = tokens[: all_lanes * lane_length].reshape(all_lanes, lane_length)[lanes, window]  # [B, K, T+1]
@@ -70,6 +71,16 @@ def batches(
     found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(all_lanes)[lanes]]
     forget(tokens)
     return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, found)
+
+
+def check_length(num_tokens: int, config: TrainConfig, what: str = "the text") -> None:
+    """Raise JaxrnnError, which calls the text `what`, if it is too short for one batch."""
+    length, lanes = config.sequence_length, config.batch_size
+    if num_tokens // lanes < length + 2:
+        raise JaxrnnError(
+            f"{what} has {num_tokens} symbols, but sequence_length {length} and batch_size {lanes} need at least "
+            f"{lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
+        )
 
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:

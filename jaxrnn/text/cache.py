@@ -7,11 +7,14 @@ is whole wherever it has its name; two processes that make the same one at once 
 Whoever opens one checks the header's hash and the file's size. The tokens' hash, which takes a second a gigabyte, is
 checked where the file is not, by size, times and inode, the one that was last checked; so is a text's own hash.
 A disk that changes bits and tells nobody is found by `jaxrnn prepare --verify` only.
+
+What nobody has used for a month is removed when another one is made: it is made anew where it is wanted after all.
 """
 
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
 import warnings
@@ -30,6 +33,7 @@ from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # a file changed again within the clock's grain (FAT: 2 s) may keep its times
 ABANDONED = 3600.0  # seconds without a write after which a temporary file is nobody's
+UNUSED = 30 * 86400.0  # seconds without a use after which tokens are removed
 
 _FORMAT = b"jaxrnn tokens 1\n"
 _FIXED = len(_FORMAT) + 32 + 8
@@ -93,7 +97,7 @@ def keep(
         raise StorageError(
             f"can't make {path.parent} ({error.strerror}); set XDG_CACHE_HOME to another place"
         ) from None
-    _remove_abandoned(path.parent)
+    _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
     with replacing(path) as file:
         head = _head(_header(sha256, rules, vocabulary, count, "0" * 64))
@@ -121,7 +125,10 @@ def known_sha256(path: str, found: os.stat_result) -> str | None:
     """Return the SHA-256 that was remembered of a file, if the file has not changed since."""
     try:
         record = json.loads(_record(path).read_bytes())
-        return str(record["sha256"]) if record["file"] == [path, *fingerprint(found)] else None
+        if record["file"] != [path, *fingerprint(found)]:
+            return None
+        _note_use(path)
+        return str(record["sha256"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -191,9 +198,19 @@ def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: boo
     return Kept(path, vocabulary, tokens)
 
 
-def _remove_abandoned(place: Path) -> None:
-    """Remove the temporary files of processes that were killed; one that lives has written in the last hour."""
-    for file in place.glob(".*.tmp"):
+def _remove_unused(place: Path) -> None:
+    """Remove what was not used for long, and the temporary files of processes that were killed.
+
+    Who has mapped a file that is removed keeps it; a process that lives has written to its temporary file of late.
+    """
+    for file in place.iterdir():
+        uses = [file] if file.suffix != ".tokens" else [file, _record(str(file))]  # a use is noted at the record
         with contextlib.suppress(OSError):
-            if file.stat().st_mtime < time.time() - ABANDONED:
+            last = max((use.stat().st_mtime for use in uses if use.exists()), default=math.inf)
+            if last < time.time() - (ABANDONED if file.suffix == ".tmp" else UNUSED):
                 file.unlink()
+
+
+def _note_use(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(_record(path))

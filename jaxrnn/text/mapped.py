@@ -1,16 +1,45 @@
-"""Tokens that stay on the disk: read through the memory map, and forgotten again."""
+"""Arrays that stay on the disk: read through the memory map, and forgotten again."""
 
+import contextlib
 import mmap
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
+from jaxrnn.errors import StorageError
 from jaxrnn.text.vocabulary import Counts, Tokens
 
 BLOCK = 2**20  # tokens; counted, they take eight times as many bytes
 
 
-def forget(tokens: Tokens) -> None:
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+
+@contextlib.contextmanager
+def on_disk(dtype: np.dtype[Any], pieces: Iterable[Array]) -> Iterator[Array]:
+    """Give one array [N] made of pieces that follow each other; it lies in a temporary file and can be written to.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    with tempfile.TemporaryFile() as file:
+        count = 0
+        for piece in pieces:
+            try:
+                file.write(np.ascontiguousarray(piece, dtype).data)
+                file.flush()
+            except OSError as error:
+                raise StorageError(
+                    f"can't write to {tempfile.gettempdir()} ({error.strerror or error}); make room there, or set "
+                    "TMPDIR to another place"
+                ) from None
+            count += len(piece)
+        yield np.memmap(file, dtype, "r+", shape=(count,)) if count else np.zeros(0, dtype)
+
+
+def forget(tokens: Array) -> None:
     """Give back the memory that what was read of a memory-mapped text takes; of other arrays, do nothing.
 
     The system keeps the pages as long as it has room, but they are no more a part of this process.
@@ -20,7 +49,7 @@ def forget(tokens: Tokens) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def blocks(tokens: Tokens) -> Iterator[Tokens]:
+def blocks(tokens: Array) -> Iterator[Array]:
     """Return a text in pieces that follow each other, in bounded memory."""
     for begin in range(0, len(tokens), BLOCK):
         yield tokens[begin : begin + BLOCK]

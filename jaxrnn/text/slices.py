@@ -42,6 +42,10 @@ class Slice(NamedTuple):
         """
         return f"{self.name}, {self.kind} {self.begin:,}-{self.end:,}"
 
+    def __repr__(self) -> str:
+        """Name it, and no numbers."""
+        return f"Slice({self})"
+
 
 def split(
     tokens: Tokens,

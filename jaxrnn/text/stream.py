@@ -31,6 +31,8 @@ def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[s
             raise JaxrnnError(f"{path} is not a regular file; give a text file")
         with path.open("rb") as file:
             yield from decode(file, str(path), kind, normalize, PIECE)
+    except FileNotFoundError:
+        raise JaxrnnError(f"no such file: {path}; give a text file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, JaxrnnError):
             raise

@@ -60,6 +60,12 @@ class Vocabulary:
             kept = np.union1d(kept, [ord(UNKNOWN)])
         return cls(kept.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"), kind, unknown)
 
+    def __repr__(self) -> str:
+        """Give their number, and the first ones."""
+        more = f" and {len(self) - 100:,} more" if len(self) > 100 else ""
+        unknown = ", one of them for all others" if self.unknown else ""
+        return f"Vocabulary({len(self):,} {self.kind}{unknown}: {self.symbols[:100]!r}{more})"
+
     def __len__(self) -> int:
         """Return V, the number of symbols."""
         return len(self.symbols)

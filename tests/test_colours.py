@@ -1,0 +1,33 @@
+import subprocess
+
+import pytest
+from terminal import Terminal
+
+from jaxrnn.cli import COMMANDS, main
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+)
+def test_help_has_colours_at_a_terminal_only_and_not_with_no_color(environment, coloured):
+    shown, code = Terminal("sample", "--help", **environment).rest()
+    assert code == 0
+    assert "--temperature" in shown
+    assert ("\x1b" in shown) == coloured
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_help_writes_escape_codes_to_a_pipe(capsys, command):
+    assert main([*command.split(), "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert "--help" in out
+    assert "\x1b" not in out + err
+
+
+def test_a_mistake_at_a_terminal_is_told_to_a_log_without_escape_codes():
+    terminal = Terminal("sample", "run", "--temprature", "2", stderr=subprocess.PIPE)
+    assert terminal.rest() == ("", 2)
+    err = terminal.process.stderr.read().decode()
+    terminal.process.stderr.close()
+    assert "perhaps you meant --temperature" in err
+    assert "\x1b" not in err

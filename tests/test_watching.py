@@ -1,0 +1,89 @@
+import contextlib
+import io
+
+import nbformat
+import pytest
+from rerun import run
+
+import jaxrnn
+
+# Reports as those of a run, without the training.
+REPORTS = """
+import dataclasses, time, jaxrnn
+from jaxrnn.runs.validation import Best
+
+def training(steps=40, leaves_at=None):
+    config = jaxrnn.TrainConfig(corpus="/texts/verse.txt", steps=steps)
+    try:
+        for step in range(0, steps + 1, 10):
+            best = Best(20, 2.0) if step >= 20 else None
+            validation_loss = 2.0 if step in (20, 40) else None
+            losses = {"loss": 90.0 - step if step else None, "smooth_loss": 100.0 - step, "best": best}
+            losses["bits_per_character"] = 5 - step / 20
+            where = {"step": step, "seconds": time.monotonic(), "finished": step == steps, "sample": None}
+            yield jaxrnn.Report(**where, **losses, validation_loss=validation_loss, config=config, state=None)
+    finally:
+        print("closed")
+"""
+WATCHED = """
+for report in jaxrnn.watch(training()):
+    print(report.step, end=" ")
+"""
+BAR = "for report in jaxrnn.watch(training(), plot=False): pass"
+FIGURE = """
+import numpy as np
+jaxrnn.plots.hidden_units(np.eye(3), "abc")
+"""
+LEFT = """
+for report in jaxrnn.watch(training()):
+    if report.step == 20:
+        break
+"""
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
+def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_saves_where_the_loop_is_left():
+    cells = [*map(nbformat.v4.new_code_cell, (REPORTS, FIGURE, WATCHED, WATCHED, BAR, LEFT))]
+    run(nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
+    nothing, (figure,), watched, again, (bar, _), left = [cell.outputs for cell in cells]
+    assert nothing == []
+    assert watched == again
+    picture, printed = watched
+    assert picture.data["image/png"].startswith("iVBOR")
+    assert picture.data["text/plain"] == "step 40 of 40: 3.000 bits per character, best validation 2.885"
+    assert picture.metadata["image/png"]["width"] < 800
+    assert printed.text == "0 10 20 30 40 closed\n"
+    assert bar.data["text/html"].startswith('<progress value="40" max="40"')
+    assert bar.data["text/html"].endswith(f"</progress> {picture.data['text/plain']}")
+    picture, closed = left
+    assert picture.data["text/plain"].startswith("step 20 of 40: ")
+    assert closed.text == "closed\n"
+    assert figure.data["image/png"].startswith("iVBOR")  # a figure of plots is shown, although nothing imported pyplot
+
+
+def watch_outside_a_notebook(stderr):
+    names = {}
+    exec(REPORTS, names)
+    with contextlib.redirect_stderr(stderr):
+        for report in jaxrnn.watch(names["training"]()):
+            print(report.step, "printed", file=stderr)
+
+
+def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(capsys):
+    stderr = io.StringIO()
+    stderr.isatty = lambda: True
+    watch_outside_a_notebook(stderr)
+    assert [line for line in stderr.getvalue().split("\r") if "printed" in line] == [
+        f"{step} printed\n" for step in (0, 10, 20, 30, 40)
+    ]
+    last = stderr.getvalue().split("\r")[-1]
+    assert "40/40" in last
+    assert last.endswith("3.000 bits per character, best validation 2.885]\n")
+    assert capsys.readouterr().out == "closed\n"
+
+
+def test_a_log_shows_nothing(capsys):
+    stderr = io.StringIO()
+    watch_outside_a_notebook(stderr)
+    assert stderr.getvalue() == "".join(f"{step} printed\n" for step in (0, 10, 20, 30, 40))
+    assert capsys.readouterr().out == "closed\n"
