@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
+from jaxrnn.checkpoint import load_config
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.processes import PeerError, launched_together, start_processes
+from jaxrnn.runs import fit
 
 TRAIN = "train python-docs --batch-size 8 --hidden-size 8 --learning-rate 0.01 --sample-every 0 --sample-length 5"
 STEPS = "--steps 40 --log-every 10 --chunk-length 10 --run-dir run"
@@ -21,15 +23,13 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(count, each, commands):
+def start(each, commands):
     """Start processes of so many devices each, one for each of the commands."""
-    port = free_port()
-    joined = f"--coordinator 127.0.0.1:{port} --num-processes {count}"
+    joined = f"--coordinator 127.0.0.1:{free_port()} --num-processes {len(commands)}"
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(each)}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "jaxrnn", *f"{command} {joined if count > 1 else ''}".split()]
-            + (["--process-id", str(index)] if count > 1 else ["--devices", str(each)]),
+            [sys.executable, "-m", "jaxrnn", *f"{command} {joined} --process-id {index}".split()],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -39,30 +39,21 @@ def start(count, each, commands):
     ]
 
 
-def losses(run):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["smooth_loss"] for line in lines]
-
-
 def test_processes_train_what_one_with_all_their_devices_does(tmp_path, monkeypatch):
-    curves = []
-    for count, each in ((1, 4), (2, 2), (4, 1)):
-        (tmp_path / str(count)).mkdir()
-        monkeypatch.chdir(tmp_path / str(count))
-        processes = start(count, each, [f"{TRAIN} {STEPS}"] * count)
-        outputs = [process.communicate(timeout=120) for process in processes]
-        assert [process.returncode for process in processes] == [0] * count, outputs
-        assert outputs[0][0]
-        assert not any(out for out, _ in outputs[1:])  # process 0 alone prints
-        curves.append(losses(tmp_path / str(count) / "run"))
-    assert len(curves[0]) == 5
-    for curve in curves[1:]:
-        assert curve == pytest.approx(curves[0], rel=1e-6)
+    monkeypatch.chdir(tmp_path)
+    processes = start(2, [f"{TRAIN} {STEPS} --json"] * 2)
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert json.loads(outputs[0][0])["step"] == 40
+    assert outputs[1][0] == ""  # process 0 alone prints
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    expected = [report.smooth_loss for report in fit(load_config(tmp_path / "run"), devices=4)]
+    assert [json.loads(line)["smooth_loss"] for line in lines] == pytest.approx(expected, rel=1e-6)
 
 
 def test_processes_that_disagree_all_say_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    processes = start(2, 1, [f"{TRAIN} {STEPS} --seed {seed}" for seed in (1, 2)])
+    processes = start(1, [f"{TRAIN} {STEPS} --seed {seed}" for seed in (1, 2)])
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert "the processes disagree: config is" in err

@@ -55,7 +55,7 @@ def curve(config, devices, loss=cross_entropy):
     return np.asarray(metrics.loss), state
 
 
-@pytest.mark.parametrize(("case", "counts"), list(zip(CASES, [(2, 4, 8), (8,), (4,)], strict=True)), ids=list(CASES))
+@pytest.mark.parametrize(("case", "counts"), list(zip(CASES, [(2, 8), (2,), (2,)], strict=True)), ids=list(CASES))
 def test_any_number_of_devices_trains_as_one_does(case, counts, request):
     config, tolerance = sized(CASES[case]), 1e-6
     if config.model.dtype == "float64":
@@ -143,11 +143,11 @@ def run_config():
 def test_a_run_goes_on_with_any_number_of_devices(run_config, tmp_path):
     whole = list(fit(run_config, corpus()))
     half = dataclasses.replace(run_config, steps=20)
-    first = list(fit(half, corpus(), run_dir=tmp_path / "run", devices=4))
+    first = list(fit(half, corpus(), run_dir=tmp_path / "run", devices=2))
     checkpoint = load_checkpoint(tmp_path / "run")
-    assert checkpoint.computed_by["device_count"] == 4
+    assert checkpoint.computed_by["device_count"] == 2
     assert len(checkpoint.state.carry[0][0].sharding.device_set) == 1  # as any other checkpoint
-    rest = list(fit(run_config, corpus(), run_dir=tmp_path / "run", resume=True, devices=8))
+    rest = list(fit(run_config, corpus(), run_dir=tmp_path / "run", resume=True, devices=4))
     reports = {report.step: report for report in [*first, *rest]}
     assert list(reports) == [report.step for report in whole]
     for expected in whole:

@@ -1,6 +1,8 @@
 """The flags that say where to compute."""
 
 import dataclasses
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -61,7 +63,16 @@ class ManyProcesses(Placement):
 
         given = self.coordinator, self.num_processes, self.process_id
         if self.coordinator or (launched_together() and self.num_processes != 1):
+            _keep_stdout_for_python()
             start_processes(*given)
         elif self.process_id or (self.num_processes or 1) > 1:
             raise JaxrnnError("many processes need --coordinator HOST:PORT, where process 0 listens")
         super().set_up()
+
+
+def _keep_stdout_for_python() -> None:
+    """Send to stderr what the library that joins processes says of it on stdout, among lines of JSON."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
