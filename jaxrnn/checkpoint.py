@@ -56,15 +56,14 @@ class Checkpoint(NamedTuple):
         return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
 
 
-def computed_by() -> dict[str, Any]:
-    """Return what computes here: with the same, the same run has the same bits."""
-    devices = jax.devices()
-    device = devices[0]
+def computed_by(device_count: int = 1) -> dict[str, Any]:
+    """Return what computes here, on so many devices: with the same, the same run has the same bits."""
+    device = jax.devices()[0]
     return {
         "jax": jax.__version__,
         "platform": device.platform,
         "device": device.device_kind,
-        "device_count": len(devices),
+        "device_count": device_count,
         **({"processor": processor()} if device.platform == "cpu" else {}),  # XLA compiles for what this one can do
     }
 
@@ -87,6 +86,7 @@ def save_checkpoint(
     *,
     corpus: Mapping[str, Any],
     counters: Mapping[str, int | float] | None = None,
+    device_count: int = 1,
 ) -> None:
     """Write a checkpoint: wholly, or not at all.
 
@@ -100,6 +100,8 @@ def save_checkpoint(
         vocabulary: the symbols.
         corpus: what was trained on: "source", "sha256", "length"; for a person and for `--resume` to compare.
         counters: numbers to keep beside the step, finite and not negative.
+        device_count: the devices that computed it, for a resumed run to know whether it has the same; nothing else in
+            the file depends on it.
 
     Raises:
         JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
@@ -115,7 +117,7 @@ def save_checkpoint(
         "vocabulary": _dump(dataclasses.asdict(vocabulary)),
         "corpus": _dump(dict(corpus)),
         "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
-        "computed_by": _dump(computed_by()),
+        "computed_by": _dump(computed_by(device_count)),
     }
     metadata["sha256"] = _digest(_contents(tensors), metadata)
     data = safetensors.numpy.save(tensors, metadata)

@@ -8,11 +8,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import optax
+from jax import lax
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import Carry, Params, forward, initial_carry
+from jaxrnn.sharding import by_lanes, in_groups, local_lanes, on_mesh, out_of_groups, place, whole
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, forget
+from jaxrnn.training import batch_sharding
 
 WARM_UP = 256  # symbols that a lane reads before it is scored, so that its cold start is no longer felt
 
@@ -68,8 +72,27 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets), carry
 
 
+@partial(jax.jit, static_argnames=("config", "mesh"))
+def _score_on_mesh(
+    params: Params, carry: Carry, batch: Batch, config: ModelConfig, mesh: Mesh
+) -> tuple[jax.Array, Carry]:  # fmt: skip
+    """Do what `score` does for lanes that are split over a mesh; the surprisals come together on every device."""
+    inputs, targets, starts = in_groups((batch.inputs, batch.targets, batch.starts), mesh.size, axis=1)
+    nats, carry = jax.vmap(lambda carry, batch: score(params, carry, batch, config), (0, Batch(1, 1, None, 1)), (1, 0))(
+        in_groups(carry, mesh.size, axis=0), Batch(inputs, targets, batch.reset, starts)
+    )
+    carry = lax.with_sharding_constraint(out_of_groups(carry, axis=0), by_lanes(mesh, 0))
+    return lax.with_sharding_constraint(out_of_groups(nats, axis=1), whole(mesh)), carry
+
+
 def surprisals(
-    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int = 1, starts: Starts | None = None
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    *,
+    lanes: int = 1,
+    starts: Starts | None = None,
+    mesh: Mesh | None = None,
 ) -> Nats:
     """Return the surprisal of every symbol of a text but the first, nats [N - 1].
 
@@ -87,18 +110,25 @@ def surprisals(
         config: the network's configuration.
         lanes: L.
         starts: bool [N], where the state starts anew, from `document_starts`.
+        mesh: from `sharding.make_mesh`, to split the lanes over its devices.
 
     Raises:
         JaxrnnError: there is nothing to score, or there are more lanes than symbols to score.
     """
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
-    for place, found in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts):
-        nats[place] = found
+    for places, found in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh):
+        nats[places] = found
     return nats
 
 
 def surprisals_in_parts(
-    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int = 1, starts: Starts | None = None
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    *,
+    lanes: int = 1,
+    starts: Starts | None = None,
+    mesh: Mesh | None = None,
 ) -> Iterator[tuple[Places, Nats]]:
     """Return the surprisals of `surprisals` in bounded memory: places among them, int [m], and what stands there.
 
@@ -109,10 +139,19 @@ def surprisals_in_parts(
         raise JaxrnnError(f"the text has {len(tokens)} symbols; 2 are needed to score one")
     if not 1 <= lanes <= count:
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
-    carry = initial_carry(config, lanes)
-    for batch, place, scored in _lanes(tokens, starts, lanes, chunk_length(lanes, config)):
-        found, carry = score(params, carry, batch, config)
-        yield place[scored], np.asarray(found)[scored]
+    length = chunk_length(lanes, config)
+    if mesh is None:
+        carry = initial_carry(config, lanes)
+        for batch, places, scored in _lanes(tokens, starts, lanes, length, lanes, slice(None)):
+            found, carry = score(params, carry, batch, config)
+            yield places[scored], np.asarray(found)[scored]
+        return
+    all_lanes = -(-lanes // mesh.size) * mesh.size  # of the last ones nothing is scored
+    params = on_mesh(params, mesh)
+    carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(config, all_lanes)
+    for batch, places, scored in _lanes(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
+        found, carry = _score_on_mesh(params, carry, place(batch, batch_sharding(mesh, 1)), config, mesh)
+        yield places[scored], np.asarray(found)[scored]
 
 
 def evaluate(
@@ -123,9 +162,10 @@ def evaluate(
     *,
     lanes: int = 1,
     starts: Starts | None = None,
+    mesh: Mesh | None = None,
 ) -> Score:
     """Return what a text costs to predict, by `surprisals`, in bounded memory."""
-    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts)
+    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
     nats = sum(float(found.sum(dtype=np.float64)) for _, found in parts)
     return Score(nats, len(tokens) - 1, utf8_bytes(tokens[1:], vocabulary))
 
@@ -172,21 +212,27 @@ def _windows(pieces: Iterable[tuple[Tokens, Flags]], length: int) -> Iterator[tu
         yield tokens, starts
 
 
-def _lanes(tokens: Tokens, starts: Starts | None, lanes: int, length: int) -> Iterator[tuple[Batch, Places, Flags]]:
-    """Return batches [T, L] over a text in lanes, the place in it of each input, and which targets are scored."""
+def _lanes(
+    tokens: Tokens, starts: Starts | None, lanes: int, length: int, all_lanes: int, own: slice
+) -> Iterator[tuple[Batch, Places, Flags]]:
+    """Return batches [T, L] over a text in lanes, the place in it of each input, and which targets are scored.
+
+    Beyond `lanes`, up to `all_lanes`, there are lanes with nothing to score. The batches have the `own` lanes only.
+    """
     count = len(tokens) - 1
     lane_length = -(-count // lanes)
     for begin in range(-WARM_UP if lanes > 1 else 0, lane_length, length):
         offset = begin + np.arange(length)[:, None]
-        place = lane_length * np.arange(lanes)[None] + offset
-        scored = (offset >= 0) & (offset < lane_length) & (place < count)
-        begins = place == 0  # what was read before the text's first symbol was no text
-        place = np.clip(place, 0, count - 1)
+        places = lane_length * np.arange(all_lanes)[None] + offset
+        scored = (offset >= 0) & (offset < lane_length) & (places < count)
+        begins = places[:, own] == 0  # what was read before the text's first symbol was no text
+        places = np.clip(places, 0, count - 1)
+        read = places[:, own]
         if starts is not None:
-            begins |= starts[place]
-        inputs, targets = tokens[place].astype(np.int32), tokens[place + 1].astype(np.int32)
+            begins |= starts[read]
+        inputs, targets = tokens[read].astype(np.int32), tokens[read + 1].astype(np.int32)
         forget(tokens)
-        yield Batch(inputs, targets, np.asarray(False), begins), place, scored
+        yield Batch(inputs, targets, np.asarray(False), begins), places, scored
 
 
 def chunk_length(lanes: int, config: ModelConfig) -> int:

@@ -11,7 +11,13 @@ from jaxrnn.text import Batch
 
 
 def loss(
-    params: Params, carry: Carry, batch: Batch, config: ModelConfig, *, key: jax.Array | None = None
+    params: Params,
+    carry: Carry,
+    batch: Batch,
+    config: ModelConfig,
+    *,
+    key: jax.Array | None = None,
+    kept: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Return the cross entropy of a batch, and the carry after it.
 
@@ -25,11 +31,12 @@ def loss(
         batch: inputs and targets, int [T, B]; its `starts` are heeded.
         config: the network's configuration.
         key: for dropout; None drops nothing.
+        kept: what it leaves, in place of a key, as for `forward`.
 
     Returns:
         The loss in nats per T characters, [], and the carry.
     """
-    logits, carry = forward(params, carry, batch.inputs, config, key=key, starts=batch.starts)
+    logits, carry = forward(params, carry, batch.inputs, config, key=key, kept=kept, starts=batch.starts)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)  # [T, B]
     return nats.sum(axis=0).mean(), carry
 

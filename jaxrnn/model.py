@@ -112,6 +112,7 @@ def forward(
     config: ModelConfig,
     *,
     key: jax.Array | None = None,
+    kept: jax.Array | None = None,
     starts: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over T characters of B lanes.
@@ -130,6 +131,7 @@ def forward(
             are zero, at random, and the others are scaled by 1 / (1 - dropout); what a layer hands to its next step is
             left whole (Zaremba et al. 2014, "Recurrent neural network regularization"). Without a key nothing is
             dropped.
+        kept: what such a key draws, from `draw_kept`, in its place.
         starts: bool [T, B], the characters before which the carry becomes the initial one; None: nowhere.
 
     Returns:
@@ -145,10 +147,8 @@ def forward(
         # As one [T*B, H] matrix: the gradient of W is then a single product that needs no transpose.
         return product(hidden.reshape(-1, config.hidden_size), W, dtype).reshape(*tokens.shape, -1)
 
-    kept = None
     if key is not None and config.dropout:
-        # One draw for all the layers, outside of every loop over t: in small pieces it takes much longer.
-        kept = jax.random.bernoulli(key, 1 - config.dropout, (config.num_layers, *tokens.shape, config.hidden_size))
+        kept = draw_kept(key, tokens.shape, config)
 
     def over_time(index: int, projected: jax.Array) -> tuple[jax.Array, CellCarry]:
         layer = params.layers[index]
@@ -162,6 +162,12 @@ def forward(
         hidden, last = over_time(index, times(hidden, layer.Wxh))
         carries.append(last)
     return times(hidden, params.Why) + params.by[None, None], tuple(carries)
+
+
+def draw_kept(key: jax.Array, shape: tuple[int, ...], config: ModelConfig) -> jax.Array:
+    """Return which hidden states dropout leaves for tokens of a shape [T, B]: bool [L, T, B, H]."""
+    # One draw for all the layers, outside of every loop over t: in small pieces it takes much longer.
+    return jax.random.bernoulli(key, 1 - config.dropout, (config.num_layers, *shape, config.hidden_size))
 
 
 def _dtype(config: ModelConfig) -> jnp.dtype:

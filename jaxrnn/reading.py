@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
@@ -71,6 +72,7 @@ def read(
     *,
     reset_on: str = "",
     lanes: int = 1,
+    mesh: Mesh | None = None,
 ) -> Iterator[Scored]:
     """Score a text that arrives in pieces, in bounded memory: every symbol that the vocabulary knows but the first.
 
@@ -85,6 +87,7 @@ def read(
         tally: is added to while the text is read.
         reset_on: what separates documents, as in training.
         lanes: as for `evaluation.surprisals`.
+        mesh: devices for several lanes, as for `evaluation.surprisals`.
 
     Raises:
         JaxrnnError: there is nothing to score, there are more lanes than symbols to score, or the text changes.
@@ -99,21 +102,27 @@ def read(
     with on_disk(vocabulary.dtype, (tokens for _, _, tokens, _ in first)) as text:
         separator = encode_separator(vocabulary, reset_on)
         starts = DocumentStarts(text, separator) if len(separator) else None
-        found = (nats for _, nats in in_order(params, text, model, lanes=lanes, starts=starts))
+        found = (nats for _, nats in in_order(params, text, model, lanes=lanes, starts=starts, mesh=mesh))
         symbols = _unchanged(symbols, text)
         yield from _scored(symbols, found)
         collections.deque(symbols, maxlen=0)  # what stands at the end and was left out is counted too
 
 
 def in_order(
-    params: Params, tokens: Tokens, config: ModelConfig, *, lanes: int, starts: Starts | None = None
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    *,
+    lanes: int,
+    starts: Starts | None = None,
+    mesh: Mesh | None = None,
 ) -> Iterator[tuple[Places, Nats]]:
     """Return the parts of `surprisals_in_parts` in their order; what is known too early lies in a temporary file.
 
     Raises:
         StorageError: there is no room for it.
     """
-    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts)
+    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
     if lanes == 1:
         yield from parts
         return

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import ModelConfig, TrainConfig
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.loss import loss as cross_entropy
-from jaxrnn.model import Carry, Params, init_params, initial_carry
+from jaxrnn.model import Carry, Params, draw_kept, init_params, initial_carry
 from jaxrnn.optimizer import make_optimizer
 from jaxrnn.reprs import of_fields
+from jaxrnn.sharding import by_lanes, check_divides, in_groups, out_of_groups, whole
 from jaxrnn.text import Batch
 
 
@@ -86,7 +89,7 @@ def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
 
 
 def train_step(
-    state: TrainState, batch: Batch, config: TrainConfig, loss: Loss = cross_entropy
+    state: TrainState, batch: Batch, config: TrainConfig, loss: Loss = cross_entropy, groups: int = 1
 ) -> tuple[TrainState, Metrics]:
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
@@ -98,6 +101,7 @@ def train_step(
         batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
         config: the run's configuration; static under jit.
         loss: what is made small: `jaxrnn.loss.loss`, or a function of your own that is called and returns as it does.
+        groups: of lanes, whose gradients are taken apart from each other and then averaged: one a device.
 
     Returns:
         The state after, and what was measured.
@@ -105,7 +109,11 @@ def train_step(
     initial = initial_carry(config.model, config.batch_size)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
     key = _dropout_key(state) if config.model.dropout else None
-    (nats, carry), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, carry, batch, config.model, key=key)
+    if groups == 1:
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (nats, carry), gradient = value_and_grad(state.params, carry, batch, config.model, key=key)
+    else:
+        (nats, carry), gradient = _gradient_in_groups(state.params, carry, batch, config.model, key, loss, groups)
     updates, opt_state = make_optimizer(config.optimizer, steps=config.steps).update(
         gradient, state.opt_state, state.params
     )
@@ -114,6 +122,34 @@ def train_step(
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
     return state, Metrics(nats, smooth_loss)
+
+
+def _gradient_in_groups(
+    params: Params,
+    carry: Carry,
+    batch: Batch,
+    config: ModelConfig,
+    key: jax.Array | None,
+    loss: Loss,
+    groups: int,
+) -> tuple[tuple[jax.Array, Carry], Params]:
+    """Return the loss, the carry and the gradient of a batch that lies on several devices, a group of lanes on each.
+
+    The axis of groups is one that the partitioner can follow through all of it: each device works on its group alone,
+    and the means over the groups at the end are all that the devices have to tell each other.
+    """
+    kept = None if key is None else draw_kept(key, batch.inputs.shape, config)  # as on one device
+
+    def of_group(carry: Carry, batch: Batch, kept: jax.Array | None) -> tuple[tuple[jax.Array, Carry], Params]:
+        dropout = {"key": None} if kept is None else {"kept": kept}
+        return jax.value_and_grad(loss, has_aux=True)(params, carry, batch, config, **dropout)
+
+    inputs, targets, starts = in_groups((batch.inputs, batch.targets, batch.starts), groups, axis=1)
+    (nats, carry), gradient = jax.vmap(of_group, in_axes=(0, Batch(1, 1, None, 1), 2))(
+        in_groups(carry, groups, axis=0), Batch(inputs, targets, batch.reset, starts), in_groups(kept, groups, axis=2)
+    )
+    nats, gradient = jax.tree.map(lambda leaf: leaf.mean(axis=0), (nats, gradient))
+    return (nats, out_of_groups(carry, axis=0)), gradient
 
 
 def train_chunk(
@@ -129,8 +165,17 @@ def _dropout_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def make_train_step(config: TrainConfig, loss: Loss = cross_entropy) -> TrainStep:
-    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state."""
+def make_train_step(config: TrainConfig, loss: Loss = cross_entropy, mesh: Mesh | None = None) -> TrainStep:
+    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
+
+    With a mesh, from `sharding.make_mesh`, the lanes of batch and carry are split over its devices. The loss is then
+    taken of each device's lanes, and averaged: one of your own must be a mean over lanes, as the built-in one is.
+
+    Raises:
+        JaxrnnError: the devices don't divide the batch, or a loss of your own can't have dropout on a mesh.
+    """
+    if mesh:
+        return _on_mesh(_step_on_mesh(config, loss, mesh), mesh, axis=1)
     step = _fastest_step(config, loss)
 
     def in_a_loop(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -143,12 +188,49 @@ def make_train_step(config: TrainConfig, loss: Loss = cross_entropy) -> TrainSte
     return jax.jit(partial(lax.platform_dependent, cpu=in_a_loop, default=step), donate_argnums=0)
 
 
-def make_train_chunk(config: TrainConfig, loss: Loss = cross_entropy) -> TrainStep:
+def make_train_chunk(config: TrainConfig, loss: Loss = cross_entropy, mesh: Mesh | None = None) -> TrainStep:
     """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
 
-    It donates the state too. K is the leading axis of the batches; each K compiles once.
+    It donates the state too, and may have a mesh. K is the leading axis of the batches; each K compiles once.
     """
+    if mesh:
+        step = _step_on_mesh(config, loss, mesh)
+        return _on_mesh(lambda state, batches: lax.scan(step, state, batches), mesh, axis=2)
     return jax.jit(partial(train_chunk, config=config, loss=loss), donate_argnums=0)
+
+
+def check_mesh(mesh: Mesh | None, config: TrainConfig, loss: Loss = cross_entropy) -> None:
+    """Raise JaxrnnError unless a mesh can train so: its devices divide the batch, and it can have this loss."""
+    check_divides(mesh, "batch_size", config.batch_size)
+    if mesh and config.model.dropout and loss is not cross_entropy:
+        raise JaxrnnError(
+            "a loss of your own can't be combined with dropout on several devices; "
+            "leave dropout at 0, or train on one device"
+        )
+
+
+def _step_on_mesh(config: TrainConfig, loss: Loss, mesh: Mesh) -> TrainStep:
+    check_mesh(mesh, config, loss)
+    return partial(train_step, config=config, loss=loss, groups=mesh.size)
+
+
+def _on_mesh(step: TrainStep, mesh: Mesh, axis: int) -> TrainStep:
+    state = state_sharding(mesh)
+    placed = state, batch_sharding(mesh, axis)
+    return jax.jit(step, in_shardings=placed, out_shardings=(state, whole(mesh)), donate_argnums=0)
+
+
+def state_sharding(mesh: Mesh) -> TrainState:
+    """Return where a state lies on a mesh: the carry by lanes, the rest whole on each device."""
+    everywhere: Any = whole(mesh)
+    carry: Any = by_lanes(mesh, 0)
+    return TrainState(everywhere, everywhere, carry, everywhere, everywhere, everywhere)
+
+
+def batch_sharding(mesh: Mesh, axis: int) -> Batch:
+    """Return where a batch lies on a mesh, its lanes being the axis `axis` (1; 2 in a chunk)."""
+    lanes = by_lanes(mesh, axis)
+    return Batch(lanes, lanes, whole(mesh), lanes)
 
 
 def _fastest_step(config: TrainConfig, loss: Loss) -> TrainStep:

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import Carry, Params, initial_carry
 from jaxrnn.sampling import check_draw, read, sample
+from jaxrnn.sharding import by_lanes, check_divides, on_mesh
 from jaxrnn.text import Tokens, Vocabulary, document_starts
 
 PIECE = 100  # characters drawn in one dispatch: few enough to be seen streaming, enough to be fast
@@ -54,7 +56,13 @@ def write(
 
 
 def write_many(
-    params: Params, vocabulary: Vocabulary, model: ModelConfig, config: SampleConfig, *, reset_on: str = ""
+    params: Params,
+    vocabulary: Vocabulary,
+    model: ModelConfig,
+    config: SampleConfig,
+    *,
+    reset_on: str = "",
+    mesh: Mesh | None = None,
 ) -> list[str]:
     """Return what the network writes after the prompt, `config.num_samples` times; without the prompt.
 
@@ -62,9 +70,11 @@ def write_many(
     there are: each has randomness of its own. (But for the rounding of matrix products of another size, which turns a
     draw once in a great many.)
 
-    Args: as those of `write`, which raises the same.
+    Args: as those of `write`, which raises the same; and a mesh, from `sharding.make_mesh`, whose devices divide the
+    samples and draw each a part of them.
     """
-    written = zip(*_pieces(Writer(params, vocabulary, model, reset_on), config, with_prompt=False), strict=True)
+    check_divides(mesh, "num_samples", config.num_samples)
+    written = zip(*_pieces(Writer(params, vocabulary, model, reset_on, mesh), config, with_prompt=False), strict=True)
     return ["".join(pieces) for pieces in written]
 
 
@@ -85,14 +95,22 @@ class Place(NamedTuple):
 class Writer:
     """A network that reads and writes in turns; where a text stands is the caller's to keep."""
 
-    def __init__(self, params: Params, vocabulary: Vocabulary, model: ModelConfig, reset_on: str = "") -> None:
-        """Take what `write` takes.
+    def __init__(
+        self,
+        params: Params,
+        vocabulary: Vocabulary,
+        model: ModelConfig,
+        reset_on: str = "",
+        mesh: Mesh | None = None,
+    ) -> None:
+        """Take what `write` takes; and a mesh, whose devices divide the lanes of every place that is drawn at.
 
         Raises:
             JaxrnnError: the vocabulary lacks symbols of `reset_on`.
         """
         self.vocabulary = vocabulary
-        self._params, self._model = params, model
+        self._params, self._model, self._mesh = params, model, mesh
+        self._params_to_draw = on_mesh(params, mesh) if mesh else params
         self._separator = vocabulary.encode(reset_on)
         self._start = vocabulary.encode("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
 
@@ -150,11 +168,15 @@ class Writer:
         lanes = place.recent.shape[1]
         seeds = np.arange(lanes, dtype=np.uint32) + np.uint32(config.seed)
         documents = len(self._separator) > 0
+        keys, carry, last = _keys(seeds, place.drawn), place.carry, jnp.asarray(place.recent[-1:])
+        if self._mesh:  # what is computed follows what it is computed from
+            lanes_of_keys, lanes_of_tokens = by_lanes(self._mesh, 0), by_lanes(self._mesh, 1)
+            keys, carry, last = jax.device_put((keys, carry, last), (lanes_of_keys, lanes_of_keys, lanes_of_tokens))
         drawn, carry = sample(
-            _keys(seeds, place.drawn),
-            self._params,
-            place.carry,
-            jnp.asarray(place.recent[-1:]),
+            keys,
+            self._params_to_draw,
+            carry,
+            last,
             self._model,
             length=PIECE,
             temperature=config.temperature,

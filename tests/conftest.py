@@ -1,4 +1,4 @@
-"""What every test gets: strict broadcasting, and a switch for float64."""
+"""What every test gets: strict broadcasting, eight devices, and a switch for float64."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pytest
 
 # A [B, V] quietly added to a [V] hides a forgotten axis.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Some tests need many devices; the others use the first of them, which computes as an only one does.
+jax.config.update("jax_num_cpu_devices", 8)
 
 SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
 

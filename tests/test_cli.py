@@ -682,6 +682,12 @@ BAD = [
     ("train --preset quick --config tiny.json --dry-run", "--preset and --config both .*; give one of them"),
     ("train --preset quick --resume --run-dir run", "--preset and --resume both .*; give one of them"),
     (f"{TRAIN} --schedule cosine --warmup-steps 20", "more steps in all than warmup_steps 20, got 20"),
+    # where to compute
+    (f"{TRAIN} --device tpu", "there is no tpu that JAX can use here, it finds cpu.*; choose another device"),
+    (f"{TRAIN} --devices 9", "devices must be from 1 to 8, the cpu devices there are, got 9"),
+    (f"{TRAIN} --devices 8 --batch-size 6", "batch_size 6 can't be split over 8 devices; .*, or devices 6"),
+    ("evaluate run --devices 2 --lanes 3", "lanes 3 can't be split over 2 devices"),
+    ("sample run --devices all", "num_samples 1 can't be split over 8 devices"),
     # where the run is to be kept
     (f"{TRAIN} --run-dir run", "holds a run already; .*--resume.*--overwrite"),
     (f"{TRAIN} --run-dir notes", "notes is not a run directory and not empty; choose another --run-dir"),

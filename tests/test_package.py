@@ -23,7 +23,8 @@ ORDER = [
         "products",
         "recurrence",
     ),
-    *("model", "loss", "optimizer", "training", "sweeps", "sampling", "evaluation", "inspection", "units"),
+    *("sharding", "processes", "model", "loss", "optimizer", "training"),
+    *("sweeps", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",
         "run_files",

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import unseen_line
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from jaxrnn.checkpoint import Checkpoint
     from jaxrnn.evaluation import Score
     from jaxrnn.reading import Scored, Tally
@@ -46,6 +49,8 @@ class Evaluate:
     """Drop a byte-order mark of FILE and turn its CRLF and CR line ends into LF; so it is if the run did so."""
     json: bool = False
     """Print one line of JSON."""
+    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    """Where it computes."""
 
     def run(self) -> int:
         """Score, print, and return the exit code."""
@@ -57,9 +62,13 @@ class Evaluate:
             raise JaxrnnError(f"{self.per_character} is a directory; give a file for --per-character")
         if self.per_character and self.per_character.exists() and not self.overwrite:
             raise JaxrnnError(f"{self.per_character} exists already; choose another file, or replace it by --overwrite")
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
+        mesh = self.placement.mesh("lanes", self.lanes)
         with self._tsv() as keep:
-            result = self._file(self.file, checkpoint, keep) if self.file is not None else self._slice(checkpoint, keep)
+            if self.file is not None:
+                result = self._file(self.file, checkpoint, keep, mesh)
+            else:
+                result = self._slice(checkpoint, keep, mesh)
         print(json.dumps(result.as_json()) if self.json else result.as_text())
         return 0
 
@@ -74,7 +83,9 @@ class Evaluate:
         with replacing(self.per_character) as file:
             yield lambda scored: file.write(_tsv_lines(scored).encode())
 
-    def _file(self, file: Path, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
+    def _file(
+        self, file: Path, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
+    ) -> "_Result":
         from jaxrnn.evaluation import Score
         from jaxrnn.reading import Tally, read
         from jaxrnn.text import read_pieces
@@ -94,6 +105,7 @@ class Evaluate:
             tally,
             reset_on=config.reset_on,
             lanes=self.lanes,
+            mesh=mesh,
         ):
             keep(scored)
             nats += float(scored.nats.sum(dtype="float64"))
@@ -106,7 +118,9 @@ class Evaluate:
             )
         return _Result(str(file), None, None, Score(nats, symbols, utf8_bytes), tally, checkpoint, self.lanes)
 
-    def _slice(self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object]) -> "_Result":
+    def _slice(
+        self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
+    ) -> "_Result":  # fmt: skip
         from jaxrnn.evaluation import Score, surprisals_in_parts, utf8_bytes
         from jaxrnn.reading import Scored, Tally, in_order
         from jaxrnn.runs import load_again, slices_of
@@ -124,7 +138,8 @@ class Evaluate:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]
         score_parts = surprisals_in_parts if self.per_character is None else in_order
-        parts = score_parts(checkpoint.state.params, part.tokens, config.model, lanes=self.lanes, starts=part.starts)
+        options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts, "mesh": mesh}
+        parts = score_parts(checkpoint.state.params, part.tokens, config.model, **options)
         nats, scored = 0.0, part.tokens[1:]
         unknown_token = vocabulary.symbols.index(UNKNOWN) if vocabulary.unknown else -1
         unknown = int(part.tokens[0] == unknown_token)  # the first symbol has no score

@@ -11,6 +11,7 @@ import tyro
 
 from jaxrnn.cli.interactive import converse
 from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.copies import longest_copy
@@ -39,12 +40,15 @@ class Sample(SampleConfig):
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
+    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    """Where it computes."""
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
         if self.interactive:
             self._check_interactive()
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
+        mesh = self.placement.mesh("num_samples", self.num_samples)
         from jaxrnn.writing import Writer, write, write_many
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
@@ -55,7 +59,8 @@ class Sample(SampleConfig):
         if self.interactive:
             converse(Writer(*network, reset_on), config, self._introduction(checkpoint))
         elif self.json:
-            print(json.dumps(self._as_json(config, write_many(*network, config, reset_on=reset_on), checkpoint, text)))
+            samples = write_many(*network, config, reset_on=reset_on, mesh=mesh)
+            print(json.dumps(self._as_json(config, samples, checkpoint, text)))
         elif config.num_samples == 1:
             pieces = []
             for piece in write(*network, config, reset_on=reset_on):
@@ -64,7 +69,7 @@ class Sample(SampleConfig):
             print()
             _report_copy("".join(pieces[1:] if config.prompt else pieces), text)
         else:
-            for index, sample in enumerate(write_many(*network, config, reset_on=reset_on)):
+            for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
                 print(f"{title}\n{config.prompt}{sample}")
                 _report_copy(sample, text)

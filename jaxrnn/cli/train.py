@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,6 +14,7 @@ import tyro
 from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.placement import ManyProcesses
 from jaxrnn.cli.progress import reading, training
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
@@ -69,6 +71,8 @@ class Train(TrainConfig):
     """Print one line of JSON instead of samples and result."""
     tensorboard: bool = False
     """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
+    placement: tyro.conf.OmitArgPrefixes[ManyProcesses] = dataclasses.field(default_factory=ManyProcesses)
+    """Where it computes."""
 
     @classmethod
     def defaults(cls, arguments: list[str]) -> Self:
@@ -122,8 +126,16 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
+        self.placement.set_up()
+        self.placement.mesh("batch_size", self.batch_size)  # raises before anything is read
+        import jax
+
         from jaxrnn.runs import load, sample_title
         from jaxrnn.runs.events import EventLog, check_tensorboard
+
+        first = jax.process_index() == 0  # of many processes one alone writes
+        if not first:
+            warnings.simplefilter("ignore")
 
         if self.tensorboard:
             check_tensorboard()
@@ -135,18 +147,18 @@ class Train(TrainConfig):
             with contextlib.ExitStack() as stack:
                 stack.enter_context(contextlib.closing(reports))
                 events = None
-                if self.tensorboard:
+                if self.tensorboard and first:
                     events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
-                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet))
+                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet or not first))
                 for report in reports:
                     if report.sample is not None and (report.finished or not self.quiet) and not self.json:
                         shown.write(f"{sample_title(report)}\n{report.sample}\n")
                     shown.show(report)
                     if events:
                         events.add(report)
-        if self.json:
+        if first and self.json:
             print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
-        else:
+        elif first:
             print(_result(report, config, corpus, run_dir))
         return 0 if report.finished else 128 + signals.received
 
@@ -156,6 +168,7 @@ class Train(TrainConfig):
         from jaxrnn.runs import fit, new_run_directory
 
         options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
+        options["devices"] = self.placement.devices
         while True:
             run_dir = self.run_dir or new_run_directory(corpus.name)
             try:

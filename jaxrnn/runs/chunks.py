@@ -18,9 +18,9 @@ class ChunkLimit:
     """
 
     def __init__(self, config: TrainConfig, models: int = 1) -> None:
-        """Estimate it. Of several models that train in step all chunks are of one length: their limit stays."""
+        """Estimate it. Models or processes that train in step have chunks of one length: their limit stays."""
         self.steps = max(1, min(config.chunk_length, int(SECONDS / (models * _seconds_a_step(config)))))
-        self._stays = models > 1
+        self._stays = models > 1 or jax.process_count() > 1
         self._known: set[int] = set()
         self._began = 0.0
 

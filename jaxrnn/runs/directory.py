@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
@@ -26,6 +27,7 @@ from jaxrnn.files import commit, make_directory, names_to_disk
 from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock
+from jaxrnn.runs.programs import gathered
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -51,9 +53,11 @@ _LOGS = ("metrics.jsonl", "samples.txt")
 class RunDirectory:
     """A run directory that a training loop writes to."""
 
-    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig) -> None:
-        """Remember where, and what the run is; `open` does the rest."""
-        self._path, self._corpus, self._config = path, corpus, config
+    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig, mesh: Mesh | None = None) -> None:
+        """Remember where, what the run is, and the devices that its states lie on; `open` does the rest."""
+        self._path, self._corpus, self._config, self._mesh = path, corpus, config, mesh
+        self._device_count = mesh.size if mesh else 1
+        self._writes = jax.process_index() == 0  # of many processes one alone; the others read and keep step
         self._saved_step = -1
         self._lock: WriterLock | None = None
 
@@ -67,17 +71,17 @@ class RunDirectory:
             JaxrnnError: it holds something else, or can't be written.
         """
         checkpoint = None
+        if not self._writes:
+            return self._to_go_on_from() if resume else None
         try:
             if not resume:
                 self._check_ours()
                 make_directory(self._path)
             if not resume or self._holds_run():
                 self._lock = WriterLock(self._path)
-            if resume and not self._begun_only():
-                checkpoint = self._checkpoint()
-                if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
-                    self._saved_step = int(checkpoint.state.step)
-            elif not resume and not overwrite and self._holds_run():
+            if resume:
+                checkpoint = self._to_go_on_from()
+            elif not overwrite and self._holds_run():
                 raise TakenError(
                     f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
                 )
@@ -99,6 +103,14 @@ class RunDirectory:
     def _holds_run(self) -> bool:
         return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
+    def _to_go_on_from(self) -> Checkpoint | None:
+        if self._begun_only():
+            return None
+        checkpoint = self._checkpoint()
+        if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
+            self._saved_step = int(checkpoint.state.step)
+        return checkpoint
+
     def _begun_only(self) -> bool:
         if all_checkpoints(self._path) or not (self._path / "config.json").is_file():
             return False
@@ -118,8 +130,9 @@ class RunDirectory:
         cell = self._config.model.cell
         checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
         self._check_same_run(checkpoint)
-        if checkpoint.computed_by != computed_by():
-            then, now = map(_computer, (checkpoint.computed_by, computed_by()))
+        computed_here = computed_by(self._device_count)
+        if checkpoint.computed_by != computed_here:
+            then, now = map(_computer, (checkpoint.computed_by, computed_here))
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
                 "uninterrupted run can't be promised",
@@ -167,6 +180,8 @@ class RunDirectory:
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
+        if not self._writes:
+            return
         names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
         self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in names}) + "\n")
         if report.sample is not None:
@@ -193,17 +208,21 @@ class RunDirectory:
         more = {} if unreported is None else {"loss": max(0.0, unreported)}
         self._save(checkpoint_path(directory, step), state, {**to_counters(best), **more}, seconds)
         self._saved_step = step
-        prune(directory, step, self._config.keep)
+        if self._writes:
+            prune(directory, step, self._config.keep)
 
     def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
         """Save the checkpoint with the lowest validation loss, in the place of the one before."""
         self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
 
     def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
+        state = gathered(state, self._mesh)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
             )
+        if not self._writes:
+            return
         sizes = {name: self._to_disk(name) for name in _LOGS}
         save_checkpoint(
             path,
@@ -212,6 +231,7 @@ class RunDirectory:
             self._corpus.vocabulary,
             corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
             counters={**sizes, "seconds": seconds, **counters},
+            device_count=self._device_count,
         )
 
     def _to_disk(self, name: str) -> int:

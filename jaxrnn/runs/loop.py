@@ -1,6 +1,7 @@
 """The training loop as a generator of reports."""
 
 import atexit
+import dataclasses
 import math
 import time
 import weakref
@@ -11,20 +12,23 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import Checkpoint
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.loss import bits_per_character
 from jaxrnn.loss import loss as cross_entropy
+from jaxrnn.processes import check_same, peer_errors, together
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
-from jaxrnn.text import Corpus
-from jaxrnn.training import Loss
+from jaxrnn.sharding import Devices, make_mesh, on_one
+from jaxrnn.text import Batch, Corpus
+from jaxrnn.training import Loss, check_mesh
 
 
 def fit(
@@ -36,6 +40,7 @@ def fit(
     overwrite: bool = False,
     stop: Callable[[], object] = lambda: False,
     loss: Loss = cross_entropy,
+    devices: Devices = 1,
 ) -> Generator[Report]:
     """Train, and report on it.
 
@@ -63,24 +68,40 @@ def fit(
         loss: what training makes small, and its reports tell of; a function of your own is called and returns as
             `jaxrnn.loss.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
             cross entropy.
+        devices: how many to split the lanes over, or "all"; `batch_size` must be a multiple of it. A loss of your own
+            must then be a mean over the lanes, and goes without dropout.
 
     Returns:
         A generator that trains while it is read.
 
     Raises:
         JaxrnnError: at once: an argument is of another kind, the corpus can't be had or is too short, the prompt has
-            characters that the corpus lacks, or the run directory can't be used.
+            characters that the corpus lacks, there are not so many devices or they don't divide the batch, or the run
+            directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
     _check_arguments(config, corpus, stop, loss)
+    mesh = make_mesh(devices)
+    check_mesh(mesh, config, loss)
     config, material = prepare(config, corpus or load(config))
     run, checkpoint = None, None
     if run_dir is not None:
-        run = RunDirectory(Path(run_dir), material.corpus, config)
+        run = RunDirectory(Path(run_dir), material.corpus, config, mesh)
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    reports = trained(config, material, checkpoint, run, stop, partial(prepare_programs, loss=loss))
+    stop = together(stop)
+    with peer_errors():
+        check_same(
+            {
+                "config": to_json(dataclasses.replace(config, corpus="")),  # a path may differ: the text may not
+                "the corpus's SHA-256": material.corpus.sha256,
+                "the step": str(int(checkpoint.state.step) if checkpoint else 0),
+                "JAX": jax.__version__,
+            }
+        )
+    programs = partial(prepare_programs, loss=loss, mesh=mesh)
+    reports = trained(config, material, checkpoint, run, stop, programs, mesh=mesh)
     close_at_exit(reports)
     return reports
 
@@ -117,10 +138,13 @@ def trained(
     programs: Callable[..., Programs] = prepare_programs,
     limit: ChunkLimit | None = None,
     every_chunk: bool = False,
+    mesh: Mesh | None = None,
 ) -> Generator[Report]:
     """Train a prepared run, and report on it, after every chunk if so asked; `programs` is like `prepare_programs`."""
     try:
-        yield from _train(config, material, checkpoint, run, stop, programs, limit or ChunkLimit(config), every_chunk)
+        limit = limit or ChunkLimit(config)
+        with peer_errors():
+            yield from _train(config, material, checkpoint, run, stop, programs, limit, every_chunk, mesh)
     finally:
         if run:
             run.close()
@@ -135,6 +159,7 @@ def _train(
     programs: Callable[..., Programs],
     limit: ChunkLimit,
     every_chunk: bool,
+    mesh: Mesh | None,
 ) -> Generator[Report]:
     counters = checkpoint.counters if checkpoint else {}
     began = time.perf_counter() - counters.get("seconds", 0.0)
@@ -158,11 +183,14 @@ def _train(
     )
     validation_loss, smooth_loss = None, float(state.smooth_loss)
 
+    def read() -> Batch:
+        return material.batches(step, next_step() - step, config, mesh)
+
     def report(with_sample: bool, at_end: bool) -> Report:
         text = None
-        if with_sample:
+        if with_sample and jax.process_index() == 0:  # of many processes one alone writes
             start = sample_start(config, material, step, at_end)
-            tokens = np.asarray(draw_sample(state, start))
+            tokens = np.asarray(draw_sample(on_one(state) if mesh else state, start))
             shown = start.prime[len(material.separator[-1:]) :, 0] if config.prompt and at_end else start.prime[:0, 0]
             text = material.corpus.vocabulary.decode(np.concatenate([shown, tokens]))
         bits = bits_per_character(smooth_loss, config.sequence_length)
@@ -175,11 +203,14 @@ def _train(
         stopped = bool(stop())
         if reported and (stopped or finished()):
             yield report(with_sample=finished(), at_end=finished())
+        ahead = None
         while not (reported and (stopped or finished())):
             if reported:
-                before, step = step, next_step()
+                chunk = ahead or read()
+                before, step = step, step + len(chunk.reset)
                 limit.begin()
-                state, metrics, finite = train_chunk(state, material.batches(before, step - before, config))
+                state, metrics, finite = train_chunk(state, chunk)
+                ahead = read() if step < config.steps else None  # while the device computes
                 losses, smooth_losses = jax.device_get(metrics)
                 limit.end(step - before)
                 loss, smooth_loss, validation_loss = float(losses[-1]), float(smooth_losses[-1]), None
@@ -187,7 +218,7 @@ def _train(
                     raise _not_finite(before, losses, smooth_loss, run is not None)
                 stopped, reported = bool(stop()), False
             if material.validation and step and (due(config.validate_every) or step == config.steps):
-                validation_loss = validate(state.params, material.validation, config.model, stop)
+                validation_loss = validate(state.params, material.validation, config.model, stop, mesh)
                 if validation_loss is None:
                     if run:
                         run.save(state, best, seconds(), unreported=loss)
@@ -209,7 +240,7 @@ def _train(
             if latest:
                 yield latest
     except GeneratorExit:
-        if run:
+        if run and jax.process_count() == 1:  # the others may not be at this step
             run.save(state, best, seconds())
         raise
 

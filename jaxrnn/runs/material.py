@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.sharding import local_lanes, place
 from jaxrnn.text import (
     Batch,
     Corpus,
@@ -24,7 +26,7 @@ from jaxrnn.text import (
     silent,
     split,
 )
-from jaxrnn.training import init_train_state
+from jaxrnn.training import batch_sharding, init_train_state
 
 
 class Material(NamedTuple):
@@ -42,9 +44,11 @@ class Material(NamedTuple):
     validation: Slice | None
     separator: Tokens
 
-    def batches(self, step: int, num_steps: int, config: TrainConfig) -> Batch:
-        """Return a chunk of the training slice."""
-        return batches(self.train.tokens, step, num_steps, config, starts=self.train.starts)
+    def batches(self, step: int, num_steps: int, config: TrainConfig, mesh: Mesh | None = None) -> Batch:
+        """Return a chunk of the training slice, on the mesh if there is one."""
+        lanes = local_lanes(mesh, config.batch_size)
+        chunk = batches(self.train.tokens, step, num_steps, config, starts=self.train.starts, lanes=lanes)
+        return place(chunk, batch_sharding(mesh, 2)) if mesh else chunk
 
 
 def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:

@@ -1,5 +1,6 @@
 """The programs of a training run: compiled side by side, before they are first called."""
 
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.evaluation import chunk_length, default_lanes, score
@@ -15,8 +17,17 @@ from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import initial_carry
 from jaxrnn.runs.material import Material
 from jaxrnn.sampling import sample
+from jaxrnn.sharding import on_one, whole
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import Loss, Metrics, TrainState, init_train_state, make_train_chunk
+from jaxrnn.training import (
+    Loss,
+    Metrics,
+    TrainState,
+    batch_sharding,
+    init_train_state,
+    make_train_chunk,
+    state_sharding,
+)
 
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 
@@ -46,26 +57,62 @@ def prepare_programs(
     step: int,
     next_step: int,
     loss: Loss = cross_entropy,
+    mesh: Mesh | None = None,
 ) -> Programs:
     """Return the state to begin from, the training chunk, and the function that draws a sample.
 
     The chunk returns the state, what was measured, and whether all numbers of the state are finite.
 
     What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
+    With a mesh the state lies on it; a sample is drawn by one device, of what `on_one` gives of the state.
     """
-    init = jax.jit(partial(init_state, config=config))
-    train_chunk: Any = jax.jit(partial(_train_chunk, chunk=make_train_chunk(config, loss)), donate_argnums=0)
+    placed, placed_chunk = _placed(mesh) if mesh else ({}, {})
+    init = jax.jit(partial(init_state, config=config), **placed)
+    chunk = make_train_chunk(config, loss, mesh)
+    train_chunk: Any = jax.jit(partial(_train_chunk, chunk=chunk), donate_argnums=0, **placed_chunk)
     draw_sample: Any = make_sampler(config, material)
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
     with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
         if step < config.steps:
-            pool.submit(train_chunk.lower(state, material.batches(step, next_step - step, config)).compile)
+            pool.submit(train_chunk.lower(state, material.batches(step, next_step - step, config, mesh)).compile)
         at_end = not config.sample_every
-        pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
-        if material.validation:
+        if mesh:
+            own = dataclasses.replace(config, batch_size=config.batch_size // mesh.size)
+            state = jax.eval_shape(partial(init_state, config=own), seed)
+        if jax.process_index() == 0:
+            pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
+        if material.validation and not mesh:
             pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
+        if saved and mesh:
+            saved = spread(saved, mesh)
         return saved or init(seed), train_chunk, draw_sample
+
+
+def _placed(mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return where on a mesh lies what the initial state's program and the training chunk take and return."""
+    state, everywhere = state_sharding(mesh), whole(mesh)
+    chunk = {
+        "in_shardings": (state, batch_sharding(mesh, 2)),
+        "out_shardings": (state, everywhere, everywhere),
+    }
+    return {"out_shardings": state}, chunk
+
+
+def spread(state: TrainState, mesh: Mesh) -> TrainState:
+    """Return a state that lies on one device on a mesh instead; each process has the same."""
+    # As NumPy arrays, which belong to no device; a key becomes one of those by its data.
+    plain = jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key)))
+
+    def with_key(state: TrainState) -> TrainState:
+        return state._replace(key=jax.random.wrap_key_data(state.key))
+
+    return jax.jit(with_key, out_shardings=state_sharding(mesh))(plain)
+
+
+def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
+    """Return a state on one device of each process; they all have to ask for it."""
+    return on_one(jax.jit(lambda state: state, out_shardings=whole(mesh))(state)) if mesh else state
 
 
 def make_sampler(config: TrainConfig, material: Material) -> Callable[..., jax.Array]:

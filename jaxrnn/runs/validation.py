@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
@@ -28,9 +29,13 @@ class Best(NamedTuple):
 
 
 def validate(
-    params: Params, part: Slice, config: ModelConfig, stop: Callable[[], object] = lambda: False
-) -> float | None:  # fmt: skip
-    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes.
+    params: Params,
+    part: Slice,
+    config: ModelConfig,
+    stop: Callable[[], object] = lambda: False,
+    mesh: Mesh | None = None,
+) -> float | None:
+    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes, split over a mesh.
 
     It is left, and None returned, once `stop`, which is asked again and again, returns something true.
 
@@ -38,7 +43,7 @@ def validate(
         NonFiniteError: the loss is infinite or not a number.
     """
     lanes = default_lanes(len(part.tokens) - 1)
-    parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts)
+    parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts, mesh=mesh)
     total = 0.0
     for _, nats in parts:
         if stop():

@@ -33,8 +33,14 @@ class Batch(NamedTuple):
 
 
 def batches(
-    tokens: Tokens, step: int, num_steps: int, config: TrainConfig, *, starts: Starts | None = None
-) -> Batch:  # fmt: skip
+    tokens: Tokens,
+    step: int,
+    num_steps: int,
+    config: TrainConfig,
+    *,
+    starts: Starts | None = None,
+    lanes: slice = slice(None),
+) -> Batch:
     """Return the batches of steps `step` to `step + num_steps - 1`, a chunk.
 
     The text is cut into B contiguous lanes of equal length n (a rest shorter than B is left out). Every step takes the
@@ -47,6 +53,7 @@ def batches(
         num_steps: K.
         config: gives `sequence_length` T and `batch_size` B.
         starts: bool [N], the symbols before which the carry starts anew, from `document_starts`.
+        lanes: which of the B lanes to read; no other is touched. B below is then how many these are.
 
     Returns:
         Batch of inputs and targets int32 [K, T, B], reset bool [K], and starts bool [K, T, B] if they were given.
@@ -54,14 +61,14 @@ def batches(
     Raises:
         JaxrnnError: the text is too short for one batch.
     """
-    length, lanes = config.sequence_length, config.batch_size
+    length, all_lanes = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
-    lane_length = len(tokens) // lanes
+    lane_length = len(tokens) // all_lanes
     place = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length)
     window = place[:, None] * length + np.arange(length + 1)  # [K, T+1]
-    cut = tokens[: lanes * lane_length].reshape(lanes, lane_length)[:, window]  # [B, K, T+1]; nothing else is read
+    cut = tokens[: all_lanes * lane_length].reshape(all_lanes, lane_length)[lanes, window]  # [B, K, T+1]
     symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")
-    found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(lanes)]
+    found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(all_lanes)[lanes]]
     forget(tokens)
     return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, found)
 

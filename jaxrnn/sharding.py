@@ -1,0 +1,136 @@
+"""Many devices: the mesh that they are, and what lies where on it.
+
+The lanes of a batch are split over the mesh, a contiguous group of them a device; everything else, parameters and
+optimizer's memory, lies whole on each. What a program has to send between devices is found by JAX's partitioner.
+"""
+
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxrnn.errors import JaxrnnError
+
+LANES = "lanes"  # the mesh's only axis
+
+Devices = int | Literal["all"]
+
+
+DeviceKind = Literal["cpu", "gpu", "tpu"]
+
+
+def use_device(kind: DeviceKind | None = None) -> None:
+    """Let JAX compute on this kind of device, in full precision; to be called before anything is computed.
+
+    Args:
+        kind: None takes the best there is.
+
+    Raises:
+        JaxrnnError: there is none.
+    """
+    before, reason = jax.config.values["jax_platforms"], ""
+    if kind:  # a GPU is of one of several makers, which JAX looks for by itself where no kind is named
+        jax.config.update("jax_platforms", "" if kind == "gpu" else kind)
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:
+        found, reason = "none", f" ({str(error).splitlines()[0]})"
+    if found != (kind or found) or found == "none":
+        jax.config.update("jax_platforms", before)
+        raise JaxrnnError(
+            f"there is no {kind or 'device'} that JAX can use here, it finds {found}{reason}; choose another device, "
+            f"or install what JAX needs for it, such as jaxrnn[{'tpu' if kind == 'tpu' else 'cuda13'}]"
+        )
+    if found != "cpu":  # the others round the factors of float32 products unless they are told not to
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def make_mesh(devices: Devices) -> Mesh | None:
+    """Return a mesh of so many devices, the first ones of each process; None for one, which needs none.
+
+    Where there are many processes, all of their devices stand for one.
+
+    Raises:
+        JaxrnnError: there are not so many.
+    """
+    found = jax.devices()
+    processes = jax.process_count()
+    count = len(found) if devices == "all" or processes > 1 == devices else devices
+    if len({sum(device.process_index == index for device in found) for index in range(processes)}) > 1:
+        raise JaxrnnError(
+            "every process must have as many devices as the others; start them on machines that are alike"
+        )
+    if count % processes:
+        raise JaxrnnError(
+            f"devices {count} can't be split over {processes} processes; make it a multiple of {processes}"
+        )
+    if not 1 <= count <= len(found):
+        kind = found[0].platform
+        more = f"; JAX_NUM_CPU_DEVICES={count} makes so many of a CPU, to try things out" if kind == "cpu" else ""
+        raise JaxrnnError(f"devices must be from 1 to {len(found)}, the {kind} devices there are, got {count}{more}")
+    chosen = [
+        device
+        for index in range(processes)
+        for device in [device for device in found if device.process_index == index][: count // processes]
+    ]
+    return None if count == 1 else Mesh(np.array(chosen), (LANES,), axis_types=(AxisType.Auto,))
+
+
+def check_divides(mesh: Mesh | None, name: str, lanes: int) -> None:
+    """Raise JaxrnnError unless each device of a mesh gets as many of the lanes as the others."""
+    if mesh and lanes % mesh.size:
+        fewer = max(count for count in range(1, mesh.size) if lanes % count == 0)
+        raise JaxrnnError(
+            f"{name} {lanes} can't be split over {mesh.size} devices; "
+            f"make it a multiple of {mesh.size}, or devices {fewer}"
+        )
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of what lies whole on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_lanes(mesh: Mesh, axis: int) -> NamedSharding:
+    """Return the sharding of what is split over the devices along its axis of lanes."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, LANES))
+
+
+def local_lanes(mesh: Mesh | None, lanes: int) -> slice:
+    """Return which of the lanes are those of this process: the devices of a process are neighbours on the mesh."""
+    if mesh is None:
+        return slice(None)
+    indices = by_lanes(mesh, 0).addressable_devices_indices_map((lanes,)).values()
+    begins, ends, _ = zip(*(index[0].indices(lanes) for index in indices if index), strict=True)
+    return slice(min(begins), max(ends))
+
+
+def place(tree: Any, sharding: Any) -> Any:
+    """Return arrays that lie on a mesh, from what of them is this process's own (`local_lanes`).
+
+    Args:
+        tree: of NumPy arrays.
+        sharding: where to, for the tree or for parts of it.
+    """
+    return jax.make_array_from_process_local_data(sharding, tree)
+
+
+def on_mesh(tree: Any, mesh: Mesh) -> Any:
+    """Return arrays that lie whole on each device of a mesh; those of a single process may have lain elsewhere."""
+    return jax.device_put(tree, whole(mesh)) if jax.process_count() == 1 else tree
+
+
+def on_one(tree: Any) -> Any:
+    """Return what of the arrays lies on this process's first device: all of those that lie whole on each."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def in_groups(tree: Any, groups: int, axis: int) -> Any:
+    """Return arrays [..., B, ...] as [..., groups, B / groups, ...], B being their axis `axis`."""
+    return jax.tree.map(lambda x: x.reshape(*x.shape[:axis], groups, -1, *x.shape[axis + 1 :]), tree)
+
+
+def out_of_groups(tree: Any, axis: int) -> Any:
+    """Undo `in_groups`."""
+    return jax.tree.map(lambda x: x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :]), tree)
