@@ -131,7 +131,8 @@ def _train_chunk(
 def all_finite(state: TrainState) -> jax.Array:
     """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
     leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
+    numbers = [leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.isfinite(jnp.concatenate(numbers)).all()  # as one vector: leaf by leaf it takes 0.1 s longer to compile
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
