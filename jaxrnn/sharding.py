@@ -4,6 +4,8 @@ The lanes of a batch are split over the mesh, a contiguous group of them a devic
 optimizer's memory, lies whole on each. What a program has to send between devices is found by JAX's partitioner.
 """
 
+import contextlib
+import os
 from typing import Any, Literal
 
 import jax
@@ -44,6 +46,23 @@ def use_device(kind: DeviceKind | None = None) -> None:
         )
     if found != "cpu":  # the others round the factors of float32 products unless they are told not to
         jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def make_cpu_devices(count: int) -> None:
+    """Let a CPU be so many devices, but no more than it has cores; to be called before anything is computed.
+
+    Where the user has said how many it is to be (JAX_NUM_CPU_DEVICES), or JAX computes already, it stays as it is.
+    """
+    flags, cores = os.environ.get("XLA_FLAGS", ""), available_cores()
+    said = jax.config.values["jax_num_cpu_devices"] != -1 or "host_platform_device_count" in flags
+    if not said and min(count, cores) > 1:
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(count, cores))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_mesh(devices: Devices) -> Mesh | None:

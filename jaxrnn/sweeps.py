@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +14,7 @@ from jax import lax
 
 from jaxrnn.config import OptimizerConfig, TrainConfig
 from jaxrnn.grid import Axes, combinations
+from jaxrnn.sharding import available_cores
 from jaxrnn.text import Batch, Tokens, batches
 from jaxrnn.training import Metrics, TrainState, init_train_state, train_chunk
 
@@ -95,7 +95,7 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     Args:
         configs: the members, of one group.
     """
-    threads = _cores() if jax.default_backend() == "cpu" else 1
+    threads = available_cores() if jax.default_backend() == "cpu" else 1
     size = -(-len(configs) // threads)
     # Every part has the same size, or there would be two programs; the last member stands in for what is missing.
     parts = [range(begin, begin + size) for begin in range(0, len(configs), size)]
@@ -137,11 +137,6 @@ def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]
         for name in _ARGUMENTS
     }
     return {name: np.asarray(values, dtype) for name, values in found.items() if len(set(values)) > 1}
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[TrainState, Metrics]]:

@@ -1,5 +1,7 @@
 import dataclasses
 import functools
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -12,7 +14,7 @@ from jaxrnn.evaluation import evaluate, surprisals
 from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import init_params
 from jaxrnn.runs import fit
-from jaxrnn.sharding import by_lanes, make_mesh
+from jaxrnn.sharding import available_cores, by_lanes, make_mesh
 from jaxrnn.text import batches, document_starts, load_corpus
 from jaxrnn.training import init_train_state, make_train_chunk, make_train_step, state_sharding
 from jaxrnn.writing import write_many
@@ -172,3 +174,13 @@ def test_a_run_goes_on_with_any_number_of_devices(run_config, tmp_path):
 def test_devices_that_are_not_there_or_do_not_divide_the_batch_are_refused(devices, lanes, message, run_config):
     with pytest.raises(JaxrnnError, match=message):
         fit(dataclasses.replace(run_config, batch_size=lanes), corpus(), devices=devices)
+
+
+@pytest.mark.parametrize(("said", "found"), [(None, available_cores()), ("3", 3)])
+def test_a_cpu_becomes_as_many_devices_as_it_has_cores_unless_the_user_says_how_many(said, found, monkeypatch):
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    if said:
+        monkeypatch.setenv("JAX_NUM_CPU_DEVICES", said)
+    program = "import jax, jaxrnn.sharding; jaxrnn.sharding.make_cpu_devices(999); print(jax.device_count('cpu'))"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(output) == found

@@ -20,7 +20,8 @@ class Placement:
     device: Literal["cpu", "gpu", "tpu"] | None = None
     """The kind of device; an error where there is none. By default the best there is."""
     devices: int | Literal["all"] = 1
-    """How many devices to split the lanes over; with many processes in all, and by default all of theirs."""
+    """How many devices to split the lanes over; with many processes in all, and by default all of theirs. Of a CPU
+    each core can be one."""
 
     def set_up(self) -> None:
         """Let JAX compute there; to be called before anything is computed.
@@ -28,8 +29,12 @@ class Placement:
         Raises:
             JaxrnnError: there is no such device.
         """
-        from jaxrnn.sharding import use_device
+        import jax
 
+        from jaxrnn.sharding import make_cpu_devices, use_device
+
+        if self.devices != "all" and not jax.distributed.is_initialized():
+            make_cpu_devices(self.devices)
         use_device(self.device)
 
     def mesh(self, name: str, lanes: int) -> "Mesh | None":
