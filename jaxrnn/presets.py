@@ -48,18 +48,18 @@ _QUICK = TrainConfig(
 )
 
 _BEST = TrainConfig(
-    model=ModelConfig(cell="gru", hidden_size=384, num_layers=2, dropout=0.35, init="fan_in", products="bfloat16"),
+    model=ModelConfig(cell="gru", hidden_size=384, num_layers=2, init="fan_in", products="bfloat16"),
     optimizer=OptimizerConfig(
         name="adamw", learning_rate=0.003, schedule="cosine", warmup_steps=500, final_fraction=0.0
     ),
     sequence_length=64,
     batch_size=32,
-    steps=20_000,
+    steps=2_000,
     split=(0.9, 0.1),
-    validate_every=800,
-    sample_every=4000,
-    log_every=400,
-    checkpoint_every=4000,
+    validate_every=200,
+    sample_every=1000,
+    log_every=100,
+    checkpoint_every=1000,
 )
 
 PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
