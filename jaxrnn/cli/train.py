@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import signal
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -160,7 +161,8 @@ class Train(TrainConfig):
             print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
         elif first:
             print(_result(report, config, corpus, run_dir))
-        return 0 if report.finished else 128 + signals.received
+        # Where this process had no signal, another one of the run had.
+        return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
     def _begin(
         self, config: TrainConfig, corpus: "Corpus", stop: Callable[[], object]
