@@ -123,8 +123,9 @@ def _signals(whole, tries, numbers, codes):
         running = whole.process(run)
         began = _until_there(run, running)
         running.join(whole.random.uniform(0, seconds))
-        if running.exitcode is None:
-            os.kill(running.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it may end between these two lines
+            if running.exitcode is None:
+                os.kill(running.pid, number)
         running.join()
         if running.exitcode == 0:  # it was over before
             seconds = (seconds + time.monotonic() - began) / 2

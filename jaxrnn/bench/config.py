@@ -37,6 +37,8 @@ class BenchConfig:
     """The rule by which a gradient becomes an update."""
     chunk_length: int = 100
     """Training steps in one dispatch to the device (K)."""
+    devices: int = 1
+    """Devices that the lanes are split over, in the suite `step`; of a CPU each core can be one."""
     streams: tuple[int, ...] = (1, 16, 64, 256)
     """Streams of characters drawn side by side, in the suite `sample`."""
     models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
@@ -49,7 +51,7 @@ class BenchConfig:
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         self.train_config()
-        named = [(name, getattr(self, name)) for name in ("vocab_size", "sample_length", "repeats")]
+        named = [(name, getattr(self, name)) for name in ("vocab_size", "devices", "sample_length", "repeats")]
         several = [(name, value) for name in ("streams", "models") for value in getattr(self, name)]
         for name, value in [*named, *several]:
             if value is not None and not 1 <= value <= 10**6:

@@ -12,6 +12,7 @@ from jaxrnn.bench.machine import peak_memory
 from jaxrnn.bench.references import References, Say
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.workload import Workload, make_workload, training_flop
+from jaxrnn.sharding import make_mesh
 from jaxrnn.training import TrainStep, make_train_chunk, make_train_step
 
 
@@ -52,10 +53,10 @@ def measure_step(config: BenchConfig, say: Say = lambda message: None) -> StepRe
     say("compiling")
     compile_seconds, ours = {}, {}
     for name in ("jit", "chunk"):
-        compile_seconds[name], ours[name] = jax_contender(workload, chunked=name == "chunk")
+        compile_seconds[name], ours[name] = jax_contender(workload, chunked=name == "chunk", devices=config.devices)
     if config.products != "full":
         full = make_workload(dataclasses.replace(config, products="full").train_config())
-        compile_seconds["full"], ours["full"] = jax_contender(full, chunked=True)
+        compile_seconds["full"], ours["full"] = jax_contender(full, chunked=True, devices=config.devices)
     memory = peak_memory()
     with References(workload, say) as references:
         say("measuring the machine's limits")
@@ -85,17 +86,24 @@ def measure_step(config: BenchConfig, say: Say = lambda message: None) -> StepRe
     )
 
 
-def jax_contender(workload: Workload, *, chunked: bool, seconds: float = 0.1) -> tuple[float, Contender]:
+def jax_contender(
+    workload: Workload, *, chunked: bool, devices: int = 1, seconds: float = 0.1
+) -> tuple[float, Contender]:  # fmt: skip
     """Return the seconds until our first call is done, and the contender, in seconds a training step.
 
     By single calls the caller waits for the loss of each step; by chunks for the losses of each chunk.
     """
     program: TrainStep
+    mesh = make_mesh(devices)
     feeds: list[Any]
     if chunked:
-        program, feeds, steps = make_train_chunk(workload.config), [workload.batches], workload.config.chunk_length
+        program, feeds, steps = (
+            make_train_chunk(workload.config, mesh=mesh),
+            [workload.batches],
+            workload.config.chunk_length,
+        )
     else:
-        program, feeds, steps = make_train_step(workload.config), workload.single_batches(), 1
+        program, feeds, steps = make_train_step(workload.config, mesh=mesh), workload.single_batches(), 1
     state, place = jax.block_until_ready(workload.initial_state()), 0
 
     def call() -> None:

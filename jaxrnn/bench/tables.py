@@ -26,7 +26,8 @@ def workload_line(config: BenchConfig) -> str:
     """Return the workload in a line."""
     sizes = ", ".join(f"{letter} {getattr(config, name)}" for name, letter in LETTERS.items())
     rounded = "" if config.products == "full" else f", products of {config.products}"
-    return f"{config.cell}, {sizes}, {config.dtype}{rounded}, {config.optimizer}"
+    split = f", on {config.devices} devices" if config.devices > 1 else ""
+    return f"{config.cell}, {sizes}, {config.dtype}{rounded}, {config.optimizer}{split}"
 
 
 def machine_line(machine: dict[str, Any]) -> str:

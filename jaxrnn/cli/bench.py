@@ -11,6 +11,7 @@ import tyro
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.placement import Placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Bench(BenchConfig):
     def run(self) -> int:
         """Measure and print; return the exit code."""
         set_up_jax(self.dtype)
+        placement = Placement(devices=self.devices)
+        placement.set_up()
+        placement.mesh("batch_size", self.batch_size)
         import jax
 
         from jaxrnn.bench.machine import machine
