@@ -42,7 +42,7 @@ def use_device(kind: DeviceKind | None = None) -> None:
         jax.config.update("jax_platforms", before)
         raise JaxrnnError(
             f"there is no {kind or 'device'} that JAX can use here, it finds {found}{reason}; choose another device, "
-            f"or install what JAX needs for it, such as jaxrnn[{'tpu' if kind == 'tpu' else 'cuda13'}]"
+            f"or install what JAX needs for it, such as jax[{'tpu' if kind == 'tpu' else 'cuda13'}]"
         )
     if found != "cpu":  # the others round the factors of float32 products unless they are told not to
         jax.config.update("jax_default_matmul_precision", "highest")

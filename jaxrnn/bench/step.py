@@ -94,16 +94,12 @@ def jax_contender(
     By single calls the caller waits for the loss of each step; by chunks for the losses of each chunk.
     """
     program: TrainStep
-    mesh = make_mesh(devices)
     feeds: list[Any]
+    config, mesh = workload.config, make_mesh(devices)
     if chunked:
-        program, feeds, steps = (
-            make_train_chunk(workload.config, mesh=mesh),
-            [workload.batches],
-            workload.config.chunk_length,
-        )
+        program, feeds, steps = make_train_chunk(config, mesh=mesh), [workload.batches], config.chunk_length
     else:
-        program, feeds, steps = make_train_step(workload.config, mesh=mesh), workload.single_batches(), 1
+        program, feeds, steps = make_train_step(config, mesh=mesh), workload.single_batches(), 1
     state, place = jax.block_until_ready(workload.initial_state()), 0
 
     def call() -> None:

@@ -26,7 +26,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.files import commit, make_directory, names_to_disk
 from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
-from jaxrnn.runs.lock import LOCK, WriterLock
+from jaxrnn.runs.lock import LOCK, WriterLock, opening
 from jaxrnn.runs.programs import gathered
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
@@ -73,7 +73,7 @@ class RunDirectory:
         checkpoint = None
         if not self._writes:
             return self._to_go_on_from() if resume else None
-        try:
+        with opening(self._path, self.close):
             if not resume:
                 self._check_ours()
                 make_directory(self._path)
@@ -86,13 +86,6 @@ class RunDirectory:
                     f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
                 )
             self._begin(checkpoint)
-        except OSError as error:
-            self.close()
-            reason = error.strerror or error
-            raise JaxrnnError(f"can't write to {self._path} ({reason}); choose another --run-dir") from None
-        except BaseException:
-            self.close()
-            raise
         return checkpoint
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from jaxrnn.runs.report import Report
 def check_tensorboard() -> None:
     """Raise JaxrnnError if tensorboardX is not installed."""
     if importlib.util.find_spec("tensorboardX") is None:
-        raise JaxrnnError("--tensorboard needs tensorboardX, which is not installed; pip install 'jaxrnn[tensorboard]'")
+        raise JaxrnnError("--tensorboard needs tensorboardX, which is not installed; pip install tensorboardX")
 
 
 def event_files(run_dir: Path) -> list[Path]:

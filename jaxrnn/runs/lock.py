@@ -1,12 +1,14 @@
 """One writer a run directory: a lock that the system takes back when its process ends, however it ends."""
 
+import contextlib
 import os
 import sys
 import warnings
 import weakref
+from collections.abc import Callable, Generator
 from pathlib import Path
 
-from jaxrnn.errors import TakenError
+from jaxrnn.errors import JaxrnnError, TakenError
 
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
@@ -76,3 +78,17 @@ class WriterLock:
     def release(self) -> None:
         """Give it back."""
         self._close()
+
+
+@contextlib.contextmanager
+def opening(directory: Path, close: Callable[[], None]) -> Generator[None]:
+    """Close a directory again if it can't be made ready in here; raise JaxrnnError if it can't be written."""
+    try:
+        yield
+    except OSError as error:
+        close()
+        reason = error.strerror or error
+        raise JaxrnnError(f"can't write to {directory} ({reason}); choose another --run-dir") from None
+    except BaseException:
+        close()
+        raise

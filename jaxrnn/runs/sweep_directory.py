@@ -14,8 +14,8 @@ from typing import Any
 from jaxrnn.config import TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.files import commit
-from jaxrnn.run_files import best_checkpoint_path, list_checkpoints
-from jaxrnn.runs.lock import LOCK, WriterLock
+from jaxrnn.run_files import all_checkpoints
+from jaxrnn.runs.lock import LOCK, WriterLock, opening
 
 SWEEP = "sweep.json"
 
@@ -53,7 +53,7 @@ class SweepDirectory:
             JaxrnnError: somebody trains there, the directory holds another sweep or something else, or it can't be
                 written.
         """
-        try:
+        with opening(self._path, self.close):
             if resume:
                 read_sweep(self._path)  # or there is nothing to go on with
             else:
@@ -71,13 +71,6 @@ class SweepDirectory:
             model = dataclasses.replace(self._config.model, vocab_size=None)
             config = json.loads(to_json(dataclasses.replace(self._config, model=model)))
             commit(self._path / SWEEP, (json.dumps({"config": config, "axes": self._axes}, indent=2) + "\n").encode())
-        except OSError as error:
-            self.close()
-            reason = error.strerror or error
-            raise JaxrnnError(f"can't write to {self._path} ({reason}); choose another --run-dir") from None
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Let others write here."""
@@ -90,8 +83,7 @@ class SweepDirectory:
 
     def begun(self, name: str) -> bool:
         """Return whether a member has a checkpoint to go on from."""
-        checkpoints = self.member(name) / "checkpoints"
-        return bool(list_checkpoints(checkpoints)) or best_checkpoint_path(checkpoints).exists()
+        return bool(all_checkpoints(self.member(name)))
 
     def _check_ours(self) -> None:
         """Refuse a directory that holds anything but a sweep."""
@@ -113,6 +105,5 @@ class SweepDirectory:
     def _clean(self) -> None:
         """Take what members have left before the new sweep is written down: a run that is cut here resumes the old."""
         for name in self._names:
-            checkpoints = self.member(name) / "checkpoints"
-            for file in [*list_checkpoints(checkpoints), best_checkpoint_path(checkpoints)]:
+            for file in all_checkpoints(self.member(name)):
                 file.unlink(missing_ok=True)
