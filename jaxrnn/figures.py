@@ -8,6 +8,9 @@ from jaxrnn.errors import JaxrnnError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Okabe and Ito's colours, which people tell apart however they see colours.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+
 
 def new_figure(size: tuple[float, float]) -> "Figure":
     """Return an empty figure, of a size in inches.

@@ -1,20 +1,13 @@
-"""Figures of runs and of what goes on in a network; matplotlib (the extra "plot") is imported when one is drawn.
+"""Figures of what goes on in a network over a text."""
 
-Every function returns a matplotlib Figure that belongs to no window and no backend: a notebook shows it,
-`figure.savefig(path)` writes it, and nothing global is touched.
-"""
-
-import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.figures import new_figure
-from jaxrnn.runs.metrics import read_metrics
+from jaxrnn.figures import COLORS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,133 +17,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = str | Path
 
-# Okabe and Ito's colours, which people tell apart however they see colours.
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _NEGATIVE, _ZERO, _POSITIVE = "#e8804a", "#fcfbf8", "#4a94d1"
 _MONO = "DejaVu Sans Mono"  # comes with matplotlib
 _GLYPHS = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
-
-
-def check_plot_file(path: Path, flag: str = "--plot") -> None:
-    """Raise JaxrnnError, before anything is computed, if a figure can't be written there."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; give a name that ends so")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
-    if not path.absolute().parent.is_dir():
-        raise JaxrnnError(f"{flag}: there is no directory {path.absolute().parent}; make it, or choose another")
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise JaxrnnError(f"{flag} can't write to {path}; choose another file")
-
-
-def loss_curves(
-    *runs: Run | Mapping[str, Any],
-    labels: Sequence[str] | None = None,
-    unit: Literal["bits", "nats"] = "bits",
-    smoothing: float | None = None,
-) -> "Figure":
-    """Draw the loss of one or several runs over the steps: each batch faint, smoothed firm, validation dashed.
-
-    Args:
-        runs: run directories, or columns as `jaxrnn.runs.read_metrics` returns them: "step", and of "train_loss",
-            "validation_loss" (nats per character) and "bits_per_character" (the smooth loss) those that there are.
-        labels: names of the runs; None takes those of the directories.
-        unit: bits or nats, per character.
-        smoothing: the weight of what came before, from line to line of the metrics, in [0, 1), for an exponential
-            mean of the batches; None draws the run's own smooth loss, whose weight is 0.999 a step.
-    """
-    figure = new_figure((8, 4.5))
-    axes = figure.subplots()
-    if smoothing is not None and not 0 <= smoothing < 1:
-        raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
-    if unit not in ("bits", "nats"):
-        raise JaxrnnError(f"unit must be bits or nats, got {unit!r}")
-    per_nat = 1 / np.log(2) if unit == "bits" else 1.0
-    named = labels or [run_name(run, place) for place, run in enumerate(runs, start=1)]
-    for place, (run, label) in enumerate(zip(runs, named, strict=True)):
-        columns = run if isinstance(run, Mapping) else read_metrics(run)
-        color, steps = _COLORS[place % len(_COLORS)], np.asarray(columns["step"], float)
-        batches = per_nat * _column(columns, "train_loss", steps)
-        smooth = _column(columns, "bits_per_character", steps) * np.log(2) * per_nat
-        validation = per_nat * _column(columns, "validation_loss", steps)
-        axes.plot(steps, batches, color=color, alpha=0.25, linewidth=0.8)
-        firm = smooth if smoothing is None else _exponential_mean(batches, smoothing)
-        axes.plot(steps, firm, color=color, linewidth=1.8, label=label)
-        measured = np.isfinite(validation)
-        if measured.any():
-            line: dict[str, Any] = {"linestyle": "--", "linewidth": 1.5, "marker": "o", "markersize": 3}
-            axes.plot(steps[measured], validation[measured], color=color, label=f"{label}, validation", **line)
-    axes.set(xlabel="step", ylabel=f"{unit} per character")
-    axes.grid(axis="y", color="#e8e6e1")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
-
-
-def sweep_curves(sweep: Run, unit: Literal["bits", "nats"] = "bits") -> "Figure":
-    """Draw the losses of a sweep: for each setting the mean over its seeds firm, from the lowest to the highest faint.
-
-    On the left the smooth loss over the steps; on the right what each run ends with, its best validation loss where
-    there is one, and beside it mean and standard deviation.
-
-    Args:
-        sweep: the directory of a sweep.
-        unit: bits or nats, per character.
-    """
-    from jaxrnn.grid import combinations, value_of
-    from jaxrnn.runs.sweep_directory import read_sweep
-
-    config, axes = read_sweep(sweep)
-    by_setting: dict[str, list[Mapping[str, Any]]] = {}
-    for name, member in combinations(config, axes).items():
-        setting = ", ".join(f"{axis} {value_of(member, axis)}" for axis in axes if axis != "seed") or "all seeds"
-        if (Path(sweep) / name / "metrics.jsonl").is_file():  # else its turn has not come
-            by_setting.setdefault(setting, []).append(read_metrics(Path(sweep) / name))
-    if not by_setting:
-        raise JaxrnnError(f"{sweep} has no metrics yet; let it train for a while")
-    scale = 1.0 if unit == "bits" else float(np.log(2))
-    figure = new_figure((11, max(4.5, 1.5 + 0.28 * len(by_setting))))
-    curves, ends = figure.subplots(1, 2, width_ratios=(3, 2))
-    validated = any(
-        np.isfinite(_column(run, "validation_loss", run["step"])).any() for runs in by_setting.values() for run in runs
-    )
-    for place, runs in enumerate(by_setting.values()):
-        color = _COLORS[place % len(_COLORS)]
-        length = max(len(run["step"]) for run in runs)
-        steps = max((run["step"] for run in runs), key=len)
-        losses = np.stack([_to_length(scale * run["bits_per_character"], length) for run in runs])
-        present = np.isfinite(losses).any(axis=0)
-        steps, losses = steps[present], losses[:, present]
-        curves.fill_between(steps, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), color=color, alpha=0.2, lw=0)
-        curves.plot(steps, np.nanmean(losses, axis=0), color=color, linewidth=1.8)
-        found = np.array([_end(run, validated) for run in runs]) * scale
-        found = found[np.isfinite(found)]
-        ends.plot(found, np.full(len(found), place - 0.12), "o", color=color, alpha=0.35, markersize=5)
-        if len(found):
-            spread = found.std(ddof=1) if len(found) > 1 else 0.0
-            ends.errorbar(found.mean(), place + 0.12, xerr=spread, color=color, marker="D", markersize=5, capsize=3)
-    curves.set(xlabel="step", ylabel=f"{unit} per character, smooth loss")
-    ends.set_yticks(range(len(by_setting)), list(by_setting))
-    ends.invert_yaxis()
-    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'smooth loss at the end'}")
-    for axes_ in (curves, ends):
-        axes_.grid(axis="y" if axes_ is curves else "x", color="#e8e6e1")
-        axes_.set_axisbelow(True)
-        axes_.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _to_length(values: Array, length: int) -> Array:
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
-
-
-def _end(run: Mapping[str, Any], validated: bool) -> float:
-    """Return what a run ends with, in bits per character."""
-    if not validated:
-        return float(run["bits_per_character"][-1])
-    losses = _column(run, "validation_loss", run["step"])
-    return float(np.nanmin(losses)) / float(np.log(2)) if np.isfinite(losses).any() else np.nan
 
 
 def hidden_units(
@@ -282,7 +151,7 @@ def gate_saturation(
         for layer, by_name in enumerate(layers):
             values = np.asarray(by_name[gate])
             left, right = (values < low).mean(axis=0), (values > 1 - low).mean(axis=0)
-            color = _COLORS[layer % len(_COLORS)]
+            color = COLORS[layer % len(COLORS)]
             axes.scatter(right, left, s=26, color=color, alpha=0.55, linewidth=0, label=f"layer {layer}")
         axes.set(title=f"{titles[gate]} gate ({gate})", xlabel=f"part of the time above {1 - low:g}")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
@@ -291,18 +160,6 @@ def gate_saturation(
     if len(layers) > 1:
         figure.axes[-1].legend(frameon=False, fontsize=8)
     return figure
-
-
-def bench_chart(result: Any, config: Any, title: str = "") -> "Figure":
-    """Draw what a suite of `jaxrnn bench` measured: step time, samples, starts or scaling."""
-    from jaxrnn.bench.chart import draw
-
-    return draw(result, config, title)
-
-
-def run_name(run: Run | Mapping[str, Any], place: int) -> str:
-    """Return what a run is called in a legend."""
-    return f"run {place}" if isinstance(run, Mapping) else Path(run).absolute().name
 
 
 # ---- what is drawn from a run
@@ -352,20 +209,6 @@ def _steadiest(values: Array, count: int) -> list[int]:
     centred = values - values.mean(axis=0)
     covariance = (centred[1:] * centred[:-1]).sum(axis=0)
     return sorted(np.argsort(-covariance, kind="stable")[:count].tolist())
-
-
-def _column(columns: Mapping[str, Any], name: str, steps: Array) -> Array:
-    return np.asarray(columns[name], float) if name in columns else np.full(len(steps), np.nan)
-
-
-def _exponential_mean(values: Array, weight: float) -> Array:
-    """Return the running mean in which a value counts `weight` times as much as the one after it; NaN is left out."""
-    total, count, means = 0.0, 0.0, []
-    for value in values:
-        if np.isfinite(value):
-            total, count = weight * total + value, weight * count + 1
-        means.append(total / count if count else np.nan)
-    return np.array(means)
 
 
 # ---- how it is drawn

@@ -1,0 +1,47 @@
+"""Figures of runs and of what goes on in a network; matplotlib (the extra "plot") is imported when one is drawn.
+
+Every function returns a matplotlib Figure that belongs to no window and no backend: a notebook shows it,
+`figure.savefig(path)` writes it, and nothing global is touched.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.plots.curves import loss_curves, run_name, sweep_curves
+from jaxrnn.plots.over_text import gate_saturation, hidden_units, next_characters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "bench_chart",
+    "check_plot_file",
+    "gate_saturation",
+    "hidden_units",
+    "loss_curves",
+    "next_characters",
+    "run_name",
+    "sweep_curves",
+]
+
+
+def check_plot_file(path: Path, flag: str = "--plot") -> None:
+    """Raise JaxrnnError, before anything is computed, if a figure can't be written there."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; give a name that ends so")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
+    if not path.absolute().parent.is_dir():
+        raise JaxrnnError(f"{flag}: there is no directory {path.absolute().parent}; make it, or choose another")
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise JaxrnnError(f"{flag} can't write to {path}; choose another file")
+
+
+def bench_chart(result: Any, config: Any, title: str = "") -> "Figure":
+    """Draw what a suite of `jaxrnn bench` measured: step time, samples, starts or scaling."""
+    from jaxrnn.bench.chart import draw
+
+    return draw(result, config, title)
