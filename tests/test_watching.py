@@ -79,7 +79,8 @@ def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(cap
     ]
     last = stderr.getvalue().split("\r")[-1]
     assert "40/40" in last
-    assert last.endswith("3.000 bits per character, best validation 2.885]\n")
+    assert last.endswith("\n")
+    assert last.rstrip().endswith("3.000 bits per character, best validation 2.885]")  # blanks cover a longer line
     assert capsys.readouterr().out == "closed\n"
 
 
