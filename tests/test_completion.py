@@ -12,13 +12,14 @@ CASES = {
     "jaxrnn train --ce": {"--cell"},
     "jaxrnn train --cell ": {"tanh", "gru", "lstm"},
     "jaxrnn train --cell g": {"gru"},
+    "jaxrnn sweep --cell g": {"gru"},
     "jaxrnn train --preset ": {"min-char-rnn", "char-rnn", "quick", "best"},
     "jaxrnn train novel.txt --optimizer ad": {"adagrad", "adam", "adamw"},
     "jaxrnn train t": {"tinyshakespeare", "text.txt"},
     "jaxrnn sample runs/a --from ": {"best", "last"},
     "jaxrnn sample runs/a --te": {"--temperature"},
     "jaxrnn evaluate runs/a --split-name ": {"train", "validation", "test"},
-    "jaxrnn bench s": {"step", "sample", "startup", "scaling"},
+    "jaxrnn bench s": {"step", "sample", "startup", "scaling", "sweep"},
     "jaxrnn completion ": {"bash", "zsh", "fish"},
 }
 FILES = {"jaxrnn sample runs/": {"runs/a", "runs/b"}, "jaxrnn train --config t": {"text.txt"}}

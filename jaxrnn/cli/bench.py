@@ -13,14 +13,14 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import Placement
 
+Suite = Literal["step", "sample", "startup", "scaling", "sweep"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Bench(BenchConfig):
     """Measure speed against NumPy, PyTorch and the machine's own limits; by default, on min-char-rnn's work."""
 
-    suite: Annotated[
-        tyro.conf.Positional[Literal["step", "sample", "startup", "scaling", "sweep"]], tyro.conf.arg(metavar="SUITE")
-    ] = "step"
+    suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size.
     sweep: many models at once."""
     json: bool = False

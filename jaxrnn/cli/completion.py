@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import tyro
 
+from jaxrnn.cli.bench import Suite
 from jaxrnn.config import CellName
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.fetch import NAMED
@@ -24,12 +25,14 @@ _VALUES = {
     "--preset": tuple(PRESETS),
     "--from": ("best", "last"),
     "train --cell": get_args(CellName),
+    "sweep --cell": get_args(CellName),
     "import --cell": get_args(CellName),
     "train": NAMED,
+    "sweep": NAMED,
     "prepare": NAMED,
     "import --corpus": NAMED,
 }
-_WORDS = {"bench": ("step", "sample", "startup", "scaling"), "completion": get_args(Shell)}  # no file there
+_WORDS = {"bench": get_args(Suite), "completion": get_args(Shell)}  # no file there
 
 
 @dataclasses.dataclass(frozen=True)
