@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -41,7 +42,7 @@ class Checkpoint(NamedTuple):
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
         counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: the version and the devices that computed the state.
+        computed_by: the version, the devices and XLA's flags that computed the state.
     """
 
     state: TrainState
@@ -64,7 +65,9 @@ def computed_by(device_count: int = 1) -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind,
         "device_count": device_count,
-        **({"processor": processor()} if device.platform == "cpu" else {}),  # XLA compiles for what this one can do
+        # XLA compiles for what this processor can do, and as the flags say
+        **({"processor": processor()} if device.platform == "cpu" else {}),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 

@@ -662,7 +662,9 @@ def test_when_no_newest_checkpoint_is_left_the_best_one_is_gone_on_from(text, tm
 
 
 @pytest.mark.parametrize(
-    "change", [{"device_count": 99}, {"jax": "99"}, {"device": "99"}, {"processor": "99"}], ids=str
+    "change",
+    [{"device_count": 99}, {"jax": "99"}, {"device": "99"}, {"processor": "99"}, {"xla_flags": "--99"}],
+    ids=str,
 )
 def test_a_resume_by_another_version_or_on_other_devices_says_that_bits_may_differ(
     text, tmp_path, monkeypatch, whole, change

@@ -21,6 +21,7 @@ from jaxrnn.cli.compare import Compare
 from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
+from jaxrnn.cli.jax_setup import set_xla_flags
 from jaxrnn.cli.output import wants_colour
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that can't show every character
+    set_xla_flags()
     debug = "--debug" in arguments
     try:
         with warnings.catch_warnings():

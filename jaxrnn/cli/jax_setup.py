@@ -4,9 +4,28 @@ import atexit
 import gc
 import os
 import stat
+import sys
 from pathlib import Path
 
 from jaxrnn.fetch import cache_directory
+
+# What XLA leaves off on a CPU: vectors as wide as the processor has them, and loops of little data as one kernel each
+# where it knows how, instead of a call of a kernel for every operation of every character.
+_XLA_FLAGS = (
+    "--xla_cpu_prefer_vector_width=512",
+    "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000",
+)
+
+
+def set_xla_flags() -> None:
+    """Set the flags that make XLA's programs for a CPU faster; to be called before JAX is imported, or does nothing.
+
+    A flag that the user has set (XLA_FLAGS) stays as it is.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if "jax" not in sys.modules:
+        ours = [flag for flag in _XLA_FLAGS if flag.partition("=")[0] not in given]
+        os.environ["XLA_FLAGS"] = " ".join([*ours, *given.split()])
 
 
 def set_up_jax(dtype: str) -> None:

@@ -243,4 +243,5 @@ class RunDirectory:
 def _computer(found: Mapping[str, object]) -> str:
     """Name what computed a checkpoint; those of older versions leave some of it out."""
     processor = f" ({found['processor']})" if "processor" in found else ""
-    return f"{found.get('device_count', 1)} x {found['device']}{processor}, jax {found['jax']}"
+    flags = f", XLA_FLAGS {found['xla_flags'] or 'empty'}" if "xla_flags" in found else ""
+    return f"{found.get('device_count', 1)} x {found['device']}{processor}, jax {found['jax']}{flags}"
