@@ -3,7 +3,7 @@
 import math
 
 import jax
-import optax
+import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.model import Carry, Params, forward
@@ -37,8 +37,35 @@ def loss(
         The loss in nats per T characters, [], and the carry.
     """
     logits, carry = forward(params, carry, batch.inputs, config, key=key, kept=kept, starts=batch.starts)
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)  # [T, B]
+    nats = _nats(logits, batch.targets)
     return nats.sum(axis=0).mean(), carry
+
+
+@jax.custom_vjp
+def _nats(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return -ln softmax(logits)[target]; [T, B, V], [T, B] -> [T, B].
+
+    Its gradient is softmax minus one-hot: so written, as JAX would scatter into an array of zeros what it looks up here.
+    """
+    return _nats_forward(logits, targets)[0]
+
+
+def _nats_forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    largest = logits.max(axis=-1, keepdims=True)  # so that no exponential overflows
+    weights = jnp.exp(logits - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    of_target = jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="promise_in_bounds")
+    return (jnp.log(total) + (largest - of_target))[..., 0], (weights, total, targets)
+
+
+def _nats_backward(residuals: tuple[jax.Array, ...], d_nats: jax.Array) -> tuple[jax.Array, None]:
+    weights, total, targets = residuals
+    is_target = targets[..., None] == jnp.arange(weights.shape[-1])[None, None]
+    d_nats = d_nats[..., None]
+    return d_nats / total * weights - jnp.where(is_target, d_nats, 0), None
+
+
+_nats.defvjp(_nats_forward, _nats_backward)
 
 
 def bits_per_character(nats: float, sequence_length: int) -> float:

@@ -4,10 +4,11 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.loss import bits_per_character, loss
+from jaxrnn.loss import _nats, bits_per_character, loss
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch, document_starts
 
@@ -66,3 +67,18 @@ def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_i
     (nats, got), (expected_nats, expected) = (jax.jit(jax.value_and_grad(f))(params) for f in (whole, one_by_one))
     assert nats == pytest.approx(float(expected_nats), rel=1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), got, expected)
+
+
+def test_loss_gradient_and_hessian_are_those_of_optaxs_cross_entropy(x64):
+    key = jax.random.key(5)
+    logits = jax.random.normal(key, (4, 3, 7), jnp.float64) * jnp.asarray([1, 30, 3e4, 1e300])[:, None, None]
+    targets = jax.random.randint(key, (4, 3), 0, 7)
+
+    def derivatives(cross_entropy):
+        def weighted(logits):
+            return (jnp.arange(1.0, 13).reshape(4, 3) * cross_entropy(logits, targets)).sum()
+
+        return weighted(logits), jax.grad(weighted)(logits), jax.jacrev(jax.grad(weighted))(logits)
+
+    for ours, theirs in zip(*map(derivatives, (_nats, optax.softmax_cross_entropy_with_integer_labels)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)

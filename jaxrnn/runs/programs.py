@@ -74,6 +74,8 @@ def prepare_programs(
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
     with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
+        if not saved:
+            pool.submit(init.lower(seed).compile)
         if step < config.steps:
             pool.submit(train_chunk.lower(state, material.batches(step, next_step - step, config, mesh)).compile)
         at_end = not config.sample_every
@@ -131,8 +133,9 @@ def _train_chunk(
 def all_finite(state: TrainState) -> jax.Array:
     """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
     leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
-    numbers = [leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.isfinite(jnp.concatenate(numbers)).all()  # as one vector: leaf by leaf it takes 0.1 s longer to compile
+    numbers = jnp.concatenate([leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)])
+    # 0 times infinity or NaN is NaN. One product compiles 0.1 s sooner than a reduction of what isfinite says of each.
+    return jnp.isfinite(jnp.vdot(numbers, jnp.zeros_like(numbers)))
 
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
