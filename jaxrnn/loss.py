@@ -45,7 +45,7 @@ def loss(
 def _nats(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Return -ln softmax(logits)[target]; [T, B, V], [T, B] -> [T, B].
 
-    Its gradient is softmax minus one-hot: so written, as JAX would scatter into an array of zeros what it looks up here.
+    Its gradient, softmax minus one-hot, is written so: JAX would scatter into zeros what is looked up here.
     """
     return _nats_forward(logits, targets)[0]
 
