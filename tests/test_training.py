@@ -198,11 +198,11 @@ def test_every_cell_learns_to_remember_twenty_characters(cell):
     characters = "".join(f"{digit}{19 * '.'}{digit}\n" for digit in rng.choice(["3", "7"], 3000))
     vocabulary = Vocabulary.of(characters)
     model = ModelConfig(cell=cell, vocab_size=len(vocabulary), hidden_size=64, init="fan_in")
-    optimizer = OptimizerConfig(name="adam", learning_rate=0.003)
-    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=16)
+    optimizer = OptimizerConfig(name="adam", learning_rate=0.005, clip="norm", schedule="cosine")
+    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=16, steps=1500)
     state, chunk = init(jax.random.key(5), config), make_train_chunk(config)
     losses = []
-    for step in range(0, 1500, 100):
+    for step in range(0, config.steps, 100):
         state, metrics = chunk(state, batches(vocabulary.encode(characters), step, 100, config))
         losses.extend(metrics.loss.tolist())
     # Of the two digits in each of the two lines of a batch one is new: ln 2. Without a memory all four are: 4 ln 2.
