@@ -168,16 +168,24 @@ def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     """Return for each lane the first token at which the cumulative softmax exceeds `uniform`; [B, V], [B] -> [B]."""
     lanes, vocab_size = logits.shape
     weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
-    # Cumulative sums as a product with a triangle of ones, in blocks where that triangle would be large: several times
-    # as fast as a cumsum, whose partial sums wait for each other.
-    block = vocab_size if vocab_size <= 128 else 64
-    weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % block))).reshape(-1, block)
-    within = jnp.matmul(weights, jnp.triu(jnp.ones((block, block), weights.dtype)), precision="highest")
-    within = within.reshape(lanes, -1, block)
-    ends = within[:, :, -1].cumsum(axis=-1)  # [B, blocks]
-    cumulative = within + (ends - within[:, :, -1])[:, :, None]
-    # Against the last sum, not 1: rounding must not draw a token beyond the last.
-    return (cumulative <= (uniform * ends[:, -1])[:, None, None]).sum(axis=(1, 2))
+    # First the block of tokens that it lies in, then the place in that block: fewer sums than over all tokens.
+    size = 16 * math.ceil(math.sqrt(vocab_size) / 16)
+    weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % size))).reshape(lanes, -1, size)
+    sums = weights.sum(axis=-1)
+    ends = _cumulative(sums)
+    # Against the last sum, not 1: rounding must not draw a token beyond the last, here or in the block.
+    sought = uniform * ends[:, -1]
+    block = (ends <= sought[:, None]).sum(axis=-1)
+    sought -= jnp.take_along_axis(ends - sums, block[:, None], axis=1)[:, 0]
+    within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
+    sought = jnp.minimum(sought, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
+    return block * size + (within <= sought[:, None]).sum(axis=-1)
+
+
+def _cumulative(numbers: jax.Array) -> jax.Array:
+    """Return cumulative sums along the last axis of [B, N]."""
+    # As a product with a triangle of ones: faster than a cumsum, whose partial sums wait for each other.
+    return jnp.matmul(numbers, jnp.triu(jnp.ones((numbers.shape[1],) * 2, numbers.dtype)), precision="highest")
 
 
 def _draw_likely(

@@ -7,7 +7,7 @@ import scipy.stats
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import forward, init_params, initial_carry
-from jaxrnn.sampling import sample
+from jaxrnn.sampling import _draw, sample
 from jaxrnn.text import document_starts
 
 V = 12
@@ -115,6 +115,23 @@ def test_a_lane_with_a_key_of_its_own_draws_what_it_would_draw_alone():
     np.testing.assert_array_equal(few, together[:, :2])
     alone, _ = sample(keys[3], PARAMS, initial_carry(CONFIG, 1), prime[:, :1], CONFIG, length=40)
     np.testing.assert_array_equal(alone[:, 0], together[:, 3])
+
+
+@pytest.mark.parametrize("vocab_size", [2, 16, 17, 65, 256, 257, 5000])
+def test_a_draw_is_the_place_of_its_number_in_the_cumulative_softmax(vocab_size):
+    rng = np.random.default_rng(vocab_size)
+    logits = rng.normal(scale=3, size=(300, vocab_size)).astype(np.float32)
+    logits[rng.random(logits.shape) < 0.3] = -np.inf  # some are never to be drawn, the first and the last among them
+    logits[:150, [0, -1]], logits[:, vocab_size // 2] = -np.inf, 0
+    uniform = rng.integers(0, 2**23, 300).astype(np.float32) / 2**23  # as jax.random draws them
+    uniform[::3], uniform[1::3] = 0, 1 - 2.0**-23
+    drawn = np.asarray(jax.jit(_draw)(logits, uniform))
+    p = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    assert p[np.arange(300), drawn].min() > 0
+    ends = p.cumsum(axis=1)[np.arange(300), drawn]
+    assert np.all(uniform < ends + 1e-5)
+    assert np.all(uniform > ends - p[np.arange(300), drawn] - 1e-5)
 
 
 @pytest.mark.parametrize("vocab_size", [2, 64, 128, 129, 200])
