@@ -18,6 +18,7 @@ from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import Carry, Params, draw_kept, init_params, initial_carry
 from jaxrnn.optimizer import make_optimizer
 from jaxrnn.reprs import of_fields
+from jaxrnn.rows import on_rows_of_batch
 from jaxrnn.sharding import by_lanes, check_divides, in_groups, out_of_groups, whole
 from jaxrnn.text import Batch
 
@@ -240,45 +241,5 @@ def _fastest_step(config: TrainConfig, loss: Loss) -> TrainStep:
     untouched_rows_stay = config.optimizer.name == "adagrad" and not config.optimizer.decays
     # A loss of the user's own may look at the rest of Wxh, or at which symbols they are.
     on_rows = untouched_rows_stay and vocab_size >= 4 * positions and loss is cross_entropy
-    return partial(_train_step_on_rows, config=config) if on_rows else partial(train_step, config=config, loss=loss)
-
-
-def _train_step_on_rows(state: TrainState, batch: Batch, config: TrainConfig) -> tuple[TrainState, Metrics]:
-    """Do what `train_step` does, but update only the rows of the first Wxh that the batch looks up.
-
-    To the step itself the inputs are a vocabulary of T*B symbols: each token is known by the place where it first
-    stands in the batch, and its row stands there.
-    """
-    tokens = batch.inputs.reshape(-1)
-    first = (tokens[:, None] == tokens[None, :]).argmax(axis=1)  # [T*B]
-
-    def take(params: Params) -> Params:
-        return _with_Wxh(params, params.layers[0].Wxh[tokens])
-
-    def put(params: Params, rows: Params) -> Params:
-        return _with_Wxh(rows, params.layers[0].Wxh.at[tokens].set(rows.layers[0].Wxh[first]))
-
-    whole = state.params, state.opt_state
-    small = dict(zip(("params", "opt_state"), _map_params(take, whole), strict=True))
-    after, metrics = train_step(
-        state._replace(**small), batch._replace(inputs=first.reshape(batch.inputs.shape)), config
-    )
-    params, opt_state = _map_params(put, whole, (after.params, after.opt_state))
-    return after._replace(params=params, opt_state=opt_state), metrics
-
-
-def _with_Wxh(params: Params, Wxh: jax.Array) -> Params:
-    first, *above = params.layers
-    return params._replace(layers=(first._replace(Wxh=Wxh), *above))
-
-
-def _map_params(function: Callable[..., Params], tree: Any, *rest: Any) -> Any:
-    """Apply `function` to what is shaped like the parameters in a tree: they themselves, the optimizer's memory."""
-
-    def is_params(node: Any) -> bool:
-        return isinstance(node, Params)
-
-    def apply(node: Any, *others: Any) -> Any:
-        return function(node, *others) if is_params(node) else (others[0] if others else node)
-
-    return jax.tree.map(apply, tree, *rest, is_leaf=is_params)
+    step = partial(train_step, config=config, loss=loss)
+    return on_rows_of_batch(step) if on_rows else step

@@ -23,7 +23,7 @@ ORDER = [
         "products",
         "recurrence",
     ),
-    *("sharding", "processes", "model", "loss", "optimizer", "training"),
+    *("sharding", "processes", "model", "loss", "optimizer", "rows", "training"),
     *("sweeps", "sampling", "evaluation", "inspection", "units"),
     *(
         "tensor_file",
