@@ -1,6 +1,7 @@
 """Many processes, on one machine or on many, that train one network: JAX's own runtime joins them."""
 
 import contextlib
+import ctypes
 import ipaddress
 import json
 import os
@@ -17,12 +18,23 @@ from jaxrnn.errors import JaxrnnError
 
 HEARTBEAT = 15  # seconds without a sign of life after which a process counts as dead
 PATIENCE = 60  # seconds in which all have to be there
+_AGAIN = "start all of them again, with --resume to go on from the last checkpoint"
 
 
 class PeerError(JaxrnnError):
     """Another process of the run is not there, or no more."""
 
     exit_code = 1
+
+
+def _tell_and_end(_: int) -> None:
+    """Say why, where JAX is about to abort: its own watch has found another process lost."""
+    cause = "JAX ends this process, most likely because another one of the run has ended or does not answer"
+    os.write(2, f"jaxrnn: {cause}; {_AGAIN}\n".encode())
+    os._exit(PeerError.exit_code)
+
+
+_TELL_AND_END = ctypes.CFUNCTYPE(None, ctypes.c_int)(_tell_and_end)  # has to live as long as the process
 
 
 def launched_together() -> bool:
@@ -91,6 +103,8 @@ def start_processes(
         ) from None
     finally:
         signal.signal(signal.SIGINT, before)
+    # Not by signal.signal: JAX aborts in a thread of its own, and is gone before Python would look at the signal.
+    ctypes.pythonapi.PyOS_setsig(signal.SIGABRT, _TELL_AND_END)
 
 
 def _is_loopback(host: str) -> bool:
@@ -126,10 +140,7 @@ def peer_errors() -> Iterator[None]:
         if jax.process_count() == 1 or (isinstance(error, ValueError) and "Gloo" not in str(error)):
             raise
         reason = str(error).splitlines()[0]
-        raise PeerError(
-            f"another process of the run has ended, or can't be reached ({reason}); start all of them again, "
-            "with --resume to go on from the last checkpoint"
-        ) from error
+        raise PeerError(f"another process of the run has ended, or can't be reached ({reason}); {_AGAIN}") from error
 
 
 def gathered_texts(text: str) -> list[str]:
