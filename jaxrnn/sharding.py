@@ -48,16 +48,16 @@ def use_device(kind: DeviceKind | None = None) -> None:
         jax.config.update("jax_default_matmul_precision", "highest")
 
 
-def make_cpu_devices(count: int) -> None:
-    """Let a CPU be so many devices, but no more than it has cores; to be called before anything is computed.
+def make_cpu_devices(count: int, *, beyond_cores: bool = False) -> None:
+    """Let a CPU be so many devices, as a rule no more than it has cores; to be called before anything is computed.
 
     Where the user has said how many it is to be (JAX_NUM_CPU_DEVICES), or JAX computes already, it stays as it is.
     """
-    flags, cores = os.environ.get("XLA_FLAGS", ""), available_cores()
+    flags, count = os.environ.get("XLA_FLAGS", ""), count if beyond_cores else min(count, available_cores())
     said = jax.config.values["jax_num_cpu_devices"] != -1 or "host_platform_device_count" in flags
-    if not said and min(count, cores) > 1:
+    if not said and count > 1:
         with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", min(count, cores))
+            jax.config.update("jax_num_cpu_devices", count)
 
 
 def available_cores() -> int:

@@ -14,14 +14,17 @@ import pytest
 
 from jaxrnn.bench import limits, numpy_reference, references, scaling
 from jaxrnn.bench.config import BenchConfig, BenchError
+from jaxrnn.bench.devices import DevicesResult
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import References, check, reference_arguments
 from jaxrnn.bench.scaling import exponent
+from jaxrnn.bench.tables import table
 from jaxrnn.bench.timing import Timing, race, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import make_workload, named_params, training_flop
 from jaxrnn.cells import CELLS
 from jaxrnn.cli import main
+from jaxrnn.cli.bench import Bench
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.loss import loss
 from jaxrnn.model import init_params, initial_carry
@@ -359,6 +362,12 @@ RESULTS = {
         **{key: {"1", "3"} for key in ("compile_seconds", "together", "alone", "ratios")},
         "characters": None,
     },
+    "devices": {
+        **{key: {"1", "2"} for key in ("compile_seconds", "step_seconds", "ratios")},
+        "notes": {"4"},
+        "characters": None,
+        "cores": None,
+    },
 }
 MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
 
@@ -372,11 +381,13 @@ def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
         monkeypatch.setitem(scaling.AXES, axis, (4, 8))
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
     flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --json --plot {plot}"
+    lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
+    flags += f" --batch-size {lanes} --devices {split[-1:] or 1}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
     *human, last = out.splitlines()
-    assert human[0] == "tanh, H 6, T 5, B 1, V 7, float32, adagrad"
+    assert human[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
     assert max(map(len, human[2:-1])) <= 100
     assert human[-1] == f"plot: {plot}"
     values = json.loads(last)
@@ -403,6 +414,33 @@ def test_rounded_products_are_measured_beside_full_ones(without_torch, monkeypat
     result = json.loads(out.splitlines()[-1])["result"]
     assert set(result["step_seconds"]) == {"jit", "chunk", "full", "numpy"}
     assert "full/chunk" in result["ratios"]
+
+
+def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(capsys):
+    assert main(shlex.split(f"bench devices {SMALL_FLAGS} --batch-size 2 --devices 9 --json")) == 0
+    *human, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)["result"]
+    assert list(result["step_seconds"]) == ["1", "2"]
+    assert result["ratios"]["1"]["rounds"] == [1.0]
+    notes = {str(count): f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
+    assert result["notes"] == {**notes, "9": "devices must be from 1 to 8, the cpu devices there are, got 9"}
+    assert [line.split()[0] for line in human[4:9]] == ["1", "2", "4", "8", "9"]
+    assert [line.split("left out: ")[-1] for line in human[6:9]] == list(result["notes"].values())
+
+
+@pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
+def test_more_devices_than_cores_are_said_to_show_overhead_only(cores, said):
+    timing = Timing.of([0.001])
+    timings = {"1": timing, "2": timing}
+    result = DevicesResult({"1": 1.0, "2": 1.0}, timings, timings, {}, 100, cores)
+    words = "more devices than the 1 cores there are show what splitting costs"
+    assert (words in table(result, BenchConfig(devices=2))) == said
+
+
+def test_the_suite_devices_has_lanes_to_split_unless_flags_say_otherwise():
+    suite = Bench.defaults(["devices", "--json"])
+    assert (suite.batch_size, suite.sequence_length, suite.hidden_size, suite.devices) == (64, 25, 256, 8)
+    assert Bench.defaults(["step", "--devices", "2"]) == Bench()
 
 
 BAD = [

@@ -77,7 +77,7 @@ def test_a_killed_process_ends_the_other_and_all_of_them_go_on_exactly(whole, tm
     monkeypatch.chdir(tmp_path)
     processes = start(2, [f"{TRAIN} {STEPS}"] * 2)
     killed, other = processes
-    while not list(tmp_path.glob("run/checkpoints/*")):
+    while not list(tmp_path.glob("run/checkpoints/*.safetensors")):
         assert killed.poll() is None, killed.communicate()
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)

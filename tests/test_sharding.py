@@ -176,11 +176,14 @@ def test_devices_that_are_not_there_or_do_not_divide_the_batch_are_refused(devic
         fit(dataclasses.replace(run_config, batch_size=lanes), corpus(), devices=devices)
 
 
-@pytest.mark.parametrize(("said", "found"), [(None, available_cores()), ("3", 3)])
-def test_a_cpu_becomes_as_many_devices_as_it_has_cores_unless_the_user_says_how_many(said, found, monkeypatch):
+@pytest.mark.parametrize(
+    ("said", "beyond", "found"), [(None, False, available_cores()), ("3", True, 3), (None, True, 999)]
+)
+def test_a_cpu_becomes_as_many_devices_as_it_has_cores_unless_it_is_said_how_many(said, beyond, found, monkeypatch):
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
     if said:
         monkeypatch.setenv("JAX_NUM_CPU_DEVICES", said)
-    program = "import jax, jaxrnn.sharding; jaxrnn.sharding.make_cpu_devices(999); print(jax.device_count('cpu'))"
+    make = f"jaxrnn.sharding.make_cpu_devices(999, beyond_cores={beyond})"
+    program = f"import jax, jaxrnn.sharding; {make}; print(jax.device_count('cpu'))"
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert int(output) == found

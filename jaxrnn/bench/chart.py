@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.devices import DevicesResult
 from jaxrnn.bench.sample import SampleResult
 from jaxrnn.bench.scaling import ScalingResult
 from jaxrnn.bench.startup import StartupResult
@@ -27,6 +28,7 @@ def draw(result: Any, config: BenchConfig, title: str) -> "Figure":
         StartupResult: ((8, 3.6), _draw_startup),
         ScalingResult: ((9, 6.4), _draw_scaling),
         SweepResult: ((8, 4.0), _draw_sweep),
+        DevicesResult: ((8, 4.0), _draw_devices),
     }
     size, drawing = drawings[type(result)]
     figure = new_figure(size)
@@ -66,24 +68,16 @@ def _draw_step(figure: Any, result: StepResult, config: BenchConfig) -> None:
 def _draw_sample(figure: Any, result: SampleResult, config: BenchConfig) -> None:
     axes = figure.subplots()
     streams = sorted(map(int, result.compile_seconds))
-    timings = [result.character_seconds[str(number)] for number in streams]
-    rates = [1 / timing.median for timing in timings]
-    errors = [
-        [rate - 1 / timing.upper for rate, timing in zip(rates, timings, strict=True)],
-        [1 / timing.lower - rate for rate, timing in zip(rates, timings, strict=True)],
-    ]
-    axes.errorbar(streams, rates, yerr=errors, color=_OURS, marker="o", capsize=2, label="jaxrnn, all streams together")
+    timings = {str(number): result.character_seconds[str(number)] for number in streams}
+    rates = _rates(axes, timings, 1, _OURS, "jaxrnn, all streams together")
     numpy_rate = 1 / result.character_seconds["numpy"].median
     axes.axhline(numpy_rate, color="#7a828a", linestyle="--", label="NumPy, one stream")
-    axes.set(xscale="log", yscale="log", xlabel="streams", ylabel="characters a second (median, quartiles)")
-    axes.set_xticks(streams, [f"{number:,}" for number in streams])
+    axes.set(yscale="log", xlabel="streams", ylabel="characters a second (median, quartiles)")
     axes.minorticks_off()
     axes.set_ylim(numpy_rate / 2, 2 * max(rates))
     ticks = [base * 10**power for power in range(0, 12) for base in (1, 3)]
     shown = [tick for tick in ticks if numpy_rate / 2 <= tick <= 2 * max(rates)]
     axes.set_yticks(shown, [f"{tick:,}" for tick in shown])
-    axes.grid(axis="y", color="#eeeeee")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
 
 
@@ -122,16 +116,37 @@ def _draw_scaling(figure: Any, result: ScalingResult, config: BenchConfig) -> No
 
 def _draw_sweep(figure: Any, result: SweepResult, config: BenchConfig) -> None:
     axes = figure.subplots()
-    models = list(map(int, result.together))
-    kinds = (("side by side", result.together, _OURS), ("one after another", result.alone, _THEIRS))
-    for label, timings, color in kinds:
-        rates = [result.characters / timing.median for timing in timings.values()]
-        axes.plot(models, rates, color=color, marker="o", label=label)
-    axes.set(xscale="log", xlabel="models", ylabel="characters a second, in all (median)")
-    axes.set_xticks(models, [f"{number:,}" for number in models])
+    _rates(axes, result.together, result.characters, _OURS, "side by side")
+    _rates(axes, result.alone, result.characters, _THEIRS, "one after another")
+    axes.set(xlabel="models", ylabel="characters a second, in all (median, quartiles)")
+    axes.legend(frameon=False)
+
+
+def _draw_devices(figure: Any, result: DevicesResult, config: BenchConfig) -> None:
+    axes = figure.subplots()
+    _rates(axes, result.step_seconds, result.characters, _OURS)
+    axes.set(xlabel="devices", ylabel="characters a second (median, quartiles)")
+    if result.cores is not None and result.cores < config.devices:
+        axes.axvline(result.cores, color=_LIMIT, linewidth=1, linestyle=":", label="cores")
+        axes.legend(frameon=False)
+
+
+def _rates(
+    axes: Any, timings: dict[str, Timing], characters: int, color: str, label: str | None = None
+) -> list[float]:  # fmt: skip
+    """Characters a second against the numbers that the timings are named by; returns their medians."""
+    sizes = list(map(int, timings))
+    rates = [characters / timing.median for timing in timings.values()]
+    errors = [
+        [rate - characters / timing.upper for rate, timing in zip(rates, timings.values(), strict=True)],
+        [characters / timing.lower - rate for rate, timing in zip(rates, timings.values(), strict=True)],
+    ]
+    axes.errorbar(sizes, rates, yerr=errors, color=color, marker="o", capsize=2, label=label)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.set_ylim(0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y", color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    return rates

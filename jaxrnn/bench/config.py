@@ -38,7 +38,8 @@ class BenchConfig:
     chunk_length: int = 100
     """Training steps in one dispatch to the device (K)."""
     devices: int = 1
-    """Devices that the lanes are split over, in the suite `step`; of a CPU each core can be one."""
+    """Devices that the lanes are split over, in the suite `step`, where each core of a CPU can be one; the most of them
+    in the suite `devices`, where a CPU becomes so many."""
     streams: tuple[int, ...] = (1, 16, 64, 256)
     """Streams of characters drawn side by side, in the suite `sample`."""
     models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
@@ -46,7 +47,7 @@ class BenchConfig:
     sample_length: int = 1000
     """Characters of a stream in one dispatch, in the suite `sample`."""
     repeats: int | None = None
-    """Rounds in which everything is measured once; by default 15, 9 for sweep, and 5 for startup and scaling."""
+    """Rounds in which everything is measured once; by default 15, 9 for sweep and devices, 5 for startup, scaling."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""

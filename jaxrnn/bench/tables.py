@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.devices import DevicesResult
 from jaxrnn.bench.limits import Limits
 from jaxrnn.bench.sample import SampleResult
 from jaxrnn.bench.scaling import ScalingResult
@@ -26,7 +27,7 @@ def workload_line(config: BenchConfig) -> str:
     """Return the workload in a line."""
     sizes = ", ".join(f"{letter} {getattr(config, name)}" for name, letter in LETTERS.items())
     rounded = "" if config.products == "full" else f", products of {config.products}"
-    split = f", on {config.devices} devices" if config.devices > 1 else ""
+    split = f", devices {config.devices}" if config.devices > 1 else ""
     return f"{config.cell}, {sizes}, {config.dtype}{rounded}, {config.optimizer}{split}"
 
 
@@ -46,6 +47,7 @@ def table(result: Any, config: BenchConfig) -> str:
         StartupResult: _startup_table,
         ScalingResult: _scaling_table,
         SweepResult: _sweep_table,
+        DevicesResult: _devices_table,
     }
     lines: list[str] = kinds[type(result)](result, config)
     return "\n".join(line.rstrip() for line in lines)
@@ -198,20 +200,42 @@ def _scaling_table(result: ScalingResult, config: BenchConfig) -> list[str]:
 
 
 def _sweep_table(result: SweepResult, config: BenchConfig) -> list[str]:
-    lines = ["models   us/step of one  quartiles           char/s in all   x one by one  quartiles      compile"]
+    lines = ["models   us/step of one  quartiles        char/s in all   one by one      x  quartiles      compile"]
     for name, timing in result.together.items():
         ratio = result.ratios[name]
         lines.append(
             f"{int(name):>6,}   {_range(timing, 1e-6, _digits(timing.median * 1e6))}"
-            f"{result.characters / timing.median:>15,.0f}{ratio.median:>15.2f}"
-            f"  {ratio.lower:>5.2f}-{ratio.upper:<5.2f}{result.compile_seconds[name]:>9.2f} s"
+            f"{result.characters / timing.median:>12,.0f}{result.characters / result.alone[name].median:>13,.0f}"
+            f"{ratio.median:>7.2f}  {ratio.lower:>5.2f}-{ratio.upper:<5.2f}{result.compile_seconds[name]:>9.2f} s"
         )
-    first = next(iter(result.alone))
     return [
         *lines,
-        f"{config.chunk_length} steps a call; x one by one: how many times as fast as the same runs, each by its own",
-        f"chunk, one after another ({result.alone[first].median * 1e6:.1f} us a step); medians of ratios by round",
+        f"{config.chunk_length} steps a call; one by one: characters a second of the same runs, each by its own",
+        "chunk, one after another; x: how many times as many there are in all, medians of ratios by round",
     ]
+
+
+def _devices_table(result: DevicesResult, config: BenchConfig) -> list[str]:
+    lines = ["devices          ms/step  quartiles             char/s   x one device  quartiles      compile"]
+    for count in sorted(map(int, {**result.step_seconds, **result.notes})):
+        name = str(count)
+        if name in result.notes:
+            lines.append(f"{count:>7,}   left out: {result.notes[name]}")
+            continue
+        timing, ratio = result.step_seconds[name], result.ratios[name]
+        lines.append(
+            f"{count:>7,}      {_range(timing, 1e-3, 2)}{result.characters / timing.median:>13,.0f}"
+            f"{ratio.median:>15.2f}  {ratio.lower:>5.2f}-{ratio.upper:<5.2f}{result.compile_seconds[name]:>9.2f} s"
+        )
+    lines += [
+        f"{config.chunk_length} steps a call, the same {config.batch_size} lanes in all; x one device: how many times",
+        "the time of a step on one device, medians of ratios by round",
+    ]
+    if result.cores is not None and max(map(int, result.step_seconds)) > result.cores:
+        lines.append(
+            f"more devices than the {result.cores} cores there are show what splitting costs, not what they would give"
+        )
+    return lines
 
 
 def _bytes(count: int | None) -> str:

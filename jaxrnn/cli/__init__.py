@@ -137,11 +137,12 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-def command_line(train: Train | None = None, sweep: Sweep | None = None) -> Any:
-    """Return the type of all commands, as tyro takes it; the arguments are what the flags of the two begin from."""
+def command_line(train: Train | None = None, sweep: Sweep | None = None, bench: Bench | None = None) -> Any:
+    """Return the type of all commands, as tyro takes it; the arguments are what the flags of the three begin from."""
     defaults: dict[str, dict[str, Any]] = {
         "train": {"default": train or Train()},
         "sweep": {"default": sweep or Sweep()},
+        "bench": {"default": bench or Bench()},
     }
     kinds: list[Any] = [
         Annotated[kind, tyro.conf.subcommand(name, **defaults.get(name, {}))] for name, kind in COMMANDS.items()
@@ -154,18 +155,20 @@ def _parse(arguments: list[str]) -> Command:
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    train, sweep = None, None
+    train, sweep, bench = None, None, None
     if arguments[:1] == ["train"]:
         train = Train.defaults(arguments[1:])
     if arguments[:1] == ["sweep"]:
         arguments[1:], sweep = Sweep.parsed(arguments[1:])
+    if arguments[:1] == ["bench"]:
+        bench = Bench.defaults(arguments[1:])
     # tyro looks at the terminal, not at what a person has asked for.
     tyro._experimental_options["ansi_codes"] = wants_colour(sys.stdout)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                command_line(train, sweep),
+                command_line(train, sweep, bench),
                 prog="jaxrnn",
                 description=_DESCRIPTION,
                 args=arguments or ["--help"],

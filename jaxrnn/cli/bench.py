@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tyro
 
@@ -13,7 +13,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import Placement
 
-Suite = Literal["step", "sample", "startup", "scaling", "sweep"]
+Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,20 +22,34 @@ class Bench(BenchConfig):
 
     suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size.
-    sweep: many models at once."""
+    sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8."""
     json: bool = False
     """End with one line of JSON that has everything."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Draw it, as .png or .svg."""
 
+    @classmethod
+    def defaults(cls, arguments: list[str]) -> Self:
+        """Return what the flags begin from: as a rule min-char-rnn's work, whose one lane devices could not share."""
+        if "devices" in arguments:
+            return cls(suite="devices", batch_size=64, hidden_size=256, devices=8)
+        return cls()
+
     def run(self) -> int:
         """Measure and print; return the exit code."""
         set_up_jax(self.dtype)
         placement = Placement(devices=self.devices)
-        placement.set_up()
-        placement.mesh("batch_size", self.batch_size)
+        if self.suite == "devices":
+            from jaxrnn.sharding import make_cpu_devices
+
+            make_cpu_devices(self.devices, beyond_cores=True)
+            placement.set_up()
+        else:
+            placement.set_up()
+            placement.mesh("batch_size", self.batch_size)
         import jax
 
+        from jaxrnn.bench.devices import measure_devices
         from jaxrnn.bench.machine import machine
         from jaxrnn.bench.sample import measure_sample
         from jaxrnn.bench.scaling import measure_scaling
@@ -54,6 +68,7 @@ class Bench(BenchConfig):
             "startup": measure_startup,
             "scaling": measure_scaling,
             "sweep": measure_sweep,
+            "devices": measure_devices,
         }
         config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
         measured_on = machine()
