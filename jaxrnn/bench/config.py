@@ -38,7 +38,7 @@ class BenchConfig:
     chunk_length: int = 100
     """Training steps in one dispatch to the device (K)."""
     devices: int = 1
-    """Devices that the lanes are split over in `step`, where a CPU has one a core; the most of them in `devices`."""
+    """Devices that the lanes of `step` and the streams of `sample` are split over; the most of them in `devices`."""
     streams: tuple[int, ...] = (1, 16, 64, 256)
     """Streams of characters drawn side by side, in the suite `sample`."""
     models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)

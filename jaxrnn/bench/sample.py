@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import Say, check, reference_arguments, tolerance
@@ -15,6 +16,7 @@ from jaxrnn.bench.workload import Workload, make_workload
 from jaxrnn.loss import loss
 from jaxrnn.model import Params, initial_carry
 from jaxrnn.sampling import sample
+from jaxrnn.sharding import by_lanes, make_mesh, on_mesh
 from jaxrnn.text import Batch
 
 _SECONDS = 0.1
@@ -42,12 +44,13 @@ def measure_sample(config: BenchConfig, say: Say = lambda message: None) -> Samp
     Raises:
         BenchError: the NumPy reference gives its characters other probabilities than ours.
     """
-    workload = make_workload(config.train_config())
+    workload, mesh = make_workload(config.train_config()), make_mesh(config.devices)
     params = workload.initial_state().params
     compile_seconds, contenders = {}, {}
     for streams in dict.fromkeys(config.streams):
         say(f"compiling for {streams} streams")
-        compile_seconds[str(streams)], contenders[str(streams)] = _sampler(workload, params, streams, config)
+        split = mesh if streams % config.devices == 0 else None
+        compile_seconds[str(streams)], contenders[str(streams)] = _sampler(workload, params, streams, config, split)
     with Worker("numpy_reference", threads=1) as worker:
         say("checking the NumPy reference")
         worker.call("Reference", **reference_arguments(workload))
@@ -64,11 +67,17 @@ def measure_sample(config: BenchConfig, say: Say = lambda message: None) -> Samp
     return SampleResult(compile_seconds, timings, {**ratios, **gains}, "float64, 1 thread")
 
 
-def _sampler(workload: Workload, params: Params, streams: int, config: BenchConfig) -> tuple[float, Contender]:
+def _sampler(
+    workload: Workload, params: Params, streams: int, config: BenchConfig, mesh: Mesh | None
+) -> tuple[float, Contender]:
     model, length = workload.config.model, config.sample_length
     carry = jax.block_until_ready(initial_carry(model, streams))
     prime = jnp.zeros((1, streams), jnp.int32)
     key = jax.random.key(0)
+    if mesh:  # as `jaxrnn sample` does: each lane with a key of its own, and what is computed follows what it is of
+        keys, lanes = jax.random.split(key, streams), by_lanes(mesh, 0)
+        key, carry, prime = jax.device_put((keys, carry, prime), (lanes, lanes, by_lanes(mesh, 1)))
+        params = on_mesh(params, mesh)
 
     def call() -> None:
         tokens, _ = sample(key, params, carry, prime, model, length=length)

@@ -160,6 +160,8 @@ def _sample_table(result: SampleResult, config: BenchConfig) -> list[str]:
             f"{title:<29}{rates}{result.ratios[f'numpy/{name}'].median:>9.2f}{gain:>7}"
             f"{result.compile_seconds[name]:>7.2f} s"
         )
+    if config.devices > 1:
+        lines.append(f"streams that {config.devices} devices divide are split over them, others are drawn by one")
     return [
         *lines,
         f"{config.sample_length:,} characters of each stream a call; x: how many times as many characters a second,",

@@ -43,9 +43,8 @@ class Bench(BenchConfig):
             from jaxrnn.sharding import make_cpu_devices
 
             make_cpu_devices(self.devices, beyond_cores=True)
-            placement.set_up()
-        else:
-            placement.set_up()
+        placement.set_up()
+        if self.suite == "step":
             placement.mesh("batch_size", self.batch_size)
         import jax
 
