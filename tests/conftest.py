@@ -1,5 +1,7 @@
-"""What every test gets: strict broadcasting, eight devices, and a switch for float64."""
+"""What every test gets: strict broadcasting, eight devices, a home of its own, and a switch for float64."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -10,7 +12,22 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Some tests need many devices; the others use the first of them, which computes as an only one does.
 jax.config.update("jax_num_cpu_devices", 8)
 
+# Most of a test is compiling, and many compile the same programs.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
 SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
+
+
+def pytest_configure(config):
+    """Nothing reads or writes the user's cache, not what is outside of tests either; each worker compiles for itself.
+
+    Two processes must not share what they compile: JAX would read what is half written.
+    """
+    home = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
+    jax.config.update("jax_compilation_cache_dir", str(Path(home.name, "compiled")))
 
 
 @pytest.fixture
@@ -29,7 +46,7 @@ def tinyshakespeare():
 
 @pytest.fixture(autouse=True)
 def _home_of_its_own(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache, or leaves a run where it was started."""
+    """No test finds what another has left in the cache, or leaves a run where it was started."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))

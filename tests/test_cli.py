@@ -16,7 +16,6 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import COMMANDS, main
@@ -39,26 +38,6 @@ TINY = TrainConfig(
     checkpoint_every=10,
     chunk_length=10,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _each_program_compiles_once(tmp_path_factory):
-    """Every run compiles its own chunks, and here they are the same few again and again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for values in (settings, before):
-        compilation_cache.reset_cache()
-        for name, value in values.items():
-            jax.config.update(name, value)
-        if values is settings:
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in settings.items():
-                    patch.setenv(name.upper(), str(value))  # for the real processes
-                yield
-    compilation_cache.reset_cache()
 
 
 def damage(run, kind):
@@ -135,8 +114,10 @@ def jaxrnn(capsys):
 
 
 def process(command, **options):
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as a user's is
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": buffered, **options}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as a user's is
+    for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"):
+        environment[name.upper()] = str(jax.config.values[name])  # what one has compiled serves the next
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": environment, **options}
     return subprocess.Popen([sys.executable, "-m", "jaxrnn", *shlex.split(command)], **options)
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_cli import _each_program_compiles_once, prepared  # noqa: F401
+from test_cli import prepared  # noqa: F401
 
 from jaxrnn.cli import main
 from jaxrnn.cli.lists import take_lists

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
@@ -27,23 +26,6 @@ WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it"]
 def prose(seed=0):
     """About 110 characters: with T = 5 the sweep begins again before step 24."""
     return " ".join([*WORDS, *np.random.default_rng(seed).choice(WORDS, 20)]) + "\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _each_program_compiles_once(tmp_path_factory):
-    """Every run compiles its own chunks, and here they are the same few again and again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for values in (settings, before):
-        compilation_cache.reset_cache()
-        for name, value in values.items():
-            jax.config.update(name, value)
-        if values is settings:
-            yield
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import shutil
 
 import pytest
 from test_runs import (
-    _each_program_compiles_once,  # noqa: F401
     assert_bit_identical,
     contents,
     metrics,

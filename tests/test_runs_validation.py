@@ -5,7 +5,6 @@ import jax
 import numpy as np
 import pytest
 from test_runs import (
-    _each_program_compiles_once,  # noqa: F401
     assert_bit_identical,
     checkpoint_steps,
     metrics,
