@@ -72,8 +72,8 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
     fast, plain = (
         jax.value_and_grad(scalar(run, cell), argnums=(0, 1, 2)) for run in (unroll, unroll_plain)
     )  # fmt: skip
-    got, expected = (jax.jit(fast) if jit else fast)(*arguments), plain(*arguments)
-    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    got, expected = (jax.jit(fast) if jit else fast)(*arguments), jax.jit(plain)(*arguments)
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale), got, expected)
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
 
@@ -165,8 +165,10 @@ def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradi
         carry = cell.update(projected[t], bfloat16(carry[0]) @ bfloat16(Whh), carry)
         np.testing.assert_allclose(hidden[t], carry[0], rtol=1e-4, atol=1e-4)
     arguments = Whh, projected, problem(cell, batch, jnp.float32)[2]
-    rounded = jax.grad(scalar(lambda *a: unroll(*a, "bfloat16"), cell), argnums=(0, 1, 2))(*arguments)
-    full = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))(*arguments)
+    rounded, full = (
+        jax.jit(jax.grad(scalar(run, cell), argnums=(0, 1, 2)))(*arguments)
+        for run in (lambda *a: unroll(*a, "bfloat16"), unroll)
+    )
     for got, expected in zip(jax.tree.leaves(rounded), jax.tree.leaves(full), strict=True):
         assert got.dtype == jnp.float32
         assert 0 < jnp.linalg.norm(got - expected) < 0.03 * jnp.linalg.norm(expected)
@@ -265,6 +267,7 @@ def test_any_way_of_using_the_two_parts_has_the_gradient_of_the_plain_scan(updat
         return (hidden * jnp.cos(hidden)).sum() + last.sum()
 
     expected, got = (
-        jax.grad(lambda *a, f=f: total(f, *a), argnums=(0, 1, 2))(Whh, projected, (h,)) for f in (unroll_plain, unroll)
+        jax.jit(jax.grad(lambda *a, f=f: total(f, *a), argnums=(0, 1, 2)))(Whh, projected, (h,))
+        for f in (unroll_plain, unroll)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), expected, got)
