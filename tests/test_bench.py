@@ -51,6 +51,13 @@ def without_torch(monkeypatch):
     monkeypatch.setattr(references, "version", lambda name: None)
 
 
+@pytest.fixture
+def small_limits(monkeypatch):
+    """The machine's limits are found in moments, if not exactly."""
+    monkeypatch.setattr(limits, "SECONDS", 0.004)
+    monkeypatch.setattr(limits, "_LARGE", 2**16)
+
+
 def small_workload(**values):
     return make_workload(BenchConfig(**{**SMALL, "dtype": "float64", **values}).train_config())
 
@@ -72,8 +79,9 @@ def trained(workload, steps):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
     model = small_workload(cell=cell).config.model
-    params = jax.tree.map(lambda weight: 50 * weight + 0.1, init_params(jax.random.key(0), model))
     random = np.random.default_rng(1)
+    shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), model))
+    params = jax.tree.map(lambda weight: random.normal(0.1, 0.5, weight.shape), shapes)
     inputs, targets = random.integers(0, 7, (2, 5, lanes))
     carry = jax.tree.map(lambda entry: jnp.asarray(random.normal(size=entry.shape)), initial_carry(model, lanes))
     batch = Batch(inputs, targets, np.asarray(False))
@@ -374,11 +382,10 @@ MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA
 
 @pytest.mark.parametrize("suite", RESULTS)
 def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
-    suite, without_torch, monkeypatch, capsys, tmp_path
+    suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
 ):
-    monkeypatch.setattr(limits, "SECONDS", 0.004)
     for axis in scaling.AXES:
-        monkeypatch.setitem(scaling.AXES, axis, (4, 8))
+        monkeypatch.setitem(scaling.AXES, axis, (SMALL.get(axis, 1), 9))
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
     flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --json --plot {plot}"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
@@ -405,8 +412,7 @@ def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
     assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
 
 
-def test_rounded_products_are_measured_beside_full_ones(without_torch, monkeypatch, capsys):
-    monkeypatch.setattr(limits, "SECONDS", 0.004)
+def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, capsys):
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
     out = capsys.readouterr().out
     assert out.startswith("tanh, H 6, T 5, B 1, V 7, float32, products of bfloat16, adagrad\n")
