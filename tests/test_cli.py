@@ -873,51 +873,60 @@ def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
     assert out.startswith((home / "new" / "samples.txt").read_text())
 
 
+def start_with_cache(place, cache):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    (place / "text.txt").write_text(PROSE)
+    command = [sys.executable, "-m", "jaxrnn", "train", str(place / "text.txt"), "--steps", "3", "--quiet"]
+    command += ["--hidden-size", "8", "--run-dir", str(place / "run"), "--overwrite"]
+    options = {"check": False, "capture_output": True, "text": True, "timeout": 120}
+    return subprocess.run(command, env={**environment, "XDG_CACHE_HOME": str(cache)}, **options)
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory):
+    """Where a first start was, and what it wrote; what it compiled is in "cache"."""
+    place = tmp_path_factory.mktemp("first")
+    return place, start_with_cache(place, place / "cache")
+
+
 class TestCompiledPrograms:
     """Kept for the next start, where nobody else can plant one."""
 
-    def start(self, tmp_path, monkeypatch):
-        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        (tmp_path / "text.txt").write_text(PROSE)
-        command = [sys.executable, "-m", "jaxrnn", "train", str(tmp_path / "text.txt"), "--steps", "3", "--quiet"]
-        command += ["--hidden-size", "8", "--run-dir", str(tmp_path / "run"), "--overwrite"]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-
-    def test_are_kept_in_a_directory_that_is_the_users_alone_and_found_there_again(self, tmp_path, monkeypatch):
-        first = self.start(tmp_path, monkeypatch)
-        assert first.returncode == 0, first.stderr
-        directory = tmp_path / "cache" / "jaxrnn" / "compiled"
+    def test_are_kept_in_a_directory_that_is_the_users_alone_and_found_there_again(self, first_start):
+        place, done = first_start
+        assert done.returncode == 0, done.stderr
+        directory = place / "cache" / "jaxrnn" / "compiled"
         assert directory.stat().st_mode & 0o777 == 0o700
         kept = {path.name for path in directory.iterdir()}
         assert kept
-        assert "vector_width" in load_checkpoint(tmp_path / "run").computed_by["xla_flags"]
-        second = self.start(tmp_path, monkeypatch)
+        assert "vector_width" in load_checkpoint(place / "run").computed_by["xla_flags"]
+        second = start_with_cache(place, place / "cache")
         assert {path.name for path in directory.iterdir()} == kept
         assert [line for line in second.stdout.splitlines() if " steps, " not in line] == [
-            line for line in first.stdout.splitlines() if " steps, " not in line
+            line for line in done.stdout.splitlines() if " steps, " not in line
         ]
-        assert second.stderr == first.stderr == ""
+        assert second.stderr == done.stderr == ""
 
-    def test_are_closed_to_others_where_they_were_open(self, tmp_path, monkeypatch):
+    def test_are_closed_to_others_where_they_were_open(self, tmp_path):
         directory = tmp_path / "cache" / "jaxrnn" / "compiled"
         directory.mkdir(parents=True)
         directory.chmod(0o777)
-        assert self.start(tmp_path, monkeypatch).returncode == 0
+        assert start_with_cache(tmp_path, tmp_path / "cache").returncode == 0
         assert directory.stat().st_mode & 0o777 == 0o700
 
-    def test_are_not_kept_behind_a_link(self, tmp_path, monkeypatch):
+    def test_are_not_kept_behind_a_link(self, tmp_path):
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         (tmp_path / "cache" / "jaxrnn").mkdir(parents=True)
         (tmp_path / "cache" / "jaxrnn" / "compiled").symlink_to(elsewhere)
-        assert self.start(tmp_path, monkeypatch).returncode == 0
+        assert start_with_cache(tmp_path, tmp_path / "cache").returncode == 0
         assert not list(elsewhere.iterdir())
 
-    def test_a_damaged_one_is_compiled_again(self, tmp_path, monkeypatch):
-        first = self.start(tmp_path, monkeypatch)
+    def test_a_damaged_one_is_compiled_again(self, first_start, tmp_path):
+        place, done = first_start
+        shutil.copytree(place / "cache", tmp_path / "cache")
         for path in (tmp_path / "cache" / "jaxrnn" / "compiled").iterdir():
             path.write_bytes(path.read_bytes()[:100])
-        second = self.start(tmp_path, monkeypatch)
+        second = start_with_cache(place, tmp_path / "cache")
         assert second.returncode == 0
-        assert second.stdout.splitlines()[:3] == first.stdout.splitlines()[:3]
+        assert second.stdout.splitlines()[:3] == done.stdout.splitlines()[:3]
