@@ -12,8 +12,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Some tests need many devices; the others use the first of them, which computes as an only one does.
 jax.config.update("jax_num_cpu_devices", 8)
 
-# Most of a test is compiling, and many compile the same programs.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+# Most of a test is compiling, and many compile the same programs; to keep the smallest takes longer than to make them.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
@@ -28,6 +28,11 @@ def pytest_configure(config):
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
     jax.config.update("jax_compilation_cache_dir", str(Path(home.name, "compiled")))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: not item.name.startswith(("test_it_runs_from_top_to_bottom", "test_a_run_outlives")))
 
 
 @pytest.fixture
