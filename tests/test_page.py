@@ -36,8 +36,8 @@ def save_run(path, text, source="/somewhere/else/verse.txt", reset_on="", min_co
     model = {"hidden_size": 12, "init_scale": 0.5, **model}
     model = ModelConfig(vocab_size=len(vocabulary), **model)
     config = TrainConfig(corpus=source, model=model, reset_on=reset_on)
-    state = init_train_state(jax.random.key(0), config)
-    biased = [jax.random.normal(jax.random.key(n), leaf.shape) / 4 + leaf for n, leaf in enumerate(_biases(state))]
+    state, random = jax.jit(init_train_state, static_argnums=1)(jax.random.key(0), config), np.random.default_rng(0)
+    biased = [leaf + random.normal(scale=0.25, size=leaf.shape).astype(leaf.dtype) for leaf in _biases(state)]
     state = _with_biases(state, biased)
     (path / "checkpoints").mkdir(parents=True)
     corpus = {"source": source, "sha256": "0" * 64, "length": 1000}
@@ -48,7 +48,7 @@ def save_run(path, text, source="/somewhere/else/verse.txt", reset_on="", min_co
 
 
 def _biases(state):
-    return [leaf for leaf in jax.tree.leaves(state.params) if leaf.ndim == 1]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state.params) if leaf.ndim == 1]
 
 
 def _with_biases(state, biases):

@@ -22,8 +22,14 @@ def tokens(*values, lanes=1):
 
 def known_softmax(logits):
     """A network whose logits are always these: it draws 100,000 independent characters in 200 streams."""
-    params = jax.tree.map(jnp.zeros_like, PARAMS)._replace(by=jnp.asarray(logits, jnp.float32))
-    return params, initial_carry(CONFIG, 200), tokens(0, lanes=200)
+    return with_logits(logits, CONFIG), initial_carry(CONFIG, 200), tokens(0, lanes=200)
+
+
+def with_logits(logits, config):
+    zeros = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: init_params(KEY, config))
+    )
+    return zeros._replace(by=np.asarray(logits, np.float32))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -138,8 +144,9 @@ def test_a_draw_is_the_place_of_its_number_in_the_cumulative_softmax(vocab_size)
 def test_the_draws_of_a_vocabulary_of_any_size_pass_it_too(vocab_size):
     config = ModelConfig(vocab_size=vocab_size, hidden_size=4)
     logits = np.random.default_rng(vocab_size).normal(size=vocab_size)
-    params = jax.tree.map(jnp.zeros_like, init_params(KEY, config))._replace(by=jnp.asarray(logits, jnp.float32))
-    drawn, _ = sample(KEY, params, initial_carry(config, 200), tokens(0, lanes=200), config, length=500)
+    drawn, _ = sample(
+        KEY, with_logits(logits, config), initial_carry(config, 200), tokens(0, lanes=200), config, length=500
+    )
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=vocab_size)
     assert counts.size == vocab_size
     p = np.exp(logits) / np.exp(logits).sum()
