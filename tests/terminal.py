@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 
-# In a session of its own, with the terminal as the one that Ctrl-C is typed at.
+# In a session of its own, with the terminal as the one that Ctrl-C is typed at; that is heeded though these tests may
+# run in the background of a shell, which has its jobs ignore it.
 _START = """
-import fcntl, runpy, termios
+import fcntl, runpy, signal, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("jaxrnn", run_name="__main__", alter_sys=True)
 """
 
