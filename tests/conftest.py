@@ -41,6 +41,14 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """XLA leaves out what costs it most: for tests of what a formula computes, not of its bits or its speed."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def tinyshakespeare():
     """The real text, where the developers' shared folder lies beside the repository."""

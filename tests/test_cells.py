@@ -10,6 +10,8 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.model import forward, init_params, initial_carry
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 T, H, V = 6, 4, 7
 
 

@@ -10,6 +10,8 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.inspection import activations
 from jaxrnn.model import forward, init_params, initial_carry
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 T, B, H, V = 12, 3, 5, 7
 TOKENS = np.random.default_rng(0).integers(0, V, (T, B))
 

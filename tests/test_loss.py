@@ -12,6 +12,8 @@ from jaxrnn.loss import _nats, bits_per_character, loss
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch, document_starts
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 V = 11
 
 

@@ -9,6 +9,8 @@ from jaxrnn.cells import GRU, LSTM, TANH, Cell
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.recurrence import unroll, unroll_plain
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 T, B, H = 7, 3, 5
 
 
