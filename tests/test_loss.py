@@ -80,7 +80,7 @@ def test_loss_gradient_and_hessian_are_those_of_optaxs_cross_entropy(x64):
         def weighted(logits):
             return (jnp.arange(1.0, 13).reshape(4, 3) * cross_entropy(logits, targets)).sum()
 
-        return weighted(logits), jax.grad(weighted)(logits), jax.jacrev(jax.grad(weighted))(logits)
+        return jax.jit(lambda x: (weighted(x), jax.grad(weighted)(x), jax.jacrev(jax.grad(weighted))(x)))(logits)
 
     for ours, theirs in zip(*map(derivatives, (_nats, optax.softmax_cross_entropy_with_integer_labels)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)

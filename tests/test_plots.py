@@ -22,6 +22,8 @@ from jaxrnn.run_files import checkpoint_path
 from jaxrnn.text import Vocabulary
 from jaxrnn.training import init_train_state
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TEXT = 'He said: "$5, no $6."\n'
 
 

@@ -20,6 +20,8 @@ from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.text import Vocabulary
 from jaxrnn.weights import load_weights, save_weights
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SYMBOLS = "\n abcdé"
 V, H = len(SYMBOLS), 4
 VOCABULARY = Vocabulary(SYMBOLS)
