@@ -21,7 +21,7 @@ from jaxrnn.cli.compare import Compare
 from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
-from jaxrnn.cli.jax_setup import set_xla_flags
+from jaxrnn.cli.jax_setup import mend_cache, set_xla_flags
 from jaxrnn.cli.output import wants_colour
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: print(f"jaxrnn: warning: {message}", file=sys.stderr)
+            warnings.showwarning = _warn
             code = _run([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()  # here, where what is wrong with it can still be said
         return code
@@ -59,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _told(error)
         _leave_others(code)
         return code
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    text = str(message)
+    print(f"jaxrnn: warning: {('jax' in sys.modules and mend_cache(text)) or text}", file=sys.stderr)
 
 
 def _leave_others(code: int) -> None:

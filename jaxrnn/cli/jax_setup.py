@@ -53,6 +53,23 @@ def set_up_jax(dtype: str) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def mend_cache(complaint: str) -> str | None:
+    """Remove all that JAX keeps in the user's cache directory, if it complains of it; return what to say instead.
+
+    It would compile what it can't read, but never write over it, and so complain at every start: of a file, say, that
+    was half written when the process was killed. A directory of the user's choice is left as it is.
+    """
+    import jax
+
+    directory = cache_directory() / "compiled"
+    of_ours = jax.config.values["jax_compilation_cache_dir"] == str(directory)
+    if not (of_ours and complaint.startswith("Error reading persistent compilation cache entry")):
+        return None
+    for path in directory.glob("*-cache"):
+        path.unlink(missing_ok=True)
+    return f"a compiled program in {directory} was damaged; all of them are made again"
+
+
 def _is_private(directory: Path) -> bool:
     """Make the directory if need be; return whether nobody else can write to it, and we can."""
     try:
