@@ -39,7 +39,9 @@ def set_up_jax(dtype: str) -> None:
     import jax
 
     # The thousands of objects of these modules live to the end: no collection need look at them, the last one least.
+    # Nor often at those that tracing a program makes.
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     gc.enable()
     atexit.register(gc.freeze)
     if dtype == "float64":
