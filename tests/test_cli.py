@@ -165,6 +165,9 @@ def test_a_process_of_the_command_line_sets_xlas_flags_but_for_those_that_the_us
             "--xla_force_host_platform_device_count=3",
         ]
         monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("XLA_FLAGS", "/a/file")  # which XLA would not read if flags stood before it
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "/a/file"
     monkeypatch.setenv("XLA_FLAGS", "")
     done = subprocess.run([sys.executable, "-c", "import jax; " + script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""  # too late: JAX may have begun, and a checkpoint names the flags it had

@@ -20,12 +20,13 @@ _XLA_FLAGS = (
 def set_xla_flags() -> None:
     """Set the flags that make XLA's programs for a CPU faster; to be called before JAX is imported, or does nothing.
 
-    A flag that the user has set (XLA_FLAGS) stays as it is.
+    A flag that the user has set (XLA_FLAGS) stays as it is, and all of them do where that names a file of flags.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    if "jax" not in sys.modules:
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    names_file = given and not given.startswith("-")
+    if "jax" not in sys.modules and not names_file:
         ours = [flag for flag in _XLA_FLAGS if flag.partition("=")[0] not in given]
-        os.environ["XLA_FLAGS"] = " ".join([*ours, *given.split()])
+        os.environ["XLA_FLAGS"] = " ".join([*ours, given]).strip()
 
 
 def set_up_jax(dtype: str) -> None:
