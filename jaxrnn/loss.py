@@ -28,7 +28,8 @@ def loss(
     Args:
         params: the parameters.
         carry: the carry before the batch; `batch.reset` is the training step's to heed.
-        batch: inputs and targets, int [T, B]; its `starts` are heeded. A target that is not in 0..V-1 makes the loss NaN.
+        batch: inputs and targets, int [T, B]; its `starts` are heeded. A target below 0 or from V on makes the loss
+            NaN.
         config: the network's configuration.
         key: for dropout; None drops nothing.
         kept: what it leaves, in place of a key, as for `forward`.
