@@ -60,11 +60,12 @@ def mend_cache(complaint: str) -> str | None:
     It would compile what it can't read, but never write over it, and so complain at every start: of a file, say, that
     was half written when the process was killed. A directory of the user's choice is left as it is.
     """
-    import jax
+    if not complaint.startswith("Error reading persistent compilation cache entry"):
+        return None
+    import jax  # here, for other warnings may come from its own import
 
     directory = cache_directory() / "compiled"
-    of_ours = jax.config.values["jax_compilation_cache_dir"] == str(directory)
-    if not (of_ours and complaint.startswith("Error reading persistent compilation cache entry")):
+    if jax.config.values["jax_compilation_cache_dir"] != str(directory):
         return None
     for path in directory.glob("*-cache"):
         path.unlink(missing_ok=True)
