@@ -876,6 +876,17 @@ def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
     assert out.startswith((home / "new" / "samples.txt").read_text())
 
 
+def test_without_a_home_directory_it_trains_and_says_what_a_fetched_text_needs(home, jaxrnn, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert jaxrnn("train --config tiny.json --run-dir new")[0] == 0
+    code, _, err = jaxrnn("train tinyshakespeare")
+    assert (code, err) == (2, "jaxrnn: there is no home directory for the cache; set XDG_CACHE_HOME to a directory\n")
+
+
 def start_with_cache(place, cache):
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     (place / "text.txt").write_text(PROSE)

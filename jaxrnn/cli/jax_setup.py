@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.fetch import cache_directory
 
 # What XLA leaves off on a CPU: vectors as wide as the processor has them, and loops of little data as one kernel each
@@ -47,8 +48,8 @@ def set_up_jax(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
     # On the CPU, compute in the calling thread: to hand a chunk to another core and back costs more than it saves.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    directory = cache_directory() / "compiled"
-    if jax.config.values["jax_compilation_cache_dir"] is None and _is_private(directory):
+    directory = _compiled()
+    if jax.config.values["jax_compilation_cache_dir"] is None and directory and _is_private(directory):
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -64,12 +65,20 @@ def mend_cache(complaint: str) -> str | None:
         return None
     import jax  # here, for other warnings may come from its own import
 
-    directory = cache_directory() / "compiled"
-    if jax.config.values["jax_compilation_cache_dir"] != str(directory):
+    directory = _compiled()
+    if directory is None or jax.config.values["jax_compilation_cache_dir"] != str(directory):
         return None
     for path in directory.glob("*-cache"):
         path.unlink(missing_ok=True)
     return f"a compiled program in {directory} was damaged; all of them are made again"
+
+
+def _compiled() -> Path | None:
+    """Return where the compiled programs are kept; None where there is no home directory."""
+    try:
+        return cache_directory() / "compiled"
+    except JaxrnnError:
+        return None
 
 
 def _is_private(directory: Path) -> bool:
@@ -82,5 +91,5 @@ def _is_private(directory: Path) -> bool:
         if stat.S_IMODE(found.st_mode) != 0o700:
             directory.chmod(0o700)
         return os.access(directory, os.W_OK | os.X_OK)
-    except (OSError, RuntimeError, AttributeError):  # no home directory; a system without users
+    except (OSError, AttributeError):  # not to be made, or read; a system without users
         return False
