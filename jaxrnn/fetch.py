@@ -38,8 +38,15 @@ NAMED = (BUILT_IN, *REMOTE)
 
 
 def cache_directory() -> Path:
-    """Return the user's cache directory of this program; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrnn"
+    """Return the user's cache directory of this program; it may not exist yet.
+
+    Raises:
+        JaxrnnError: the user has no home directory, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrnn"
+    except RuntimeError:
+        raise JaxrnnError("there is no home directory for the cache; set XDG_CACHE_HOME to a directory") from None
 
 
 def read(source: str) -> bytes:

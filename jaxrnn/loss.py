@@ -28,7 +28,8 @@ def loss(
     Args:
         params: the parameters.
         carry: the carry before the batch; `batch.reset` is the training step's to heed.
-        batch: inputs and targets, int [T, B]; its `starts` are heeded.
+        batch: inputs and targets, int [T, B]; its `starts` are heeded. A target below 0 or from V on makes the loss
+            NaN.
         config: the network's configuration.
         key: for dropout; None drops nothing.
         kept: what it leaves, in place of a key, as for `forward`.
@@ -54,7 +55,9 @@ def _nats_forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tup
     largest = logits.max(axis=-1, keepdims=True)  # so that no exponential overflows
     weights = jnp.exp(logits - largest)
     total = weights.sum(axis=-1, keepdims=True)
-    of_target = jnp.take_along_axis(logits, targets[..., None], axis=-1, mode="promise_in_bounds")
+    # NaN where a target is no token, which -1 is not either: it would be the last one.
+    place = jnp.where(targets < 0, logits.shape[-1], targets.astype(jnp.int32))
+    of_target = jnp.take_along_axis(logits, place[..., None], axis=-1, mode="fill")
     return (jnp.log(total) + (largest - of_target))[..., 0], (weights, total, targets)
 
 

@@ -58,6 +58,8 @@ def start_processes(
 ) -> None:
     """Join the other processes; to be called before anything is computed. What is None, JAX asks the launcher for.
 
+    Where JAX would abort this process later on, because another one is lost, it says so and exits with 1 instead.
+
     Args:
         coordinator: HOST:PORT, where process 0 listens and the others find it.
         num_processes: how many there are.

@@ -173,12 +173,13 @@ def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % size))).reshape(lanes, -1, size)
     sums = weights.sum(axis=-1)
     ends = _cumulative(sums)
-    # Against the last sum, not 1: rounding must not draw a token beyond the last, here or in the block.
+    # Against the last sum, not 1: rounding must not draw a token beyond the last.
     sought = uniform * ends[:, -1]
     block = (ends <= sought[:, None]).sum(axis=-1)
     sought -= jnp.take_along_axis(ends - sums, block[:, None], axis=1)[:, 0]
     within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
-    sought = jnp.minimum(sought, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
+    # Nor may it lead out of the block, or below 0: to a first token that has no weight.
+    sought = sought.clip(0, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
     return block * size + (within <= sought[:, None]).sum(axis=-1)
 
 

@@ -53,7 +53,8 @@ def make_cpu_devices(count: int, *, beyond_cores: bool = False) -> None:
 
     Where the user has said how many it is to be (JAX_NUM_CPU_DEVICES), or JAX computes already, it stays as it is.
     """
-    flags, count = os.environ.get("XLA_FLAGS", ""), count if beyond_cores else min(count, available_cores())
+    flags = os.environ.get("XLA_FLAGS", "")
+    count = count if beyond_cores else min(count, available_cores())
     said = jax.config.values["jax_num_cpu_devices"] != -1 or "host_platform_device_count" in flags
     if not said and count > 1:
         with contextlib.suppress(RuntimeError):

@@ -459,6 +459,8 @@ BAD = [
     ("--vocab-size 1", "vocab_size must be at least 2"),
     ("--vocab-size 2000000", "vocab_size must be from 1 to 1,000,000"),
     ("--repeats many", "repeats"),
+    ("devices --devices 1001", "devices must be from 1 to 1,000"),
+    *((f"{suite} --devices 2", "leave --devices out") for suite in ("startup", "scaling", "sweep")),
     ("--streams 1 -5", "streams"),
     ("--streams", "streams"),
     ("--models 4 0", "models"),

@@ -165,6 +165,9 @@ def test_a_process_of_the_command_line_sets_xlas_flags_but_for_those_that_the_us
             "--xla_force_host_platform_device_count=3",
         ]
         monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("XLA_FLAGS", "/a/file")  # which XLA would not read if flags stood before it
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "/a/file"
     monkeypatch.setenv("XLA_FLAGS", "")
     done = subprocess.run([sys.executable, "-c", "import jax; " + script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""  # too late: JAX may have begun, and a checkpoint names the flags it had
@@ -871,6 +874,17 @@ def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
         assert fact in last
     assert "step 0 of" not in shown.decode()
     assert out.startswith((home / "new" / "samples.txt").read_text())
+
+
+def test_without_a_home_directory_it_trains_and_says_what_a_fetched_text_needs(home, jaxrnn, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert jaxrnn("train --config tiny.json --run-dir new")[0] == 0
+    code, _, err = jaxrnn("train tinyshakespeare")
+    assert (code, err) == (2, "jaxrnn: there is no home directory for the cache; set XDG_CACHE_HOME to a directory\n")
 
 
 def start_with_cache(place, cache):

@@ -71,6 +71,13 @@ def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_i
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), got, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint16])
+def test_a_target_that_is_no_token_has_no_loss(dtype):
+    targets = np.asarray([[0, V - 1, V, 100, -1 if np.issubdtype(dtype, np.signedinteger) else V]]).astype(dtype)
+    nats = _nats(jnp.zeros((1, 5, V)), targets)
+    np.testing.assert_allclose(nats, [[math.log(V)] * 2 + [math.nan] * 3], rtol=1e-6)
+
+
 def test_loss_gradient_and_hessian_are_those_of_optaxs_cross_entropy(x64):
     key = jax.random.key(5)
     logits = jax.random.normal(key, (4, 3, 7), jnp.float64) * jnp.asarray([1, 30, 3e4, 1e300])[:, None, None]

@@ -140,6 +140,17 @@ def test_a_draw_is_the_place_of_its_number_in_the_cumulative_softmax(vocab_size)
     assert np.all(uniform > ends - p[np.arange(300), drawn] - 1e-5)
 
 
+def test_a_token_without_weight_is_not_drawn_where_rounding_meets_the_end_of_the_one_before():
+    rng, lanes = np.random.default_rng(0), np.arange(4096)
+    logits = rng.normal(scale=2, size=(4096, 48)).astype(np.float32)
+    logits[:, 16:24] = -np.inf  # the first of a block
+    p = np.exp(logits.astype(float))
+    end = p[:, :16].sum(axis=1) / p.sum(axis=1)
+    uniform = (np.round(end * 2**23) / 2**23).astype(np.float32)
+    drawn = np.asarray(jax.jit(_draw)(logits, uniform))
+    assert np.all(logits[lanes, drawn] > -np.inf)
+
+
 @pytest.mark.parametrize("vocab_size", [2, 64, 128, 129, 200])
 def test_the_draws_of_a_vocabulary_of_any_size_pass_it_too(vocab_size):
     config = ModelConfig(vocab_size=vocab_size, hidden_size=4)

@@ -54,8 +54,9 @@ class BenchConfig:
         named = [(name, getattr(self, name)) for name in ("vocab_size", "devices", "sample_length", "repeats")]
         several = [(name, value) for name in ("streams", "models") for value in getattr(self, name)]
         for name, value in [*named, *several]:
-            if value is not None and not 1 <= value <= 10**6:
-                raise JaxrnnError(f"{name} must be from 1 to 1,000,000, got {value}")
+            most = 1000 if name == "devices" else 10**6  # a device of a CPU takes a thread at least
+            if value is not None and not 1 <= value <= most:
+                raise JaxrnnError(f"{name} must be from 1 to {most:,}, got {value}")
         if self.chunk_length * self.sequence_length * self.batch_size > _MOST:
             raise JaxrnnError(
                 f"chunk_length x sequence_length x batch_size must be at most {_MOST:,}; make chunk_length smaller"

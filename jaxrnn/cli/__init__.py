@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     text = str(message)
-    print(f"jaxrnn: warning: {('jax' in sys.modules and mend_cache(text)) or text}", file=sys.stderr)
+    print(f"jaxrnn: warning: {mend_cache(text) or text}", file=sys.stderr)
 
 
 def _leave_others(code: int) -> None:

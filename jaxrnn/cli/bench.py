@@ -12,6 +12,7 @@ import tyro
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import Placement
+from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
 
@@ -37,6 +38,8 @@ class Bench(BenchConfig):
 
     def run(self) -> int:
         """Measure and print; return the exit code."""
+        if self.devices > 1 and self.suite not in ("step", "sample", "devices"):
+            raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
         set_up_jax(self.dtype)
         placement = Placement(devices=self.devices)
         if self.suite == "devices":

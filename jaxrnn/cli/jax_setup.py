@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.fetch import cache_directory
 
 # What XLA leaves off on a CPU: vectors as wide as the processor has them, and loops of little data as one kernel each
@@ -20,12 +21,13 @@ _XLA_FLAGS = (
 def set_xla_flags() -> None:
     """Set the flags that make XLA's programs for a CPU faster; to be called before JAX is imported, or does nothing.
 
-    A flag that the user has set (XLA_FLAGS) stays as it is.
+    A flag that the user has set (XLA_FLAGS) stays as it is, and all of them do where that names a file of flags.
     """
-    given = os.environ.get("XLA_FLAGS", "")
-    if "jax" not in sys.modules:
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    names_file = given and not given.startswith("-")
+    if "jax" not in sys.modules and not names_file:
         ours = [flag for flag in _XLA_FLAGS if flag.partition("=")[0] not in given]
-        os.environ["XLA_FLAGS"] = " ".join([*ours, *given.split()])
+        os.environ["XLA_FLAGS"] = " ".join([*ours, given]).strip()
 
 
 def set_up_jax(dtype: str) -> None:
@@ -48,8 +50,8 @@ def set_up_jax(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
     # On the CPU, compute in the calling thread: to hand a chunk to another core and back costs more than it saves.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    directory = cache_directory() / "compiled"
-    if jax.config.values["jax_compilation_cache_dir"] is None and _is_private(directory):
+    directory = _compiled()
+    if jax.config.values["jax_compilation_cache_dir"] is None and directory and _is_private(directory):
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -61,15 +63,24 @@ def mend_cache(complaint: str) -> str | None:
     It would compile what it can't read, but never write over it, and so complain at every start: of a file, say, that
     was half written when the process was killed. A directory of the user's choice is left as it is.
     """
-    import jax
+    if not complaint.startswith("Error reading persistent compilation cache entry"):
+        return None
+    import jax  # here, for other warnings may come from its own import
 
-    directory = cache_directory() / "compiled"
-    of_ours = jax.config.values["jax_compilation_cache_dir"] == str(directory)
-    if not (of_ours and complaint.startswith("Error reading persistent compilation cache entry")):
+    directory = _compiled()
+    if directory is None or jax.config.values["jax_compilation_cache_dir"] != str(directory):
         return None
     for path in directory.glob("*-cache"):
         path.unlink(missing_ok=True)
     return f"a compiled program in {directory} was damaged; all of them are made again"
+
+
+def _compiled() -> Path | None:
+    """Return where the compiled programs are kept; None where there is no home directory."""
+    try:
+        return cache_directory() / "compiled"
+    except JaxrnnError:
+        return None
 
 
 def _is_private(directory: Path) -> bool:
@@ -82,5 +93,5 @@ def _is_private(directory: Path) -> bool:
         if stat.S_IMODE(found.st_mode) != 0o700:
             directory.chmod(0o700)
         return os.access(directory, os.W_OK | os.X_OK)
-    except (OSError, RuntimeError, AttributeError):  # no home directory; a system without users
+    except (OSError, AttributeError):  # not to be made, or read; a system without users
         return False
