@@ -62,17 +62,23 @@ def _moved_transpose(a: jax.Array) -> jax.Array:
 _rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
+_DEEPEST = 1024  # sums that XLA's products of rounded factors on a CPU are good at: longer ones take it twice the time
+
+
 def times_matrix(
     W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
 ) -> Callable[[jax.Array], jax.Array]:
     """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
-    if dtype is not None:
-        W = W.astype(dtype)
-        W, transposed = (_moved_transpose(W) if transposed else W), False
+    if dtype is None:  # transposed inside: XLA then reads W as it lies, where a copy of W^T before would cost more
+        return lambda h: h @ (W.T if transposed else W)
+    factor = _moved_transpose(W.astype(dtype)) if transposed else W.astype(dtype)
+    cuts = list(range(_DEEPEST, factor.shape[0], _DEEPEST))
+    pieces = jnp.split(factor, cuts)
 
-    def times(h: jax.Array) -> jax.Array:
-        # Transposed in here: XLA then reads W as it lies, where a copy of W^T before the loop would cost more.
-        factor = W.T if transposed else W
-        return jnp.matmul(h.astype(factor.dtype), factor, preferred_element_type=h.dtype)
+    def times(h: jax.Array, factor: jax.Array = factor) -> jax.Array:
+        return jnp.matmul(h.astype(dtype), factor, preferred_element_type=h.dtype)
 
-    return times
+    def piecewise(h: jax.Array) -> jax.Array:
+        return sum(map(times, jnp.split(h, cuts, axis=-1), pieces), jnp.zeros((), h.dtype))
+
+    return partial(lax.platform_dependent, cpu=piecewise, default=times) if cuts else times
