@@ -1,5 +1,8 @@
 import dataclasses
 import functools
+import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -286,3 +289,18 @@ def test_a_loss_of_ones_own_is_what_the_step_and_the_chunk_make_small_whatever_i
             # Adagrad's first step goes down by 0.1 wherever the slope is not tiny.
             slope = np.asarray(slope)
             np.testing.assert_allclose(new - old, -0.1 * slope / np.sqrt(slope**2 + 1e-8), atol=1e-5)
+
+
+def test_with_the_flags_that_the_command_line_sets_the_steps_are_the_oracles_too():
+    """They are set before JAX begins: the tests of parity, in a process that has them."""
+    script = """
+import os, sys, pytest
+from jaxrnn.cli.jax_setup import set_xla_flags
+set_xla_flags()
+assert "vector_width=512" in os.environ["XLA_FLAGS"] and "small_while_loop" in os.environ["XLA_FLAGS"]
+assert "jax" not in sys.modules
+sys.exit(pytest.main(["-n0", "-pno:cacheprovider", sys.argv[1], "-k", "are_those_of_the_oracle"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script, __file__], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\b5 passed", done.stdout), done.stdout
