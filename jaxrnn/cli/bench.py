@@ -74,7 +74,8 @@ class Bench(BenchConfig):
         }
         config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
         measured_on = machine()
-        print(f"{workload_line(config)}\n{machine_line(measured_on)}\n", flush=True)
+        flags = measured_on["XLA_FLAGS"] or "none"
+        print(f"{workload_line(config)}\n{machine_line(measured_on)}\nXLA_FLAGS: {flags}\n", flush=True)
         result: Any = suites[self.suite](config, _say)
         print(table(result, config))
         if self.plot:
