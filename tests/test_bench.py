@@ -430,8 +430,8 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(caps
     assert result["ratios"]["1"]["rounds"] == [1.0]
     notes = {str(count): f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
     assert result["notes"] == {**notes, "9": "devices must be from 1 to 8, the cpu devices there are, got 9"}
-    assert [line.split()[0] for line in human[4:9]] == ["1", "2", "4", "8", "9"]
-    assert [line.split("left out: ")[-1] for line in human[6:9]] == list(result["notes"].values())
+    assert [line.split()[0] for line in human[5:10]] == ["1", "2", "4", "8", "9"]
+    assert [line.split("left out: ")[-1] for line in human[7:10]] == list(result["notes"].values())
 
 
 @pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
