@@ -299,8 +299,10 @@ from jaxrnn.cli.jax_setup import set_xla_flags
 set_xla_flags()
 assert "vector_width=512" in os.environ["XLA_FLAGS"] and "small_while_loop" in os.environ["XLA_FLAGS"]
 assert "jax" not in sys.modules
-sys.exit(pytest.main(["-n0", "-pno:cacheprovider", sys.argv[1], "-k", "are_those_of_the_oracle"]))
+sys.exit(pytest.main(["-n0", "-pno:cacheprovider", *sys.argv[1:]]))
 """
-    done = subprocess.run([sys.executable, "-c", script, __file__], check=False, capture_output=True, text=True)
+    names = "test_500_steps_are_those_of_the_oracle[H = 100]", "test_20_steps_in_float32_are_those_of_the_oracle[1]"
+    command = [sys.executable, "-c", script, *(f"{__file__}::{name}" for name in names)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\b5 passed", done.stdout), done.stdout
+    assert re.search(r"\b2 passed", done.stdout), done.stdout
