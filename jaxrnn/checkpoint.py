@@ -9,8 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
-import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -22,6 +20,7 @@ import safetensors.numpy
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.files import commit
+from jaxrnn.provenance import computed_by
 from jaxrnn.reprs import of_fields
 from jaxrnn.run_files import has_checkpoint_name, newest_good
 from jaxrnn.tensor_file import HEADER_LIMIT, Array, Tensor, TensorFile
@@ -42,7 +41,7 @@ class Checkpoint(NamedTuple):
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
         counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: the version, the devices and XLA's flags that computed the state.
+        computed_by: what `provenance.computed_by` said when the state was saved.
     """
 
     state: TrainState
@@ -55,30 +54,6 @@ class Checkpoint(NamedTuple):
     def __repr__(self) -> str:
         """Give what is in use."""
         return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
-
-
-def computed_by(device_count: int = 1) -> dict[str, Any]:
-    """Return what computes here, on so many devices: with the same, the same run has the same bits."""
-    device = jax.devices()[0]
-    return {
-        "jax": jax.__version__,
-        "platform": device.platform,
-        "device": device.device_kind,
-        "device_count": device_count,
-        # XLA compiles for what this processor can do, and as the flags say
-        **({"processor": processor()} if device.platform == "cpu" else {}),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def save_checkpoint(

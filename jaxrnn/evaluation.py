@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jax import lax
 from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.loss import surprisal
 from jaxrnn.model import Carry, Params, forward, initial_carry
 from jaxrnn.sharding import by_lanes, in_groups, local_lanes, on_mesh, out_of_groups, place, whole
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, forget
@@ -69,7 +69,7 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
         config: the network's configuration; static.
     """
     logits, carry = forward(params, carry, batch.inputs, config, starts=batch.starts)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets), carry
+    return surprisal(logits, batch.targets), carry
 
 
 @partial(jax.jit, static_argnames=("config", "mesh"))

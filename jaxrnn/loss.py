@@ -38,20 +38,20 @@ def loss(
         The loss in nats per T characters, [], and the carry.
     """
     logits, carry = forward(params, carry, batch.inputs, config, key=key, kept=kept, starts=batch.starts)
-    nats = _nats(logits, batch.targets)
+    nats = surprisal(logits, batch.targets)
     return nats.sum(axis=0).mean(), carry
 
 
 @jax.custom_vjp
-def _nats(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return -ln softmax(logits)[target]; [T, B, V], [T, B] -> [T, B].
+def surprisal(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Return -ln softmax(logits)[target] in nats; [T, B, V], int [T, B] -> [T, B]. NaN where a target is no token.
 
     Its gradient, softmax minus one-hot, is written so: JAX would scatter into zeros what is looked up here.
     """
-    return _nats_forward(logits, targets)[0]
+    return _surprisal_forward(logits, targets)[0]
 
 
-def _nats_forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+def _surprisal_forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     largest = logits.max(axis=-1, keepdims=True)  # so that no exponential overflows
     weights = jnp.exp(logits - largest)
     total = weights.sum(axis=-1, keepdims=True)
@@ -61,14 +61,14 @@ def _nats_forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tup
     return (jnp.log(total) + (largest - of_target))[..., 0], (weights, total, targets)
 
 
-def _nats_backward(residuals: tuple[jax.Array, ...], d_nats: jax.Array) -> tuple[jax.Array, None]:
+def _surprisal_backward(residuals: tuple[jax.Array, ...], d_nats: jax.Array) -> tuple[jax.Array, None]:
     weights, total, targets = residuals
     is_target = targets[..., None] == jnp.arange(weights.shape[-1])[None, None]
     d_nats = d_nats[..., None]
     return d_nats / total * weights - jnp.where(is_target, d_nats, 0), None
 
 
-_nats.defvjp(_nats_forward, _nats_backward)
+surprisal.defvjp(_surprisal_forward, _surprisal_backward)
 
 
 def bits_per_character(nats: float, sequence_length: int) -> float:

@@ -1,7 +1,7 @@
 """Matrix products whose factors may be rounded, to bfloat16, while their sums are not."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +79,6 @@ def times_matrix(
         return jnp.matmul(h.astype(dtype), factor, preferred_element_type=h.dtype)
 
     def piecewise(h: jax.Array) -> jax.Array:
-        return sum(map(times, jnp.split(h, cuts, axis=-1), pieces), jnp.zeros((), h.dtype))
+        return reduce(jnp.add, map(times, jnp.split(h, cuts, axis=-1), pieces))
 
     return partial(lax.platform_dependent, cpu=piecewise, default=times) if cuts else times

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.loss import _nats, bits_per_character, loss
+from jaxrnn.loss import bits_per_character, loss, surprisal
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch, document_starts
 
@@ -74,7 +74,7 @@ def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_i
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint16])
 def test_a_target_that_is_no_token_has_no_loss(dtype):
     targets = np.asarray([[0, V - 1, V, 100, -1 if np.issubdtype(dtype, np.signedinteger) else V]]).astype(dtype)
-    nats = _nats(jnp.zeros((1, 5, V)), targets)
+    nats = surprisal(jnp.zeros((1, 5, V)), targets)
     np.testing.assert_allclose(nats, [[math.log(V)] * 2 + [math.nan] * 3], rtol=1e-6)
 
 
@@ -89,5 +89,7 @@ def test_loss_gradient_and_hessian_are_those_of_optaxs_cross_entropy(x64):
 
         return jax.jit(lambda x: (weighted(x), jax.grad(weighted)(x), jax.jacrev(jax.grad(weighted))(x)))(logits)
 
-    for ours, theirs in zip(*map(derivatives, (_nats, optax.softmax_cross_entropy_with_integer_labels)), strict=True):
+    for ours, theirs in zip(
+        *map(derivatives, (surprisal, optax.softmax_cross_entropy_with_integer_labels)), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)

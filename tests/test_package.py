@@ -28,6 +28,7 @@ ORDER = [
     *(
         "tensor_file",
         "run_files",
+        "provenance",
         "checkpoint",
         "weights",
         "writing",

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.checkpoint import processor
+from jaxrnn.provenance import processor
 
 
 def machine() -> dict[str, Any]:

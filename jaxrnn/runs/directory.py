@@ -13,17 +13,17 @@ import json
 import operator
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.checkpoint import Checkpoint, computed_by, load_checkpoint, save_checkpoint
+from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.files import commit, make_directory, names_to_disk
+from jaxrnn.provenance import computed_by, in_words
 from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock, opening
@@ -125,7 +125,7 @@ class RunDirectory:
         self._check_same_run(checkpoint)
         computed_here = computed_by(self._device_count)
         if checkpoint.computed_by != computed_here:
-            then, now = map(_computer, (checkpoint.computed_by, computed_here))
+            then, now = map(in_words, (checkpoint.computed_by, computed_here))
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
                 "uninterrupted run can't be promised",
@@ -238,10 +238,3 @@ class RunDirectory:
 
     def _full(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
-
-
-def _computer(found: Mapping[str, object]) -> str:
-    """Name what computed a checkpoint; those of older versions leave some of it out."""
-    processor = f" ({found['processor']})" if "processor" in found else ""
-    flags = f", XLA_FLAGS {found['xla_flags'] or 'empty'}" if "xla_flags" in found else ""
-    return f"{found.get('device_count', 1)} x {found['device']}{processor}, jax {found['jax']}{flags}"
