@@ -66,11 +66,16 @@ _DEEPEST = 1024  # sums that XLA's products of rounded factors on a CPU are good
 
 
 def times_matrix(
-    W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False
+    W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False, lanes: int | None = None
 ) -> Callable[[jax.Array], jax.Array]:
-    """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded once, before it."""
-    if dtype is None:  # transposed inside: XLA then reads W as it lies, where a copy of W^T before would cost more
-        return lambda h: h @ (W.T if transposed else W)
+    """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded, or widened, once, before it.
+
+    `lanes` says how many h there are, where that is known: a product of a single one is of another kind.
+    """
+    if dtype is None and transposed:  # inside: XLA then reads W as it lies, where a copy of W^T before would cost more
+        return lambda h: h @ W.T
+    if dtype is None:
+        return _times_wider(W) if lanes == 1 and W.size <= _SMALL else lambda h: h @ W
     factor = _moved_transpose(W.astype(dtype)) if transposed else W.astype(dtype)
     cuts = list(range(_DEEPEST, factor.shape[0], _DEEPEST))
     pieces = jnp.split(factor, cuts)
@@ -82,3 +87,16 @@ def times_matrix(
         return reduce(jnp.add, map(times, jnp.split(h, cuts, axis=-1), pieces))
 
     return partial(lax.platform_dependent, cpu=piecewise, default=times) if cuts else times
+
+
+_VECTOR = 16  # the most numbers that a processor's instruction takes
+_SMALL = 50_000  # numbers of a matrix that is soon copied
+
+
+def _times_wider(W: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    # Columns that fill no vector XLA multiplies one at a time on a CPU, each sum waiting for the one before: the last 4
+    # of 100 took as long as the other 96. Columns of zeros cost nothing. They are a matrix's that W is set in: what
+    # jnp.pad makes of it is slow enough to lose half of this.
+    width = W.shape[1]
+    wider = jnp.zeros((W.shape[0], width + -width % _VECTOR), W.dtype).at[:, :width].set(W)
+    return lambda h: (h @ wider)[..., :width]

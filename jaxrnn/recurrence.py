@@ -130,7 +130,7 @@ def _unroll_forward(
     starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    times_Whh = times_matrix(Whh, dtype)
+    times_Whh = times_matrix(Whh, dtype, lanes=projected.shape[1] if projected.ndim == 3 else 1)
     initial = _initial_like(cell, carry)
     update = jax.checkpoint(cell.update, policy=_is_dear, prevent_cse=False)  # inside a loop nothing else need be done
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])

@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.in_order import in_order
 from jaxrnn.model import Carry, Params, forward
 
 Number = TypeVar("Number", bound=float | jax.Array)
@@ -76,7 +77,8 @@ def sample(
         starts, recent = find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = read(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
-    return _write(key, params, carry, prime[-1], config, length, temperature, top_k, top_p, greedy, separator, recent)
+        prime = prime[-1:]
+    return _write(key, params, carry, prime, config, length, temperature, top_k, top_p, greedy, separator, recent)
 
 
 def check_draw(
@@ -124,7 +126,7 @@ def _write(
     key: jax.Array,
     params: Params,
     carry: Carry,
-    token: jax.Array,
+    prime: jax.Array,
     config: ModelConfig,
     length: int,
     temperature: float | jax.Array,
@@ -134,12 +136,7 @@ def _write(
     separator: jax.Array | None,
     recent: jax.Array | None,
 ) -> tuple[jax.Array, Carry]:
-    # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
-    dtype, lanes = params.by.dtype, token.shape[0]
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
-        uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,), dtype), out_axes=1)(key)
-    else:
-        uniforms = jax.random.uniform(key, (length, lanes), dtype)
+    token, dtype = prime[0], params.by.dtype
 
     def draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
         if greedy:
@@ -160,8 +157,19 @@ def _write(
         recent = None if recent is None else jnp.concatenate([recent[1:], token_t[None]])
         return (token_t, carry, recent), token_t
 
-    (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
-    return tokens, carry
+    def write(nothing: tuple[jax.Array, Carry], inputs: tuple[jax.Array, Carry]) -> tuple[jax.Array, Carry]:
+        # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
+        key, carry = inputs
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
+            uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,), dtype), out_axes=1)(key)
+        else:
+            uniforms = jax.random.uniform(key, (length, *token.shape), dtype)
+        (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
+        return tokens, carry
+
+    # Everything follows from the key, so all of it is inside of the loop of one; what it begins with is written over.
+    nothing = jnp.zeros((length, *token.shape), token.dtype)
+    return in_order(write, (nothing, carry), (key, carry), never=jnp.asarray(temperature) < 0)
 
 
 def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:

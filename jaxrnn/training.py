@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.in_order import in_order
 from jaxrnn.loss import loss as cross_entropy
 from jaxrnn.model import Carry, Params, draw_kept, init_params, initial_carry
 from jaxrnn.optimizer import make_optimizer
@@ -179,14 +180,11 @@ def make_train_step(config: TrainConfig, loss: Loss = cross_entropy, mesh: Mesh 
         return _on_mesh(_step_on_mesh(config, loss, mesh), mesh, axis=1)
     step = _fastest_step(config, loss)
 
-    def in_a_loop(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        # Outside of loops XLA hands every operation on a CPU to a pool of threads, which takes longer than operations
-        # of a microsecond do; inside, it runs them one after the other. The count is no constant, or the loop would go.
-        count = jnp.where(state.step < 0, 0, 1)
+    def step_in_order(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         nothing = Metrics(jnp.zeros_like(state.smooth_loss), state.smooth_loss)
-        return lax.fori_loop(0, count, lambda _, before: step(before[0], batch), (state, nothing))
+        return in_order(lambda before, _: step(before[0], batch), (state, nothing), (), never=state.step < 0)
 
-    return jax.jit(partial(lax.platform_dependent, cpu=in_a_loop, default=step), donate_argnums=0)
+    return jax.jit(step_in_order, donate_argnums=0)
 
 
 def make_train_chunk(config: TrainConfig, loss: Loss = cross_entropy, mesh: Mesh | None = None) -> TrainStep:
