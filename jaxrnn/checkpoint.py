@@ -152,9 +152,6 @@ def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
     return newest_good(Path(path), read)
 
 
-_init = jax.jit(init_train_state, static_argnums=1)  # never run: how a state is laid out is traced once a config
-
-
 def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
     path, (config, vocabulary, corpus, counters, computed_by) = file.path, _described(file)
     config = _with_cell(config, prepare(config), path)
@@ -166,7 +163,7 @@ def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -
     if config.model.num_layers > len(file.tensors):  # before so many are laid out
         raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        template = _init.eval_shape(jax.random.key(0), config)
+        template = init_train_state.eval_shape(jax.random.key(0), config)
     except (TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} is for a network that can't be ({error})") from None
     _check_places(template, file)

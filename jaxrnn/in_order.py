@@ -31,4 +31,5 @@ def in_order(body: Callable[[State, Inputs], State], state: State, inputs: Input
 
         return lax.fori_loop(0, jnp.where(never, 0, 1), round_of_one, state)
 
+    body = jax.jit(body)  # traced once, for both
     return lax.platform_dependent(state, inputs, cpu=in_a_loop, default=body)

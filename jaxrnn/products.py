@@ -9,6 +9,7 @@ from jax import lax
 from jax.experimental.layout import Layout, with_layout_constraint
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
     """Return the matrix product a @ b of [M, K] and [K, N]; its gradients are such products too.
 
@@ -18,48 +19,58 @@ def product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = Non
         dtype: what the factors are rounded to (bfloat16 halves the work of the machine); the sums keep the type of a.
             None rounds nothing.
     """
-    return a @ b if dtype is None else _rounded_product(a, b, dtype)
+    return jnp.matmul(_rounded(a, dtype), _rounded(b, dtype), preferred_element_type=a.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _rounded_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=a.dtype)
+def _rounded(factor: jax.Array, dtype: jax.typing.DTypeLike | None) -> jax.Array:
+    return factor if dtype is None else factor.astype(dtype)
 
 
 _Factors = tuple[jax.Array, jax.Array]
 
 
-def _rounded_product_forward(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike) -> tuple[jax.Array, _Factors]:
-    return _rounded_product(a, b, dtype), (a, b)
+def _product_forward(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None) -> tuple[jax.Array, _Factors]:
+    return product(a, b, dtype), (a, b)
 
 
-def _rounded_product_backward(
-    dtype: jax.typing.DTypeLike, factors: _Factors, d_product: jax.Array
+def _product_backward(
+    dtype: jax.typing.DTypeLike | None, factors: _Factors, d_product: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     a, b = factors
-    d_a = jnp.matmul(d_product.astype(dtype), _moved_transpose(b.astype(dtype)), preferred_element_type=a.dtype)
+    b_T = b.T if dtype is None else _moved_transpose(b.astype(dtype))
+    d_a = jnp.matmul(_rounded(d_product, dtype), b_T, preferred_element_type=a.dtype)
     return d_a, transposed_product(a, d_product, dtype)
+
+
+product.defvjp(_product_forward, _product_backward)
 
 
 def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
     """Return a^T b of [K, M] and [K, N], as `product` does: how the gradient of a matrix is summed over its uses."""
-    if dtype is not None:
-        return jnp.matmul(_moved_transpose(a.astype(dtype)), b.astype(dtype), preferred_element_type=b.dtype)
-    return (a.T if a.shape[0] < 1024 else _moved_transpose(a)) @ b
+    a_T = _copied_transpose(a) if dtype is None else _moved_transpose(a.astype(dtype))
+    return jnp.matmul(a_T, _rounded(b, dtype), preferred_element_type=b.dtype)
+
+
+@jax.jit
+def _copied_transpose(a: jax.Array) -> jax.Array:
+    """Return a^T [N, M] of [M, N], on a CPU as an array of its own.
+
+    XLA's best products there know no transposed first factor. Left to itself XLA would take others, that make their
+    code at their first use: 20 ms at the start of every process.
+    """
+    return lax.platform_dependent(a, cpu=lambda a: lax.optimization_barrier(a.T), default=lambda a: a.T)
 
 
 @jax.jit
 def _moved_transpose(a: jax.Array) -> jax.Array:
     """Return a^T [N, M] of [M, N], laid out row by row on a CPU.
 
-    Left to itself XLA reads a factor as it lies. On a CPU its best products want rows, and know no others of rounded
-    numbers: it would widen them again, and multiply half as fast.
+    The best products of rounded numbers want their factors so; others would widen them again, and multiply half as
+    fast. (A copy alone may keep the layout of `a`. But of an `a` that lies on many devices in parts, an order of layout
+    makes them tell each other all.)
     """
     rows = Layout(major_to_minor=(0, 1))
     return lax.platform_dependent(a, cpu=lambda a: with_layout_constraint(a.T, rows), default=lambda a: a.T)
-
-
-_rounded_product.defvjp(_rounded_product_forward, _rounded_product_backward)
 
 
 _DEEPEST = 1024  # sums that XLA's products of rounded factors on a CPU are good at: longer ones take it twice the time

@@ -6,6 +6,7 @@ from typing import TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxrnn.config import ModelConfig
@@ -179,13 +180,13 @@ def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     # First the block of tokens that it lies in, then the place in that block: fewer sums than over all tokens.
     size = 16 * math.ceil(math.sqrt(vocab_size) / 16)
     weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % size))).reshape(lanes, -1, size)
-    sums = weights.sum(axis=-1)
-    ends = _cumulative(sums)
+    ends = _cumulative(weights.sum(axis=-1))
     # Against the last sum, not 1: rounding must not draw a token beyond the last.
     sought = uniform * ends[:, -1]
-    block = (ends <= sought[:, None]).sum(axis=-1)
-    sought -= jnp.take_along_axis(ends - sums, block[:, None], axis=1)[:, 0]
-    within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
+    passed = ends <= sought[:, None]
+    block = passed.sum(axis=-1)
+    sought -= jnp.where(passed, ends, 0).max(axis=-1)  # the end of the block before
+    within = _cumulative(weights[jnp.arange(lanes), block])
     # Nor may it lead out of the block, or below 0: to a first token that has no weight.
     sought = sought.clip(0, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
     return block * size + (within <= sought[:, None]).sum(axis=-1)
@@ -194,7 +195,7 @@ def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
 def _cumulative(numbers: jax.Array) -> jax.Array:
     """Return cumulative sums along the last axis of [B, N]."""
     # As a product with a triangle of ones: faster than a cumsum, whose partial sums wait for each other.
-    return jnp.matmul(numbers, jnp.triu(jnp.ones((numbers.shape[1],) * 2, numbers.dtype)), precision="highest")
+    return jnp.matmul(numbers, np.triu(np.ones((numbers.shape[1],) * 2, numbers.dtype)), precision="highest")
 
 
 def _draw_likely(

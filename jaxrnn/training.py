@@ -70,6 +70,8 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Loss = Callable[..., tuple[jax.Array, Carry]]  # called as `jaxrnn.loss.loss` is
 
 
+# Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
+@partial(jax.jit, static_argnames="config")
 def init_train_state(key: jax.Array, config: TrainConfig) -> TrainState:
     """Return the state before the first step: drawn parameters, empty memory, zero carry, smooth loss T ln V.
 

@@ -21,6 +21,7 @@ ORDER = [
         "text",
         "cells",
         "products",
+        "in_order",
         "recurrence",
     ),
     *("sharding", "processes", "model", "loss", "optimizer", "rows", "training"),
