@@ -186,7 +186,7 @@ def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     passed = ends <= sought[:, None]
     block = passed.sum(axis=-1)
     sought -= jnp.where(passed, ends, 0).max(axis=-1)  # the end of the block before
-    within = _cumulative(weights[jnp.arange(lanes), block])
+    within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
     # Nor may it lead out of the block, or below 0: to a first token that has no weight.
     sought = sought.clip(0, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
     return block * size + (within <= sought[:, None]).sum(axis=-1)

@@ -12,9 +12,10 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfi
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import evaluate, surprisals
 from jaxrnn.loss import loss as cross_entropy
-from jaxrnn.model import init_params
+from jaxrnn.model import init_params, initial_carry
 from jaxrnn.runs import fit
-from jaxrnn.sharding import available_cores, by_lanes, make_mesh
+from jaxrnn.sampling import sample
+from jaxrnn.sharding import available_cores, by_lanes, make_mesh, on_mesh
 from jaxrnn.text import batches, document_starts, load_corpus
 from jaxrnn.training import init_train_state, make_train_chunk, make_train_step, state_sharding
 from jaxrnn.writing import write_many
@@ -72,14 +73,21 @@ def test_any_number_of_devices_trains_as_one_does(case, counts, request):
         assert state.params.Why.is_fully_replicated
 
 
-def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other():
-    config = sized(CASES["tanh"])
+SHARED = ("all-reduce", "all-reduce-start", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+def shared_by_devices(lowered):
+    program = lowered.compile().as_text()
+    return {name: count for name in SHARED if (count := program.count(f" {name}("))}
+
+
+@pytest.mark.parametrize("length", [10, 100], ids=["few rows", "1,600 rows"])
+def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other(length):
+    config = sized(CASES["tanh"], sequence_length=length)
     mesh = make_mesh(8)
     lowered = make_train_chunk(config, mesh=mesh).lower(begin(config, mesh), batches(corpus().tokens, 0, 2, config))
-    program = lowered.compile().as_text()
-    assert sum(program.count(f" {name}(") for name in ("all-reduce", "all-reduce-start")) == 1  # a step, in the scan
-    for other in ("all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
-        assert f" {other}(" not in program
+    assert sum(shared_by_devices(lowered).values()) == 1  # a step, in the scan
+    assert shared_by_devices(lowered).keys() <= {"all-reduce", "all-reduce-start"}
 
 
 def test_a_single_step_on_devices_is_that_on_one():
@@ -133,6 +141,16 @@ def test_samples_drawn_on_devices_are_those_drawn_on_one():
     config = SampleConfig(num_samples=8, length=30, prompt="def", top_k=5, stop="e")
     expected = write_many(*network, config, reset_on="\n")
     assert write_many(*network, config, reset_on="\n", mesh=make_mesh(4)) == expected
+
+
+@pytest.mark.parametrize("restricted", [{}, {"top_k": 5, "top_p": 0.9}], ids=["all", "likely"])
+def test_devices_that_draw_samples_tell_each_other_nothing(restricted):
+    model, mesh = sized(CASES["tanh"]).model, make_mesh(4)
+    keys, carry = jax.device_put((jax.random.split(jax.random.key(0), 8), initial_carry(model, 8)), by_lanes(mesh, 0))
+    prime = jax.device_put(np.zeros((1, 8), np.int32), by_lanes(mesh, 1))
+    params = on_mesh(init_params(jax.random.key(0), model), mesh)
+    write = jax.jit(sample, static_argnames=("config", "length"))
+    assert shared_by_devices(write.lower(keys, params, carry, prime, model, length=20, **restricted)) == {}
 
 
 @pytest.fixture
