@@ -152,14 +152,18 @@ def forward(
 
     def over_time(index: int, projected: jax.Array) -> tuple[jax.Array, CellCarry]:
         layer = params.layers[index]
-        projected += layer.bh[None, None]
         hidden, last = unroll(cell, layer.Whh, projected, carry[index], dtype, layer.bhh, starts)
         return hidden if kept is None else jnp.where(kept[index], hidden / (1 - config.dropout), 0), last
 
-    hidden, last = over_time(0, params.layers[0].Wxh[tokens])
+    first = params.layers[0]
+    if first.Wxh.shape[0] <= tokens.size:  # to the fewer rows; the gradient of bh is then a sum over these
+        projected = (first.Wxh + first.bh[None])[tokens]
+    else:
+        projected = first.Wxh[tokens] + first.bh[None, None]
+    hidden, last = over_time(0, projected)
     carries = [last]
     for index, layer in enumerate(params.layers[1:], start=1):
-        hidden, last = over_time(index, times(hidden, layer.Wxh))
+        hidden, last = over_time(index, times(hidden, layer.Wxh) + layer.bh[None, None])
         carries.append(last)
     return times(hidden, params.Why) + params.by[None, None], tuple(carries)
 

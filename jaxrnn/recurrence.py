@@ -115,9 +115,10 @@ def _is_dear(primitive: Any, *_: Any, **__: Any) -> bool:
     return primitive.name not in _CHEAP
 
 
-# What the backward pass needs: Whh and bhh, the carry before the first step, h after each step, the pull-back of each
-# update, which JAX represents as a pytree of arrays, stacked over t; and where the carry started anew.
-_Residuals = tuple[jax.Array, jax.Array | None, CellCarry, jax.Array, Any, jax.Array | None]
+# What the backward pass needs: Whh and bhh, the input's part (to write over it), the carry before the first step, h
+# after each step, the pull-back of each update, which JAX represents as a pytree of arrays, stacked over t; and where
+# the carry started anew.
+_Residuals = tuple[jax.Array, jax.Array | None, jax.Array, CellCarry, jax.Array, Any, jax.Array | None]
 
 
 def _unroll_forward(
@@ -130,7 +131,7 @@ def _unroll_forward(
     starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    times_Whh = times_matrix(Whh, dtype, lanes=projected.shape[1] if projected.ndim == 3 else 1)
+    times_Whh = times_matrix(Whh, dtype, lanes=_lanes(carry))
     initial = _initial_like(cell, carry)
     update = jax.checkpoint(cell.update, policy=_is_dear, prevent_cse=False)  # inside a loop nothing else need be done
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
@@ -146,7 +147,7 @@ def _unroll_forward(
         return carry_t, (carry_t[0], jax.tree.map(lambda residual: known.get(id(residual), residual), pull_back))
 
     last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
-    return (hidden, last), (Whh, bhh, carry, hidden, pull_backs, starts)
+    return (hidden, last), (Whh, bhh, projected, carry, hidden, pull_backs, starts)
 
 
 def _unroll_backward(
@@ -155,8 +156,8 @@ def _unroll_backward(
     residuals: _Residuals,
     cotangents: tuple[jax.Array, CellCarry],
 ) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None, None]:
-    Whh, bhh, first, hidden, pull_backs, starts = residuals
-    times_Whh_T = times_matrix(Whh, dtype, transposed=True)
+    Whh, bhh, projected, first, hidden, pull_backs, starts = residuals
+    times_Whh_T = times_matrix(Whh, dtype, transposed=True, lanes=_lanes(first))
     d_hidden, d_last = cotangents
 
     nothing = jax.tree.map(jnp.zeros_like, first)
@@ -166,22 +167,32 @@ def _unroll_backward(
     if starts is not None:
         hidden_tm1 = jnp.where(starts[..., None], _initial_like(cell, first)[0][None], hidden_tm1)
 
-    def step(d_carry_t: CellCarry, at_t: tuple[Any, ...]) -> tuple[CellCarry, tuple[jax.Array, ...]]:
+    State = tuple[CellCarry, jax.Array, jax.Array]  # the gradients of the carry and of `projected`, and t
+
+    def step(state: State, at_t: tuple[Any, ...]) -> tuple[State, jax.Array | None]:
+        d_carry_t, d_projected, t = state
         d_hidden_t, pull_back, starts_t, h_t, h_tm1 = at_t
         known = {_Hidden: h_t, _HiddenTm1: h_tm1}
         pull_back = jax.tree.map(
             lambda residual: known.get(type(residual), residual), pull_back, is_leaf=lambda node: type(node) in known
         )
         d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
-        emitted = (d_recurrent_t,) if adds else (d_recurrent_t, d_projected_t)
+        d_projected = lax.dynamic_update_index_in_dim(d_projected, d_projected_t, t, 0, allow_negative_indices=False)
         d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
-        return _where(starts_t, nothing, d_carry_tm1), emitted
+        return (_where(starts_t, nothing, d_carry_tm1), d_projected, t - 1), None if adds else d_recurrent_t
 
-    d_first, emitted = lax.scan(step, d_last, (d_hidden, pull_backs, starts, hidden, hidden_tm1), reverse=True)
-    d_recurrent, d_projected = emitted[0], emitted[-1]
+    # The gradient of `projected` is written over it: a scan would fill what it emits with zeros before.
+    last = d_last, projected, jnp.asarray(projected.shape[0] - 1)
+    at_all = d_hidden, pull_backs, starts, hidden, hidden_tm1
+    (d_first, d_projected, _), emitted = lax.scan(step, last, at_all, reverse=True)
+    d_recurrent = d_projected if emitted is None else emitted
     d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent.reshape(-1, Whh.shape[1]), dtype)
     d_bhh = None if bhh is None else d_recurrent.reshape(-1, Whh.shape[1]).sum(axis=0)
     return d_Whh, d_projected, d_first, d_bhh, None
+
+
+def _lanes(carry: CellCarry) -> int:
+    return carry[0].shape[0] if carry[0].ndim > 1 else 1
 
 
 def _only_adds(cell: Cell, carry: CellCarry) -> bool:

@@ -77,7 +77,7 @@ class LimitRace:
             return times_matrix(Whh, None, lanes=B)(h)
 
         def backwards(Whh: Any, d_gates: Any) -> Any:
-            return times_matrix(Whh, None, transposed=True)(d_gates)
+            return times_matrix(Whh, None, transposed=True, lanes=B)(d_gates)
 
         # Whh: for each gate the same orthogonal matrix, divided so that the chain below neither grows nor dies out.
         scale = cell.gates ** (0.5 if B > 1 else 1.0)
