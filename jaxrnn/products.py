@@ -81,7 +81,7 @@ def _moved_transpose(a: jax.Array) -> jax.Array:
     return lax.platform_dependent(a, cpu=lambda a: with_layout_constraint(a.T, rows), default=lambda a: a.T)
 
 
-_DEEPEST = 1024  # sums that XLA's products of rounded factors on a CPU are good at: longer ones take it twice the time
+_DEEPEST = 512  # sums that XLA's products of rounded factors on a CPU are good at: far longer ones take twice the time
 
 
 def times_matrix(

@@ -150,6 +150,9 @@ def _unroll_forward(
     return (hidden, last), (Whh, bhh, projected, carry, hidden, pull_backs, starts)
 
 
+_LARGE = 2**18  # numbers, as many as the cache of a core holds
+
+
 def _unroll_backward(
     cell: Cell,
     dtype: jax.typing.DTypeLike | None,
@@ -181,8 +184,10 @@ def _unroll_backward(
         d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
         return (_where(starts_t, nothing, d_carry_tm1), d_projected, t - 1), None if adds else d_recurrent_t
 
-    # The gradient of `projected` is written over it: a scan would fill what it emits with zeros before.
-    last = d_last, projected, jnp.asarray(projected.shape[0] - 1)
+    # A large gradient of `projected` is written over it: to fill as much with zeros first, as a scan does with what it
+    # emits, takes long. (A small one is not: XLA would no longer run a single step's operations one after the other.)
+    into = projected if projected.size > _LARGE else jnp.zeros_like(projected)
+    last = d_last, into, jnp.asarray(projected.shape[0] - 1)
     at_all = d_hidden, pull_backs, starts, hidden, hidden_tm1
     (d_first, d_projected, _), emitted = lax.scan(step, last, at_all, reverse=True)
     d_recurrent = d_projected if emitted is None else emitted

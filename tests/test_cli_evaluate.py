@@ -14,6 +14,8 @@ from jaxrnn.config import to_json
 from jaxrnn.evaluation import surprisals
 from jaxrnn.text import load_corpus
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TRAIN = "train text.txt --config tiny.json --split 0.6,0.4 --validate-every 5 --quiet"
 N = len(PROSE)
 

@@ -13,6 +13,8 @@ from jaxrnn.evaluation import Score, evaluate, score, stream, surprisals
 from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.text import Vocabulary, document_starts
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 V, N = 5, 700
 CONFIG = ModelConfig(vocab_size=V, hidden_size=6, num_layers=2, cell="gru", init_scale=0.8)
 PARAMS = jax.jit(init_params, static_argnames="config")(jax.random.key(0), CONFIG)
