@@ -81,7 +81,8 @@ def _moved_transpose(a: jax.Array) -> jax.Array:
     return lax.platform_dependent(a, cpu=lambda a: with_layout_constraint(a.T, rows), default=lambda a: a.T)
 
 
-_DEEPEST = 512  # sums that XLA's products of rounded factors on a CPU are good at: far longer ones take twice the time
+# Longer sums of rounded factors take XLA on a CPU twice as long as the same in pieces.
+_DEEPEST, _PIECE = 1024, 512
 
 
 def times_matrix(
@@ -96,7 +97,7 @@ def times_matrix(
     if dtype is None:
         return _times_wider(W) if lanes == 1 and W.size <= _SMALL else lambda h: h @ W
     factor = _moved_transpose(W.astype(dtype)) if transposed else W.astype(dtype)
-    cuts = list(range(_DEEPEST, factor.shape[0], _DEEPEST))
+    cuts = list(range(_PIECE, factor.shape[0], _PIECE)) if factor.shape[0] > _DEEPEST else []
     pieces = jnp.split(factor, cuts)
 
     def times(h: jax.Array, factor: jax.Array = factor) -> jax.Array:
