@@ -63,8 +63,8 @@ def transposed_product(a: jax.Array, b: jax.Array, dtype: jax.typing.DTypeLike |
 def _copied_transpose(a: jax.Array) -> jax.Array:
     """Return a^T [N, M] of [M, N], on a CPU as an array of its own.
 
-    XLA's best products there know no transposed first factor. Left to itself XLA would take others, that make their
-    code at their first use: 20 ms at the start of every process.
+    XLA's best products there know no transposed first factor: left to itself XLA would take others, that make their
+    code at their first use, 20 ms at the start of every process. A transposed second factor they copy at every use.
     """
     return lax.platform_dependent(a, cpu=lambda a: lax.optimization_barrier(a.T), default=lambda a: a.T)
 
@@ -86,11 +86,11 @@ _DEEPEST, _PIECE = 1024, 512
 
 
 def times_matrix(
-    W: jax.Array, dtype: jax.typing.DTypeLike | None, transposed: bool = False, lanes: int | None = None
+    W: jax.Array, lanes: int, dtype: jax.typing.DTypeLike | None = None, *, transposed: bool = False
 ) -> Callable[[jax.Array], jax.Array]:
-    """Return h -> h W, or h -> h W^T, for the inside of a loop: W is rounded, or widened, once, before it.
+    """Return h -> h W, or h -> h W^T, for the inside of a loop: what is done to W is done once, before it.
 
-    `lanes` says how many h there are, where that is known: a product of a single one is of another kind.
+    `lanes` is the number of rows of h: a product of a single one is of another kind.
     """
     if dtype is None and transposed:
         return _times_transpose(W, lanes)
@@ -109,12 +109,12 @@ def times_matrix(
     return partial(lax.platform_dependent, cpu=piecewise, default=times) if cuts else times
 
 
-def _times_transpose(W: jax.Array, lanes: int | None) -> Callable[[jax.Array], jax.Array]:
+def _times_transpose(W: jax.Array, lanes: int) -> Callable[[jax.Array], jax.Array]:
     if lanes == 1 and W.size <= _SMALL:
         return lambda h: h @ W.T
     if lanes == 1:  # as a vector: W is then read as it lies, where jax 0.12 would first copy its transpose
         return lambda h: (W @ h.reshape(-1)).reshape(*h.shape[:-1], -1)
-    W_T = _copied_transpose(W)  # before the loop: XLA would do so inside of it, again at every step
+    W_T = _copied_transpose(W)
     return lambda h: h @ W_T
 
 

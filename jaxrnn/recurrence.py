@@ -131,7 +131,7 @@ def _unroll_forward(
     starts: jax.Array | None,
 ) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    times_Whh = times_matrix(Whh, dtype, lanes=_lanes(carry))
+    times_Whh = times_matrix(Whh, _lanes(carry), dtype)
     initial = _initial_like(cell, carry)
     update = jax.checkpoint(cell.update, policy=_is_dear, prevent_cse=False)  # inside a loop nothing else need be done
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
@@ -160,7 +160,7 @@ def _unroll_backward(
     cotangents: tuple[jax.Array, CellCarry],
 ) -> tuple[jax.Array, jax.Array, CellCarry, jax.Array | None, None]:
     Whh, bhh, projected, first, hidden, pull_backs, starts = residuals
-    times_Whh_T = times_matrix(Whh, dtype, transposed=True, lanes=_lanes(first))
+    times_Whh_T = times_matrix(Whh, _lanes(first), dtype, transposed=True)
     d_hidden, d_last = cotangents
 
     nothing = jax.tree.map(jnp.zeros_like, first)
@@ -213,7 +213,7 @@ def _only_adds(cell: Cell, carry: CellCarry) -> bool:
 def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:
     """Return the cell's initial carry, with or without the axis B as `carry` is."""
     h = carry[0]
-    initial = cell.init_carry(h.shape[0] if h.ndim > 1 else 1, h.shape[-1], h.dtype)
+    initial = cell.init_carry(_lanes(carry), h.shape[-1], h.dtype)
     return initial if h.ndim > 1 else jax.tree.map(lambda entry: entry[0], initial)
 
 

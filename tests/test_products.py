@@ -30,8 +30,8 @@ def test_every_form_is_the_same_product(dtype, depth):
     a, b = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((4, depth), (depth, 6)))
     rounded = [array if dtype is None else bfloat16(array) for array in (a, b)]
     expected = rounded[0] @ rounded[1]
-    forms = product(a, b, dtype), transposed_product(a.T, b, dtype), times_matrix(b, dtype)(a)
-    for got in (*forms, times_matrix(b.T, dtype, transposed=True)(a)):
+    forms = product(a, b, dtype), transposed_product(a.T, b, dtype), times_matrix(b, len(a), dtype)(a)
+    for got in (*forms, times_matrix(b.T, len(a), dtype, transposed=True)(a)):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 * depth**0.5)
 
 
@@ -39,8 +39,8 @@ def test_every_form_is_the_same_product(dtype, depth):
 def test_a_single_row_times_any_width(width):
     rng = np.random.default_rng(2)
     h, W = (rng.normal(size=shape).astype(np.float32) for shape in ((1, 100), (100, width)))
-    forwards = jax.jit(lambda h, W: times_matrix(W, None, lanes=1)(h))
-    backwards = jax.jit(lambda h, W: times_matrix(W.T, None, transposed=True, lanes=1)(h))
+    forwards = jax.jit(lambda h, W: times_matrix(W, 1)(h))
+    backwards = jax.jit(lambda h, W: times_matrix(W.T, 1, transposed=True)(h))
     for program in (forwards, backwards):
         for row, expected in ((h, h @ W), (h[0], h[0] @ W)):
             np.testing.assert_allclose(program(row, W), expected, rtol=1e-5, atol=1e-5)

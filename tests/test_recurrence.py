@@ -28,7 +28,7 @@ LEAKY = Cell(
 )
 
 
-def problem(cell, batch, dtype, seed=0):
+def problem(cell, batch, dtype, seed=0, T=T, H=H):
     """Random Whh, projected and carry for a cell."""
     rng = np.random.default_rng(seed)
 
@@ -119,6 +119,22 @@ def test_it_works_under_vmap(cell, x64):
     for index, arguments in enumerate(problems):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], together)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), one, gradient(*arguments))
+
+
+@cells
+def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell, x64):
+    arguments = problem(cell, (16,), jnp.float64, T=270, H=64)
+    assert arguments[1].size > 2**18
+    arguments = (arguments[0] / 20, *arguments[1:])  # of more weight the cells are chaotic
+    kept = jax.tree.map(np.array, arguments)
+
+    def both(run):  # the gradient, and the Hessian times a vector of ones
+        gradient = jax.grad(scalar(run, cell), argnums=(0, 1, 2))
+        return jax.jit(lambda *at: jax.jvp(gradient, at, jax.tree.map(jnp.ones_like, at)))(*arguments)
+
+    for got, expected in zip(jax.tree.leaves(both(unroll)), jax.tree.leaves(both(unroll_plain)), strict=True):
+        assert jnp.linalg.norm(got - expected) < 1e-11 * jnp.linalg.norm(expected)
+    jax.tree.map(np.testing.assert_array_equal, arguments, kept)
 
 
 @cells

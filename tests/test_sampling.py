@@ -10,8 +10,6 @@ from jaxrnn.model import forward, init_params, initial_carry
 from jaxrnn.sampling import _draw, sample
 from jaxrnn.text import document_starts
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 V = 12
 CONFIG = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
 PARAMS = init_params(jax.random.key(0), CONFIG)

@@ -81,9 +81,10 @@ def shared_by_devices(lowered):
     return {name: count for name in SHARED if (count := program.count(f" {name}("))}
 
 
-@pytest.mark.parametrize("length", [10, 100], ids=["few rows", "1,600 rows"])
-def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other(length):
+@pytest.mark.parametrize(("length", "hidden"), [(10, 16), (100, 16), (100, 200)], ids=["few rows", "many", "large"])
+def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other(length, hidden):
     config = sized(CASES["tanh"], sequence_length=length)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, hidden_size=hidden))
     mesh = make_mesh(8)
     lowered = make_train_chunk(config, mesh=mesh).lower(begin(config, mesh), batches(corpus().tokens, 0, 2, config))
     assert sum(shared_by_devices(lowered).values()) == 1  # a step, in the scan

@@ -74,10 +74,10 @@ class LimitRace:
         self.params_size = (V + H + 1 + cell.recurrent_bias) * width + (H + 1) * V
 
         def forwards(Whh: Any, h: Any) -> Any:
-            return times_matrix(Whh, None, lanes=B)(h)
+            return times_matrix(Whh, B)(h)
 
         def backwards(Whh: Any, d_gates: Any) -> Any:
-            return times_matrix(Whh, None, transposed=True, lanes=B)(d_gates)
+            return times_matrix(Whh, B, transposed=True)(d_gates)
 
         # Whh: for each gate the same orthogonal matrix, divided so that the chain below neither grows nor dies out.
         scale = cell.gates ** (0.5 if B > 1 else 1.0)
