@@ -27,13 +27,13 @@ import numpy as np
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrnn import checkpoint as checkpoints
-from jaxrnn.checkpoint import load_checkpoint
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
-from jaxrnn.run_files import checkpoint_path, list_checkpoints
+from jaxrnn.runs import checkpoint as checkpoints
 from jaxrnn.runs import fit
+from jaxrnn.runs.checkpoint import load_checkpoint
+from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
 
 EXIT_CODES = {0, 1, 2, 3, 4}
 WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it"]
@@ -105,7 +105,8 @@ def _command(arguments, stderr):
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["jaxrnn.cli", "jaxrnn.runs", "jaxrnn.writing"])  # none of them starts a thread
+# None of them starts a thread.
+PROCESSES.set_forkserver_preload(["jaxrnn.cli", "jaxrnn.runs", "jaxrnn.sampling.generate"])
 
 
 def _until_there(run, running):

@@ -214,12 +214,12 @@ def big(place, size, mixed=False):
     import jax
 
     from jaxrnn.config import ModelConfig, TrainConfig
-    from jaxrnn.copies import longest_copy
-    from jaxrnn.evaluation import surprisals_in_parts
-    from jaxrnn.reading import in_order
+    from jaxrnn.evaluation.copies import longest_copy
+    from jaxrnn.evaluation.score import surprisals_in_parts
+    from jaxrnn.evaluation.stream import in_order
     from jaxrnn.runs.material import prepare
     from jaxrnn.text import blocks, never_seen
-    from jaxrnn.training import init_train_state, make_train_chunk
+    from jaxrnn.training.step import init_train_state, make_train_chunk
 
     warnings.simplefilter("ignore")
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")

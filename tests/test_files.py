@@ -1,7 +1,7 @@
 import pytest
 
+from jaxrnn.atomic import replacing
 from jaxrnn.errors import StorageError
-from jaxrnn.files import replacing
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):

@@ -6,65 +6,64 @@ from pathlib import Path
 import jaxrnn
 
 PACKAGE = Path(jaxrnn.__file__).parent
-# DESIGN's order: an import only ever points up this list.
-ORDER = [
-    *(
-        "errors",
-        "checks",
-        "reprs",
-        "config",
-        "grid",
-        "presets",
-        "copies",
-        "files",
-        "fetch",
-        "text",
-        "cells",
-        "products",
-        "in_order",
-        "recurrence",
-    ),
-    *("sharding", "processes", "model", "loss", "optimizer", "rows", "training"),
-    *("sweeps", "sampling", "evaluation", "inspection", "units"),
-    *(
-        "tensor_file",
-        "run_files",
-        "provenance",
-        "checkpoint",
-        "weights",
-        "writing",
-        "reading",
-        "runs",
-        "page",
-        "figures",
-        "bench",
-        "plots",
-        "watching",
-        "cli",
-    ),  # the shell
+# The rooms, from the ground up: an import only ever points to a floor below, or stays in its room.
+FLOORS = [
+    {"errors"},
+    {"config", "distributed", "atomic"},
+    {"text"},
+    {"kernels"},
+    {"network"},
+    {"training", "sampling"},
+    {"evaluation"},
+    {"runs"},
+    {"page", "plots"},
+    {"bench"},
+    {"cli"},
 ]
+ALONE = {
+    "__init__",
+    "__main__",
+    "min_char_rnn",
+}  # names and doors; the page that imports none
 
 
-def imports(path):
-    """The modules of the package that a file imports at its top, the only place for it in the core."""
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    """The rooms that a file imports from, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxrnn"):
-            yield from ([node.module.split(".")[1]] if "." in node.module else [alias.name for alias in node.names])
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "jaxrnn" else [module]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("jaxrnn."))
 
 
-def test_imports_only_point_up_the_plan():
-    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
-    assert {file.parts[0].removesuffix(".py") for file in files} - {"__init__", "__main__"} == set(ORDER)
-    for file in files:
-        room = file.parts[0].removesuffix(".py")
-        if room in ORDER:  # within a folder its own parts may import one another
-            assert set(imports(PACKAGE / file)) <= {*ORDER[: ORDER.index(room)], *[room] * (len(file.parts) > 1)}, file
+def test_imports_point_down_the_floors_only():
+    files = [path for path in PACKAGE.rglob("*.py") if room_of(path) not in ALONE]
+    assert {room_of(path) for path in files} == set().union(*FLOORS)
+    for path in files:
+        room = room_of(path)
+        floor = next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+        upward = set(imported_rooms(path)) - {room}.union(*FLOORS[:floor])
+        assert not upward, f"{path.relative_to(PACKAGE)} imports {upward}"
+
+
+def test_the_top_of_the_package_holds_at_most_13_rooms_and_6_modules():
+    rooms = [path for path in PACKAGE.iterdir() if path.is_dir() and list(path.glob("*.py"))]
+    assert len(rooms) <= 13
+    assert len(list(PACKAGE.glob("*.py"))) <= 6
 
 
 def test_every_public_name_is_there_and_type_checkers_see_the_same_ones():
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-    typed = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert typed - {"TYPE_CHECKING", "Any"} == set(jaxrnn.__all__)
+    typed = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert typed - {None} == set(jaxrnn.__all__)
     assert all(getattr(jaxrnn, name).__doc__ or name in ("CELLS", "PRESETS") for name in jaxrnn.__all__)
     assert set(jaxrnn.__all__) <= set(dir(jaxrnn))
 

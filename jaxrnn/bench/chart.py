@@ -12,7 +12,7 @@ from jaxrnn.bench.step import StepResult
 from jaxrnn.bench.sweep import SweepResult
 from jaxrnn.bench.tables import LETTERS, STEP_NAMES, workload_line
 from jaxrnn.bench.timing import Timing
-from jaxrnn.figures import new_figure
+from jaxrnn.plots.figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

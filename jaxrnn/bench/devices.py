@@ -9,8 +9,8 @@ from jaxrnn.bench.references import Say
 from jaxrnn.bench.step import jax_contender
 from jaxrnn.bench.timing import Timing, race
 from jaxrnn.bench.workload import make_workload
+from jaxrnn.distributed.mesh import available_cores, check_divides, make_mesh
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.sharding import available_cores, check_divides, make_mesh
 
 
 class DevicesResult(NamedTuple):

@@ -16,8 +16,8 @@ from jax import lax
 
 from jaxrnn.bench.timing import Contender, Timing, repeated
 from jaxrnn.bench.workload import Array, Workload, vocabulary_size
-from jaxrnn.cells import get_cell
-from jaxrnn.products import times_matrix
+from jaxrnn.kernels.matmul import times_matrix
+from jaxrnn.network.cells import get_cell
 
 SECONDS = 0.04  # that a measurement takes in each round
 _LARGE = 2**26  # bytes of an array that no cache holds

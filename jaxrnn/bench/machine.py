@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.provenance import processor
+from jaxrnn.runs.provenance import processor
 
 
 def machine() -> dict[str, Any]:

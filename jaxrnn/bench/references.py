@@ -12,8 +12,8 @@ from jaxrnn.bench.machine import version
 from jaxrnn.bench.timing import Contender
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Array, Workload, named_params
-from jaxrnn.loss import loss
-from jaxrnn.training import make_train_step
+from jaxrnn.network.loss import loss
+from jaxrnn.training.step import make_train_step
 
 Say = Callable[[str], None]
 

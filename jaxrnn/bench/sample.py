@@ -13,10 +13,10 @@ from jaxrnn.bench.references import Say, check, reference_arguments, tolerance
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, make_workload
-from jaxrnn.loss import loss
-from jaxrnn.model import Params, initial_carry
-from jaxrnn.sampling import sample
-from jaxrnn.sharding import by_lanes, make_mesh, on_mesh
+from jaxrnn.distributed.mesh import by_lanes, make_mesh, on_mesh
+from jaxrnn.network.loss import loss
+from jaxrnn.network.model import Params, initial_carry
+from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 
 _SECONDS = 0.1

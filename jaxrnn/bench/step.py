@@ -12,8 +12,8 @@ from jaxrnn.bench.machine import peak_memory
 from jaxrnn.bench.references import References, Say
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.workload import Workload, make_workload, training_flop
-from jaxrnn.sharding import make_mesh
-from jaxrnn.training import TrainStep, make_train_chunk, make_train_step
+from jaxrnn.distributed.mesh import make_mesh
+from jaxrnn.training.step import TrainStep, make_train_chunk, make_train_step
 
 
 class StepResult(NamedTuple):

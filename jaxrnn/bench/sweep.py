@@ -10,8 +10,8 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import Say
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.workload import Workload, make_workload
-from jaxrnn.sweeps import init_members, make_sweep_chunk
-from jaxrnn.training import make_train_chunk
+from jaxrnn.training.step import make_train_chunk
+from jaxrnn.training.sweep import init_members, make_sweep_chunk
 
 
 class SweepResult(NamedTuple):

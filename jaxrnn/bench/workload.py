@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.cells import get_cell
 from jaxrnn.config import ModelConfig, TrainConfig
-from jaxrnn.model import Params
+from jaxrnn.network.cells import get_cell
+from jaxrnn.network.model import Params
 from jaxrnn.text import Batch, batches
-from jaxrnn.training import TrainState, init_train_state
+from jaxrnn.training.step import TrainState, init_train_state
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -43,7 +43,7 @@ class Bench(BenchConfig):
         set_up_jax(self.dtype)
         placement = Placement(devices=self.devices)
         if self.suite == "devices":
-            from jaxrnn.sharding import make_cpu_devices
+            from jaxrnn.distributed.mesh import make_cpu_devices
 
             make_cpu_devices(self.devices, beyond_cores=True)
         placement.set_up()
@@ -51,6 +51,7 @@ class Bench(BenchConfig):
             placement.mesh("batch_size", self.batch_size)
         import jax
 
+        from jaxrnn.bench.chart import draw
         from jaxrnn.bench.devices import measure_devices
         from jaxrnn.bench.machine import machine
         from jaxrnn.bench.sample import measure_sample
@@ -59,7 +60,7 @@ class Bench(BenchConfig):
         from jaxrnn.bench.step import measure_step
         from jaxrnn.bench.sweep import measure_sweep
         from jaxrnn.bench.tables import machine_line, table, workload_line
-        from jaxrnn.plots import bench_chart, check_plot_file
+        from jaxrnn.plots import check_plot_file
 
         if self.plot:
             check_plot_file(self.plot)
@@ -79,7 +80,7 @@ class Bench(BenchConfig):
         result: Any = suites[self.suite](config, _say)
         print(table(result, config))
         if self.plot:
-            bench_chart(result, config, machine_line(measured_on)).savefig(self.plot, dpi=150)
+            draw(result, config, machine_line(measured_on)).savefig(self.plot, dpi=150)
             print(f"plot: {self.plot}")
         if self.json:
             values = {

@@ -14,23 +14,23 @@ import tyro
 
 from jaxrnn.cli.bench import Suite
 from jaxrnn.config import CellName
+from jaxrnn.config.presets import PRESETS
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.fetch import NAMED
-from jaxrnn.presets import PRESETS
 
 Shell = Literal["bash", "zsh", "fish"]
 
 # What tyro does not know: values that a flag may have, and what may stand without one, beside names of files.
+_NAMED = ("python-docs", "tinyshakespeare")
 _VALUES = {
     "--preset": tuple(PRESETS),
     "--from": ("best", "last"),
     "train --cell": get_args(CellName),
     "sweep --cell": get_args(CellName),
     "import --cell": get_args(CellName),
-    "train": NAMED,
-    "sweep": NAMED,
-    "prepare": NAMED,
-    "import --corpus": NAMED,
+    "train": _NAMED,
+    "sweep": _NAMED,
+    "prepare": _NAMED,
+    "import --corpus": _NAMED,
 }
 _WORDS = {"bench": get_args(Suite), "completion": get_args(Shell)}  # no file there
 

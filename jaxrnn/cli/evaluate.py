@@ -19,9 +19,9 @@ from jaxrnn.errors import JaxrnnError
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from jaxrnn.checkpoint import Checkpoint
-    from jaxrnn.evaluation import Score
-    from jaxrnn.reading import Scored, Tally
+    from jaxrnn.evaluation.score import Score
+    from jaxrnn.evaluation.stream import Scored, Tally
+    from jaxrnn.runs.checkpoint import Checkpoint
     from jaxrnn.text import Slice
 
 
@@ -75,7 +75,7 @@ class Evaluate:
     @contextlib.contextmanager
     def _tsv(self) -> Iterator[Callable[["Scored"], object]]:
         """Give what writes the lines of --per-character; the file takes its name when all of them are written."""
-        from jaxrnn.files import replacing
+        from jaxrnn.atomic import replacing
 
         if self.per_character is None:
             yield lambda _: None
@@ -86,8 +86,8 @@ class Evaluate:
     def _file(
         self, file: Path, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
     ) -> "_Result":
-        from jaxrnn.evaluation import Score
-        from jaxrnn.reading import Tally, read
+        from jaxrnn.evaluation.score import Score
+        from jaxrnn.evaluation.stream import Tally, read
         from jaxrnn.text import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
@@ -121,8 +121,8 @@ class Evaluate:
     def _slice(
         self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
     ) -> "_Result":  # fmt: skip
-        from jaxrnn.evaluation import Score, surprisals_in_parts, utf8_bytes
-        from jaxrnn.reading import Scored, Tally, in_order
+        from jaxrnn.evaluation.score import Score, surprisals_in_parts, utf8_bytes
+        from jaxrnn.evaluation.stream import Scored, Tally, in_order
         from jaxrnn.runs import load_again, slices_of
         from jaxrnn.text import UNKNOWN
 

@@ -11,11 +11,11 @@ import tyro
 
 from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
-from jaxrnn.run_files import all_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
-    from jaxrnn.checkpoint import Checkpoint
     from jaxrnn.config import TrainConfig
+    from jaxrnn.runs.checkpoint import Checkpoint
     from jaxrnn.text import Slice
 
 
@@ -149,7 +149,7 @@ def _slices(config: "TrainConfig", length: int) -> dict[str, "Slice"]:
 def _installation() -> dict[str, Any]:
     import jax
 
-    from jaxrnn.fetch import NAMED, cache_directory
+    from jaxrnn.text.fetch import NAMED, cache_directory
 
     devices = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
     return {"devices": devices, "corpora": list(NAMED), "cache": str(cache_directory())}
@@ -180,8 +180,8 @@ def _num_parameters(checkpoint: "Checkpoint") -> int:
 
 
 def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
-    from jaxrnn.loss import bits_per_character
-    from jaxrnn.provenance import in_words
+    from jaxrnn.network.loss import bits_per_character
+    from jaxrnn.runs.provenance import in_words
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxrnn.atomic import replacing
 from jaxrnn.cli.line_input import line_editing, read_line
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.signals import NotedSignals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.files import replacing
 
 if TYPE_CHECKING:
-    from jaxrnn.writing import Writer
+    from jaxrnn.sampling.generate import Writer
 
 _SETTINGS = {
     "temperature": ("X", "below 1 safer, above 1 wilder"),

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.fetch import cache_directory
 
 # What XLA leaves off on a CPU: vectors as wide as the processor has them, and loops of little data as one kernel each
 # where it knows how, instead of a call of a kernel for every operation of every character.
@@ -78,6 +77,8 @@ def mend_cache(complaint: str) -> str | None:
 def _compiled() -> Path | None:
     """Return where the compiled programs are kept; None where there is no home directory."""
     try:
+        from jaxrnn.text.fetch import cache_directory
+
         return cache_directory() / "compiled"
     except JaxrnnError:
         return None

@@ -3,8 +3,8 @@
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
+from jaxrnn.config.grid import SWEEPABLE
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.grid import SWEEPABLE
 
 
 class Lists(dict[str, list[Any]]):

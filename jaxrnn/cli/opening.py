@@ -7,10 +7,10 @@ from jaxrnn.cli.cell_file import load_cell
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.placement import Placement
 from jaxrnn.config import CellLike, TrainConfig
-from jaxrnn.run_files import find_checkpoint
+from jaxrnn.runs.checkpoint_files import find_checkpoint
 
 if TYPE_CHECKING:
-    from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.runs.checkpoint import Checkpoint
 
 
 def open_checkpoint(
@@ -27,7 +27,7 @@ def open_checkpoint(
     Raises:
         JaxrnnError: there is none, it is damaged, or the cell or the device can't be had.
     """
-    from jaxrnn.checkpoint import read_checkpoint
+    from jaxrnn.runs.checkpoint import read_checkpoint
 
     def prepare(config: TrainConfig) -> CellLike | None:
         set_up_jax(config.model.dtype)

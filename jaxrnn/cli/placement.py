@@ -31,7 +31,7 @@ class Placement:
         """
         import jax
 
-        from jaxrnn.sharding import make_cpu_devices, use_device
+        from jaxrnn.distributed.mesh import make_cpu_devices, use_device
 
         if self.devices != "all" and not jax.distributed.is_initialized():
             make_cpu_devices(self.devices)
@@ -43,7 +43,7 @@ class Placement:
         Raises:
             JaxrnnError: there are not so many devices, or they don't divide the lanes.
         """
-        from jaxrnn.sharding import check_divides, make_mesh
+        from jaxrnn.distributed.mesh import check_divides, make_mesh
 
         mesh = make_mesh(self.devices)
         check_divides(mesh, name, lanes)
@@ -64,7 +64,7 @@ class ManyProcesses(Placement):
 
     def set_up(self) -> None:
         """Join the other processes, if there are to be any, and let JAX compute."""
-        from jaxrnn.processes import launched_together, start_processes
+        from jaxrnn.distributed.processes import launched_together, start_processes
 
         given = self.coordinator, self.num_processes, self.process_id
         if self.coordinator or (launched_together() and self.num_processes != 1):

@@ -14,11 +14,10 @@ from jaxrnn.cli.opening import open_checkpoint
 from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
-from jaxrnn.copies import longest_copy
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
-    from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.runs.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Sample(SampleConfig):
             self._check_interactive()
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
         mesh = self.placement.mesh("num_samples", self.num_samples)
-        from jaxrnn.writing import Writer, write, write_many
+        from jaxrnn.sampling.generate import Writer, write, write_many
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
@@ -124,6 +123,8 @@ class Sample(SampleConfig):
         }
         if text is None:
             return found
+        from jaxrnn.evaluation import longest_copy
+
         return {**found, "copies": [longest_copy(sample, text())._asdict() for sample in samples]}
 
 
@@ -132,6 +133,8 @@ _Text = Callable[[], Iterator[str]]  # gives a text from its beginning, in piece
 
 def _report_copy(sample: str, text: _Text | None) -> None:
     if text is not None:
+        from jaxrnn.evaluation import longest_copy
+
         copy = longest_copy(sample, text())
         print(
             f"---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "

@@ -19,12 +19,12 @@ from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
 from jaxrnn.cli.train import Train
 from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.config.grid import combinations
 from jaxrnn.errors import JaxrnnError, NonFiniteError
-from jaxrnn.grid import combinations
 
 if TYPE_CHECKING:
     from jaxrnn.runs import SweepReport
-    from jaxrnn.runs.summary import Row, Spread
+    from jaxrnn.runs.sweep.table import Row, Spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Sweep(Train):
         set_up_jax(self.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
         from jaxrnn.runs import fit_many, load, new_run_directory
-        from jaxrnn.runs.summary import summarise
+        from jaxrnn.runs.sweep.table import summarise
 
         if self.plot:
             check_plot_file(self.plot)
@@ -173,7 +173,7 @@ class _Progress(contextlib.AbstractContextManager["_Progress"]):
 
 def table(rows: Sequence["Row"], members: Mapping[str, TrainConfig]) -> list[str]:
     """Return the table of a sweep as lines, and which of its rows is best."""
-    from jaxrnn.runs.summary import best_row
+    from jaxrnn.runs.sweep.table import best_row
 
     validated = any(row.validation_loss for row in rows)
     lines = [
@@ -208,7 +208,7 @@ def _in_words(spread: "Spread | None") -> str:
 
 
 def _as_json(report: "SweepReport", rows: Sequence["Row"], axes: dict[str, list[Any]], run_dir: Path) -> dict[str, Any]:
-    from jaxrnn.runs.summary import best_row
+    from jaxrnn.runs.sweep.table import best_row
 
     best = best_row(rows)
     members = {

@@ -20,9 +20,9 @@ from jaxrnn.cli.progress import reading, training
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
+from jaxrnn.config.presets import preset
 from jaxrnn.errors import JaxrnnError, TakenError
-from jaxrnn.presets import preset
-from jaxrnn.run_files import all_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -182,7 +182,7 @@ class Train(TrainConfig):
 
 
 def _config_of_run(run_dir: Path) -> TrainConfig:
-    from jaxrnn.checkpoint import load_config
+    from jaxrnn.runs.checkpoint import load_config
 
     begun = run_dir / "config.json"
     if begun.is_file() and not all_checkpoints(run_dir):

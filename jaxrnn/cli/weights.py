@@ -15,8 +15,8 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
+    from jaxrnn.runs.torch_weights import Weights
     from jaxrnn.text import Corpus
-    from jaxrnn.weights import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Export:
     def run(self) -> int:
         """Write it, say so, and return the exit code."""
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
-        from jaxrnn.weights import save_weights
+        from jaxrnn.runs.torch_weights import save_weights
 
         save_weights(
             self.out, checkpoint.state.params, checkpoint.config.model, checkpoint.vocabulary, overwrite=self.overwrite
@@ -74,8 +74,8 @@ class Import:
     def run(self) -> int:
         """Make the run, describe it, and return the exit code."""
         from jaxrnn.runs import begin_run, new_run_directory
+        from jaxrnn.runs.torch_weights import load_weights
         from jaxrnn.text import load_corpus
-        from jaxrnn.weights import load_weights
 
         config = read_config(self.config) if self.config else TrainConfig()
         weights = load_weights(self.file, named_cell(self.cell) if self.cell else None)

@@ -19,15 +19,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.cells import CELLS, get_cell
-from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.loss import bits_per_character
-from jaxrnn.model import Params
+from jaxrnn.network.cells import CELLS, get_cell
+from jaxrnn.network.loss import bits_per_character
+from jaxrnn.network.model import Params
+from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.metrics import Columns
+from jaxrnn.sampling.generate import write
 from jaxrnn.text import encode_separator
-from jaxrnn.writing import write
 
 _SCRIPTS = ("network.js", "text.js", "app.js")
 _MOST_POINTS = 400  # of the loss curve

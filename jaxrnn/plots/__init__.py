@@ -7,17 +7,13 @@ Every function returns a matplotlib Figure that belongs to no window and no back
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves, run_name, sweep_curves
 from jaxrnn.plots.over_text import gate_saturation, hidden_units, next_characters
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxrnn.plots.watch import watch
 
 __all__ = [
-    "bench_chart",
     "check_plot_file",
     "gate_saturation",
     "hidden_units",
@@ -25,6 +21,7 @@ __all__ = [
     "next_characters",
     "run_name",
     "sweep_curves",
+    "watch",
 ]
 
 
@@ -38,10 +35,3 @@ def check_plot_file(path: Path, flag: str = "--plot") -> None:
         raise JaxrnnError(f"{flag}: there is no directory {path.absolute().parent}; make it, or choose another")
     if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
         raise JaxrnnError(f"{flag} can't write to {path}; choose another file")
-
-
-def bench_chart(result: Any, config: Any, title: str = "") -> "Figure":
-    """Draw what a suite of `jaxrnn bench` measured: step time, samples, starts or scaling."""
-    from jaxrnn.bench.chart import draw
-
-    return draw(result, config, title)

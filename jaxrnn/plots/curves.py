@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.figures import COLORS, new_figure
+from jaxrnn.plots.figure import COLORS, new_figure
 from jaxrnn.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def sweep_curves(sweep: Run, unit: Literal["bits", "nats"] = "bits") -> "Figure"
         sweep: the directory of a sweep.
         unit: bits or nats, per character.
     """
-    from jaxrnn.grid import combinations, value_of
-    from jaxrnn.runs.sweep_directory import read_sweep
+    from jaxrnn.config.grid import combinations, value_of
+    from jaxrnn.runs.sweep.directory import read_sweep
 
     config, axes = read_sweep(sweep)
     by_setting: dict[str, list[Mapping[str, Any]]] = {}

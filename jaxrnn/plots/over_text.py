@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.figures import COLORS, new_figure
+from jaxrnn.plots.figure import COLORS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from jaxrnn.checkpoint import Checkpoint
+    from jaxrnn.runs.checkpoint import Checkpoint
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = str | Path
@@ -137,7 +137,7 @@ def gate_saturation(
     Raises:
         JaxrnnError: the cell has no gates between 0 and 1.
     """
-    from jaxrnn.inspection import SATURABLE
+    from jaxrnn.evaluation.activations import SATURABLE
 
     is_network = isinstance(source, str | Path) or hasattr(source, "state")
     layers: Sequence[Mapping[str, Any]] = _read(source, text).layers if is_network else source  # type: ignore[assignment]
@@ -177,11 +177,11 @@ def _read(source: Any, text: str | None) -> _Reading:
     import jax
     import jax.numpy as jnp
 
-    from jaxrnn.checkpoint import load_checkpoint
     from jaxrnn.config import SampleConfig
-    from jaxrnn.inspection import activations
+    from jaxrnn.evaluation.activations import activations
+    from jaxrnn.runs.checkpoint import load_checkpoint
+    from jaxrnn.sampling.generate import write
     from jaxrnn.text import document_starts, encode_separator
-    from jaxrnn.writing import write
 
     checkpoint = load_checkpoint(source) if isinstance(source, str | Path) else source
     vocabulary, model, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.params

@@ -1,57 +1,50 @@
 """Training runs: the loop as a generator of reports, the run directory it leaves, and what lies in such directories.
 
-As with the package, a module is imported when a name of it is first asked for: to list runs needs no JAX.
+As with the package, a module is imported when a name of it is first used: to list runs needs no JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrnn.runs.begin import begin_run
-    from jaxrnn.runs.catalog import Summary, find_runs, summary
-    from jaxrnn.runs.directory import new_run_directory
-    from jaxrnn.runs.loop import fit
-    from jaxrnn.runs.many import SweepReport, fit_many
-    from jaxrnn.runs.material import load, load_again, slices_of
-    from jaxrnn.runs.metrics import read_metrics
-    from jaxrnn.runs.report import Report, sample_title
-    from jaxrnn.runs.sweep_directory import read_sweep
+    from jaxrnn.runs.begin import begin_run as begin_run
+    from jaxrnn.runs.catalog import Summary as Summary
+    from jaxrnn.runs.catalog import find_runs as find_runs
+    from jaxrnn.runs.catalog import summary as summary
+    from jaxrnn.runs.checkpoint import Checkpoint as Checkpoint
+    from jaxrnn.runs.checkpoint import load_checkpoint as load_checkpoint
+    from jaxrnn.runs.checkpoint import save_checkpoint as save_checkpoint
+    from jaxrnn.runs.directory import new_run_directory as new_run_directory
+    from jaxrnn.runs.loop import fit as fit
+    from jaxrnn.runs.material import load as load
+    from jaxrnn.runs.material import load_again as load_again
+    from jaxrnn.runs.material import slices_of as slices_of
+    from jaxrnn.runs.metrics import read_metrics as read_metrics
+    from jaxrnn.runs.report import Report as Report
+    from jaxrnn.runs.report import sample_title as sample_title
+    from jaxrnn.runs.sweep.directory import read_sweep as read_sweep
+    from jaxrnn.runs.sweep.many import SweepReport as SweepReport
+    from jaxrnn.runs.sweep.many import fit_many as fit_many
+    from jaxrnn.runs.torch_weights import Weights as Weights
+    from jaxrnn.runs.torch_weights import load_weights as load_weights
+    from jaxrnn.runs.torch_weights import save_weights as save_weights
 
-_HOMES = {
-    "begin_run": "begin",
-    "find_runs": "catalog",
-    "fit": "loop",
-    "fit_many": "many",
-    "load": "material",
-    "load_again": "material",
-    "new_run_directory": "directory",
-    "read_metrics": "metrics",
-    "read_sweep": "sweep_directory",
-    "Report": "report",
-    "sample_title": "report",
-    "slices_of": "material",
-    "summary": "catalog",
-    "Summary": "catalog",
-    "SweepReport": "many",
+_NAMES = {
+    "begin": "begin_run",
+    "catalog": "Summary find_runs summary",
+    "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
+    "directory": "new_run_directory",
+    "loop": "fit",
+    "material": "load load_again slices_of",
+    "metrics": "read_metrics",
+    "report": "Report sample_title",
+    "sweep.directory": "read_sweep",
+    "sweep.many": "SweepReport fit_many",
+    "torch_weights": "Weights load_weights save_weights",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = [
-    "Report",
-    "Summary",
-    "SweepReport",
-    "begin_run",
-    "find_runs",
-    "fit",
-    "fit_many",
-    "load",
-    "load_again",
-    "new_run_directory",
-    "read_metrics",
-    "read_sweep",
-    "sample_title",
-    "slices_of",
-    "summary",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

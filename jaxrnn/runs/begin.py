@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.model import Params
-from jaxrnn.optimizer import make_optimizer
+from jaxrnn.network.model import Params
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import prepare
 from jaxrnn.text import Corpus
-from jaxrnn.training import init_train_state
+from jaxrnn.training.optimizer import make_optimizer
+from jaxrnn.training.step import init_train_state
 
 
 def begin_run(

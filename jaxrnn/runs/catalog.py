@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.run_files import all_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import Columns, read_columns
-from jaxrnn.tensor_file import TensorFile
+from jaxrnn.runs.tensor_file import TensorFile
 
 _DEPTH = 3  # folders of folders in which runs are looked for
 

@@ -4,8 +4,8 @@ import time
 
 import jax
 
-from jaxrnn.cells import get_cell
 from jaxrnn.config import TrainConfig
+from jaxrnn.network.cells import get_cell
 
 SECONDS = 2.0  # that a dispatch should take at most, if it has more than one step
 

@@ -19,19 +19,19 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jaxrnn.atomic import commit, make_directory, names_to_disk
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
-from jaxrnn.files import commit, make_directory, names_to_disk
-from jaxrnn.provenance import computed_by, in_words
-from jaxrnn.run_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
+from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock, opening
 from jaxrnn.runs.programs import gathered
+from jaxrnn.runs.provenance import computed_by, in_words
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
-from jaxrnn.training import TrainState
+from jaxrnn.training.step import TrainState
 
 
 def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:

@@ -14,21 +14,21 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.distributed.mesh import Devices, make_mesh, on_one
+from jaxrnn.distributed.processes import check_same, peer_errors, together
 from jaxrnn.errors import JaxrnnError, NonFiniteError
-from jaxrnn.loss import bits_per_character
-from jaxrnn.loss import loss as cross_entropy
-from jaxrnn.processes import check_same, peer_errors, together
+from jaxrnn.network.loss import bits_per_character
+from jaxrnn.network.loss import loss as cross_entropy
+from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.material import Material, load, prepare
 from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
-from jaxrnn.sharding import Devices, make_mesh, on_one
 from jaxrnn.text import Batch, Corpus
-from jaxrnn.training import Loss, check_mesh
+from jaxrnn.training.step import Loss, check_mesh
 
 
 def fit(
@@ -66,7 +66,7 @@ def fit(
             true, training saves, reports and ends. A chunk is at most `chunk_length` steps, and as a rule two seconds,
             or a single step. A validation that is left is made when the run is resumed.
         loss: what training makes small, and its reports tell of; a function of your own is called and returns as
-            `jaxrnn.loss.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
+            `jaxrnn.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
             cross entropy.
         devices: how many to split the lanes over, or "all"; `batch_size` must be a multiple of it. A loss of your own
             must then be a mean over the lanes, and goes without dropout.

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.checkpoint import Checkpoint
 from jaxrnn.config import TrainConfig
+from jaxrnn.distributed.mesh import local_lanes, place
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.sharding import local_lanes, place
+from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import (
     Batch,
     Corpus,
@@ -26,7 +26,7 @@ from jaxrnn.text import (
     silent,
     split,
 )
-from jaxrnn.training import batch_sharding, init_train_state
+from jaxrnn.training.step import batch_sharding, init_train_state
 
 
 class Material(NamedTuple):

@@ -12,14 +12,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.evaluation import chunk_length, default_lanes, score
-from jaxrnn.loss import loss as cross_entropy
-from jaxrnn.model import initial_carry
+from jaxrnn.distributed.mesh import on_one, whole
+from jaxrnn.evaluation.score import chunk_length, default_lanes, score
+from jaxrnn.network.loss import loss as cross_entropy
+from jaxrnn.network.model import initial_carry
 from jaxrnn.runs.material import Material
-from jaxrnn.sampling import sample
-from jaxrnn.sharding import on_one, whole
+from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch, Tokens, position
-from jaxrnn.training import (
+from jaxrnn.training.step import (
     Loss,
     Metrics,
     TrainState,

@@ -3,9 +3,9 @@
 import dataclasses
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.reprs import of_fields
+from jaxrnn.config.reprs import of_fields
 from jaxrnn.runs.validation import Best
-from jaxrnn.training import TrainState
+from jaxrnn.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

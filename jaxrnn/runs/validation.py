@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
-from jaxrnn.evaluation import default_lanes, surprisals_in_parts
-from jaxrnn.model import Params
+from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
+from jaxrnn.network.model import Params
 from jaxrnn.text import Slice
 
 

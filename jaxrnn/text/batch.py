@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrnn.config import TrainConfig
+from jaxrnn.config.reprs import of_fields
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.reprs import of_fields
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.mapped import forget
 from jaxrnn.text.vocabulary import Tokens

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrnn import fetch
+from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError, StorageError
-from jaxrnn.files import replacing
+from jaxrnn.text import fetch
 from jaxrnn.text.mapped import blocks
 from jaxrnn.text.scan import Progress, Rules, changed
 from jaxrnn.text.vocabulary import Tokens, Vocabulary

@@ -9,10 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jaxrnn import fetch
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.text import cache
+from jaxrnn.text import cache, fetch
 from jaxrnn.text.scan import Progress, Rules, Scan, changed, encode, scan, silent, vocabulary_of
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 

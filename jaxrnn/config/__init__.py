@@ -1,0 +1,35 @@
+"""What describes a run: frozen dataclasses, their presets, and grids of them. Nothing here waits for JAX."""
+
+from jaxrnn.config.grid import SWEEPABLE, Axes, combinations, value_of
+from jaxrnn.config.presets import PRESETS, preset
+from jaxrnn.config.settings import (
+    CellLike,
+    CellName,
+    ModelConfig,
+    OptimizerConfig,
+    OptimizerName,
+    SampleConfig,
+    TrainConfig,
+    VocabularyKind,
+    from_json,
+    to_json,
+)
+
+__all__ = [
+    "PRESETS",
+    "SWEEPABLE",
+    "Axes",
+    "CellLike",
+    "CellName",
+    "ModelConfig",
+    "OptimizerConfig",
+    "OptimizerName",
+    "SampleConfig",
+    "TrainConfig",
+    "VocabularyKind",
+    "combinations",
+    "from_json",
+    "preset",
+    "to_json",
+    "value_of",
+]

@@ -1,0 +1,142 @@
+"""Recurrent cells: each is its elementwise update; `recurrence.unroll` owns the matrix product and the time loop."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.config import CellLike
+from jaxrnn.config.reprs import describe
+from jaxrnn.errors import JaxrnnError
+
+CellCarry = tuple[jax.Array, ...]  # what a cell hands from step to step; the first entry is h, [B, H]
+
+
+class Cell(NamedTuple):
+    """A recurrent cell; one of your own goes wherever the name of a built-in one does.
+
+    Example:
+        >>> from jaxrnn.config import ModelConfig
+        >>> def update(projected, recurrent, carry):
+        ...     return (jax.nn.relu(projected + recurrent),)
+        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update))
+
+    Attributes:
+        gates: G, how many values each unit gets from the input and from the previous hidden state.
+        init_carry: (batch_size, hidden_size, dtype) -> carry before the first step, a tuple of entries [B, H] whose
+            first is h.
+        update: (projected [B, G*H], recurrent [B, G*H], carry) -> carry, where projected = x_t Wxh + bh and
+            recurrent = h_tm1 Whh (+ bhh). It must act on each unit by itself (elementwise), with or without the axis B.
+        recurrent_bias: whether the layer has a bias bhh of its own for the recurrent product. Only a cell that does not
+            just add projected and recurrent can tell it from bh.
+        init_bias: what bh begins at, one number a gate; empty: zero.
+    """
+
+    gates: int
+    init_carry: Callable[[int, int, jax.typing.DTypeLike], CellCarry]
+    update: Callable[[jax.Array, jax.Array, CellCarry], CellCarry]
+    recurrent_bias: bool = False
+    init_bias: tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name its update, without the addresses of functions."""
+        return f"Cell(gates={self.gates}, update={getattr(self.update, '__name__', self.update)})"
+
+
+def _zero_hidden(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
+    return (jnp.zeros((batch_size, hidden_size), dtype),)
+
+
+def _tanh_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
+    """h_t = tanh(x_t Wxh + bh + h_tm1 Whh); Elman 1990, "Finding structure in time"."""
+    return (jnp.tanh(projected + recurrent),)
+
+
+def _zero_hidden_and_memory(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
+    return (jnp.zeros((batch_size, hidden_size), dtype), jnp.zeros((batch_size, hidden_size), dtype))
+
+
+def _gru_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
+    """r, z = sigmoid(a + b); n = tanh(a + r b); h_t = (1 - z) n + z h_tm1, a = x Wxh + bh, b = h_tm1 Whh + bhh by gate.
+
+    Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", with the reset gate applied after the
+    product, as cuDNN and torch.nn.GRU do: the product then needs no gate and is the same for every cell.
+    """
+    (h_tm1,) = carry
+    projected_r, projected_z, projected_n = jnp.split(projected, 3, axis=-1)
+    recurrent_r, recurrent_z, recurrent_n = jnp.split(recurrent, 3, axis=-1)
+    reset = jax.nn.sigmoid(projected_r + recurrent_r)
+    keep = jax.nn.sigmoid(projected_z + recurrent_z)
+    new = jnp.tanh(projected_n + reset * recurrent_n)
+    return (new + keep * (h_tm1 - new),)
+
+
+def _lstm_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
+    """i, f, o = sigmoid(a); g = tanh(a); c_t = f c_tm1 + i g; h_t = o tanh(c_t), a = x Wxh + bh + h_tm1 Whh by gate.
+
+    Hochreiter and Schmidhuber 1997, "Long short-term memory", with the forget gate of Gers et al. 2000.
+    """
+    _, c_tm1 = carry
+    input_gate, forget_gate, new, output_gate = jnp.split(projected + recurrent, 4, axis=-1)
+    c_t = jax.nn.sigmoid(forget_gate) * c_tm1 + jax.nn.sigmoid(input_gate) * jnp.tanh(new)
+    return (jax.nn.sigmoid(output_gate) * jnp.tanh(c_t), c_t)
+
+
+# Gates are in torch.nn's order: r, z, n and i, f, g, o.
+TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update)
+GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update, recurrent_bias=True)
+# A forget gate that begins open, with bias 1, lets the memory last from the start: Gers et al. 2000, "Learning to
+# forget"; Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures", section 4.
+LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update, init_bias=(0.0, 1.0, 0.0, 0.0))
+
+CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
+
+
+def get_cell(cell: str | CellLike) -> Cell:
+    """Return the cell that `ModelConfig.cell` means.
+
+    Raises:
+        JaxrnnError: it is "custom", which is all that a file says of a cell of the user's own.
+    """
+    if cell == "custom":
+        raise JaxrnnError(
+            "the cell is one of the user's own, which no file holds; hand it over again: ModelConfig(cell=MINE), "
+            "load_checkpoint(path, cell=MINE), or --cell FILE.py:NAME"
+        )
+    if isinstance(cell, str):
+        return CELLS[cell]
+    if isinstance(cell, Cell):
+        return cell
+    recurrent_bias, init_bias = getattr(cell, "recurrent_bias", False), getattr(cell, "init_bias", ())
+    return Cell(cell.gates, cell.init_carry, cell.update, recurrent_bias, tuple(init_bias))
+
+
+def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
+    """Try a cell on shapes alone.
+
+    Raises:
+        JaxrnnError: its functions fail, or don't give the carry that they should; the message says what they gave.
+    """
+    entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
+    try:
+        carry = cell.init_carry(2, hidden_size, dtype)
+    except Exception as error:
+        raise JaxrnnError(f"init_carry of the cell fails with {type(error).__name__}: {error}") from error
+    if not isinstance(carry, tuple) or not carry or any(describe(part) != describe(entry) for part in carry):
+        raise JaxrnnError(
+            f"init_carry of the cell must return a tuple of arrays {describe(entry)} for batch_size 2, hidden_size "
+            f"{hidden_size} and dtype {jnp.dtype(dtype)}, got {describe(carry)}"
+        )
+    try:
+        after = jax.eval_shape(cell.update, *[jax.ShapeDtypeStruct(gates, dtype)] * 2, carry)
+    except Exception as error:
+        raise JaxrnnError(
+            f"update of the cell fails with {type(error).__name__}: {error}; it gets projected and recurrent, "
+            f"{jnp.dtype(dtype)}{list(gates)} each, and the carry {describe(carry)}"
+        ) from error
+    if describe(after) != describe(carry):
+        raise JaxrnnError(
+            f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
+            f"got {describe(after)}"
+        )

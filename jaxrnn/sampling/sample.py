@@ -1,0 +1,217 @@
+"""Writing text: draw a character, feed it back, draw the next."""
+
+import math
+from functools import partial
+from typing import TypeGuard, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels.sequential import in_order
+from jaxrnn.network.model import Carry, Params, forward
+
+Number = TypeVar("Number", bound=float | jax.Array)
+
+
+def sample(
+    key: jax.Array,
+    params: Params,
+    carry: Carry,
+    prime: jax.Array,
+    config: ModelConfig,
+    *,
+    length: int,
+    temperature: float | jax.Array = 1.0,
+    top_k: int | jax.Array | None = None,
+    top_p: float | jax.Array | None = None,
+    greedy: bool = False,
+    separator: jax.Array | None = None,
+    before: jax.Array | None = None,
+) -> tuple[jax.Array, Carry]:
+    """Run the network over `prime`, then write `length` characters.
+
+    A character is drawn from the softmax of the logits rather than taken at its maximum, which soon writes the same
+    words again and again; `greedy` takes the maximum. The drawn character is fed back as a one-hot vector, never the
+    softmax itself: the network was trained on one-hot inputs, and a one-hot input is one row of Wxh to look up where a
+    distribution would be a product with all of it.
+
+    `top_k` and `top_p` keep the likeliest characters only, and these keep their proportions: the k first of them (Fan
+    et al. 2018), or the fewest that together have probability p or more (Holtzman et al. 2019), one at least. Both look
+    at the distribution as the temperature has made it; where both are given, the fewer characters stay. Of equally
+    likely characters the ones with the smaller tokens come first, as in `greedy`, which is k = 1.
+
+    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, where
+    there are documents, with the k - 1 characters before that one as `before`).
+
+    Args:
+        key: the same key draws the same text; B and `length` are parts of what it draws. Or keys [B], one a lane: then
+            what a lane draws depends on no other lane, but for the rounding of matrix products of another size.
+        params: the parameters.
+        carry: the carry before the first character of `prime`.
+        prime: int [P, B], P >= 1, the characters to go on from.
+        config: the network's configuration; static under jit.
+        length: characters to write; static under jit.
+        temperature: divides the logits before the draw; toward 0 it becomes greedy. A positive number.
+        top_k: how many of the likeliest characters may be drawn, 1 to V; None: all.
+        top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
+        greedy: take the likeliest character; static under jit.
+        separator: int [k], what ends a document: the carry starts anew at its last character; None: nothing does.
+        before: int [M, B], what stands before `prime`, so that a separator may begin there; -1 is no character.
+
+    Returns:
+        tokens int [length, B], and the carry that goes with them: after all but the last of them.
+
+    Raises:
+        JaxrnnError: `prime` is not [P, B] with P >= 1, or another number is out of its range.
+    """
+    if prime.ndim != 2 or prime.shape[0] < 1:
+        raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
+    if length < 1:
+        raise JaxrnnError(f"length must be at least 1, got {length}")
+    check_draw(params.by.shape[0], temperature=temperature, top_k=top_k, top_p=top_p)
+    starts, recent = None, None
+    if separator is not None:
+        starts, recent = find_starts(prime, separator, before)
+    if prime.shape[0] > 1:
+        carry = read(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
+        prime = prime[-1:]
+    return _write(key, params, carry, prime, config, length, temperature, top_k, top_p, greedy, separator, recent)
+
+
+def check_draw(
+    vocab_size: int,
+    *,
+    temperature: float | jax.Array,
+    top_k: int | jax.Array | None,
+    top_p: float | jax.Array | None,
+) -> None:
+    """Raise JaxrnnError for the first of these that is out of its range; what is traced passes."""
+    if _is_known(temperature) and not (math.isfinite(temperature) and temperature > 0):
+        raise JaxrnnError(f"temperature must be a finite number above 0, got {temperature}; greedy=True is its limit")
+    if _is_known(top_k) and top_k not in range(1, vocab_size + 1):
+        raise JaxrnnError(f"top_k must be a whole number from 1 to {vocab_size}, what the model knows, got {top_k}")
+    if _is_known(top_p) and not 0 < top_p <= 1:
+        raise JaxrnnError(f"top_p must be a probability in (0, 1], got {top_p}")
+
+
+def _is_known(value: Number | None) -> TypeGuard[Number]:
+    return value is not None and not isinstance(value, jax.core.Tracer)
+
+
+@jax.jit
+def find_starts(prime: jax.Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Return where in `prime` the text so far ends in the separator, bool [P, B], and its last k characters, [k, B]."""
+    size, lanes = prime.shape
+    nothing = jnp.full((separator.shape[0] - 1, lanes), -1, prime.dtype)
+    text = jnp.concatenate([nothing, prime] if before is None else [nothing, before, prime])
+    text = text[text.shape[0] - size - separator.shape[0] + 1 :]
+    places = jnp.arange(size)[:, None] + jnp.arange(separator.shape[0])[None]
+    starts = (text[places] == separator[None, :, None]).all(axis=1)
+    return starts, text[text.shape[0] - separator.shape[0] :]
+
+
+@partial(jax.jit, static_argnames="config")
+def read(
+    params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None = None
+) -> Carry:
+    """Return the carry after the network has read `tokens`, int [T, B]; it starts anew at `starts`, bool [T, B]."""
+    return forward(params, carry, tokens, config, starts=starts)[1]
+
+
+@partial(jax.jit, static_argnames=("config", "length", "greedy"))
+def _write(
+    key: jax.Array,
+    params: Params,
+    carry: Carry,
+    prime: jax.Array,
+    config: ModelConfig,
+    length: int,
+    temperature: float | jax.Array,
+    top_k: int | jax.Array | None,
+    top_p: float | jax.Array | None,
+    greedy: bool,
+    separator: jax.Array | None,
+    recent: jax.Array | None,
+) -> tuple[jax.Array, Carry]:
+    token, dtype = prime[0], params.by.dtype
+
+    def draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+        if greedy:
+            return logits.argmax(axis=-1)
+        if top_k is None and top_p is None:
+            return _draw(logits / temperature, uniform)
+        return _draw_likely(logits / temperature, uniform, top_k, top_p)
+
+    State = tuple[jax.Array, Carry, jax.Array | None]  # the last token, the carry, the last k tokens where they matter
+
+    def step(state: State, uniform_t: jax.Array) -> tuple[State, jax.Array]:
+        token_tm1, carry, recent = state
+        starts = None
+        if separator is not None and recent is not None:
+            starts = jnp.equal(recent, separator[:, None]).all(axis=0)[None]
+        logits, carry = forward(params, carry, token_tm1[None], config, starts=starts)
+        token_t = draw(logits[0], uniform_t).astype(token.dtype)
+        recent = None if recent is None else jnp.concatenate([recent[1:], token_t[None]])
+        return (token_t, carry, recent), token_t
+
+    def write(nothing: tuple[jax.Array, Carry], inputs: tuple[jax.Array, Carry]) -> tuple[jax.Array, Carry]:
+        # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
+        key, carry = inputs
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
+            uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,), dtype), out_axes=1)(key)
+        else:
+            uniforms = jax.random.uniform(key, (length, *token.shape), dtype)
+        (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
+        return tokens, carry
+
+    # Everything follows from the key, so all of it is inside of the loop of one; what it begins with is written over.
+    nothing = jnp.zeros((length, *token.shape), token.dtype)
+    return in_order(write, (nothing, carry), (key, carry), never=jnp.asarray(temperature) < 0)
+
+
+def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Return for each lane the first token at which the cumulative softmax exceeds `uniform`; [B, V], [B] -> [B]."""
+    lanes, vocab_size = logits.shape
+    weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
+    # First the block of tokens that it lies in, then the place in that block: fewer sums than over all tokens.
+    size = 16 * math.ceil(math.sqrt(vocab_size) / 16)
+    weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % size))).reshape(lanes, -1, size)
+    ends = _cumulative(weights.sum(axis=-1))
+    # Against the last sum, not 1: rounding must not draw a token beyond the last.
+    sought = uniform * ends[:, -1]
+    passed = ends <= sought[:, None]
+    block = passed.sum(axis=-1)
+    sought -= jnp.where(passed, ends, 0).max(axis=-1)  # the end of the block before
+    within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
+    # Nor may it lead out of the block, or below 0: to a first token that has no weight.
+    sought = sought.clip(0, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
+    return block * size + (within <= sought[:, None]).sum(axis=-1)
+
+
+def _cumulative(numbers: jax.Array) -> jax.Array:
+    """Return cumulative sums along the last axis of [B, N]."""
+    # As a product with a triangle of ones: faster than a cumsum, whose partial sums wait for each other.
+    return jnp.matmul(numbers, np.triu(np.ones((numbers.shape[1],) * 2, numbers.dtype)), precision="highest")
+
+
+def _draw_likely(
+    logits: jax.Array, uniform: jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
+) -> jax.Array:
+    """Return for each lane a draw from the likeliest tokens; [B, V], [B] -> [B]."""
+    order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
+    ranked = jnp.take_along_axis(logits, order, axis=-1)
+    kept = jnp.ones(ranked.shape, bool)
+    if top_k is not None:
+        kept &= jnp.arange(ranked.shape[1])[None] < top_k
+    if top_p is not None:
+        weights = jnp.exp(ranked - ranked[:, :1])
+        sums = weights.cumsum(axis=-1)
+        # A token stays where those before it fall short of p. At p = 1 all stay: rounding must not cost the last ones.
+        kept &= (sums - weights < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1)
+    place = _draw(jnp.where(kept, ranked, -jnp.inf), uniform)
+    place = jnp.minimum(place, kept.sum(axis=-1) - 1)  # nor draw a token beyond the last
+    return jnp.take_along_axis(order, place[:, None], axis=-1)[:, 0]

@@ -1,0 +1,172 @@
+"""Many models in one program: which ones share it, and the training chunk of all of them."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxrnn.config import OptimizerConfig, TrainConfig
+from jaxrnn.config.grid import Axes, combinations
+from jaxrnn.distributed.mesh import available_cores
+from jaxrnn.text import Batch, Tokens, batches
+from jaxrnn.training.step import Metrics, TrainState, init_train_state, train_chunk
+
+SweepChunk = Callable[[Sequence[TrainState], Batch], tuple[list[TrainState], list[Metrics]]]
+
+# What the program takes as arguments; every other setting is a part of it, but for those of the initial state.
+_ARGUMENTS = (
+    *("learning_rate", "clip_value", "momentum", "rms_decay", "beta1", "beta2"),
+    *("weight_decay", "final_fraction", "decay_rate"),
+)
+
+
+def program_of(config: TrainConfig) -> TrainConfig:
+    """Return what the program of a member is made of: members of which it is the same train together."""
+    optimizer = config.optimizer
+    arguments = {name: getattr(OptimizerConfig(), name) for name in _ARGUMENTS}
+    arguments |= {"learning_rate": 1.0, "weight_decay": 1.0 if optimizer.decays else 0.0}
+    return dataclasses.replace(
+        config,
+        seed=0,
+        model=dataclasses.replace(config.model, init="normal", init_scale=1.0),
+        optimizer=dataclasses.replace(optimizer, **arguments),
+    )
+
+
+def groups(members: Mapping[str, TrainConfig]) -> list[list[str]]:
+    """Return the names of the members that train together, group after group."""
+    by_program: dict[TrainConfig, list[str]] = {}
+    for name, config in members.items():
+        by_program.setdefault(program_of(config), []).append(name)
+    return list(by_program.values())
+
+
+def init_members(configs: Sequence[TrainConfig]) -> list[TrainState]:
+    """Return the states before the first step, each as `init_train_state` makes it of a key from the member's seed."""
+
+    @partial(jax.jit, static_argnames="config")
+    def init(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
+        return init_train_state(jax.random.key(seed), config)
+
+    return [
+        init(np.uint32(config.seed), dataclasses.replace(program_of(config), model=config.model)) for config in configs
+    ]
+
+
+def train_chunk_of_many(
+    states: TrainState, arguments: Mapping[str, jax.Array], batches: Batch, config: TrainConfig
+) -> tuple[TrainState, Metrics]:
+    """Train N models on K batches: `train_chunk`, vmapped over their states and over numbers of their optimizers.
+
+    On a CPU `lax.map` stands for `vmap`: a product of many small matrices is no faster there than one after the other,
+    and so each model has the very bits of its run alone.
+
+    Args:
+        states: of N models; every leaf has a leading axis N.
+        arguments: [N] each, by the name of a field of `OptimizerConfig`.
+        batches: a chunk, the same for all.
+        config: gives everything else.
+
+    Returns:
+        The states after, and metrics [N, K].
+    """
+
+    def member(one: tuple[TrainState, dict[str, Any]]) -> tuple[TrainState, Metrics]:
+        state, values = one
+        optimizer = dataclasses.replace(config.optimizer, **values)
+        return train_chunk(state, batches, dataclasses.replace(config, optimizer=optimizer))
+
+    return lax.platform_dependent((states, arguments), cpu=partial(lax.map, member), default=jax.vmap(member))
+
+
+def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
+    """Return the chunk of many models, (their states, batches) -> (their states, their metrics [K]); compiled once.
+
+    On a CPU, where a model keeps one core busy, a thread for each core trains its part of the models. States are the
+    models' own, not stacked, and are not donated.
+
+    Args:
+        configs: the members, of one group.
+    """
+    threads = available_cores() if jax.default_backend() == "cpu" else 1
+    size = -(-len(configs) // threads)
+    # Every part has the same size, or there would be two programs; the last member stands in for what is missing.
+    parts = [range(begin, begin + size) for begin in range(0, len(configs), size)]
+    places = [[min(place, len(configs) - 1) for place in part] for part in parts]
+    arguments = _arguments(configs)
+    of_parts = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in places]
+    pool = ThreadPoolExecutor(len(parts))
+    compiled: dict[int, Any] = {}
+
+    @jax.jit
+    def chunk(states: tuple[TrainState, ...], arguments: dict[str, jax.Array], batches: Batch) -> Any:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        many = train_chunk_of_many(stacked, arguments, batches, configs[0])
+        return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(size)]
+
+    def train(states: Sequence[TrainState], batches: Batch) -> tuple[list[TrainState], list[Metrics]]:
+        batches = jax.device_put(batches)
+        inputs = [
+            (tuple(states[place] for place in part), own, batches) for part, own in zip(places, of_parts, strict=True)
+        ]
+        length = len(batches.reset)
+        if length not in compiled:  # in this thread, whose settings of JAX the others don't have
+            compiled[length] = chunk.lower(*inputs[0]).compile()
+        done = pool.map(lambda part: jax.block_until_ready(compiled[length](*part)), inputs)
+        after, metrics = zip(*itertools.islice(itertools.chain(*done), len(configs)), strict=True)
+        return list(after), list(metrics)
+
+    return train
+
+
+def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the numbers of the optimizer that differ, [N]; those that don't stay constants of the program."""
+    dtype = np.dtype(configs[0].model.dtype)
+    found = {
+        name: [
+            getattr(config.optimizer, {"learning_rate": "peak_learning_rate", "weight_decay": "decay"}.get(name, name))
+            for config in configs
+        ]
+        for name in _ARGUMENTS
+    }
+    return {name: np.asarray(values, dtype) for name, values in found.items() if len(set(values)) > 1}
+
+
+def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[TrainState, Metrics]]:
+    """Train a model for each combination of values, and return their last states and their metrics [steps], by name.
+
+    A few lines on top of the training chunk; `fit_many` also reports, samples, validates and keeps run directories.
+
+    Example:
+        >>> tokens = np.arange(200) % 7
+        >>> from jaxrnn.config import ModelConfig
+        >>> config = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=7), steps=20)
+        >>> {name: metrics.loss.shape for name, (_, metrics) in sweep(config, {"seed": [0, 1]}, tokens).items()}
+        {'seed=0': (20,), 'seed=1': (20,)}
+
+    Args:
+        config: gives everything that is not swept; `model.vocab_size` must be set.
+        axes: values by the name of a setting, as `combinations` takes them.
+        tokens: int [N], the encoded text.
+    """
+    members = combinations(config, axes)
+    results: dict[str, tuple[TrainState, Metrics]] = {}
+    for names in groups(members):
+        configs = [members[name] for name in names]
+        chunk, states, losses = make_sweep_chunk(configs), init_members(configs), []
+        for step in range(0, configs[0].steps, configs[0].chunk_length):
+            num_steps = min(configs[0].chunk_length, configs[0].steps - step)
+            states, metrics = chunk(states, batches(tokens, step, num_steps, configs[0]))
+            losses.append(jax.device_get(metrics))
+        whole = [
+            jax.tree.map(lambda *parts: np.concatenate(parts), *of_member) for of_member in zip(*losses, strict=True)
+        ]
+        results |= dict(zip(names, zip(states, whole, strict=True), strict=True))
+    return {name: results[name] for name in members}

@@ -1,0 +1,502 @@
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.bench import limits, numpy_reference, references, scaling
+from jaxrnn.bench.config import BenchConfig, BenchError
+from jaxrnn.bench.devices import DevicesResult
+from jaxrnn.bench.limits import update_values
+from jaxrnn.bench.references import References, check, reference_arguments
+from jaxrnn.bench.scaling import exponent
+from jaxrnn.bench.tables import table
+from jaxrnn.bench.timing import Timing, race, repeated
+from jaxrnn.bench.worker import Worker
+from jaxrnn.bench.workload import make_workload, named_params, training_flop
+from jaxrnn.cli import main
+from jaxrnn.cli.bench import Bench
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.cells import CELLS
+from jaxrnn.network.loss import loss
+from jaxrnn.network.model import init_params, initial_carry
+from jaxrnn.plots import check_plot_file
+from jaxrnn.text import Batch
+from jaxrnn.training.step import make_train_step
+
+SMALL = {"hidden_size": 6, "sequence_length": 5, "vocab_size": 7, "chunk_length": 4}
+SMALL_FLAGS = "--hidden-size 6 --sequence-length 5 --vocab-size 7 --chunk-length 4 --repeats 1"
+
+
+@pytest.fixture(autouse=True)
+def _jax_as_it_was():
+    """The command changes settings of its process, which here is everybody's."""
+    names = ("jax_enable_compilation_cache", "jax_cpu_enable_async_dispatch", "jax_compilation_cache_dir")
+    before = {name: jax.config.values[name] for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    monkeypatch.setattr(references, "version", lambda name: None)
+
+
+@pytest.fixture
+def small_limits(monkeypatch):
+    """The machine's limits are found in moments, if not exactly."""
+    monkeypatch.setattr(limits, "SECONDS", 0.004)
+    monkeypatch.setattr(limits, "_LARGE", 2**16)
+
+
+def small_workload(**values):
+    return make_workload(BenchConfig(**{**SMALL, "dtype": "float64", **values}).train_config())
+
+
+def trained(workload, steps):
+    """Our parameters and losses after so many steps."""
+    step, state, losses = make_train_step(workload.config), workload.initial_state(), []
+    for number in range(steps):
+        batches = workload.single_batches()
+        state, metrics = step(state, batches[number % len(batches)])
+        losses.append(float(metrics.loss))
+    return named_params(state.params), losses
+
+
+# ---- the references do the same work -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
+    model = small_workload(cell=cell).config.model
+    random = np.random.default_rng(1)
+    shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), model))
+    params = jax.tree.map(lambda weight: random.normal(0.1, 0.5, weight.shape), shapes)
+    inputs, targets = random.integers(0, 7, (2, 5, lanes))
+    carry = jax.tree.map(lambda entry: jnp.asarray(random.normal(size=entry.shape)), initial_carry(model, lanes))
+    batch = Batch(inputs, targets, np.asarray(False))
+    ours = jax.jit(jax.value_and_grad(lambda params: loss(params, carry, batch, model), has_aux=True))
+    (nats, after), gradient = ours(params)
+
+    found = numpy_reference.loss_and_gradient(
+        named_params(params), inputs, targets, tuple(map(np.asarray, carry[0])), cell
+    )
+    assert found[0] == pytest.approx(float(nats), rel=1e-12)
+    for name, expected in named_params(gradient).items():
+        np.testing.assert_allclose(found[1][name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(found[2], after[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cell", "lanes", "optimizer"), [("tanh", 1, "adagrad"), ("gru", 3, "adagrad"), ("lstm", 1, "adam")]
+)
+def test_the_numpy_reference_trains_as_optax_does(x64, cell, lanes, optimizer):
+    workload = small_workload(cell=cell, batch_size=lanes, optimizer=optimizer)
+    params, losses = trained(workload, 6)  # beyond the chunk: it begins again with a zero carry
+    reference = numpy_reference.Reference(**reference_arguments(workload))
+    assert reference.train(6) == pytest.approx(losses, rel=1e-9)
+    for name, expected in params.items():
+        np.testing.assert_allclose(reference.params[name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_numpy_reference_clips_as_optax_does():
+    reference = numpy_reference.Reference(**{**reference_arguments(small_workload(dtype="float32")), "clip_value": 2.0})
+    gradient = {name: np.linspace(-5, 5, value.size).reshape(value.shape) for name, value in reference.params.items()}
+    memory = np.clip(gradient["Whh"], -2, 2) ** 2
+    reference.update({name: value.copy() for name, value in gradient.items()})
+    np.testing.assert_allclose(reference.first["Whh"], memory)
+
+
+@pytest.mark.parametrize("cell", ["tanh", "lstm"])
+def test_the_numpy_sampler_draws_with_our_probabilities(x64, cell):
+    workload = small_workload(cell=cell)
+    tokens, nats = numpy_reference.Reference(**reference_arguments(workload)).sample(50)
+    text = jnp.asarray([0, *tokens])[:, None]
+    model, params = workload.config.model, workload.initial_state().params
+    ours, _ = loss(params, initial_carry(model, 1), Batch(text[:-1], text[1:], np.asarray(True)), model)
+    assert nats == pytest.approx(float(ours), rel=1e-9)
+
+
+def drawn_arguments(cell, lanes, vocab_size, optimizer):
+    """What a reference is made from, without waiting for JAX."""
+    random, width = np.random.default_rng(0), CELLS[cell].gates * 6
+    shapes = {
+        "Wxh": (vocab_size, width),
+        "Whh": (6, width),
+        "bh": (width,),
+        "Why": (6, vocab_size),
+        "by": (vocab_size,),
+        **({"bhh": (width,)} if cell == "gru" else {}),
+    }
+    inputs, targets = random.integers(0, vocab_size, (2, 4, 5, lanes))
+    return {
+        "params": {name: random.normal(scale=0.5, size=shape) for name, shape in shapes.items()},
+        "batches": (inputs, targets, np.arange(4) == 0),
+        "cell": cell,
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
+        "clip_value": 0.2,
+    }
+
+
+@pytest.mark.parametrize("vocab_size", [5, 40], ids=["one-hot input", "rows looked up"])
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_torch_reference_has_the_numpy_references_loss_gradient_and_update(cell, lanes, vocab_size):
+    pytest.importorskip("torch")
+    from jaxrnn.bench import torch_reference
+
+    arguments = drawn_arguments(cell, lanes, vocab_size, "adam")
+    ours, theirs = numpy_reference.Reference(**arguments), torch_reference.Reference(**arguments, dtype="float64")
+    assert theirs.looks_up == (vocab_size > CELLS[cell].gates * 6)
+    zero_carry = (np.zeros((lanes, 6)),) * (1 + (cell == "lstm"))
+    inputs, targets, _ = arguments["batches"]
+    _, gradient, _ = numpy_reference.loss_and_gradient(ours.params, inputs[0], targets[0], zero_carry, cell)
+    assert theirs.train(1) == pytest.approx(ours.train(1), rel=1e-12)
+    for name, found in theirs.named(gradient=True).items():
+        np.testing.assert_allclose(found, np.clip(gradient[name], -0.2, 0.2), rtol=1e-9, atol=1e-12, err_msg=name)
+    assert theirs.train(6) == pytest.approx(ours.train(6), rel=1e-9)  # beyond the chunk: again with a zero carry
+    for name, found in theirs.named().items():
+        np.testing.assert_allclose(found, ours.params[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
+    pytest.importorskip("torch")
+    start = References._start_torch
+    monkeypatch.setattr(
+        References, "_start_torch", lambda self, name, ours: None if "." in name else start(self, name, ours)
+    )  # to compile in PyTorch takes longer than all of these tests
+    with References(small_workload(dtype="float32"), lambda message: None, 0.01) as entered:
+        assert entered.contenders["torch"]() > 0
+        assert re.fullmatch(r"\d+ threads?", entered.notes["torch"])
+
+
+def test_torchs_adagrad_is_near_ours():
+    torch = pytest.importorskip("torch")
+    from jaxrnn.bench.torch_reference import _ADAGRAD_EPS
+
+    for gradient in (1e-6, 1e-4, 1e-2, 1.0):
+        weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        torch.optim.Adagrad([weight], 0.1, eps=_ADAGRAD_EPS).step()
+        assert -weight.item() == pytest.approx(0.1 * gradient / np.sqrt(gradient**2 + 1e-8), rel=0.28)
+
+
+def test_a_reference_that_does_other_work_is_an_error():
+    check("numpy", [1.0, 2.0], [1.0, 2.0], 1e-9)
+    for wrong in (2.1, float("nan")):
+        with pytest.raises(BenchError, match=r"numpy reference does not do the same work: it computes .* ours is 2"):
+            check("numpy", [1.0, wrong], [1.0, 2.0], 1e-2)
+
+
+def test_a_wrong_reference_stops_the_benchmark(without_torch, monkeypatch, capsys):
+    def wrong(workload):
+        return {**arguments(workload), "learning_rate": 0.2}
+
+    arguments = references.reference_arguments
+    monkeypatch.setattr(references, "reference_arguments", wrong)
+    assert main(shlex.split(f"bench {SMALL_FLAGS}")) == 1
+    assert "the numpy reference does not do the same work" in capsys.readouterr().err
+
+
+# ---- workers -------------------------------------------------------------------------------------------------------
+
+
+def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
+    started = []
+
+    class Noted(Worker):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            started.append(self.process)
+
+    def fail():
+        with References(small_workload(dtype="float32"), lambda message: None, 0.01) as entered:
+            assert entered.contenders["numpy"]() > 0
+            assert started[-1].poll() is None
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(references, "Worker", Noted)
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    monkeypatch.setattr(References, "_enter", lambda self, name, note, worker: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert len(started) == 2
+    assert all(process.poll() is not None for process in started)
+
+
+def test_workers_end_when_their_parent_is_killed():
+    script = """
+import os, signal
+from jaxrnn.bench.worker import Worker
+worker = Worker("numpy_reference")
+print(worker.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 10
+    while is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(worker)
+
+
+def is_running(process):
+    """A process that has ended but that nobody waited for (a container without an init) doesn't run either."""
+    try:
+        os.kill(process, 0)
+        with open(f"/proc/{process}/stat") as stat:  # noqa: PTH123
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_workers_have_the_threads_that_they_were_given_and_tell_what_went_wrong(tmp_path, monkeypatch):
+    with Worker("numpy_reference", threads=1) as worker:
+        with pytest.raises(BenchError, match=r"TypeError: .*nonsense"):
+            worker.call("Reference", nonsense=1)
+        environment = f"/proc/{worker.process.pid}/environ"
+        if os.path.exists(environment):  # noqa: PTH110
+            with open(environment) as file:  # noqa: PTH123
+                assert {"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"} <= set(file.read().split("\0"))
+    with Worker("no_such_reference") as worker, pytest.raises(BenchError, match="ModuleNotFoundError"):
+        worker.call("Reference")
+    with Worker("numpy_reference") as worker:
+        worker.process.kill()
+        with pytest.raises(BenchError, match="the process of the numpy_reference ended"):
+            worker.call("Reference")
+
+
+# ---- arithmetic ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cell", "flop"), [("tanh", 1296), ("gru", 2448), ("lstm", 3024)])
+def test_the_floating_point_operations_of_a_step(cell, flop):
+    # T*B = 6 characters, three products each, two operations an entry; H*H = 16 entries a gate, H*V = 20.
+    config = BenchConfig(cell=cell, hidden_size=4, sequence_length=2, batch_size=3, vocab_size=5).train_config()
+    assert training_flop(config) == flop == 6 * 3 * 2 * ({"tanh": 1, "gru": 3, "lstm": 4}[cell] * 16 + 20)
+
+
+def test_what_an_optimizer_has_to_move():
+    # 3 of 10 rows of Wxh have a gradient, G*H = 4; 100 parameters in all.
+    assert update_values("adagrad", 100, 4, 10, 3.0) == 5 * (100 - 7 * 4)
+    assert update_values("adam", 100, 4, 10, 3.0) == 7 * 100
+
+
+def test_a_race_interleaves_and_compares_round_by_round():
+    order = []
+
+    def contender(name, values):
+        values = iter(values)
+        return lambda: order.append(name) or next(values)
+
+    timings = race(
+        {"slow": contender("slow", [2.0, 40.0, 9.0]), "fast": contender("fast", [1.0, 10.0, 3.0])}, 3, rest=0
+    )
+    assert order == ["slow", "fast", "fast", "slow", "slow", "fast"]
+    assert timings["slow"] == Timing(9.0, 5.5, 24.5, (2.0, 40.0, 9.0))
+    ratio = timings["slow"].over(timings["fast"])
+    assert ratio.rounds == (2.0, 4.0, 3.0)
+    assert ratio.median == 3.0
+
+
+def test_a_contender_runs_about_as_long_as_it_should():
+    now, calls = 0.0, 0
+
+    def two_seconds():
+        nonlocal now, calls
+        now, calls = now + 2, calls + 1
+
+    run = repeated(two_seconds, units=4, seconds=10, clock=lambda: now)
+    assert calls == 3  # one to warm up, two to be timed
+    assert run() == 0.5
+    assert calls == 3 + 5
+    assert repeated(two_seconds, units=1, seconds=0, clock=lambda: now)() == 2
+
+
+@pytest.mark.parametrize("power", [0, 0.5, 1, 2, -1.5])
+def test_the_exponent_of_a_power_law_is_found(power):
+    sizes = [64, 128, 256, 512, 1024]
+    assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power, abs=1e-12)
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+
+RESULTS = {
+    "step": {
+        "compile_seconds": {"jit", "chunk"},
+        "step_seconds": {"jit", "chunk", "numpy"},
+        "notes": {"numpy", "torch", "torch.compile"},
+        "characters": None,
+        "flop": None,
+        "limits": {
+            *("recurrent", "products", "products_flop", "update", "update_bytes", "bandwidth", "memory_bandwidth"),
+            *("peak", "peak_size", "floor"),
+        },
+        "ratios": {
+            *("chunk/jit", "numpy/jit", "jit/chunk", "numpy/chunk"),
+            *("jit/floor", "chunk/floor", "numpy/floor"),
+        },
+        "share_of_peak": {"jit", "chunk", "numpy", "floor"},
+        "peak_memory": {"process", "device"},
+    },
+    "sample": {
+        "compile_seconds": {"1", "3"},
+        "character_seconds": {"1", "3", "numpy"},
+        "ratios": {"numpy/1", "numpy/3", "1/3"},
+        "note": None,
+    },
+    "startup": {
+        "imports": {"python", "import numpy", "import jax", "import training", "help"},
+        "first_steps": {"first start", "second start"},
+        "end": {"first start", "second start"},
+        "ratio": {"median", "lower", "upper", "rounds"},
+    },
+    "scaling": {"axes": {"hidden_size", "sequence_length", "batch_size", "vocab_size"}},
+    "sweep": {
+        **{key: {"1", "3"} for key in ("compile_seconds", "together", "alone", "ratios")},
+        "characters": None,
+    },
+    "devices": {
+        **{key: {"1", "2"} for key in ("compile_seconds", "step_seconds", "ratios")},
+        "notes": {"4"},
+        "characters": None,
+        "cores": None,
+    },
+}
+MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
+
+
+@pytest.mark.parametrize("suite", RESULTS)
+def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
+    suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
+):
+    for axis in scaling.AXES:
+        monkeypatch.setitem(scaling.AXES, axis, (SMALL.get(axis, 1), 9))
+    plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
+    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --json --plot {plot}"
+    lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
+    flags += f" --batch-size {lanes} --devices {split[-1:] or 1}"
+    assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    *human, last = out.splitlines()
+    assert human[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
+    assert max(map(len, human[2:-1])) <= 100
+    assert human[-1] == f"plot: {plot}"
+    values = json.loads(last)
+    assert json.dumps(values) == last
+    assert set(values) == {"suite", "config", "machine", "result"}
+    assert values["suite"] == suite
+    assert values["config"]["hidden_size"] == 6
+    assert set(values["machine"]) == MACHINE
+    assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch"}
+    assert values["machine"]["versions"]["jax"] == jax.__version__
+    assert set(values["result"]) == set(RESULTS[suite])
+    for name, keys in RESULTS[suite].items():
+        assert keys is None or set(values["result"][name]) == keys, name
+    begin = plot.read_bytes()[:100]
+    assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
+
+
+def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, capsys):
+    assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tanh, H 6, T 5, B 1, V 7, float32, products of bfloat16, adagrad\n")
+    assert re.search(r"^the same, full products .* \d", out, re.MULTILINE)
+    result = json.loads(out.splitlines()[-1])["result"]
+    assert set(result["step_seconds"]) == {"jit", "chunk", "full", "numpy"}
+    assert "full/chunk" in result["ratios"]
+
+
+def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(capsys):
+    assert main(shlex.split(f"bench devices {SMALL_FLAGS} --batch-size 2 --devices 9 --json")) == 0
+    *human, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)["result"]
+    assert list(result["step_seconds"]) == ["1", "2"]
+    assert result["ratios"]["1"]["rounds"] == [1.0]
+    notes = {str(count): f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
+    assert result["notes"] == {**notes, "9": "devices must be from 1 to 8, the cpu devices there are, got 9"}
+    assert [line.split()[0] for line in human[5:10]] == ["1", "2", "4", "8", "9"]
+    assert [line.split("left out: ")[-1] for line in human[7:10]] == list(result["notes"].values())
+
+
+@pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
+def test_more_devices_than_cores_are_said_to_show_overhead_only(cores, said):
+    timing = Timing.of([0.001])
+    timings = {"1": timing, "2": timing}
+    result = DevicesResult({"1": 1.0, "2": 1.0}, timings, timings, {}, 100, cores)
+    words = "more devices than the 1 cores there are show what splitting costs"
+    assert (words in table(result, BenchConfig(devices=2))) == said
+
+
+def test_the_suite_devices_has_lanes_to_split_unless_flags_say_otherwise():
+    suite = Bench.defaults(["devices", "--json"])
+    assert (suite.batch_size, suite.sequence_length, suite.hidden_size, suite.devices) == (64, 25, 256, 8)
+    assert Bench.defaults(["step", "--devices", "2"]) == Bench()
+
+
+BAD = [
+    ("--cell rnn", "cell"),
+    ("--products float16", "products"),
+    ("--optimizer sgd", "optimizer"),
+    ("--dtype float16", "dtype"),
+    *((f"--{name} 0", name) for name in ("hidden-size", "sequence-length", "batch-size", "chunk-length")),
+    *((f"--{name} 0", name) for name in ("repeats", "streams", "sample-length")),
+    ("--vocab-size 1", "vocab_size must be at least 2"),
+    ("--vocab-size 2000000", "vocab_size must be from 1 to 1,000,000"),
+    ("--repeats many", "repeats"),
+    ("devices --devices 1001", "devices must be from 1 to 1,000"),
+    *((f"{suite} --devices 2", "leave --devices out") for suite in ("startup", "scaling", "sweep")),
+    ("--streams 1 -5", "streams"),
+    ("--streams", "streams"),
+    ("--models 4 0", "models"),
+    ("--models", "models"),
+    ("--batch-size 1000000", "make chunk_length smaller"),
+    ("--streams 1000000", "make sample_length smaller"),
+    ("--learning-rate 1", "--learning-rate"),
+    ("walk", "suite"),
+    ("--plot chart.pdf", r"\.png or \.svg, got chart.pdf"),
+    ("--plot chart", r"\.png or \.svg, got chart"),
+    ("--plot nowhere/chart.png", "no directory .*nowhere"),
+    ("--plot folder.png", "can't write to folder.png; choose another"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda value: value)
+def test_a_mistake_is_told_before_anything_is_measured(flags, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
+    assert main(["bench", *shlex.split(flags)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(message.replace("-", "[-_]"), err), err
+    assert err.startswith("jaxrnn: ")
+    assert len(err.splitlines()) <= 2
+
+
+def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(JaxrnnError, match="matplotlib, which is not installed"):
+        check_plot_file(tmp_path / "chart.png")
+
+
+def test_help_shows_every_flag_without_importing_jax():
+    script = "import sys; from jaxrnn.cli import main; main(['bench', '--help']); print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    flags = {"--" + name.replace("_", "-") for name in BenchConfig.__dataclass_fields__}
+    assert flags | {"--json", "--plot", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", done.stdout))
+    assert done.stdout.endswith("False\n")

@@ -1,0 +1,271 @@
+import io
+import json
+import math
+import re
+import shlex
+import sys
+
+import pytest
+from command_line import PROSE, TINY, assert_refused
+
+from jaxrnn.cli import main
+from jaxrnn.config import to_json
+from jaxrnn.evaluation.score import surprisals
+from jaxrnn.runs.checkpoint import load_checkpoint
+from jaxrnn.text import load_corpus
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+TRAIN = "train text.txt --config tiny.json --split 0.6,0.4 --validate-every 5 --quiet"
+N = len(PROSE)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A directory with runs that have a validation slice, documents, an unknown symbol, or nothing of that."""
+    path = tmp_path_factory.mktemp("prepared")
+    files = {
+        "text.txt": PROSE,
+        "tiny.json": to_json(TINY),
+        "empty.txt": "",
+        "single.txt": "t",
+        "odd.txt": "the猫 \\ of\tand\n猫",
+        "crlf.txt": "the\r\nof\r\n",
+        "late.txt": 30 * "the cat " + "zoo " * 10,
+    }
+    for name, data in files.items():
+        (path / name).write_bytes(data.encode())
+    (path / "latin1.txt").write_bytes("café".encode("latin-1"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setattr(sys, "stdout", io.StringIO())
+        for command in (
+            f"{TRAIN} --run-dir run",
+            f"{TRAIN} --run-dir folded --min-count 8",
+            f"{TRAIN} --run-dir documents --reset-on ' '",
+            "train text.txt --config tiny.json --quiet --run-dir plain",
+            f"{TRAIN} --run-dir bytes --vocabulary bytes",
+        ):
+            assert main(shlex.split(command)) == 0
+    return path
+
+
+@pytest.fixture
+def place(prepared, monkeypatch):
+    monkeypatch.chdir(prepared)
+    return prepared
+
+
+def as_json(jaxrnn, command):
+    code, out, err = jaxrnn(f"{command} --json")
+    assert (code, err, len(out.splitlines())) == (0, "", 1)
+    return json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "begin", "end"),
+    [
+        ("", "validation", int(0.6 * N), N),
+        ("--split-name train", "train", 0, int(0.6 * N)),
+        ("--lanes 3", "validation", int(0.6 * N), N),
+    ],
+)
+def test_a_slice_is_scored_named_and_in_every_unit(place, jaxrnn, options, name, begin, end):
+    got = as_json(jaxrnn, f"evaluate run {options}")
+    checkpoint, corpus = load_checkpoint(place / "run"), load_corpus(place / "text.txt")
+    nats = surprisals(checkpoint.state.params, corpus.tokens[begin:end], checkpoint.config.model)
+    assert got["slice"] == {"name": name, "begin": begin, "end": end}
+    assert (got["scored"], got["utf8_bytes"]) == (end - begin - 1, len(PROSE[begin + 1 : end].encode()))
+    assert got["nats"] == pytest.approx(nats.sum(), rel=1e-4)
+    mean = got["nats"] / got["scored"]
+    assert got["nats_per_character"] == pytest.approx(mean)
+    assert got["bits_per_character"] == pytest.approx(mean / math.log(2))
+    assert got["bits_per_byte"] == pytest.approx(got["nats"] / math.log(2) / got["utf8_bytes"])
+    assert got["perplexity"] == pytest.approx(math.exp(mean))
+    code, out, _ = jaxrnn(f"evaluate run {options}")
+    assert code == 0
+    assert f"{name}, characters {begin:,}-{end:,}" in out
+    assert f"{mean:.4f} nats/character" in out
+
+
+def test_a_run_without_a_split_is_scored_whole_and_a_file_the_same(place, jaxrnn):
+    whole, file = as_json(jaxrnn, "evaluate plain"), as_json(jaxrnn, "evaluate plain text.txt")
+    assert whole["slice"] == {"name": "train", "begin": 0, "end": N}
+    assert file["slice"] is None
+    assert file["nats"] == pytest.approx(whole["nats"], rel=1e-6)
+    assert file["nats"] == pytest.approx(as_json(jaxrnn, "evaluate plain text.txt --lanes 4")["nats"], rel=1e-4)
+
+
+def test_documents_are_scored_as_they_were_trained(place, jaxrnn):
+    whole, file = as_json(jaxrnn, "evaluate documents --split-name train"), as_json(jaxrnn, "evaluate documents")
+    assert whole["nats"] != file["nats"]
+    with_documents, without = (as_json(jaxrnn, f"evaluate {run} text.txt")["nats"] for run in ("documents", "run"))
+    assert with_documents != without
+
+
+@pytest.mark.parametrize(
+    ("source", "begin"), [("text.txt", 0), ("text.txt --lanes 3", 0), ("", int(0.6 * N)), ("--lanes 3", int(0.6 * N))]
+)
+def test_per_character_writes_a_line_for_every_scored_character(place, tmp_path, jaxrnn, source, begin):
+    path = tmp_path / "bits.tsv"
+    got = as_json(jaxrnn, f"evaluate run {source} --per-character {path}")
+    lines = [line.split("\t") for line in path.read_text().removesuffix("\n").split("\n")]
+    assert [int(place) for place, _, _ in lines] == list(range(begin + 1, N))
+    characters = [character if character.isprintable() else None for character in PROSE[begin + 1 :]]
+    assert [character for _, character, _ in lines] == [c or "\\n" for c in characters]
+    bits = sum(float(bits) for _, _, bits in lines)
+    assert bits == pytest.approx(got["nats"] / math.log(2), rel=1e-5)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_characters_are_escaped_so_that_a_line_has_three_fields(place, tmp_path, jaxrnn):
+    code, out, _ = jaxrnn(f"evaluate folded odd.txt --per-character {tmp_path}/bits.tsv")
+    assert code == 0
+    assert re.search(r"\n\d+ characters were read as the unknown symbol", out)
+    fields = [line.split("\t") for line in (tmp_path / "bits.tsv").read_text().removesuffix("\n").split("\n")]
+    assert [character for _, character, _ in fields] == [
+        *("h", "e", "猫", " ", "\\\\", " ", "o", "f", "\\t", "a", "n", "d", "\\n", "猫")
+    ]
+
+
+def test_bytes_are_scored_as_bytes(place, tmp_path, jaxrnn):
+    got = as_json(jaxrnn, f"evaluate bytes --per-character {tmp_path}/bits.tsv")
+    assert got["unit"] == "bytes"
+    assert got["bits_per_byte"] == got["bits_per_character"]
+    symbols = [line.split("\t")[1] for line in (tmp_path / "bits.tsv").read_text().removesuffix("\n").split("\n")]
+    begin = got["slice"]["begin"] + 1
+    decoded = bytes(ord(symbol.encode("latin-1").decode("unicode_escape")) for symbol in symbols)
+    assert decoded == PROSE.encode()[begin:]
+
+
+def test_characters_that_the_network_does_not_know_are_left_out_counted_and_told(place, jaxrnn):
+    code, out, _ = jaxrnn("evaluate run odd.txt")
+    assert code == 0
+    assert "4 characters that the network does not know were left out ('猫', '\\\\', '\\t')" in out
+    got = as_json(jaxrnn, "evaluate run odd.txt")
+    assert (got["left_out"], got["scored"]) == (4, 10)
+
+
+def test_symbols_that_training_never_saw_are_told_by_train_and_evaluate(place, tmp_path, jaxrnn):
+    line = "30 of its characters never occur in train (2 distinct: 'o', 'z')"
+    code, out, err = jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --run-dir {tmp_path}/run")
+    assert code == 0
+    assert line in out
+    assert line in err
+    assert line in jaxrnn(f"evaluate {tmp_path}/run")[1]
+
+
+def test_json_counts_what_training_never_saw_and_what_is_read_as_the_unknown_symbol(place, tmp_path, jaxrnn):
+    assert jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --quiet --run-dir {tmp_path}/run")[0] == 0
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run")["unseen"] == 30
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run --split-name train")["unseen"] == 0
+    assert as_json(jaxrnn, f"evaluate {tmp_path}/run late.txt")["unseen"] is None  # a file has no slices
+    folded = load_corpus("text.txt", min_count=8)
+    unknown = folded.vocabulary.decode(folded.tokens[int(0.6 * N) :]).count("\ufffd")
+    assert as_json(jaxrnn, "evaluate folded")["unknown"] == unknown > 0
+    assert f"{unknown} characters were read as the unknown symbol" in jaxrnn("evaluate folded")[1]
+
+
+def test_per_character_replaces_a_file_only_if_it_is_told_to(place, tmp_path, jaxrnn):
+    path = tmp_path / "text.txt"
+    path.write_text(PROSE)
+    assert_refused(tmp_path, jaxrnn, f"evaluate run {path} --per-character {path}", 2, "exists already; .*--overwrite")
+    assert jaxrnn(f"evaluate run text.txt --per-character {path} --overwrite")[0] == 0
+    assert len(path.read_text().splitlines()) == N - 1
+
+
+def test_train_names_the_slices_in_its_result(place, tmp_path, jaxrnn):
+    code, out, _ = jaxrnn(f"{TRAIN} --run-dir {tmp_path}/run --patience 1 --steps 500 --learning-rate 1 --batch-size 4")
+    assert code == 0
+    assert f"bits each (train, characters 0-{int(0.6 * N):,})" in out
+    assert f"validation, characters {int(0.6 * N):,}-{N:,}: " in out
+    assert "stopped early: no better validation loss in 1 validations; --resume with a larger --patience goes on" in out
+
+
+def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
+    best = load_checkpoint(place / "run" / "checkpoints" / "best.safetensors")
+    assert as_json(jaxrnn, "evaluate run --from best")["step"] == best.counters["step"]
+    loss = as_json(jaxrnn, "evaluate run --from best")["nats_per_character"]
+    assert loss == pytest.approx(best.counters["best_loss"], rel=1e-4)
+    assert as_json(jaxrnn, "evaluate run --from 10")["step"] == 10
+    assert as_json(jaxrnn, "evaluate run")["step"] == as_json(jaxrnn, "evaluate run --from last")["step"] == 20
+    assert jaxrnn("sample run --from 10 --length 50")[1] != jaxrnn("sample run --length 50")[1]
+    code, out, _ = jaxrnn("info run")
+    assert code == 0
+    assert f"best.safetensors, step {best.counters['step']}, validation loss {loss:.4f} nats per character" in out
+
+
+@pytest.mark.parametrize(
+    ("run", "facts"),
+    [
+        ("run", [f"slice: train, characters 0-{int(0.6 * N)}", f"slice: validation, characters {int(0.6 * N)}-{N}"]),
+        ("run", [f"nats per character (validation, characters {int(0.6 * N)}-{N})"]),
+        ("plain", ["float32, products full, init normal 0.01, dropout 0.0"]),
+        ("documents", ["reset on: ' '"]),
+        ("folded", ["min count: 8; symbols that occur fewer times are one"]),
+    ],
+)
+def test_info_tells_what_was_read_and_how(place, jaxrnn, run, facts):
+    code, out, _ = jaxrnn(f"info {run}")
+    assert code == 0
+    assert all(fact in out for fact in facts), out
+    assert ("reset on" in out) == (run == "documents")
+    assert ("slice: " in out) == (run != "plain")
+
+
+BAD = [
+    ("evaluate plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
+    ("sample plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
+    ("evaluate run --from 7", "run has no checkpoint '7'; there is 10, 20, best$"),
+    ("evaluate run --from newest", "a checkpoint is best, last or a step, got 'newest'"),
+    ("evaluate run/checkpoints/best.safetensors --from best", "no run directory"),
+    ("evaluate nowhere", "no such run: nowhere"),
+    ("evaluate run nowhere.txt", "no such file: nowhere.txt; give a text file"),
+    ("evaluate run .", "not a regular file"),
+    ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
+    ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),
+    ("evaluate run empty.txt --lanes 2", "2 are needed"),
+    ("evaluate run empty.txt --per-character bits.tsv", "2 known ones are needed"),
+    ("evaluate run latin1.txt --per-character bits.tsv", "latin1.txt is not UTF-8 .byte 0xe9. at offset 3"),
+    ("evaluate run crlf.txt", "CRLF.*offset 3.*--normalize"),
+    ("evaluate run text.txt --split-name train", "not both"),
+    ("evaluate run --split-name test", "the run has no slice 'test'; it has train, validation"),
+    ("evaluate run --lanes 0", "lanes must be"),
+    ("evaluate run --lanes 10000", "lanes must be from 1 to"),
+    ("evaluate run --lanes x", "lanes"),
+    ("evaluate run --per-character run", "run is a directory"),
+    ("evaluate", "RUN"),
+    (f"{TRAIN} --split 0.9,0.2", "split must be fractions that add up to 1, got 0.9,0.2"),
+    (f"{TRAIN} --split 0.9;0.1", "split"),
+    (
+        f"{TRAIN} --split 0.5,0.25,0.125,0.125",
+        "split must be one to three fractions above 0, got 0.5,0.25,0.125,0.125; try",
+    ),
+    (f"{TRAIN} --split 1.5,-0.5", "split must be"),
+    (f"{TRAIN} --split 0.98,0.02", "the slice validation.*sequence_length 5"),
+    (f"{TRAIN} --split 1", "validate_every needs a validation slice"),
+    ("train text.txt --config tiny.json --patience 3", "patience counts validations"),
+    (f"{TRAIN} --reset-on '||'", "reset_on"),
+    (f"{TRAIN} --batch-size 1000", rf"the slice train, characters 0-{int(0.6 * N)} has {int(0.6 * N)} symbols, but .*"),
+    (f"{TRAIN} --min-count 100000", "make min_count smaller"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), BAD, ids=lambda value: ascii(value)[1:50])
+def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(place, jaxrnn, command, message):
+    assert_refused(place, jaxrnn, command, 2, message)
+
+
+def test_a_corpus_that_is_not_the_runs_any_more_is_refused(place, tmp_path, monkeypatch, jaxrnn):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(PROSE)
+    (tmp_path / "tiny.json").write_text(to_json(TINY))
+    assert jaxrnn(f"{TRAIN} --run-dir run")[0] == 0
+    (tmp_path / "text.txt").write_text(PROSE + "more")
+    assert_refused(tmp_path, jaxrnn, "evaluate run", 2, "is no more the text of the run: its SHA-256 is")
+    assert jaxrnn("evaluate run text.txt --json")[0] == 0
+
+
+def test_normalize_reads_a_file_with_crlf_line_ends(place, jaxrnn):
+    got = as_json(jaxrnn, "evaluate run crlf.txt --normalize")
+    assert (got["scored"], got["left_out"]) == (6, 0)

@@ -1,0 +1,251 @@
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import pytest
+from terminal import Terminal
+
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, to_json
+from jaxrnn.network.model import init_params
+from jaxrnn.runs import begin_run
+from jaxrnn.runs.lock import WriterLock
+from jaxrnn.text import load_corpus
+
+CONFIG = TrainConfig(model=ModelConfig(hidden_size=8), sequence_length=5, steps=40, split=(0.5, 0.5), validate_every=10)
+OTHER = dataclasses.replace(
+    CONFIG, optimizer=OptimizerConfig(name="adam"), model=ModelConfig(hidden_size=12), seed=3, steps=100
+)
+SMOOTH = [10.0, 7.5, 8.0]  # nats per 5 characters, after steps 0, 10, 20
+VALIDATION = [None, 1.75, 1.5]
+
+
+def metrics(smooth=SMOOTH, validation=VALIDATION):
+    lines = [
+        {"step": 10 * place, "loss": None, "smooth_loss": loss, "validation_loss": value, "seconds": 60.0 * place}
+        for place, (loss, value) in enumerate(zip(smooth, validation, strict=True))
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs as training leaves them, with metrics that are known."""
+    path = tmp_path_factory.mktemp("made")
+    (path / "text.txt").write_text("the cat sat on a mat\n" * 9)
+    (path / "other.txt").write_text("a cat\n" * 30)
+    for name, text, config in (
+        ("a", "text.txt", CONFIG),
+        ("b", "text.txt", OTHER),
+        ("elsewhere/c", "other.txt", dataclasses.replace(CONFIG, split=(1.0,), validate_every=0)),
+    ):
+        corpus = load_corpus(path / text)
+        model = dataclasses.replace(config.model, vocab_size=len(corpus.vocabulary))
+        begin_run(init_params(jax.random.key(0), model), config, corpus, path / "runs" / name)
+    (path / "runs" / "a" / "metrics.jsonl").write_text(metrics())
+    (path / "runs" / "b" / "metrics.jsonl").write_text(metrics([10.0, 5.0], [None, 1.0]))
+    (path / "runs" / "notes").mkdir()
+    (path / "runs" / "notes" / "config.json").write_text("mine")
+    return path
+
+
+@pytest.fixture
+def home(made, tmp_path, monkeypatch):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def told(capsys):
+    """Run a command that succeeds; return what it printed, parsed with --json."""
+
+    def told(*arguments):
+        assert main(list(arguments)) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return json.loads(out) if "--json" in arguments else out
+
+    return told
+
+
+def by_name(runs):
+    return {run["path"].removeprefix("runs/"): run for run in runs}
+
+
+def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, told):
+    runs = by_name(told("runs", "--json"))
+    assert set(runs) == {"a", "b", "elsewhere/c"}
+    a = runs["a"]
+    assert (a["state"], a["step"], a["seconds"], a["problem"]) == ("stopped", 20, 120.0, None)
+    assert a["train"] == {"last": 1.6, "best": 1.5, "best_step": 10}  # nats per character
+    assert a["validation"] == {"last": 1.5, "best": 1.5, "best_step": 20}
+    assert a["config"] == json.loads((home / "runs" / "a" / "config.json").read_text())
+    vocab = len(set("the cat sat on a mat\n"))
+    assert a["parameters"] == 8 * vocab + 8 * 8 + 8 + 8 * vocab + vocab
+    assert a["corpus"]["source"].endswith("/text.txt")
+    assert (runs["elsewhere/c"]["train"], runs["elsewhere/c"]["step"]) == (None, 0)
+    lines = told("runs").splitlines()
+    row = next(line for line in lines if line.startswith("runs/a "))
+    assert row.split() == [
+        "runs/a",
+        "stopped",
+        "20",
+        "of",
+        "40",
+        "tanh",
+        "1",
+        "x",
+        "8",
+        "1.6000",
+        "1.5000",
+        "1.5000",
+        "1.5000",
+        "text",
+    ]
+    assert len(lines) == 4
+
+
+def test_the_state_of_a_run_is_told(home, told):
+    runs = home / "runs"
+    (runs / "b" / "metrics.jsonl").write_text(metrics([9.0] * 11, [None, *[1.0] * 10]))  # all 100 steps
+    patient = dataclasses.replace(CONFIG, patience=2)
+    (runs / "elsewhere" / "c" / "config.json").write_text(to_json(patient))
+    (runs / "elsewhere" / "c" / "metrics.jsonl").write_text(metrics([9.0] * 4, [None, 1.0, 1.5, 1.25]))
+    lock = WriterLock(runs / "a")
+    states = {name: run["state"] for name, run in by_name(told("runs", "--json")).items()}
+    assert states == {"a": "running", "b": "finished", "elsewhere/c": "finished"}
+    lock.release()
+    assert by_name(told("runs", "--json"))["a"]["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"{", "config.json can't be read"),
+        ("config.json", b'{"stepps": 3}', "config.json can't be read"),
+        ("config.json", None, "config.json can't be read (No such file"),
+        ("config.json", b"\xff\xfe", "config.json can't be read"),
+        ("metrics.jsonl", b"garbage\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b"[]\n7\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"step": 1' + b"0" * 400 + b"}\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b"[" * 100_000 + b"\n", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"loss": 3}\n', "metrics.jsonl can't be read (a line of it has no step)"),
+        ("metrics.jsonl", None, "metrics.jsonl can't be read (No such file"),
+        ("checkpoints/step-0000000000.safetensors", b"", "step-0000000000.safetensors can't be used"),
+        ("checkpoints/step-0000000000.safetensors", b"\0" * 99, "step-0000000000.safetensors can't be used"),
+        ("checkpoints/best.safetensors", b"half", "best.safetensors can't be used"),
+    ],
+)
+def test_a_damaged_run_has_a_line_that_says_so_and_the_others_are_listed(home, told, name, content, message):
+    path = home / "runs" / "a" / name
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    runs = by_name(told("runs", "--json"))
+    assert {name: run["state"] for name, run in runs.items()} == {
+        "a": "damaged",
+        "b": "stopped",
+        "elsewhere/c": "stopped",
+    }
+    assert message in runs["a"]["problem"]
+    for command in (["runs"], ["compare", "runs/a", "runs/b"], ["compare", "runs/a", "runs/a"]):
+        lines = told(*command).splitlines()
+        damaged = [line for line in lines if line.startswith("damaged: runs/a: ")]
+        assert len(damaged) == command.count("runs/a") or command == ["runs"]
+        assert message in damaged[0]
+
+
+def test_the_last_line_of_the_metrics_may_be_half_written(home, told):
+    with (home / "runs" / "a" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 30, "lo')
+    assert by_name(told("runs", "--json"))["a"]["step"] == 20
+
+
+def test_runs_can_be_sorted(home, told):
+    for age, name in enumerate(("elsewhere/c", "a", "b")):
+        for path in (home / "runs" / name, home / "runs" / name / "metrics.jsonl"):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    orders = {
+        order: [run["path"].removeprefix("runs/") for run in told("runs", "--sort", order, "--json")]
+        for order in ("recent", "best", "name")
+    }
+    assert orders == {
+        "recent": ["elsewhere/c", "a", "b"],
+        "best": ["b", "a", "elsewhere/c"],
+        "name": ["a", "b", "elsewhere/c"],
+    }
+
+
+def test_where_there_are_no_runs_it_says_so(tmp_path, capsys):
+    assert main(["runs"]) == 0
+    assert capsys.readouterr() == ("", "no runs in runs; `jaxrnn train` makes one\n")
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    assert main(["runs", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("jaxrnn: no such directory: nowhere")
+
+
+def test_compare_shows_what_differs_and_what_came_of_it(home, told):
+    found = told("compare", "runs/a", "runs/b", "--json")
+    assert found["differences"] == {
+        "steps": [40, 100],
+        "seed": [0, 3],
+        "model.hidden_size": [8, 12],
+        "optimizer.name": ["adagrad", "adam"],
+        "optimizer.learning_rate": [0.1, 0.002],  # what each rule makes of none
+    }
+    assert found["runs"] == [by_name(told("runs", "--json"))[name] for name in "ab"]
+    assert found["same_text"] is True
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in told("compare", "runs/a", "runs/b").splitlines() if line}
+    assert rows["model.hidden_size"] == ["8", "12"]
+    assert rows["steps done"] == ["20", "10"]
+    assert rows["train loss, last"] == ["1.6000", "1.0000"]
+    assert rows["training time"] == ["0:02:00", "0:01:00"]
+    assert "batch_size" not in rows
+
+
+def test_compare_says_where_losses_are_not_of_the_same_text(home, told):
+    found = told("compare", "runs/a", "runs/elsewhere/c", "runs/b", "--json")
+    assert found["same_text"] is False
+    assert found["differences"]["split"] == [[0.5, 0.5], [1.0], [0.5, 0.5]]
+    assert "they are not of the same text: text, split differ" in told("compare", "runs/a", "runs/elsewhere/c")
+    assert "the settings are the same" in told("compare", "runs/a", "runs/a")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("compare", "compare needs two runs at least, got 0"),
+        ("compare runs/a", "compare needs two runs at least, got 1"),
+        ("compare runs/a nowhere", "no such run: nowhere"),
+        ("compare runs/a runs/notes", "runs/notes is no run directory"),
+    ],
+)
+def test_what_is_no_run_is_refused(home, capsys, command, message):
+    assert main(command.split()) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_neither_waits_for_jax(home):
+    script = """
+import sys
+from jaxrnn.cli import main
+assert main(["runs"]) == main(["compare", "runs/a", "runs/b"]) == 0
+assert "jax" not in sys.modules and "optax" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("command", ["runs", "compare runs/a runs/b"])
+def test_colours_are_for_a_terminal_and_for_those_who_want_them(home, told, command):
+    assert "\x1b" not in told(*command.split())
+    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+        shown, code = Terminal(*command.split(), **environment).rest()
+        assert code == 0
+        assert ("\x1b[1m" in shown) == coloured
+        assert ("\x1b" in shown) == coloured

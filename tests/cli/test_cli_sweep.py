@@ -1,0 +1,129 @@
+import json
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+
+from jaxrnn.cli import main
+from jaxrnn.cli.lists import take_lists
+from jaxrnn.plots import sweep_curves
+from jaxrnn.runs.checkpoint_files import list_checkpoints
+
+LISTS = "--learning-rate 0.05,0.1 --seeds 2"
+
+
+@pytest.fixture(scope="module")
+def swept(prepared, tmp_path_factory):
+    """A directory with a text, a config, and a sweep of the command line."""
+    path = tmp_path_factory.mktemp("swept")
+    for name in ("text.txt", "tiny.json"):
+        shutil.copy(prepared / name, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        assert main(shlex.split(f"sweep --config tiny.json --split 0.6,0.4 {LISTS} --run-dir s --quiet")) == 0
+    return path
+
+
+@pytest.fixture
+def home(swept, tmp_path, monkeypatch):
+    """A copy of it."""
+    shutil.copytree(swept, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_sweep_ends_with_a_table_a_plot_and_json_and_its_members_are_runs(home, capsys):
+    assert main(shlex.split("sweep --run-dir s --resume --json --plot losses.png")) == 0
+    out, err = capsys.readouterr()
+    *table, last = out.splitlines()
+    assert table[0].split("  ")[0] == "learning_rate"
+    assert [line.split()[:2] for line in table[1:3]] == [["0.05", "2"], ["0.1", "2"]]
+    assert all(" ± " in line and " to " in line for line in table[1:3])
+    assert table[3].startswith("best on average: learning_rate 0.")
+    assert table[4:] == ["sweep: s", "plot: losses.png"]
+    assert (home / "losses.png").read_bytes().startswith(b"\x89PNG")
+    assert "100%: 4 of 4 models done" in err
+    values = json.loads(last)
+    assert values["axes"] == {"learning_rate": [0.05, 0.1], "seed": [0, 1]}
+    assert values["finished"]
+    mean = np.mean([values["members"][f"learning_rate=0.1,seed={seed}"]["best"]["loss"] for seed in (0, 1)])
+    assert values["settings"][1]["validation_loss"]["mean"] == pytest.approx(mean)
+    for member in values["members"].values():
+        assert list_checkpoints(home / member["run_dir"] / "checkpoints")
+        assert main(["sample", member["run_dir"], "--length", "5"]) == 0
+        assert main(["info", member["run_dir"], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 20
+    assert main(shlex.split("train --run-dir s/learning_rate=0.1,seed=1 --resume --steps 30 --quiet")) == 0
+
+
+def test_more_steps_may_be_asked_of_a_sweep_that_is_resumed(home, capsys):
+    assert main(shlex.split("sweep --run-dir s --resume --steps 30 --seeds 2 --learning-rate 0.05,0.1 --json")) == 0
+    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {member["step"] for member in values["members"].values()} == {30}
+
+
+def test_the_figure_has_a_curve_a_setting_and_a_point_a_run(swept):
+    curves, ends = sweep_curves(swept / "s").axes
+    assert len(curves.lines) == len(curves.collections) == 2
+    assert [label.get_text() for label in ends.get_yticklabels()] == ["learning_rate 0.05", "learning_rate 0.1"]
+    assert [len(line.get_xdata()) for line in ends.lines if line.get_marker() == "o"] == [2, 2]
+
+
+def test_a_dry_run_says_what_would_be_trained(home, capsys):
+    assert main(shlex.split("sweep --config tiny.json --hidden-size 4,8 --seeds 2 --seed 5 --dry-run")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["axes"] == {"hidden_size": [4, 8], "seed": [5, 6]}
+    assert told["members"] == [f"hidden_size={size},seed={seed}" for size in (4, 8) for seed in (5, 6)]
+    assert told["config"]["steps"] == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("", "there is nothing to sweep"),
+        ("--learning-rate 0.1,x", "every value of --learning-rate must be a number, got 'x'"),
+        ("--learning-rate 0.1,", "every value of --learning-rate must be a number, got ''"),
+        ("--hidden-size 8,8.5", "every value of --hidden-size must be a whole number, got '8.5'"),
+        ("--cell tanh,gru,lstn --seeds 2", "lstn"),
+        ("--optimizer adam,adagard", "every value of --optimizer must be 'adagrad' or"),
+        ("--learning-rate=0.1,-1", "learning_rate must be a finite number above 0, got -1"),
+        ("--seeds 0", "--seeds must be at least 1"),
+        ("--seed 4294967295 --seeds 2", "seed must be at most"),
+        # Values that clash.
+        ("--learning-rate 0.1,0.10", "learning_rate=0.1 is listed twice"),
+        ("--seed 1,2 --seeds 2", "--seed with a list and --seeds both say which seeds"),
+        ("--learning-rate 0.1,0.2 --learning-rate 0.3", "--learning-rate is given twice"),
+        ("--momentum 0.5,0.9", "one and the same run"),
+        # What is there already.
+        ("--seeds 2 --run-dir s", "holds a sweep already"),
+        (
+            "--run-dir s --resume --learning-rate 0.3",
+            "learning_rate is what the sweep in --run-dir goes over (0.05,0.1)",
+        ),
+        ("--run-dir s --resume --learning-rate 0.3,0.4", "holds a sweep of other values"),
+        ("--run-dir s --resume --seeds 3", "holds a sweep of other values"),
+        ("--run-dir nowhere --resume", "nowhere is no sweep"),
+        ("--resume", "--resume needs --run-dir"),
+        ("--seeds 2 --plot losses.txt", "--plot writes .png or .svg"),
+        ("--learning-rte 0.1,0.2", "perhaps you meant --learning-rate"),
+    ],
+)
+def test_mistakes_are_said_in_a_line_and_nothing_is_trained(swept, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(swept)
+    before = sorted(swept.rglob("*"))
+    base = "" if "resume" in arguments else "text.txt --config tiny.json"
+    assert main(shlex.split(f"sweep {base} {arguments}")) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert sorted(swept.rglob("*")) == before
+
+
+def test_flags_that_are_no_settings_keep_their_commas():
+    words = ["a,b.txt", "--split", "0.9,0.1", "--prompt=x,y", "--hidden_size", "4,8", "--steps", "5"]
+    taken = take_lists(words)
+    assert taken.lists == {"hidden_size": [4, 8]}
+    assert taken.arguments == ["a,b.txt", "--split", "0.9,0.1", "--prompt=x,y", "--hidden_size=4", "--steps=5"]
+    assert taken.singles == {"steps"}

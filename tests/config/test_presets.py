@@ -1,0 +1,58 @@
+import jax
+import numpy as np
+import pytest
+
+from jaxrnn.config import TrainConfig, from_json, to_json
+from jaxrnn.config.presets import PRESETS, preset
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.text import batches
+from jaxrnn.training.optimizer import learning_rate
+
+
+def test_there_are_those_that_are_promised_and_the_first_is_the_default():
+    assert list(PRESETS) == ["min-char-rnn", "char-rnn", "quick", "best"]
+    assert preset("min-char-rnn") == TrainConfig()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_config_that_can_be_kept_and_run(name):
+    config = preset(name)
+    assert from_json(TrainConfig, to_json(config)) == config
+    rate = learning_rate(config.optimizer, config.steps)
+    assert callable(rate) == (config.optimizer.schedule != "constant")
+
+
+def test_char_rnn_has_char_rnns_settings():
+    config = preset("char-rnn")
+    assert (config.model.cell, config.model.num_layers, config.model.hidden_size) == ("lstm", 2, 128)
+    assert (config.sequence_length, config.batch_size) == (50, 50)
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.rms_decay) == ("rmsprop", 0.002, 0.95)
+    assert (optimizer.clip, optimizer.clip_value) == ("value", 5.0)
+
+
+def test_char_rnns_epochs_are_those_of_nine_tenths_of_tinyshakespeare():
+    config = preset("char-rnn")
+    tokens = np.zeros(1_115_394 * 9 // 10, np.uint8)
+    epochs = np.flatnonzero(batches(tokens, 0, config.steps, config).reset)  # where each begins
+    assert len(epochs) == 50
+    rate = jax.jit(learning_rate(config.optimizer, config.steps))
+    # after ten whole epochs each has 0.97 times the rate of the one before, from its first step to its last
+    for number in (0, 1, 9, 10, 11, 30, 49):
+        expected = pytest.approx(0.002 * 0.97 ** max(0, number - 9), rel=1e-5)
+        assert float(rate(epochs[number])) == expected
+        assert float(rate([*epochs, config.steps][number + 1] - 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("charrnn", "did you mean char-rnn?"),
+        ("Quick", "did you mean quick?"),
+        ("gpt", "there are min-char-rnn, char-rnn"),
+    ],
+)
+def test_an_unknown_preset_is_refused_with_what_there_is(name, hint):
+    with pytest.raises(JaxrnnError) as caught:
+        preset(name)
+    assert f"no such preset: {name}; {hint}" in str(caught.value)

@@ -1,0 +1,212 @@
+"""Cells against NumPy, written from the papers, and against torch.nn; a cell of the user's own beside the built-in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.config import ModelConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.cells import CELLS, GRU, LSTM, TANH, Cell, get_cell
+from jaxrnn.network.model import forward, init_params, initial_carry
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+T, H, V = 6, 4, 7
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def gates(a):
+    return np.split(a, a.shape[-1] // H, axis=-1)
+
+
+# a = x Wxh + bh, b = h_tm1 Whh + bhh; the equations of the papers that jaxrnn/cells.py names.
+def tanh_step(a, b, h):
+    return (np.tanh(a + b),)
+
+
+def gru_step(a, b, h):
+    (a_r, a_z, a_n), (b_r, b_z, b_n) = gates(a), gates(b)
+    r, z = sigmoid(a_r + b_r), sigmoid(a_z + b_z)
+    n = np.tanh(a_n + r * b_n)
+    return ((1 - z) * n + z * h,)
+
+
+def lstm_step(a, b, h, c):
+    i, f, g, o = gates(a + b)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def coupled_step(a, b, h, c):
+    """An LSTM whose forget gate is one minus its input gate, and whose output gate sees the memory."""
+    i, g, o = gates(a + b)
+    c = (1 - sigmoid(i)) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o + c) * np.tanh(c), c
+
+
+def coupled_update(projected, recurrent, carry):
+    i, g, o = jnp.split(projected + recurrent, 3, axis=-1)
+    c = (1 - jax.nn.sigmoid(i)) * carry[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o + c) * jnp.tanh(c), c
+
+
+COUPLED = Cell(3, LSTM.init_carry, coupled_update, init_bias=(-1.0, 0.0, 0.0))
+STEPS = {"tanh": tanh_step, "gru": gru_step, "lstm": lstm_step, COUPLED: coupled_step}
+
+cells = pytest.mark.parametrize("cell", STEPS, ids=[*CELLS, "a user's own"])
+layers = pytest.mark.parametrize("num_layers", [1, 2])
+
+
+def problem(cell, num_layers, lanes):
+    """A config, parameters and carry with no zero among them, tokens, and a weight for every output."""
+    config = ModelConfig(cell=cell, hidden_size=H, num_layers=num_layers, vocab_size=V, dtype="float64")
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: (init_params(jax.random.key(0), config), initial_carry(config, lanes)))
+    params, carry = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) / 2, shapes)
+    return config, params, carry, rng.integers(0, V, (T, lanes)), rng.normal(size=(T, lanes, V))
+
+
+def ours(config, params, carry, tokens, weights):
+    """Logits, the carry after them, and the gradient of their weighted sum and the carry's."""
+
+    def weighted(params, carry):
+        logits, last = forward(params, carry, jnp.asarray(tokens), config)
+        return (logits * weights).sum() + sum(entry.sum() for entry in jax.tree.leaves(last)), (logits, last)
+
+    gradient, (logits, last) = jax.jit(jax.grad(weighted, argnums=(0, 1), has_aux=True))(params, carry)
+    return logits, last, gradient
+
+
+def in_numpy(config, params, carry, tokens):
+    """The same logits and carry, one step after the other."""
+    carry, logits = list(carry), []
+    for tokens_t in tokens:
+        x = np.eye(V)[tokens_t]
+        for index, layer in enumerate(params.layers):
+            b = carry[index][0] @ layer.Whh + (0 if layer.bhh is None else layer.bhh)
+            carry[index] = STEPS[config.cell](x @ layer.Wxh + layer.bh, b, *carry[index])
+            x = carry[index][0]
+        logits.append(x @ params.Why + params.by)
+    return np.stack(logits), tuple(carry)
+
+
+@cells
+@layers
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_network_and_its_gradient_are_the_formulas_in_numpy(cell, num_layers, lanes, x64):
+    config, params, carry, tokens, weights = problem(cell, num_layers, lanes)
+    logits, last, gradient = ours(config, params, carry, tokens, weights)
+    expected, expected_last = in_numpy(config, params, carry, tokens)
+    np.testing.assert_allclose(logits, expected, rtol=1e-11, atol=1e-11)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), last, expected_last)
+
+    def weighted(params, carry):
+        logits, last = in_numpy(config, params, carry, tokens)
+        return (logits * weights).sum() + sum(entry.sum() for entry in jax.tree.leaves(last))
+
+    rng = np.random.default_rng(1)
+    for _ in range(4):  # the derivative along any direction, by differences of fourth order
+        way = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), (params, carry))
+        at = [
+            weighted(*jax.tree.map(lambda leaf, d, k=k: leaf + k * 1e-3 * d, (params, carry), way))
+            for k in (-2, -1, 1, 2)
+        ]
+        difference = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / 12e-3
+        along = sum((g * d).sum() for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True))
+        assert float(along) == pytest.approx(difference, rel=1e-7, abs=1e-7)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@layers
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_outputs_carries_and_gradients_are_those_of_torch(cell, num_layers, lanes, x64):
+    torch = pytest.importorskip("torch")
+    config, params, carry, tokens, weights = problem(cell, num_layers, lanes)
+    logits, last, gradient = ours(config, params, carry, tokens, weights)
+
+    theirs = {"tanh": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell](V, H, num_layers).double()
+    readout = torch.nn.Linear(H, V).double()
+    with torch.no_grad():
+        for index, layer in enumerate(params.layers):
+            for name, value in [("weight_ih", layer.Wxh.T), ("weight_hh", layer.Whh.T), ("bias_ih", layer.bh)]:
+                getattr(theirs, f"{name}_l{index}").copy_(torch.tensor(value))
+            bhh = np.zeros_like(layer.bh) if layer.bhh is None else layer.bhh
+            getattr(theirs, f"bias_hh_l{index}").copy_(torch.tensor(bhh))
+        readout.weight.copy_(torch.tensor(params.Why.T))
+        readout.bias.copy_(torch.tensor(params.by))
+    # Entry by entry of the carry, [L, B, H], as torch has it.
+    first = [torch.tensor(np.stack(entries), requires_grad=True) for entries in zip(*carry, strict=True)]
+    x = torch.nn.functional.one_hot(torch.tensor(tokens), V).double()
+    hidden, after = theirs(x, tuple(first) if cell == "lstm" else first[0])
+    after = after if cell == "lstm" else (after,)
+    their_logits = readout(hidden)
+    ((their_logits * torch.tensor(weights)).sum() + sum(entry.sum() for entry in after)).backward()
+
+    def same(ours, other):
+        np.testing.assert_allclose(ours, other.detach().numpy(), rtol=1e-9, atol=1e-9)
+
+    same(logits, their_logits)
+    d_params, d_carry = gradient
+    for entry in range(len(first)):
+        same(jnp.stack([layer[entry] for layer in last]), after[entry])
+        same(jnp.stack([layer[entry] for layer in d_carry]), first[entry].grad)
+    for index, layer in enumerate(d_params.layers):
+        same(layer.Wxh.T, getattr(theirs, f"weight_ih_l{index}").grad)
+        same(layer.Whh.T, getattr(theirs, f"weight_hh_l{index}").grad)
+        same(layer.bh, getattr(theirs, f"bias_ih_l{index}").grad)
+        if cell == "gru":
+            same(layer.bhh, getattr(theirs, f"bias_hh_l{index}").grad)
+    same(d_params.Why.T, readout.weight.grad)
+    same(d_params.by, readout.bias.grad)
+
+
+@cells
+def test_biases_begin_as_the_cell_says_the_lstms_forget_gate_open(cell):
+    params = init_params(jax.random.key(0), ModelConfig(cell=cell, hidden_size=2, num_layers=2, vocab_size=V))
+    begin = {"tanh": [0] * 2, "gru": [0] * 6, "lstm": [0, 0, 1, 1, 0, 0, 0, 0], COUPLED: [-1, -1, 0, 0, 0, 0]}[cell]
+    for layer in params.layers:
+        np.testing.assert_array_equal(layer.bh, begin)
+        assert (layer.bhh is None) == (cell != "gru")
+        assert layer.bhh is None or not layer.bhh.any()
+
+
+def test_anything_with_the_three_parts_of_a_cell_is_one():
+    assert get_cell("gru") is GRU
+    assert get_cell(COUPLED) is COUPLED
+
+    class Mine:
+        gates = 1
+        init_carry = staticmethod(TANH.init_carry)
+        update = staticmethod(TANH.update)
+
+    assert get_cell(Mine()) == TANH
+    assert get_cell(ModelConfig(cell=Mine()).cell) == TANH
+    with pytest.raises(JaxrnnError, match=r"user's own.* hand it over again"):
+        get_cell("custom")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"init_carry": lambda batch, hidden, dtype: jnp.zeros((batch, hidden), dtype)}, r"tuple of arrays float32\[2"),
+        ({"init_carry": lambda batch, hidden, dtype: ()}, r"must return a tuple of arrays .* got \(\)"),
+        ({"init_carry": lambda batch, hidden, dtype: (jnp.zeros((hidden, batch), dtype),)}, r"\(float32\[4, 2\],\)"),
+        ({"init_carry": lambda batch, hidden, dtype: (jnp.zeros((batch, hidden), int),)}, r"got \(int32\[2, 4\],\)"),
+        ({"init_carry": lambda: None}, "init_carry of the cell fails with TypeError"),
+        ({"update": lambda a, b, carry: jnp.tanh(a + b)}, r"one that it gets, \(float32\[2, 4\],\), got float"),
+        ({"update": lambda a, b, carry: [jnp.tanh(a + b)]}, r"got \["),
+        ({"update": lambda a, b, carry: (a, b)}, r"got \(float32\[2, 4\], float32\[2, 4\]\)"),
+        ({"update": lambda a, b, carry: ((a + b).astype("float16"),)}, r"got \(float16\[2, 4\],\)"),
+        ({"update": lambda a, b, carry: ((a + b)[:, :2],)}, r"got \(float32\[2, 2\],\)"),
+        ({"update": LSTM.update}, r"update of the cell fails with ValueError: .* and the carry \(float32\[2, 4\],\)"),
+        ({"gates": 4, "update": GRU.update}, r"update of the cell fails .* projected and recurrent, float32\[2, 16\]"),
+    ],
+)
+def test_a_cell_that_is_none_is_named_before_anything_is_computed(wrong, message):
+    config = ModelConfig(cell=TANH._replace(**wrong), hidden_size=H, vocab_size=V)
+    with pytest.raises(JaxrnnError, match=message):
+        jax.eval_shape(lambda: initial_carry(config, 3))

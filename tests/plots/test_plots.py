@@ -1,0 +1,191 @@
+import io
+import json
+import shlex
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import plots
+from jaxrnn.bench.chart import draw
+from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.scaling import Growth, ScalingResult
+from jaxrnn.bench.timing import Timing
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.evaluation.activations import activations
+from jaxrnn.runs.checkpoint import load_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint_files import checkpoint_path
+from jaxrnn.text import Vocabulary
+from jaxrnn.training.step import init_train_state
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+TEXT = 'He said: "$5, no $6."\n'
+
+
+def save_run(path, cell, text=TEXT):
+    vocabulary = Vocabulary.of(text)
+    model = ModelConfig(cell=cell, hidden_size=10, num_layers=2, vocab_size=len(vocabulary), init_scale=1.0)
+    config = TrainConfig(model=model, sequence_length=10)
+    (path / "checkpoints").mkdir(parents=True)
+    state = init_train_state(jax.random.key(0), config)
+    corpus = {"source": "verse.txt", "sha256": "0" * 64, "length": 1000}
+    save_checkpoint(checkpoint_path(path / "checkpoints", 0), state, config, vocabulary, corpus=corpus)
+    (path / "config.json").write_text(to_json(config))
+    lines = [
+        {"step": 0, "loss": None, "bits_per_character": 5.0, "validation_loss": None},
+        {"step": 10, "loss": 30.0, "bits_per_character": 4.5, "validation_loss": 3.0},
+        {"step": 20, "loss": 20.0, "bits_per_character": 4.0, "validation_loss": None},
+        {"step": 30, "loss": 40.0, "bits_per_character": 3.5, "validation_loss": 2.0},
+    ]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A directory with runs in it, of which "tanh", "gru" and "lstm" are named for their cells."""
+    path = tmp_path_factory.mktemp("runs")
+    for cell in ("tanh", "gru", "lstm"):
+        save_run(path / cell, cell)
+    save_run(path / "bytes", "tanh", "é$$ñ😀\t\n".encode())
+    return path
+
+
+def drawn(figure):
+    """Draw it: what matplotlib complains of is an error here."""
+    figure.savefig(io.BytesIO(), dpi=40)
+    return figure
+
+
+def lines_of(figure):
+    return {line.get_label(): line.get_xydata() for line in figure.axes[0].lines}
+
+
+def test_loss_curves_are_those_of_the_metrics_in_bits_or_nats(runs):
+    lines = lines_of(drawn(plots.loss_curves(runs / "gru", runs / "lstm")))
+    assert {"gru", "lstm", "gru, validation", "lstm, validation"} <= set(lines)
+    np.testing.assert_allclose(lines["gru"], [[0, 5], [10, 4.5], [20, 4], [30, 3.5]])
+    np.testing.assert_allclose(lines["gru, validation"], [[10, 3 / np.log(2)], [30, 2 / np.log(2)]])
+    lines = lines_of(plots.loss_curves(runs / "gru", unit="nats", labels=["mine"]))
+    np.testing.assert_allclose(lines["mine"][:, 1], np.array([5, 4.5, 4, 3.5]) * np.log(2))
+    batches = next(values for label, values in lines.items() if label.startswith("_"))
+    np.testing.assert_allclose(batches[1:, 1], [3, 2, 4])  # per character, of 10 in a lane
+
+
+def test_smoothing_is_an_exponential_mean_of_the_batches():
+    figure = plots.loss_curves({"step": [1, 2, 3], "train_loss": [np.nan, 1.0, 4.0]}, unit="nats", smoothing=0.5)
+    np.testing.assert_allclose(lines_of(figure)["run 1"][:, 1], [np.nan, 1, (0.5 * 1 + 4) / 1.5])
+
+
+def test_hidden_units_are_the_networks_states_wrapped_into_lines(runs):
+    figure = drawn(plots.hidden_units(runs / "lstm", TEXT, layer=0, name="c", units=[3, 7], columns=12))
+    checkpoint = load_checkpoint(runs / "lstm")
+    tokens = jnp.asarray(checkpoint.vocabulary.encode(TEXT), jnp.int32)
+    expected = activations(checkpoint.state.params, tokens, checkpoint.config.model)[0]["c"][:, [3, 7]]
+    first, second = (axes for axes in figure.axes if axes.images and axes.texts)
+    np.testing.assert_allclose(first.images[0].get_array(), expected[:12].T, rtol=1e-6)
+    np.testing.assert_allclose(second.images[0].get_array()[:, : len(TEXT) - 12], expected[12:].T, rtol=1e-6)
+    assert second.images[0].get_array()[:, len(TEXT) - 12 :].mask.all()
+    labels = "".join(text.get_text() for axes in (first, second) for text in axes.texts)
+    assert labels == TEXT.replace(" ", "␣").replace("\n", "↵")
+    assert [label.get_text() for label in first.get_yticklabels()] == ["3", "7"]
+    named = plots.hidden_units(np.zeros((2, 2)), "ab", labels=["quotes", "words"])
+    assert [label.get_text() for label in named.axes[0].get_yticklabels()] == ["quotes", "words"]
+
+
+def test_without_a_choice_the_units_are_those_that_move_and_stay():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(size=(40, 9)) / 9, np.repeat([[-1.0], [1.0]], 20, axis=0)], axis=1)
+    figure = plots.hidden_units(values, "ab" * 20)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 8
+    assert "9" in labels
+
+
+def test_next_characters_are_the_likeliest_in_order(runs):
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
+    figure = drawn(plots.next_characters(probabilities, "ab", symbols="abc", top=2, columns=5))
+    axes = figure.axes[0]
+    cells = {(text.get_position()): text.get_text() for text in axes.texts}
+    assert cells == {(0, -1): "a", (0, 0): "c", (0, 1): "b", (1, -1): "b", (1, 0): "a", (1, 1): "b"}
+    np.testing.assert_allclose(axes.images[0].get_array()[:, :2], [[0.7, 0.5], [0.2, 0.3]])
+    drawn(plots.next_characters(runs / "bytes", "é$$\t", columns=3))
+
+
+def test_gate_saturation_is_the_part_of_the_time_at_either_end(runs):
+    gates = {name: np.full((4, 2), 0.5) for name in "ifo"}
+    gates["f"] = np.array([[0.05, 0.95], [0.95, 0.95], [0.5, 0.95], [0.05, 0.99]])
+    figure = drawn(plots.gate_saturation([gates]))
+    assert [axes.get_title() for axes in figure.axes] == ["input gate (i)", "forget gate (f)", "output gate (o)"]
+    assert figure.axes[1].collections[0].get_offsets().tolist() == [[0.25, 0.5], [1, 0]]
+    assert len(drawn(plots.gate_saturation(runs / "gru", TEXT)).axes) == 2
+    with pytest.raises(JaxrnnError, match="no gates that could saturate"):
+        plots.gate_saturation(load_checkpoint(runs / "tanh"), TEXT)
+
+
+def test_the_benchmarks_charts_are_figures_too():
+    growth = Growth([2, 4], [0.1, 0.1], [Timing(t, t, t, [t]) for t in (1e-6, 2e-6)], 1.0, 1.0)
+    result = ScalingResult(dict.fromkeys(("hidden_size", "sequence_length", "batch_size", "vocab_size"), growth))
+    figure = drawn(draw(result, BenchConfig(), "this machine"))
+    assert "this machine" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("kind", ["loss", "units", "probabilities", "gates"])
+def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
+    out = tmp_path / f"figure.{'svg' if kind == 'gates' else 'png'}"
+    assert main(shlex.split(f"plot {runs}/gru --kind {kind} --out {out}")) == 0
+    assert capsys.readouterr().out == f"plot: {out}\n"
+    assert out.read_bytes().startswith((b"\x89PNG", b"<?xml"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("gru --out figure.pdf", "--out writes .png or .svg"),
+        ("gru --out nowhere/figure.png", "--out: there is no directory"),
+        ("--out figure.png", "RUN"),
+        ("gru lstm --kind units --out figure.png", "draws a single run, got 2"),
+        ("gru --kind units --units 10 --out figure.png", r"units must be some of 0 to 9, got \[10\]"),
+        ("gru --kind units --layer 2 --out figure.png", "no layer 2; the network has 2"),
+        ("gru --kind units --text '' --out figure.png", "the text is empty"),
+        ("gru --kind units --text xyz --out figure.png", "never seen 'x', 'y', 'z'"),
+        ("gru --kind units --columns 0 --out figure.png", "columns must be at least 1"),
+        ("gru --smoothing 1 --out figure.png", "smoothing must be from 0 to below 1"),
+        ("nowhere --out figure.png", "nowhere has no metrics to read"),
+    ],
+)
+def test_what_can_not_be_drawn_is_said(flags, message, runs, monkeypatch, capsys):
+    import re
+
+    monkeypatch.chdir(runs)
+    assert main(["plot", *shlex.split(flags)]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (runs / "figure.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.hidden_units(np.zeros((3, 2)), "ab"), "text must be the 3 characters"),
+        (lambda: plots.hidden_units(np.zeros((2, 2)), "ab", labels=["a"]), "labels must be the names of the 2 units"),
+        (lambda: plots.next_characters(np.zeros((2, 3)), "ab"), "symbols must be the 3 characters"),
+        (lambda: plots.loss_curves({"step": [1]}, unit="hartley"), "unit must be bits or nats"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(call, message):
+    with pytest.raises(JaxrnnError, match=message):
+        call()
+
+
+def test_matplotlib_is_imported_when_a_figure_is_drawn_and_pyplot_never():
+    code = (
+        "import sys; from jaxrnn import plots; assert 'matplotlib' not in sys.modules; import numpy as np;"
+        "plots.hidden_units(np.zeros((2, 1)), 'ab'); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

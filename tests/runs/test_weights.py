@@ -1,0 +1,377 @@
+"""Weights for PyTorch and from it; with real modules where torch is installed, with files made by NumPy always."""
+
+import json
+import re
+import shlex
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.cells import CELLS, LSTM
+from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.runs.checkpoint import load_checkpoint
+from jaxrnn.runs.torch_weights import load_weights, save_weights
+from jaxrnn.text import Vocabulary
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+SYMBOLS = "\n abcdé"
+V, H = len(SYMBOLS), 4
+VOCABULARY = Vocabulary(SYMBOLS)
+GATES = {name: cell.gates for name, cell in CELLS.items()}
+TOKENS = np.random.default_rng(0).integers(0, V, (9, 2))
+
+
+def random_params(config, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), config))
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+
+
+def state_dict(cell="gru", num_layers=1, dtype=np.float32, rnn="rnn.", linear="readout."):
+    """What torch calls the weights of a recurrent module and a linear one, and how it lays them out."""
+    rng, width, tensors = np.random.default_rng(1), GATES[cell] * H, {}
+    for index in range(num_layers):
+        shapes = {"weight_ih": (width, H if index else V), "weight_hh": (width, H), "bias_ih": width, "bias_hh": width}
+        tensors |= {f"{rnn}{name}_l{index}": rng.normal(size=shape) for name, shape in shapes.items()}
+    tensors |= {f"{linear}weight": rng.normal(size=(V, H)), f"{linear}bias": rng.normal(size=V)}
+    return {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+
+
+def write(path, tensors, metadata=None):
+    path.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata))
+    return path
+
+
+def logits(params, config):
+    run = jax.jit(lambda params, carry: forward(params, carry, jnp.asarray(TOKENS), config)[0])
+    return np.asarray(run(jax.tree.map(jnp.asarray, params), initial_carry(config, TOKENS.shape[1])))
+
+
+def module(torch, cell, num_layers, dtype, embedding=None):
+    kind = {"tanh": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell]
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            if embedding:
+                self.encoder = torch.nn.Embedding(V, embedding)
+            self.rnn = kind(embedding or V, H, num_layers)
+            self.readout = torch.nn.Linear(H, V)
+            self.to(dtype)
+
+        def forward(self, tokens):
+            x = self.encoder(tokens) if embedding else torch.nn.functional.one_hot(tokens, V).to(dtype)
+            return self.readout(self.rnn(x)[0])
+
+    return Network()
+
+
+# ---- out and in ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("num_layers", "dtype"), [(1, "float32"), (3, "float64")])
+def test_what_was_exported_is_imported_bit_for_bit(tmp_path, x64, cell, num_layers, dtype):
+    config = ModelConfig(cell=cell, hidden_size=H, num_layers=num_layers, vocab_size=V, dtype=dtype)
+    params = random_params(config)
+    save_weights(tmp_path / "w", params, config, VOCABULARY)
+    got = load_weights(tmp_path / "w")
+    assert (got.model, got.vocabulary) == (config, VOCABULARY)
+    assert jax.tree.structure(got.params) == jax.tree.structure(params)
+    for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(params), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_names_and_shapes_are_those_of_a_torch_state_dict(tmp_path, cell):
+    config = ModelConfig(cell=cell, hidden_size=H, num_layers=2, vocab_size=V)
+    params = random_params(config)
+    save_weights(tmp_path / "w", params, config, VOCABULARY)
+    written = safetensors.numpy.load_file(tmp_path / "w")
+    assert {name: t.shape for name, t in written.items()} == {n: t.shape for n, t in state_dict(cell, 2).items()}
+    np.testing.assert_array_equal(written["rnn.weight_ih_l1"], params.layers[1].Wxh.T)
+    np.testing.assert_array_equal(written["rnn.bias_hh_l1"].any(), cell == "gru")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_torch_module_loads_what_was_exported_and_computes_the_same(tmp_path, x64, cell, dtype):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    config = ModelConfig(cell=cell, hidden_size=H, num_layers=2, vocab_size=V, dtype=dtype)
+    params = random_params(config)
+    save_weights(tmp_path / "w", params, config, VOCABULARY)
+    theirs = module(torch, cell, 2, getattr(torch, dtype))
+    theirs.load_state_dict(load_file(tmp_path / "w"), strict=True)
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    expected = theirs(torch.tensor(TOKENS)).detach().numpy()
+    np.testing.assert_allclose(logits(params, config), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("num_layers", "embedding"), [(2, None), (1, 3)], ids=["two layers", "an embedding"])
+def test_a_torch_modules_weights_are_imported_and_compute_the_same(tmp_path, x64, cell, num_layers, embedding):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    theirs = module(torch, cell, num_layers, torch.float64, embedding)
+    save_file(theirs.state_dict(), tmp_path / "w")
+    got = load_weights(tmp_path / "w")
+    assert got.model == ModelConfig(cell=cell, hidden_size=H, num_layers=num_layers, vocab_size=V, dtype="float64")
+    assert got.vocabulary is None
+    expected = theirs(torch.tensor(TOKENS)).detach().numpy()
+    np.testing.assert_allclose(logits(got.params, got.model), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_two_biases_are_added_where_the_cell_has_one_and_kept_where_it_has_two(tmp_path, cell):
+    tensors = state_dict(cell)
+    (layer,) = load_weights(write(tmp_path / "w", tensors)).params.layers
+    ih, hh = tensors["rnn.bias_ih_l0"], tensors["rnn.bias_hh_l0"]
+    np.testing.assert_array_equal(layer.bh, ih if cell == "gru" else ih + hh)
+    assert layer.bhh is None if cell != "gru" else (layer.bhh == hh).all()
+
+
+@pytest.mark.parametrize(("rnn", "linear"), [("", "fc."), ("lstm.", "decoder."), ("model.rnn.", "head.out.")])
+def test_what_the_two_parts_are_called_does_not_matter(tmp_path, rnn, linear):
+    named = load_weights(write(tmp_path / "named", state_dict("lstm", 2, rnn=rnn, linear=linear)))
+    jax.tree.map(
+        np.testing.assert_array_equal, named.params, load_weights(write(tmp_path / "w", state_dict("lstm", 2))).params
+    )
+
+
+def test_biases_that_are_not_there_are_zero(tmp_path):
+    tensors = {name: tensor for name, tensor in state_dict("gru", 2).items() if "bias" not in name}
+    params = load_weights(write(tmp_path / "w", tensors)).params
+    assert not any(leaf.any() for leaf in (params.by, *(b for layer in params.layers for b in (layer.bh, layer.bhh))))
+
+
+def test_symbols_in_an_order_of_their_own_are_sorted_with_their_weights(tmp_path):
+    shuffled = "".join(np.random.default_rng(3).permutation(list(SYMBOLS)))
+    tensors = state_dict()
+    metadata = {"vocabulary": json.dumps({"symbols": shuffled})}
+    got = load_weights(write(tmp_path / "w", tensors, metadata))
+    assert got.vocabulary == VOCABULARY
+    for theirs, symbol in enumerate(shuffled):
+        ours = SYMBOLS.index(symbol)
+        np.testing.assert_array_equal(got.params.layers[0].Wxh[ours], tensors["rnn.weight_ih_l0"][:, theirs])
+        np.testing.assert_array_equal(got.params.Why[:, ours], tensors["readout.weight"][theirs])
+        assert got.params.by[ours] == tensors["readout.bias"][theirs]
+
+
+def test_half_precision_becomes_float32(tmp_path):
+    weights = load_weights(write(tmp_path / "w", state_dict(dtype=np.float16)))
+    assert weights.model.dtype == "float32"
+    assert {leaf.dtype for leaf in jax.tree.leaves(weights.params)} == {np.dtype("float32")}
+
+
+def test_the_weights_of_a_cell_of_the_users_own_go_out_and_in_with_the_cell(tmp_path):
+    mine = LSTM._replace(gates=2, init_bias=(), update=lambda projected, recurrent, carry: carry)
+    config = ModelConfig(cell=mine, hidden_size=H, vocab_size=V)
+    params = random_params(config)
+    save_weights(tmp_path / "w", params, config, VOCABULARY)
+    got = load_weights(tmp_path / "w", mine)
+    assert got.model == config
+    jax.tree.map(np.testing.assert_array_equal, got.params, params)
+    with pytest.raises(JaxrnnError, match="hand it over again"):
+        load_weights(tmp_path / "w")
+
+
+# ---- what can't be used --------------------------------------------------------------------------------------------
+
+
+def changed(**changes):
+    """The state dict of a GRU with some tensors replaced, or taken out."""
+    tensors = state_dict("gru", 2) | {name.replace("__", "."): tensor for name, tensor in changes.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+ALPHABET = json.dumps({"symbols": SYMBOLS})
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "cell", "message"),
+    [
+        (changed(rnn__weight_hh_l1=zeros(12, 5)), None, None, r"rnn.weight_hh_l1 must be \[12, 4\], got \[12, 5\]"),
+        (changed(rnn__weight_ih_l0=zeros(11, V)), None, None, r"weight_ih_l0 must be \[12, any\], got \[11, 7\]"),
+        (changed(rnn__weight_ih_l1=zeros(12, V)), None, None, r"weight_ih_l1 must be \[12, 4\], got \[12, 7\]"),
+        (changed(rnn__bias_hh_l0=zeros(12, 1)), None, None, r"bias_hh_l0 must be \[12\], got \[12, 1\]"),
+        (changed(readout__weight=zeros(V, 5)), None, None, r"readout.weight must be \[7, 4\], got \[7, 5\]"),
+        (changed(readout__weight=zeros(V + 1, H)), None, None, r"readout.weight must be \[7, 4\], got \[8, 4\]"),
+        (changed(readout__bias=zeros(V + 1)), None, None, r"readout.bias must be \[7\], got \[8\]"),
+        (changed(rnn__weight_hh_l0=zeros(12)), None, None, r"weight_hh_l0 must be \[G\*H, H\], got \[12\]"),
+        (changed(rnn__weight_ih_l0=None), None, None, r"lacks rnn.weight_ih_l0, which must be \[12, any\]"),
+        (changed(rnn__weight_hh_l0=None), None, None, "lacks rnn.weight_hh_l0; it holds"),
+        (changed(rnn__bias_hh_l1=None), None, None, r"lacks rnn.bias_hh_l1, which must be \[12\]"),
+        (changed(rnn__weight_hh_l0=None, rnn__weight_hh_l1=None), None, None, "one recurrent part .* found none in"),
+        ({"params.layers.0.Wxh": zeros(3, 3)}, None, None, "found none in params.layers.0.Wxh"),
+        (changed() | state_dict("lstm", rnn="b."), None, None, "one recurrent part .* found 2: 'b.', 'rnn.'"),
+        (changed(readout__weight=None), None, None, r"one linear layer \[V, 4\] .* found none in readout.bias"),
+        (changed(out__weight=zeros(V, H), out__bias=zeros(V)), None, None, "found out.weight, readout.weight"),
+        (changed(norm__scale=zeros(H)), None, None, "no place for: norm.scale"),
+        (changed(rnn__weight_ih_l0_reverse=zeros(12, V)), None, None, "no place for: rnn.weight_ih_l0_reverse"),
+        (changed(seen__count=zeros(1, dtype=np.int64)), None, None, "seen.count is of type I64; expected F32"),
+        (changed(readout__bias=np.full(V, np.nan, np.float32)), None, None, "readout.bias has numbers that are not"),
+        (changed(), None, "lstm", r"rnn.weight_hh_l0 must be \[16, 4\], got \[12, 4\]"),
+        (changed(), {"cell": "tanh"}, None, r"rnn.weight_hh_l0 must be \[4, 4\], got \[12, 4\]"),
+        (changed(), {"cell": "elman"}, None, "neither tanh, gru nor lstm, but elman; say which by cell"),
+        (changed(rnn__weight_hh_l0=zeros(8, H)), None, None, r"weight_hh_l0 is \[8, 4\], of a cell that .*but unknown"),
+        (changed(), {"vocabulary": "abc"}, None, 'must be JSON such as {"symbols": "abc"}'),
+        (changed(), {"vocabulary": '{"letters": "abc"}'}, None, 'must be JSON such as {"symbols": "abc"}'),
+        (changed(), {"vocabulary": '{"symbols": "abc"}'}, None, "weights for 7 symbols, .* name 3 distinct ones"),
+        (changed(), {"vocabulary": '{"symbols": "abcdefa"}'}, None, "weights for 7 symbols, .* name 6 distinct ones"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
+)
+def test_weights_that_do_not_fit_are_named_with_both_shapes(tmp_path, tensors, metadata, cell, message):
+    with pytest.raises(JaxrnnError, match=message) as caught:
+        load_weights(write(tmp_path / "w", tensors, metadata), cell)
+    assert str(tmp_path / "w") in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"PK\x03\x04 a .pt file", bytes(100)], ids=["none", "empty", "zip", "0"])
+def test_what_is_no_safetensors_file_is_told_with_how_to_make_one(tmp_path, data):
+    if data is not None:
+        (tmp_path / "w").write_bytes(data)
+    with pytest.raises(JaxrnnError, match=r"w is not a safetensors file .*save_file\(module.state_dict\(\), FILE\)"):
+        load_weights(tmp_path / "w")
+
+
+# ---- the commands --------------------------------------------------------------------------------------------------
+
+TEXT = SYMBOLS * 20
+TINY = TrainConfig(
+    model=ModelConfig(cell="gru", hidden_size=H, num_layers=2),
+    sequence_length=5,
+    steps=4,
+    chunk_length=4,
+    sample_every=0,
+    sample_length=8,
+)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "other.txt").write_text(TEXT.replace("d", "z"))
+    (tmp_path / "short.txt").write_text(SYMBOLS)
+    (tmp_path / "tiny.json").write_text(to_json(TINY))
+    write(tmp_path / "gru.safetensors", state_dict("gru", 2))
+    write(tmp_path / "named.safetensors", state_dict("gru", 2), {"vocabulary": ALPHABET})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def jaxrnn(capsys):
+    def call(command):
+        code = main(shlex.split(command))
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(home, jaxrnn):
+    code, out, err = jaxrnn("import gru.safetensors --corpus text.txt --run-dir run --config tiny.json")
+    assert (code, err) == (0, "")
+    assert re.match(r"gru, 2 x 4, 7 symbols\nCorpus\(text: 140 characters, .*\)\nrun: run\n", out)
+    begun = load_checkpoint("run")
+    assert (int(begun.state.step), begun.vocabulary) == (0, VOCABULARY)
+    jax.tree.map(np.testing.assert_array_equal, begun.state.params, load_weights("gru.safetensors").params)
+
+    assert jaxrnn("export run --out again.safetensors") == (0, "weights: again.safetensors\n", "")
+    written, again = (safetensors.numpy.load_file(f"{name}.safetensors") for name in ("gru", "again"))
+    assert written.keys() == again.keys()
+    for name, tensor in written.items():
+        np.testing.assert_array_equal(again[name], tensor, err_msg=name)
+
+    code, out, _ = jaxrnn("sample run --length 20 --prompt ab")
+    assert (code, out[:2], len(out)) == (0, "ab", 23)
+    assert jaxrnn("train --resume --run-dir run --quiet")[0] == 0
+    trained = load_checkpoint("run")
+    assert int(trained.state.step) == 4
+    assert (np.asarray(trained.state.params.by) != begun.state.params.by).any()
+
+
+def test_weights_of_a_run_with_an_unknown_symbol_come_back_with_its_config(home, jaxrnn):
+    (home / "rare.txt").write_text(TEXT + "xyz")
+    assert jaxrnn("train rare.txt --config tiny.json --min-count 2 --quiet --run-dir folded")[0] == 0
+    assert jaxrnn("export folded --out folded.safetensors")[0] == 0
+    code, _, err = jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run")
+    assert (code, "unknown symbol for rare ones; give the run's config.json" in err) == (2, True)
+    assert jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run --config folded/config.json")[0] == 0
+    assert load_checkpoint("run").vocabulary == load_checkpoint("folded").vocabulary
+
+
+def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, jaxrnn):
+    assert jaxrnn("import named.safetensors --corpus text.txt")[0] == 0
+    assert load_checkpoint("runs/text-1").config.model.num_layers == 2
+    assert jaxrnn("export runs/text-1 --out out.safetensors")[0] == 0
+    with safetensors.safe_open("out.safetensors", framework="numpy") as file:
+        assert file.metadata()["cell"] == "gru"
+        assert Vocabulary(**json.loads(file.metadata()["vocabulary"])) == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("import gru.safetensors --corpus text.txt --run-dir run", "run holds a run already"),
+        ("import gru.safetensors --corpus text.txt --run-dir run --config no.json", "can't read no.json"),
+        ("import gru.safetensors --corpus text.txt --cell lstm", r"weight_hh_l0 must be \[16, 4\], got \[12, 4\]"),
+        (
+            "import gru.safetensors --corpus text.txt --cell GRU",
+            "--cell must be tanh, gru, lstm or FILE.py.*'GRU'",
+        ),
+        ("import gru.safetensors --corpus text.txt --cell no.py:MINE", "can't read no.py"),
+        ("import gru.safetensors --corpus python-docs", r"for 7 symbols, and python-docs has \d+ distinct ones"),
+        ("import gru.safetensors --corpus short.txt", "give a longer text"),
+        (
+            "import named.safetensors --corpus other.txt",
+            "knows 'd', and other has 'z' instead; import it",
+        ),
+        ("import text.txt --corpus text.txt", "text.txt is not a safetensors file"),
+        ("import gru.safetensors", "--corpus"),
+        ("export run", "--out"),
+        ("export run --out gru.safetensors", "gru.safetensors exists already; .* --overwrite"),
+        ("export nowhere --out new.safetensors", "no such run: nowhere"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(home, jaxrnn, command, message):
+    assert jaxrnn("import gru.safetensors --corpus text.txt --run-dir run --config tiny.json")[0] == 0
+    before = {path: path.is_file() and path.read_bytes() for path in home.rglob("*")}
+    code, out, err = jaxrnn(command)
+    assert (code, out) == (2, "")
+    assert re.search(message, err), err
+    assert len(err.splitlines()) <= 2
+    assert {path: path.is_file() and path.read_bytes() for path in home.rglob("*")} == before
+
+
+def test_overwrite_replaces_a_file_and_a_run(home, jaxrnn):
+    flags = "--corpus text.txt --run-dir run --config tiny.json --overwrite"
+    assert jaxrnn(f"import gru.safetensors {flags}")[0] == 0
+    write(home / "tanh.safetensors", state_dict("tanh"))
+    assert jaxrnn(f"import tanh.safetensors {flags}")[0] == 0
+    assert load_checkpoint("run").config.model.cell == "tanh"
+    assert jaxrnn("export run --out gru.safetensors --overwrite")[0] == 0
+    assert load_weights("gru.safetensors").model.cell == "tanh"
+
+
+def test_a_file_that_cannot_be_written_is_named_and_exit_code_1(home, jaxrnn):
+    assert jaxrnn("import gru.safetensors --corpus text.txt --run-dir run --config tiny.json")[0] == 0
+    code, out, err = jaxrnn("export run --out no/such/folder.safetensors")
+    assert (code, out, "can't write no/such/folder.safetensors" in err) == (1, "", True)

@@ -1,0 +1,218 @@
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxrnn.config import ModelConfig, SampleConfig
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.sampling.generate import PIECE, write, write_many
+from jaxrnn.sampling.sample import sample
+from jaxrnn.text import Vocabulary, document_starts
+
+V = 6
+MODEL = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)
+PARAMS = init_params(jax.random.key(0), MODEL)
+PLAIN = Vocabulary("\n abcd")
+NO_NEW_LINE = Vocabulary(" abcde")
+NAIVE = Vocabulary.of("naïve".encode())  # five characters, six bytes
+VOCABULARIES = {
+    "characters": PLAIN,
+    "no new line": NO_NEW_LINE,
+    "beyond ASCII": Vocabulary.of("\né猫😀\U0010fffe\ud800"),
+}
+
+
+def text(vocabulary=PLAIN, params=PARAMS, **values):
+    return "".join(write(params, vocabulary, MODEL, SampleConfig(**values)))
+
+
+def always(*tokens):
+    """A network that all but surely writes these tokens in a circle, whatever it has read."""
+    transitions = jnp.zeros((V, V)).at[jnp.array(tokens), jnp.array([*tokens[1:], tokens[0]])].set(50.0)
+    width = MODEL.hidden_size
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    layer = zero.layers[0]._replace(Wxh=jnp.eye(V, width) * 20)  # h_t is the one-hot of x_t
+    return zero._replace(layers=(layer,), Why=jnp.pad(transitions, ((0, width - V), (0, 0))))
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES.values(), ids=VOCABULARIES)
+@pytest.mark.parametrize("length", [1, 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 250])
+@pytest.mark.parametrize("symbols", [0, 1, 5])
+def test_the_prompt_comes_first_and_then_just_as_many_characters_as_were_asked_for(vocabulary, length, symbols):
+    prompt = (vocabulary.symbols[::-1] * 2)[:symbols]
+    written = text(vocabulary, prompt=prompt, length=length)
+    assert written.startswith(prompt)
+    assert len(written) == len(prompt) + length
+
+
+@pytest.mark.parametrize("values", [{}, {"prompt": "cab"}, {"temperature": 0.3}, {"greedy": True}], ids=str)
+def test_a_longer_text_of_a_seed_begins_with_the_shorter_one(values):
+    texts = [text(length=length, seed=3, **values) for length in (1, 99, 100, 101, 250, 350)]
+    assert all(longer.startswith(shorter) for shorter, longer in itertools.pairwise(texts))
+
+
+def test_a_seed_writes_one_text_and_another_seed_another():
+    texts = {seed: text(length=60, seed=seed) for seed in range(5)}
+    assert len(set(texts.values())) == 5
+    assert {seed: text(length=60, seed=seed) for seed in range(5)} == texts
+
+
+def test_pieces_of_a_text_differ():
+    pieces = list(write(PARAMS, PLAIN, MODEL, SampleConfig(length=5 * PIECE)))
+    assert len(set(pieces)) == len(pieces)
+
+
+@pytest.mark.parametrize("prompt", ["", "d", "a cab"])
+def test_greedy_text_does_not_depend_on_the_seed_and_is_the_networks_own(prompt):
+    texts = {text(prompt=prompt, length=150, greedy=True, seed=seed, temperature=seed + 1.0) for seed in range(3)}
+    prime = jnp.asarray(PLAIN.encode(prompt or "\n")[:, None], jnp.int32)
+    carry = initial_carry(MODEL, 1)
+    tokens, _ = sample(jax.random.key(9), PARAMS, carry, prime, MODEL, length=150, greedy=True)
+    assert texts == {prompt + PLAIN.decode(tokens[:, 0])}
+
+
+@pytest.mark.parametrize(("vocabulary", "start"), [(PLAIN, "\n"), (NO_NEW_LINE, " ")], ids=["new line", "no new line"])
+def test_without_a_prompt_it_goes_on_from_a_new_line_or_the_first_symbol_which_is_not_shown(vocabulary, start):
+    for values in ({"length": 130}, {"length": 130, "greedy": True}):
+        assert start + text(vocabulary, **values) == text(vocabulary, prompt=start, **values)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "prompt", "named"),
+    [(PLAIN, "abXc", "'X'"), (PLAIN, "猫", "'猫'"), (NO_NEW_LINE, "a\n", r"'\\n'"), (NAIVE, "naive!", "b'!'")],
+    ids=ascii,
+)
+def test_a_prompt_with_unknown_characters_is_refused_at_the_call_and_names_them(vocabulary, prompt, named):
+    with pytest.raises(JaxrnnError, match=f"never seen {named}") as caught:
+        write(PARAMS, vocabulary, MODEL, SampleConfig(prompt=prompt))
+    assert caught.value.exit_code == 2
+
+
+def test_characters_of_several_bytes_are_never_torn_between_pieces():
+    tokens = NAIVE.encode("naïve").tolist()
+    pieces = list(write(always(*tokens), NAIVE, MODEL, SampleConfig(prompt="naïv", length=6 * PIECE + 1)))
+    assert "".join(pieces) == "naïve" * (PIECE + 1)
+    assert pieces[1].endswith("na")  # the first half of the next character waits for the second
+
+
+@pytest.mark.parametrize(("length", "end"), [(2, "na"), (3, "na\ufffd"), (4, "naï")])
+def test_a_text_of_bytes_that_ends_within_a_character_says_so(length, end):
+    tokens = NAIVE.encode("naïve").tolist()
+    assert text(NAIVE, always(*tokens), prompt="e", length=length) == "e" + end
+
+
+@pytest.mark.parametrize("prompt", ["", "b", "bad", "abc" * 40])
+@pytest.mark.parametrize("stop", ["a", "cab", "da", "\n", "abcd" * 30, "abcabd"])
+def test_the_text_ends_right_after_the_first_stop_string_that_was_written(prompt, stop):
+    values = {"prompt": prompt, "length": 1000, "temperature": 2.0, "seed": 5}
+    whole = text(**values)
+    written = whole[len(prompt) :]  # the prompt may hold the stop string, and may begin one
+    end = written.find(stop)
+    expected = written if end < 0 else written[: end + len(stop)]
+    assert text(**values, stop=stop) == prompt + expected
+
+
+@pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE])
+def test_a_stop_string_across_pieces_is_found_and_nothing_beyond_it_is_drawn(length):
+    """The network writes abcd in a circle; the stop string is so long that it crosses borders of pieces."""
+    values = {"prompt": "a", "length": length}
+    circle = ("bcda" * (5 * PIECE))[:length]
+    for size in (1, 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 50):
+        stop = circle[:size]
+        pieces = list(write(always(2, 3, 4, 5), PLAIN, MODEL, SampleConfig(**values, stop=stop)))
+        assert "".join(pieces) == "a" + stop
+        assert len(pieces) == 1 + -(-len(stop) // PIECE)
+
+
+def test_a_stop_string_of_bytes_ends_within_no_character():
+    tokens = NAIVE.encode("naïve").tolist()
+    assert text(NAIVE, always(*tokens), prompt="na", length=500, stop="ï") == "naï"
+    assert text(NAIVE, always(*tokens), prompt="naï", length=500, stop="\udcc3") == "naïvena\ufffd"  # its first half
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stop": "abXc"}, "the stop string 'abXc' can't occur: the model has never seen 'X'"),
+        ({"stop": "猫"}, "'猫' can't occur"),
+        ({"stop": "abcd", "length": 3}, "'abcd' can't occur: it is 4 characters long, and length is 3"),
+        ({"top_k": V + 1}, "top_k must be a whole number from 1 to 6, .* got 7"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("function", [write, write_many])
+def test_what_the_vocabulary_rules_out_is_refused_at_the_call(function, values, message):
+    with pytest.raises(JaxrnnError, match=message):
+        function(PARAMS, PLAIN, MODEL, SampleConfig(**values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"length": 250},
+        {"length": 130, "prompt": "a cab", "temperature": 0.5, "top_k": 3, "top_p": 0.9},
+        {"length": 300, "stop": "a"},
+        {"length": 120, "stop": "abcd", "prompt": "cab"},
+    ],
+    ids=str,
+)
+def test_each_of_many_samples_is_what_its_own_seed_writes_however_many_there_are(values):
+    alone = [text(**values, seed=seed).removeprefix(values.get("prompt", "")) for seed in range(7, 12)]
+    assert len(set(alone)) == 5
+    for number in (1, 2, 5):
+        config = SampleConfig(**values, seed=7, num_samples=number)
+        assert write_many(PARAMS, PLAIN, MODEL, config) == alone[:number]
+
+
+def test_the_last_seeds_write_too():
+    config = SampleConfig(length=20, seed=2**32 - 2, num_samples=2)
+    assert write_many(PARAMS, PLAIN, MODEL, config)[1] == text(length=20, seed=2**32 - 1)
+
+
+def test_top_k_and_top_p_are_heeded():
+    greedy = text(length=150, greedy=True)
+    assert text(length=150, top_k=1) == text(length=150, top_p=1e-6) == greedy
+    assert len({greedy, text(length=150, top_k=2), text(length=150, top_p=0.6), text(length=150)}) == 4
+
+
+def test_text_arrives_piece_by_piece_as_it_is_drawn():
+    pieces = write(PARAMS, PLAIN, MODEL, SampleConfig(prompt="cab", length=10**12))
+    assert next(pieces) == "cab"
+    assert len(next(pieces)) == len(next(pieces)) == PIECE
+
+
+@pytest.mark.parametrize("reset_on", ["d", "\n\n", "ab"])
+@pytest.mark.parametrize("prompt", ["", "\nab a"])
+def test_with_documents_every_character_is_written_as_training_would_have_read_it(reset_on, prompt):
+    config = SampleConfig(length=2 * PIECE + 50, greedy=True, prompt=prompt)
+    for seed in range(50):  # a network that writes the separator now and then, and no short circle
+        params = jax.tree.map(lambda leaf: 4 * leaf, init_params(jax.random.key(seed), MODEL))
+        written = "".join(write(params, PLAIN, MODEL, config, reset_on=reset_on))
+        assert written.startswith(prompt)
+        read = PLAIN.encode(reset_on + written)
+        starts = document_starts(read, PLAIN.encode(reset_on))
+        if 2 < starts.sum() < 100:
+            break
+    else:
+        pytest.fail("no such network")
+    begin = len(reset_on) - 1  # a document begins: the separator's last symbol, then the prompt
+    assert starts[begin]
+    logits, _ = forward(
+        params, initial_carry(MODEL, 1), read[begin:-1, None].astype(int), MODEL, starts=starts[begin:-1, None]
+    )
+    best = logits[:, 0].argmax(axis=-1)[len(prompt) :]
+    assert PLAIN.decode(best) == written[len(prompt) :]
+
+
+@pytest.mark.parametrize("prompt", ["", "ab", "a b.c"])
+def test_many_samples_of_documents_are_those_of_one_at_a_time(prompt):
+    vocabulary = Vocabulary("\n .abc")
+    params = init_params(jax.random.key(3), MODEL)
+    options = SampleConfig(prompt=prompt, length=2 * PIECE + 7, num_samples=3, seed=5)
+    many = write_many(params, vocabulary, MODEL, options, reset_on=". ")
+    for index, text in enumerate(many):
+        one = "".join(write(params, vocabulary, MODEL, dataclasses.replace(options, seed=5 + index), reset_on=". "))
+        assert one == prompt + text

@@ -1,0 +1,401 @@
+"""A text that is larger than memory: its tokens stay on the disk, and all is as if they did not."""
+
+import codecs
+import errno
+import hashlib
+import io
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import stress_corpus
+from stress_corpus import CASES, fuzz, load_or_refuse, run_case
+
+from jaxrnn.cli import main
+from jaxrnn.config import ModelConfig, TrainConfig
+from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.evaluation.score import evaluate
+from jaxrnn.network.model import init_params
+from jaxrnn.runs import fit, slices_of
+from jaxrnn.runs.validation import validate
+from jaxrnn.text import (
+    DocumentStarts,
+    Vocabulary,
+    batches,
+    cache,
+    corpus,
+    count_tokens,
+    document_starts,
+    load_corpus,
+    mapped,
+    never_seen,
+    scan,
+)
+
+TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 40
+
+
+@pytest.fixture
+def big(monkeypatch):
+    """Every text is a big one, read and counted in small pieces."""
+    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
+    monkeypatch.setattr(scan, "PIECE", 7)
+    monkeypatch.setattr(mapped, "BLOCK", 11)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """The file of a text that has been there for a while."""
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    long_ago(path)
+    return path
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """What is read of a text, by name; filled while corpora are loaded."""
+    done = []
+    whole = corpus.scan
+    monkeypatch.setattr(corpus, "scan", lambda file, name, *rest: (done.append(name), whole(file, name, *rest))[1])
+    return done
+
+
+def long_ago(path, monkeypatch=None):
+    os.utime(path, (1e9, 1e9))
+
+
+@pytest.fixture(autouse=True)
+def _clock_without_grain(monkeypatch):
+    """A file that was just made counts as one that has been there for a while."""
+    monkeypatch.setattr(cache, "CLOCK_NS", 0)
+
+
+def kept_files():
+    return sorted(file.name for file in cache.directory().iterdir()) if cache.directory().exists() else []
+
+
+def random_text(seed):
+    rng = np.random.default_rng(seed)
+    alphabet = list("ab\né日👩\ufffd\ufeff\r\0")
+    return "".join(rng.choice(alphabet, rng.integers(2, 60)))
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 64])
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_tokens_in_pieces_are_those_of_the_whole_text(tmp_path, monkeypatch, big, size, kind):
+    monkeypatch.setattr(scan, "PIECE", size)
+    for seed in range(40):
+        path, normalize, min_count = tmp_path / f"{seed}", bool(seed % 2), 1 + seed % 3
+        data = random_text(seed).encode()
+        path.write_bytes(data)
+        if normalize:
+            data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        whole = data.decode() if kind == "characters" else data
+        vocabulary = Vocabulary.of(whole, min_count)
+        got = load_or_refuse(path, vocabulary=kind, normalize=normalize, min_count=min_count)
+        if isinstance(got, JaxrnnError):
+            marked = kind == "characters" and (b"\r\n" in data or data.startswith(codecs.BOM_UTF8))
+            assert len(vocabulary) < 2 or (marked and not normalize), got
+            continue
+        assert got.vocabulary == vocabulary
+        assert got.tokens.dtype == vocabulary.dtype
+        np.testing.assert_array_equal(got.tokens, vocabulary.encode(whole))
+        assert got.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"abcde\xffg", "is not UTF-8 (byte 0xff) at offset 5; convert it to UTF-8, or train on it with --vocabulary"),
+        ("abcd日e".encode()[:6] + b"e", "is not UTF-8 (byte 0xe6) at offset 4; "),
+        (b"\xef\xbb\xbfabc", "begins with a byte-order mark, which is no part of the text; --normalize drops it"),
+        (b"abc\r\ndef\r\n\xff", "has CRLF line ends (the first at offset 3); --normalize makes them LF"),
+        (b"ab\xffd\r\n", "is not UTF-8 (byte 0xff) at offset 2; "),
+        (b"ab\xe6\r\n", "is not UTF-8 (byte 0xe6) at offset 2; "),
+        (b"aaaaaaaaaaaaa", "has a single distinct symbol, 'a': nothing to predict; give another text"),
+        ("text".encode("utf-16"), "is UTF-16 at offset 0; "),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("size", [3, 4, 5, 10**6])
+def test_what_is_wrong_with_a_text_is_said_whatever_the_pieces(tmp_path, monkeypatch, big, data, message, size):
+    monkeypatch.setattr(scan, "PIECE", size)
+    (tmp_path / "text").write_bytes(data)
+    with pytest.raises(JaxrnnError) as caught:
+        load_corpus(tmp_path / "text")
+    assert message in str(caught.value)
+    assert kept_files() == []
+
+
+def test_a_small_text_leaves_nothing_in_the_cache(text):
+    small = load_corpus(text)
+    assert small.kept_in is None
+    assert type(small.tokens) is np.ndarray
+    assert kept_files() == []
+
+
+def test_a_big_text_is_read_once_and_then_found_again(text, big, readings):
+    first, again = load_corpus(text), load_corpus(text)
+    assert isinstance(again.tokens, np.memmap)
+    assert again.kept_in == first.kept_in
+    assert (again.sha256, again.vocabulary, repr(again)) == (first.sha256, first.vocabulary, repr(first))
+    np.testing.assert_array_equal(again.tokens, Vocabulary.of(TEXT).encode(TEXT))
+    assert len(readings) == 1
+    load_corpus(text, min_count=2)  # another encoding of it
+    assert len(readings) == 2
+    load_corpus(text, verify=True)
+    assert len(readings) == 3
+
+
+@pytest.mark.parametrize("change", ["contents", "times", "path"])
+def test_a_text_that_may_have_changed_is_read_again(text, big, readings, change):
+    before = load_corpus(text)
+    if change == "contents":
+        text.write_text(TEXT.replace("to be", "ot be"))  # as long as before
+        long_ago(text)
+    elif change == "times":
+        os.utime(text, (1e9 + 1, 1e9 + 1))
+    else:
+        text = text.rename(text.with_name("other"))
+    after = load_corpus(text)
+    assert len(readings) == 2
+    assert (after.kept_in == before.kept_in) == (change != "contents")
+    assert after.vocabulary.decode(after.tokens) == text.read_text()
+
+
+def test_a_text_written_just_now_is_not_taken_for_the_same_the_next_time(text, big, readings, monkeypatch):
+    monkeypatch.setattr(cache, "CLOCK_NS", 10**12)
+    load_corpus(text)
+    load_corpus(text)
+    assert len(readings) == 2
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(text, big, monkeypatch):
+    def scan_and_write(file, *rest):
+        with text.open("a") as other:
+            other.write("more")
+        return found(file, *rest)
+
+    found = corpus.scan
+    monkeypatch.setattr(corpus, "scan", scan_and_write)
+    with pytest.raises(JaxrnnError, match="changed while it was read; try again"):
+        load_corpus(text)
+    assert kept_files() == []
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "a token": lambda path: flip(path, -5),
+    "the header": lambda path: flip(path, 100),
+    "the format": lambda path: flip(path, 3),
+    "the header's length": lambda path: flip(path, 54),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"?"),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "another text's": lambda path: path.write_bytes(
+        load_corpus(path.with_name("other"), vocabulary="bytes").kept_in.read_bytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_tokens_are_made_anew_with_a_word(text, big, damage):
+    kept = load_corpus(text).kept_in
+    kept.with_name("other").write_text("another text")
+    damage(kept)
+    with pytest.warns(UserWarning, match="is damaged.*it is made anew"):
+        again = load_corpus(text)
+    assert again.vocabulary.decode(again.tokens) == TEXT
+    assert load_corpus(text).kept_in == kept
+
+
+def test_a_damage_that_leaves_no_trace_is_found_when_it_is_asked_for(text, big):
+    loaded = load_corpus(text)
+    written = hashlib.sha256(loaded.tokens.tobytes()).hexdigest()
+    flip(loaded.kept_in, -5)
+    cache.remember_sha256(str(loaded.kept_in), loaded.kept_in.stat(), written)  # as if only the disk had changed
+    load_corpus(text)  # without a warning
+    with pytest.warns(UserWarning, match="its tokens are not what was written"):
+        again = load_corpus(text, verify=True)
+    assert again.vocabulary.decode(again.tokens) == TEXT
+
+
+class FullDisk(io.FileIO):
+    room = 0
+
+    def write(self, data):
+        if self.tell() + len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("room", [0, 1000, 4096, 5000, 6000])
+def test_a_full_disk_is_told_and_leaves_nothing(text, big, monkeypatch, room):
+    monkeypatch.setattr(FullDisk, "room", room)
+    opened = type(text).open
+
+    def open_(path, mode="r", *rest, **named):
+        full = "x" in mode and cache.directory() in path.parents
+        return FullDisk(path, "w") if full else opened(path, mode, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(text), "open", open_)
+        with pytest.raises(StorageError, match=r"can't write .*No space left on device.*make room"):
+            load_corpus(text)
+    assert kept_files() == []
+    assert load_corpus(text).vocabulary.decode(load_corpus(text).tokens) == TEXT
+
+
+def test_a_cache_that_cannot_be_made_is_told(text, big, monkeypatch):
+    (text.parent / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(text.parent / "file"))
+    with pytest.raises(StorageError, match=r"can't make .*XDG_CACHE_HOME"):
+        load_corpus(text)
+
+
+def test_what_killed_processes_left_behind_is_removed(text, big):
+    cache.directory().mkdir(parents=True)
+    old, new = cache.directory() / ".x.tokens.1.tmp", cache.directory() / ".y.tokens.2.tmp"
+    for file in (old, new):
+        file.write_bytes(b"half")
+    os.utime(old, (time.time() - 2 * cache.ABANDONED,) * 2)
+    load_corpus(text)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_tokens_that_nobody_used_for_a_month_are_removed_when_others_are_made(text, big):
+    then = (time.time() - 2 * cache.UNUSED,) * 2
+    used, unused = [load_corpus(text, vocabulary=kind).kept_in for kind in ("characters", "bytes")]
+    for kept, kind in ((used, "characters"), (unused, "bytes")):
+        os.utime(kept, then)
+        load_corpus(text, vocabulary=kind)  # which verifies what seems to have changed
+    for record in cache.directory().glob("*.json"):
+        os.utime(record, then)
+    load_corpus(text)
+    assert (used.exists(), unused.exists()) == (True, True)
+    load_corpus(text, min_count=2)
+    assert (used.exists(), unused.exists()) == (True, False)
+    assert load_corpus(text, vocabulary="bytes").kept_in == unused
+
+
+def load_in_process(path, barrier, results):
+    corpus.IN_MEMORY = 0
+    barrier.wait(60)
+    got = load_corpus(path)
+    results.put((str(got.kept_in), got.vocabulary.decode(got.tokens) == TEXT))
+
+
+def test_processes_that_make_it_at_once_all_get_it(text):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(3), context.Queue()
+    workers = [context.Process(target=load_in_process, args=(text, barrier, results)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    found = {results.get(timeout=60) for _ in workers}
+    for worker in workers:
+        worker.join(60)
+    assert len(found) == 1
+    assert found.pop()[1]
+    assert not [name for name in kept_files() if name.endswith(".tmp")]
+
+
+def test_batches_and_slices_of_a_big_text_are_those_of_a_small_one_and_copy_nothing(text, monkeypatch):
+    small = load_corpus(text)
+    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
+    mapped_one = load_corpus(text)
+    config = TrainConfig(sequence_length=5, batch_size=3, split=(0.8, 0.2), reset_on="\n\n")
+    for name, part in slices_of(mapped_one, config).items():
+        assert isinstance(part.tokens, np.memmap)
+        assert np.shares_memory(part.tokens, mapped_one.tokens)
+        same = slices_of(small, config)[name]
+        pairs = zip(*(batches(p.tokens, 3, 40, config, starts=p.starts) for p in (part, same)), strict=True)
+        for got, expected in pairs:
+            assert type(got) is np.ndarray
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_document_starts_found_where_asked_are_those_of_the_whole_text():
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 3):
+        tokens, separator = rng.integers(0, 2, 50), rng.integers(0, 2, length)
+        whole, lazy = document_starts(tokens, separator), DocumentStarts(tokens, separator)
+        places = rng.integers(0, 50, (4, 6))
+        np.testing.assert_array_equal(lazy[places], whole[places])
+        part = lazy[20:45][3:]
+        assert len(part) == 22
+        np.testing.assert_array_equal(part[np.arange(22)], whole[23:45])
+
+
+def test_counts_stream(monkeypatch):
+    monkeypatch.setattr(mapped, "BLOCK", 7)
+    tokens = np.random.default_rng(0).integers(0, 9, 100).astype(np.uint8)
+    assert count_tokens(tokens, 12).tolist() == np.bincount(tokens, minlength=12).tolist()
+    train, other = tokens[tokens % 3 != 1], tokens[:50]
+    unseen, count = never_seen(train, other)
+    assert unseen.tolist() == sorted({int(token) for token in other if token % 3 == 1})
+    assert count == int((other % 3 == 1).sum())
+
+
+def test_a_big_text_trains_and_evaluates_as_a_small_one(text, monkeypatch):
+    config = TrainConfig(
+        steps=6, log_every=2, sample_every=0, sample_length=5, sequence_length=5, split=(0.8, 0.2), reset_on="\n\n",
+        validate_every=3, model=ModelConfig(hidden_size=4),
+    )  # fmt: skip
+    small = load_corpus(text)
+    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
+    big_one = load_corpus(text)
+    seen = [[(r.step, r.loss, r.validation_loss, r.sample) for r in fit(config, c)] for c in (small, big_one)]
+    assert seen[0] == seen[1]
+    model = ModelConfig(hidden_size=4, vocab_size=len(small.vocabulary))
+    params = jax.jit(init_params, static_argnames="config")(jax.random.key(0), model)
+    scores = [evaluate(params, c.tokens, c.vocabulary, model, lanes=3) for c in (small, big_one)]
+    assert scores[0] == scores[1]
+    assert scores[0].utf8_bytes == len(TEXT[1:].encode())
+    part = slices_of(big_one, config)["validation"]
+    assert validate(params, part, model) == validate(params, slices_of(small, config)["validation"], model)
+
+
+def test_prepare_says_what_it_found_and_where_it_is(text, big, capsys):
+    for word in ("MB/s", "it was there already"):
+        assert main(["prepare", str(text)]) == 0
+        out = capsys.readouterr().out
+        assert f"{len(TEXT):,} characters, {len(set(TEXT))} distinct" in out
+        assert word in out
+        assert f"kept: {cache.directory()}" in out
+    assert main(["prepare", str(text), "--verify"]) == 0
+    assert "; verified" in capsys.readouterr().out
+    assert main(["prepare", str(text), "--min-count", "0"]) == 2
+
+
+def test_prepare_keeps_nothing_of_a_small_text(text, capsys):
+    assert main(["prepare", str(text), "--vocabulary", "bytes"]) == 0
+    assert "nothing is kept" in capsys.readouterr().out
+    assert kept_files() == []
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_hostile_text_never_ends_in_a_traceback(name, tmp_path):
+    run_case(name, tmp_path, full=False)
+
+
+def test_no_random_text_ends_in_a_traceback(tmp_path):
+    assert fuzz(tmp_path, 300) == 300
+
+
+def test_a_text_beyond_the_threshold_trains_and_evaluates_in_bounded_memory():
+    command = [sys.executable, stress_corpus.__file__, "--only", "big", "--size", str(corpus.IN_MEMORY + 10**6)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '"train_rss_MB"' in done.stdout
