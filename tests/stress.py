@@ -408,7 +408,7 @@ def command_line(whole, full):
     words = [
         *COMMANDS,
         *("--help", "--version", "--json", "--repair", "--resume", "--debug", "--per-character", "--lanes", "--kind"),
-        *("--overwrite", "--quiet", "--preset", "quick", "--steps", "--seed", "--length", "--keep", "--on-nonfinite"),
+        *("--overwrite", "--quiet", "--preset", "quick", "--steps", "--seed", "--length", "--keep", "--patience"),
         *("-1", "0", "1", "nan", "1e999", "9" * 50, "", "é", "\udcff", "\0", "-", "--", "/dev/null", ".", "..", run),
         *("--run-dir", "--config", "--prompt", "--from", "best", "--out", "--cell", "x.py:Y", str(text)),
     ]

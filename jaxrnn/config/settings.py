@@ -205,9 +205,6 @@ class TrainConfig:
     """Stop after so many validations without a better loss; 0: never."""
     chunk_length: int = 100
     """Most training steps in one dispatch to the device (K); of a large model fewer, so that it takes seconds only."""
-    on_nonfinite: Literal["stop"] = "stop"
-    """What to do when a loss or a parameter is no finite number. stop: end, exit code 4; no such state is ever saved.
-    There is no other: a step is a function of state and batch, so that going back and on would meet the same again."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -303,6 +300,8 @@ def from_json(kind: type[Config], text: str) -> Config:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise JaxrnnError(f"not JSON: {error}; expected what config.json of a run holds") from None
+    if isinstance(values, dict) and values.get("on_nonfinite") == "stop":
+        del values["on_nonfinite"]  # a field of TrainConfig in version 0.1.0, with this one value
     return _build(kind, values)
 
 
