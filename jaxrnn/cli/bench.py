@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 
 from jaxrnn.bench.config import BenchConfig
+from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.placement import Placement
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
@@ -41,14 +41,14 @@ class Bench(BenchConfig):
         if self.devices > 1 and self.suite not in ("step", "sample", "devices"):
             raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
         set_up_jax(self.dtype)
-        placement = Placement(devices=self.devices)
+        device = DeviceFlags(devices=self.devices)
         if self.suite == "devices":
             from jaxrnn.distributed.mesh import make_cpu_devices
 
             make_cpu_devices(self.devices, beyond_cores=True)
-        placement.set_up()
+        device.set_up()
         if self.suite == "step":
-            placement.mesh("batch_size", self.batch_size)
+            device.mesh("batch_size", self.batch_size)
         import jax
 
         from jaxrnn.bench.chart import draw

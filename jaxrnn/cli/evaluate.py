@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.opening import open_checkpoint
-from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import unseen_line
 from jaxrnn.errors import JaxrnnError
@@ -49,7 +49,7 @@ class Evaluate:
     """Drop a byte-order mark of FILE and turn its CRLF and CR line ends into LF; so it is if the run did so."""
     json: bool = False
     """Print one line of JSON."""
-    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
     """Where it computes."""
 
     def run(self) -> int:
@@ -62,8 +62,8 @@ class Evaluate:
             raise JaxrnnError(f"{self.per_character} is a directory; give a file for --per-character")
         if self.per_character and self.per_character.exists() and not self.overwrite:
             raise JaxrnnError(f"{self.per_character} exists already; choose another file, or replace it by --overwrite")
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
-        mesh = self.placement.mesh("lanes", self.lanes)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
+        mesh = self.device.mesh("lanes", self.lanes)
         with self._tsv() as keep:
             if self.file is not None:
                 result = self._file(self.file, checkpoint, keep, mesh)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxrnn.cli.cell_file import load_cell
+from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.placement import Placement
 from jaxrnn.config import CellLike, TrainConfig
 from jaxrnn.runs.checkpoint_files import find_checkpoint
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_checkpoint(
-    run_dir: Path, which: str = "last", cell: str | None = None, placement: Placement | None = None
+    run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
 ) -> "Checkpoint":
     """Return a checkpoint of a run, with JAX set up for its type.
 
@@ -22,7 +22,7 @@ def open_checkpoint(
         run_dir: the run directory, or a checkpoint file.
         which: "last", "best" or a step.
         cell: FILE.py:NAME of the run's cell, where that is the user's own.
-        placement: where to compute with it; None: where JAX does so by itself.
+        device: where to compute with it; None: where JAX does so by itself.
 
     Raises:
         JaxrnnError: there is none, it is damaged, or the cell or the device can't be had.
@@ -31,8 +31,8 @@ def open_checkpoint(
 
     def prepare(config: TrainConfig) -> CellLike | None:
         set_up_jax(config.model.dtype)
-        if placement:
-            placement.set_up()
+        if device:
+            device.set_up()
         return load_cell(cell) if cell else None
 
     return read_checkpoint(find_checkpoint(run_dir, which), prepare)

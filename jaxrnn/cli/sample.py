@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.interactive import converse
 from jaxrnn.cli.opening import open_checkpoint
-from jaxrnn.cli.placement import Placement
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError
@@ -39,15 +39,15 @@ class Sample(SampleConfig):
     """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
     """The cell of a run that had one of your own: NAME in that Python file, which is run."""
-    placement: tyro.conf.OmitArgPrefixes[Placement] = dataclasses.field(default_factory=Placement)
+    device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
     """Where it computes."""
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
         if self.interactive:
             self._check_interactive()
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.placement)
-        mesh = self.placement.mesh("num_samples", self.num_samples)
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
+        mesh = self.device.mesh("num_samples", self.num_samples)
         from jaxrnn.sampling.generate import Writer, write, write_many
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tyro
 
+from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.lists import Lists, take_lists
-from jaxrnn.cli.placement import ManyProcesses
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
@@ -52,7 +52,7 @@ class Sweep(Train):
     json: bool = False
     """End with one line of JSON that has everything."""
     tensorboard: tyro.conf.Suppress[bool] = False
-    placement: tyro.conf.Suppress[ManyProcesses] = dataclasses.field(default_factory=ManyProcesses)
+    device: tyro.conf.Suppress[ProcessFlags] = dataclasses.field(default_factory=ProcessFlags)
     axes: tyro.conf.Suppress[Lists] = dataclasses.field(default_factory=Lists)
 
     @classmethod

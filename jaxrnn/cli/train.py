@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import tyro
 
 from jaxrnn.cli.cell_file import named_cell
+from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.placement import ManyProcesses
 from jaxrnn.cli.progress import reading, training
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
@@ -73,7 +73,7 @@ class Train(TrainConfig):
     """Print one line of JSON instead of samples and result."""
     tensorboard: bool = False
     """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
-    placement: tyro.conf.OmitArgPrefixes[ManyProcesses] = dataclasses.field(default_factory=ManyProcesses)
+    device: tyro.conf.OmitArgPrefixes[ProcessFlags] = dataclasses.field(default_factory=ProcessFlags)
     """Where it computes."""
 
     @classmethod
@@ -128,8 +128,8 @@ class Train(TrainConfig):
             print(to_json(config))
             return 0
         set_up_jax(self.model.dtype)
-        self.placement.set_up()
-        self.placement.mesh("batch_size", self.batch_size)  # raises before anything is read
+        self.device.set_up()
+        self.device.mesh("batch_size", self.batch_size)  # raises before anything is read
         import jax
 
         from jaxrnn.runs import load, sample_title
@@ -171,7 +171,7 @@ class Train(TrainConfig):
         from jaxrnn.runs import fit, new_run_directory
 
         options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
-        options["devices"] = self.placement.devices
+        options["devices"] = self.device.devices
         while True:
             run_dir = self.run_dir or new_run_directory(corpus.name)
             try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Placement:
+class DeviceFlags:
     """Where it computes."""
 
     device: Literal["cpu", "gpu", "tpu"] | None = None
@@ -51,7 +51,7 @@ class Placement:
 
 
 @dataclasses.dataclass(frozen=True)
-class ManyProcesses(Placement):
+class ProcessFlags(DeviceFlags):
     """Where it computes, and with whom."""
 
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
