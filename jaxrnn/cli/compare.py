@@ -15,7 +15,7 @@ from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
-    from jaxrnn.runs.catalog import Losses, Summary
+    from jaxrnn.runs.catalog import Losses, RunSummary
 
 _SAME_TEXT = ("vocabulary", "normalize", "min_count", "split")  # with another one a loss is of something else
 
@@ -31,14 +31,14 @@ class Compare:
 
     def run(self) -> int:
         """Print the comparison, and return the exit code."""
-        from jaxrnn.runs.catalog import summary
+        from jaxrnn.runs.catalog import summarize_run
 
         if len(self.run_dirs) < 2:
             raise JaxrnnError(f"compare needs two runs at least, got {len(self.run_dirs)}")
         for path in self.run_dirs:
             if not path.is_dir():
                 raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
-        runs = [summary(path) for path in self.run_dirs]
+        runs = [summarize_run(path) for path in self.run_dirs]
         different = differences([run.config for run in runs])
         values = {
             "runs": [as_json(run) for run in runs],
@@ -72,13 +72,13 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return {**{name: value for name, value in values.items() if name not in parts}, **flat}
 
 
-def _other_text(runs: list["Summary"], different: dict[str, list[Any]]) -> list[str]:
+def _other_text(runs: list["RunSummary"], different: dict[str, list[Any]]) -> list[str]:
     """Return why the runs' losses are not of the same text."""
     hashes = {run.corpus["sha256"] for run in runs if run.corpus}
     return (["text"] if len(hashes) > 1 else []) + [name for name in _SAME_TEXT if name in different]
 
 
-def _lines(runs: list["Summary"], different: dict[str, list[Any]]) -> list[str]:
+def _lines(runs: list["RunSummary"], different: dict[str, list[Any]]) -> list[str]:
     settings = [[name, *map(_shown, values)] for name, values in different.items()]
     title = ["", *(str(run.path) for run in runs)]
     results = [

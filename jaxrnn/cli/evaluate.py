@@ -123,13 +123,13 @@ class Evaluate:
     ) -> "_Result":  # fmt: skip
         from jaxrnn.evaluation.score import Score, surprisals_in_parts, utf8_bytes
         from jaxrnn.evaluation.stream import Scored, Tally, in_order
-        from jaxrnn.runs import load_again, slices_of
+        from jaxrnn.runs import reload_corpus, slices_of
         from jaxrnn.text import UNKNOWN
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
             with reading() as progress:
-                corpus = load_again(checkpoint, progress)
+                corpus = reload_corpus(checkpoint, progress)
         except JaxrnnError as error:
             raise JaxrnnError(f"{error}, or give FILE to score another text") from None
         slices = slices_of(corpus, config)

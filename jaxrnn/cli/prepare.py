@@ -31,7 +31,7 @@ class Prepare:
     def run(self) -> int:
         """Do it, print it, and return the exit code."""
         from jaxrnn.config import TrainConfig
-        from jaxrnn.runs import load
+        from jaxrnn.runs import load_run_corpus
 
         config = TrainConfig(
             corpus=self.corpus, vocabulary=self.vocabulary, normalize=self.normalize, min_count=self.min_count
@@ -46,7 +46,7 @@ class Prepare:
                 read += more if what == "reading" else 0
                 progress(what, more, total)
 
-            corpus = load(config, count, verify=self.verify)
+            corpus = load_run_corpus(config, count, verify=self.verify)
         seconds = time.perf_counter() - began
         values = {
             "source": corpus.source,

@@ -13,7 +13,7 @@ from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, print_result, styled, ta
 from jaxrnn.config import TrainConfig, to_json
 
 if TYPE_CHECKING:
-    from jaxrnn.runs.catalog import Losses, Summary
+    from jaxrnn.runs.catalog import Losses, RunSummary
 
 _STYLES = {"running": GREEN, "damaged": RED, "stopped": YELLOW, "finished": ""}
 
@@ -31,11 +31,11 @@ class Runs:
 
     def run(self) -> int:
         """Print the list, and return the exit code."""
-        from jaxrnn.runs.catalog import find_runs, summary
+        from jaxrnn.runs.catalog import find_runs, summarize_run
 
         default = Runs().directory
         found = find_runs(self.directory) if self.directory != default or default.is_dir() else []
-        runs = sorted(map(summary, found), key=_KEYS[self.sort])
+        runs = sorted(map(summarize_run, found), key=_KEYS[self.sort])
         if not runs:
             print(f"no runs in {self.directory}; `jaxrnn train` makes one", file=sys.stderr)
         if runs or self.json:
@@ -50,7 +50,7 @@ _KEYS: dict[str, Any] = {
 }
 
 
-def _lines(runs: list["Summary"]) -> list[str]:
+def _lines(runs: list["RunSummary"]) -> list[str]:
     title = ("run", "state", "step", "model", "train", "best", "validation", "best", "corpus")
     first, *lines = table([title, *map(_row, runs)], right=(2, 4, 5, 6, 7))
     state = first.index("state")
@@ -64,12 +64,12 @@ def _lines(runs: list["Summary"]) -> list[str]:
     ]
 
 
-def problem_lines(runs: list["Summary"]) -> list[str]:
+def problem_lines(runs: list["RunSummary"]) -> list[str]:
     """Return a line for each run of which something can't be read."""
     return [styled(f"damaged: {run.path}: {run.problem}", RED, sys.stdout) for run in runs if run.problem]
 
 
-def _row(run: "Summary") -> tuple[str, ...]:
+def _row(run: "RunSummary") -> tuple[str, ...]:
     step = f"{run.step:,}"
     if run.config and run.step < run.config.steps:
         step += f" of {run.config.steps:,}"
@@ -90,7 +90,7 @@ def model_name(config: TrainConfig | None) -> str:
     return f"{config.model.cell} {config.model.num_layers} x {config.model.hidden_size}"
 
 
-def as_json(run: "Summary") -> dict[str, Any]:
+def as_json(run: "RunSummary") -> dict[str, Any]:
     """Return what a program wants to know of a run."""
     losses = {name: part and part._asdict() for name, part in (("train", run.train), ("validation", run.validation))}
     config = json.loads(to_json(run.config)) if run.config else None

@@ -148,12 +148,12 @@ def _training_text(checkpoint: "Checkpoint") -> _Text:
     Raises:
         JaxrnnError: it is gone, or no more what it was.
     """
-    from jaxrnn.runs import load_again, slices_of
+    from jaxrnn.runs import reload_corpus, slices_of
     from jaxrnn.text import blocks
 
     try:
         with reading() as progress:
-            corpus = load_again(checkpoint, progress)
+            corpus = reload_corpus(checkpoint, progress)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
     tokens = slices_of(corpus, checkpoint.config)["train"].tokens

@@ -86,13 +86,13 @@ class Sweep(Train):
             return 0
         set_up_jax(self.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
-        from jaxrnn.runs import fit_many, load, new_run_directory
-        from jaxrnn.runs.sweep.table import summarise
+        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory
+        from jaxrnn.runs.sweep.table import tabulate_sweep
 
         if self.plot:
             check_plot_file(self.plot)
         with reading() as progress:
-            corpus = load(config, progress)
+            corpus = load_run_corpus(config, progress)
         run_dir = self.run_dir or new_run_directory(f"{corpus.name}-sweep")
         signals = stop_signals()
         reports = fit_many(
@@ -102,7 +102,7 @@ class Sweep(Train):
             run_dir=run_dir,
             resume=self.resume,
             overwrite=self.overwrite,
-            stop=lambda: signals.received,
+            should_stop=lambda: signals.received,
         )
         if not self.quiet:
             about = [str(corpus), *slice_lines(config, corpus), f"sweep: {run_dir}, {len(members)} models"]
@@ -110,7 +110,7 @@ class Sweep(Train):
         with signals, contextlib.closing(reports), _Progress(members, self.quiet) as shown:
             for report in reports:
                 shown.show(report)
-        rows = summarise(report, list(axes))
+        rows = tabulate_sweep(report, list(axes))
         print("\n".join([*table(rows, members), f"sweep: {run_dir}"]))
         if self.plot:
             sweep_curves(run_dir).savefig(self.plot, dpi=150)

@@ -132,7 +132,7 @@ class Train(TrainConfig):
         self.device.mesh("batch_size", self.batch_size)  # raises before anything is read
         import jax
 
-        from jaxrnn.runs import load, sample_title
+        from jaxrnn.runs import load_run_corpus, sample_title
         from jaxrnn.runs.events import EventLog, check_tensorboard
 
         first = jax.process_index() == 0  # of many processes one alone writes
@@ -142,7 +142,7 @@ class Train(TrainConfig):
         if self.tensorboard:
             check_tensorboard()
         with reading() as progress:
-            corpus = load(config, progress)
+            corpus = load_run_corpus(config, progress)
         signals = stop_signals()
         with signals:
             run_dir, reports = self._begin(config, corpus, lambda: signals.received)
@@ -166,11 +166,11 @@ class Train(TrainConfig):
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
     def _begin(
-        self, config: TrainConfig, corpus: "Corpus", stop: Callable[[], object]
+        self, config: TrainConfig, corpus: "Corpus", should_stop: Callable[[], object]
     ) -> tuple[Path, Generator["Report"]]:  # fmt: skip
         from jaxrnn.runs import fit, new_run_directory
 
-        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "stop": stop}
+        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "should_stop": should_stop}
         options["devices"] = self.device.devices
         while True:
             run_dir = self.run_dir or new_run_directory(corpus.name)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.runs.begin import begin_run as begin_run
-    from jaxrnn.runs.catalog import Summary as Summary
+    from jaxrnn.runs.catalog import RunSummary as RunSummary
     from jaxrnn.runs.catalog import find_runs as find_runs
-    from jaxrnn.runs.catalog import summary as summary
+    from jaxrnn.runs.catalog import summarize_run as summarize_run
     from jaxrnn.runs.checkpoint import Checkpoint as Checkpoint
     from jaxrnn.runs.checkpoint import load_checkpoint as load_checkpoint
     from jaxrnn.runs.checkpoint import save_checkpoint as save_checkpoint
     from jaxrnn.runs.directory import new_run_directory as new_run_directory
     from jaxrnn.runs.loop import fit as fit
-    from jaxrnn.runs.material import load as load
-    from jaxrnn.runs.material import load_again as load_again
+    from jaxrnn.runs.material import load_run_corpus as load_run_corpus
+    from jaxrnn.runs.material import reload_corpus as reload_corpus
     from jaxrnn.runs.material import slices_of as slices_of
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "begin": "begin_run",
-    "catalog": "Summary find_runs summary",
+    "catalog": "RunSummary find_runs summarize_run",
     "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
     "directory": "new_run_directory",
     "loop": "fit",
-    "material": "load load_again slices_of",
+    "material": "load_run_corpus reload_corpus slices_of",
     "metrics": "read_metrics",
     "report": "Report sample_title",
     "sweep.directory": "read_sweep",

@@ -34,7 +34,7 @@ class Losses(NamedTuple):
     best_step: int
 
 
-class Summary(NamedTuple):
+class RunSummary(NamedTuple):
     """A run, in short.
 
     Attributes:
@@ -95,7 +95,7 @@ def _found(directory: Path, depth: int) -> list[Path]:
     return found
 
 
-def summary(run: Path) -> Summary:
+def summarize_run(run: Path) -> RunSummary:
     """Return a run in short, whatever state it is in; of checkpoints the headers are read, not verified.
 
     Raises:
@@ -120,7 +120,7 @@ def summary(run: Path) -> Summary:
         state = "damaged"
     elif config and _is_finished(config, columns, step):
         state = "finished"
-    return Summary(
+    return RunSummary(
         run,
         state,
         "; ".join(problems) or None,

@@ -23,7 +23,7 @@ from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.material import Material, load, prepare
+from jaxrnn.runs.material import Material, load_run_corpus, prepare
 from jaxrnn.runs.programs import Programs, prepare_programs, sample_start
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
@@ -38,7 +38,7 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    stop: Callable[[], object] = lambda: False,
+    should_stop: Callable[[], object] = lambda: False,
     loss: Loss = cross_entropy,
     devices: Devices = 1,
 ) -> Generator[Report]:
@@ -62,9 +62,9 @@ def fit(
         resume: go on with the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
             optimizer may differ from what it began with.
         overwrite: replace the run in `run_dir`.
-        stop: asked before the first chunk, after every one, and all through a validation; once it returns something
-            true, training saves, reports and ends. A chunk is at most `chunk_length` steps, and as a rule two seconds,
-            or a single step. A validation that is left is made when the run is resumed.
+        should_stop: called before the first chunk, after every chunk, and repeatedly during a validation; once it
+            returns true, training saves, reports and ends. A chunk is at most `chunk_length` steps and usually at most
+            two seconds, or a single step. An interrupted validation is skipped and repeated on resume.
         loss: what training makes small, and its reports tell of; a function of your own is called and returns as
             `jaxrnn.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
             cross entropy.
@@ -80,17 +80,17 @@ def fit(
             directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
-    _check_arguments(config, corpus, stop, loss)
+    _check_arguments(config, corpus, should_stop, loss)
     mesh = make_mesh(devices)
     check_mesh(mesh, config, loss)
-    config, material = prepare(config, corpus or load(config))
+    config, material = prepare(config, corpus or load_run_corpus(config))
     run, checkpoint = None, None
     if run_dir is not None:
         run = RunDirectory(Path(run_dir), material.corpus, config, mesh)
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    stop = together(stop)
+    should_stop = together(should_stop)
     with peer_errors():
         check_same(
             {
@@ -101,18 +101,18 @@ def fit(
             }
         )
     programs = partial(prepare_programs, loss=loss, mesh=mesh)
-    reports = trained(config, material, checkpoint, run, stop, programs, mesh=mesh)
+    reports = trained(config, material, checkpoint, run, should_stop, programs, mesh=mesh)
     close_at_exit(reports)
     return reports
 
 
-def _check_arguments(config: object, corpus: object, stop: object, loss: object) -> None:
+def _check_arguments(config: object, corpus: object, should_stop: object, loss: object) -> None:
     """Raise JaxrnnError for what is of another kind, before anything is read or compiled."""
     if not isinstance(config, TrainConfig):
         raise JaxrnnError(f"fit needs a TrainConfig first, got {config!r}")
     if not isinstance(corpus, Corpus | None):
         raise JaxrnnError(f"the corpus must be one from jaxrnn.load_corpus, got {type(corpus).__name__}; load it first")
-    for name, value in (("stop", stop), ("loss", loss)):
+    for name, value in (("should_stop", should_stop), ("loss", loss)):
         if not callable(value):
             raise JaxrnnError(f"{name} must be a function, got {value!r}")
 
@@ -134,7 +134,7 @@ def trained(
     material: Material,
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
-    stop: Callable[[], object],
+    should_stop: Callable[[], object],
     programs: Callable[..., Programs] = prepare_programs,
     limit: ChunkLimit | None = None,
     every_chunk: bool = False,
@@ -144,7 +144,7 @@ def trained(
     try:
         limit = limit or ChunkLimit(config)
         with peer_errors():
-            yield from _train(config, material, checkpoint, run, stop, programs, limit, every_chunk, mesh)
+            yield from _train(config, material, checkpoint, run, should_stop, programs, limit, every_chunk, mesh)
     finally:
         if run:
             run.close()
@@ -155,7 +155,7 @@ def _train(
     material: Material,
     checkpoint: Checkpoint | None,
     run: RunDirectory | None,
-    stop: Callable[[], object],
+    should_stop: Callable[[], object],
     programs: Callable[..., Programs],
     limit: ChunkLimit,
     every_chunk: bool,
@@ -200,7 +200,7 @@ def _train(
         return time.perf_counter() - began
 
     try:
-        stopped = bool(stop())
+        stopped = bool(should_stop())
         if reported and (stopped or finished()):
             yield report(with_sample=finished(), at_end=finished())
         ahead = None
@@ -216,9 +216,9 @@ def _train(
                 loss, smooth_loss, validation_loss = float(losses[-1]), float(smooth_losses[-1]), None
                 if not (math.isfinite(smooth_loss) and finite):
                     raise _not_finite(before, losses, smooth_loss, run is not None)
-                stopped, reported = bool(stop()), False
+                stopped, reported = bool(should_stop()), False
             if material.validation and step and (due(config.validate_every) or step == config.steps):
-                validation_loss = validate(state.params, material.validation, config.model, stop, mesh)
+                validation_loss = validate(state.params, material.validation, config.model, should_stop, mesh)
                 if validation_loss is None:
                     if run:
                         run.save(state, best, seconds(), unreported=loss)

@@ -65,7 +65,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     return split(corpus.tokens, config.split, starts=starts, kind=corpus.vocabulary.kind)
 
 
-def load(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
+def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
     """Return the corpus that a configuration names, read as it says, by `load_corpus`."""
     return load_corpus(
         config.corpus,
@@ -77,13 +77,13 @@ def load(config: TrainConfig, progress: Progress = silent, *, verify: bool = Fal
     )
 
 
-def load_again(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
+def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
     """Return the corpus that a run was trained on.
 
     Raises:
         JaxrnnError: it is gone, or no more what it was.
     """
-    corpus, known = load(checkpoint.config, progress), checkpoint.corpus["sha256"]
+    corpus, known = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
     if corpus.sha256 != known:
         raise JaxrnnError(
             f"{corpus.source} is no more the text of the run: its SHA-256 is {corpus.sha256}, and was {known}; "

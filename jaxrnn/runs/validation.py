@@ -32,12 +32,12 @@ def validate(
     params: Params,
     part: Slice,
     config: ModelConfig,
-    stop: Callable[[], object] = lambda: False,
+    should_stop: Callable[[], object] = lambda: False,
     mesh: Mesh | None = None,
 ) -> float | None:
     """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes, split over a mesh.
 
-    It is left, and None returned, once `stop`, which is asked again and again, returns something true.
+    It is left, and None returned, once `should_stop`, which is asked again and again, returns something true.
 
     Raises:
         NonFiniteError: the loss is infinite or not a number.
@@ -46,7 +46,7 @@ def validate(
     parts = surprisals_in_parts(params, part.tokens, config, lanes=lanes, starts=part.starts, mesh=mesh)
     total = 0.0
     for _, nats in parts:
-        if stop():
+        if should_stop():
             return None
         total += float(nats.sum(dtype=np.float64))
     loss = total / (len(part.tokens) - 1)

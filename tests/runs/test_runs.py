@@ -303,7 +303,7 @@ for report in reports:
 def test_a_run_that_is_asked_to_stop_between_reports_ends_saved_and_goes_on_without_a_trace(text, tmp_path, whole):
     config, path = tiny(text, log_every=12, sample_every=0, checkpoint_every=0), tmp_path / "run"
     answers = iter([False, False, True])
-    assert [report.step for report in run(config, path, stop=lambda: next(answers))] == [0, 8]
+    assert [report.step for report in run(config, path, should_stop=lambda: next(answers))] == [0, 8]
     assert checkpoint_steps(path) == [8]
     assert_bit_identical(run(config, path, resume=True)[-1].state, whole.last.state)
     assert [line["step"] for line in metrics(path)] == [0, 12, 24]
@@ -445,7 +445,7 @@ BAD_CALLS = {
     ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
     "a corpus that is not loaded": ({}, {"corpus": "novel.txt"}, r"jaxrnn.load_corpus, got str; load it first"),
-    "a stop that is no function": ({}, {"stop": True}, "stop must be a function, got True"),
+    "a stop that is no function": ({}, {"should_stop": True}, "should_stop must be a function, got True"),
     "a loss that is no function": ({}, {"loss": 0.1}, "loss must be a function, got 0.1"),
     "no run to resume": ({}, {"resume": True}, "no such run"),
     "resume without run_dir": ({}, {"resume": True, "run_dir": None}, "resume needs run_dir"),
@@ -610,7 +610,7 @@ def test_a_run_that_is_asked_to_stop_before_its_first_step_is_saved_as_it_is(tex
     if resume:
         run(tiny(text), tmp_path / "run", leave=12)
     step = 12 if resume else 0
-    (report,) = run(tiny(text), tmp_path / "run", resume=resume, stop=lambda: True)
+    (report,) = run(tiny(text), tmp_path / "run", resume=resume, should_stop=lambda: True)
     assert (report.step, report.finished) == (step, False)
     assert checkpoint_steps(tmp_path / "run") == [step]
     assert_bit_identical(run(tiny(text), tmp_path / "run", resume=True)[-1].state, whole.last.state)

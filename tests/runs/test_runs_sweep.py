@@ -17,7 +17,7 @@ from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import list_checkpoints
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.lock import WriterLock
-from jaxrnn.runs.sweep.table import best_row, summarise
+from jaxrnn.runs.sweep.table import best_row, tabulate_sweep
 
 AXES = {"learning_rate": [0.05, 0.1], "seed": [0, 1]}
 NAMES = [
@@ -91,7 +91,7 @@ def test_what_differs_in_shape_trains_group_after_group_and_reports_come_after_e
 def test_a_sweep_that_was_stopped_goes_on_exactly(text, tmp_path, swept, chunks):
     asked = []
     stopped = last(
-        fit_many(small(text), AXES, run_dir=tmp_path / "s", stop=lambda: asked.append(1) or len(asked) > chunks)
+        fit_many(small(text), AXES, run_dir=tmp_path / "s", should_stop=lambda: asked.append(1) or len(asked) > chunks)
     )
     assert {member.step for member in stopped.reports.values()} == {4 * chunks}
     assert not stopped.finished
@@ -156,7 +156,7 @@ def test_a_member_that_diverges_ends_and_the_others_go_on(text, tmp_path):
     assert_bit_identical(load_checkpoint(tmp_path / "s" / "learning_rate=0.01").state, steady.state)
     again = last(fit_many(config, {"learning_rate": [1e38, 0.01]}, run_dir=tmp_path / "s", resume=True))
     assert again.failed == report.failed
-    bad, good = rows = summarise(again, ["learning_rate"])
+    bad, good = rows = tabulate_sweep(again, ["learning_rate"])
     assert (bad.failed, bad.bits_per_character, bad.best) == (1, None, None)
     assert best_row(rows) == good
 
@@ -174,7 +174,7 @@ def test_a_member_that_stops_early_leaves_the_others_to_train(text):
 
 
 def test_its_summary_has_mean_and_spread_over_seeds(swept):
-    rows = summarise(swept[1], list(AXES))
+    rows = tabulate_sweep(swept[1], list(AXES))
     assert [row.setting for row in rows] == [{"learning_rate": 0.05}, {"learning_rate": 0.1}]
     for row, names in zip(rows, (NAMES[:2], NAMES[2:]), strict=True):
         a, b = (swept[1].reports[name].best.loss for name in names)

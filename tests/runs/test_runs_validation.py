@@ -73,14 +73,14 @@ def test_validations_come_when_they_are_due_and_at_the_end(text, steps, every, v
 @pytest.mark.parametrize("step", [4, 12, 24])
 def test_a_run_that_is_stopped_in_a_validation_makes_it_when_it_goes_on(text, tmp_path, whole, step):
     path, asked = tmp_path / "run", iter([False] * (step // 2) + [True])  # once before, then a chunk, a validation, ...
-    reports = run(tiny(text, **HALVES), path, stop=lambda: next(asked))
+    reports = run(tiny(text, **HALVES), path, should_stop=lambda: next(asked))
     assert next(asked, None) is None
     assert (reports[-1].step, reports[-1].finished, reports[-1].validation_loss) == (step, False, None)
     assert load_checkpoint(path).counters["step"] == step
     assert metrics(path) == metrics(whole[0])[: step // 4]
     if step == 12:  # and once more
         asked = iter([False, True])
-        run(tiny(text, **HALVES), path, resume=True, stop=lambda: next(asked))
+        run(tiny(text, **HALVES), path, resume=True, should_stop=lambda: next(asked))
     assert_bit_identical(run(tiny(text, **HALVES), path, resume=True)[-1].state, whole[1][-1].state)
     assert metrics(path) == metrics(whole[0])
     for name in ("samples.txt", "config.json"):

@@ -16,7 +16,7 @@ from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.loop import close_at_exit, trained
-from jaxrnn.runs.material import Material, load, prepare
+from jaxrnn.runs.material import Material, load_run_corpus, prepare
 from jaxrnn.runs.programs import Programs, TrainChunk, all_finite, make_sampler
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.sweep.directory import SweepDirectory
@@ -53,7 +53,7 @@ def fit_many(
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    stop: Callable[[], object] = lambda: False,
+    should_stop: Callable[[], object] = lambda: False,
 ) -> Generator[SweepReport]:
     """Train a model for each combination of values, those that share shapes side by side, and report on them.
 
@@ -76,8 +76,8 @@ def fit_many(
         resume: go on with the sweep in `run_dir`, whose values must be these; each member goes on from its newest
             checkpoint.
         overwrite: replace the sweep in `run_dir`.
-        stop: asked before the first chunk and after every one; once it returns something true, what is being trained is
-            saved, reported, and all ends.
+        should_stop: called before the first chunk and after every chunk; once it returns true, what is being trained is
+            saved and reported, and the sweep ends.
 
     Returns:
         A generator that trains while it is read, and reports after every chunk.
@@ -88,7 +88,7 @@ def fit_many(
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
     first = next(iter(combinations(config, axes).values()))
-    completed, material = prepare(first, corpus or load(config))
+    completed, material = prepare(first, corpus or load_run_corpus(config))
     config = dataclasses.replace(
         config,
         **{name: getattr(completed, name) for name in ("corpus", "vocabulary", "normalize", "min_count")},
@@ -103,7 +103,7 @@ def fit_many(
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         directory = SweepDirectory(Path(run_dir), config, values, members)
         directory.open(resume, overwrite)
-    reports = _train_many(members, material, directory, stop)
+    reports = _train_many(members, material, directory, should_stop)
     close_at_exit(reports)
     return reports
 
@@ -129,14 +129,14 @@ def _train_many(
     members: Mapping[str, TrainConfig],
     material: Material,
     directory: SweepDirectory | None,
-    stop: Callable[[], object],
+    should_stop: Callable[[], object],
 ) -> Generator[SweepReport]:
     report = SweepReport(members, {}, {})
     stopped = False
 
     def stop_all() -> bool:
         nonlocal stopped
-        stopped = stopped or bool(stop())
+        stopped = stopped or bool(should_stop())
         return stopped
 
     with contextlib.closing(directory) if directory else contextlib.nullcontext():
@@ -181,12 +181,12 @@ def _train_together(
     runs: Sequence[_Run],
     material: Material,
     report: SweepReport,
-    stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> Generator[None]:
     """Train members in step, a chunk at a time, putting what they report into `report`."""
     saved = [run.checkpoint.state for run in runs if run.checkpoint]
     states = saved or init_members(list(configs.values()))
-    shared = _Shared(list(configs.values()), states, stop)
+    shared = _Shared(list(configs.values()), states, should_stop)
     draw_sample = make_sampler(next(iter(configs.values())), material)
 
     def begin(place: int, run: _Run) -> Generator[Report]:
@@ -195,7 +195,9 @@ def _train_together(
 
         config = configs[run.name]
         limit = ChunkLimit(config, len(runs))
-        return trained(config, material, run.checkpoint, run.directory, shared.stop, programs, limit, every_chunk=True)
+        return trained(
+            config, material, run.checkpoint, run.directory, shared.should_stop, programs, limit, every_chunk=True
+        )
 
     with contextlib.ExitStack() as stack:
         training = {
@@ -219,10 +221,12 @@ def _train_together(
 
 
 class _Shared:
-    """What members share in a round: the chunk, which trains all of them when the first one calls it; and the stop."""
+    """What the members of a round share: one call that trains them all, made by the first; and whether to stop."""
 
-    def __init__(self, configs: list[TrainConfig], states: Sequence[TrainState], stop: Callable[[], bool]) -> None:
-        self._chunk, self._states, self._ask = make_sweep_chunk(configs), states, stop
+    def __init__(
+        self, configs: list[TrainConfig], states: Sequence[TrainState], should_stop: Callable[[], bool]
+    ) -> None:
+        self._chunk, self._states, self._ask = make_sweep_chunk(configs), states, should_stop
         self._finite = jax.jit(all_finite)
         self._done: dict[int, tuple[TrainState, Metrics]] = {}
         self._answer: bool | None = None
@@ -230,7 +234,7 @@ class _Shared:
     def next_round(self) -> None:
         self._answer = None
 
-    def stop(self) -> bool:
+    def should_stop(self) -> bool:
         if self._answer is None:
             self._answer = self._ask()
         return self._answer

@@ -57,7 +57,7 @@ class Row(NamedTuple):
     best: str | None
 
 
-def summarise(report: SweepReport, axes: Sequence[str]) -> list[Row]:
+def tabulate_sweep(report: SweepReport, axes: Sequence[str]) -> list[Row]:
     """Return a row for each setting of the axes, the seed apart, in the order of the members.
 
     Args:
@@ -79,13 +79,13 @@ def summarise(report: SweepReport, axes: Sequence[str]) -> list[Row]:
                 failed=len(report.failed.keys() & set(members)),
                 bits_per_character=Spread.of([member.bits_per_character for member in told.values()]) if told else None,
                 validation_loss=Spread.of(validations) if validations else None,
-                best=min(told, key=lambda name: score(told[name]), default=None),
+                best=min(told, key=lambda name: member_loss(told[name]), default=None),
             )
         )
     return rows
 
 
-def score(report: Report) -> float:
+def member_loss(report: Report) -> float:
     """Return what members are compared by, nats a character: the best validation, or else the smooth loss."""
     return report.best.loss if report.best else report.bits_per_character * math.log(2)
 
