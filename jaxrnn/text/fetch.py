@@ -4,6 +4,7 @@ Named corpora that are fetched are checked against a known SHA-256 and kept in t
 """
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import io
@@ -72,12 +73,21 @@ def opened(source: str) -> Iterator[BinaryIO]:
             raise JaxrnnError(f"{source} is {what}; give a text file")
         with path.open("rb") as file:
             yield file
-    except FileNotFoundError:
-        raise JaxrnnError(f"no such file: {source}; give a text file or one of: {', '.join(NAMED)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, JaxrnnError):
             raise
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise no_such_file(source) from None
         raise JaxrnnError(f"can't read {source!r}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def no_such_file(source: str) -> JaxrnnError:
+    """Return the error of a name that no file has; it may have been meant as the text itself."""
+    name = Path(source).name
+    if len(name) <= 255 and not any(map(str.isspace, name)):
+        return JaxrnnError(f"no such file: {source}; give a text file or one of: {', '.join(NAMED)}")
+    shown = source if len(source) <= 255 and source.isprintable() else f"{name[:60]!r}..."
+    return JaxrnnError(f"no such file: {shown}; give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)")
 
 
 def size_of(file: BinaryIO) -> int:

@@ -351,7 +351,7 @@ def loop(path):
         ("pipe", os.mkfifo, "is not a regular file"),
         ("/dev/zero", None, "no"),  # not a regular file; no such file where there is none
         ("loop", loop, "can't read"),
-        ("x" * 1000, None, "can't read"),
+        ("x" * 1000, None, "no such file"),
         ("nu\0l", None, "can't read"),
         ("~no-such-user/text", None, "no-such-user"),
         ("", None, "is a directory"),
