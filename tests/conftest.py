@@ -1,18 +1,20 @@
-"""What every test gets: strict broadcasting, eight devices, a home of its own, and a switch for float64."""
+"""What every test gets: strict broadcasting, eight devices, empty directories of its own, and a switch for float64."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import jax
 import pytest
 
-# A [B, V] quietly added to a [V] hides a forgotten axis.
+# A [B, V] array silently added to a [V] array hides a missing axis.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Some tests need many devices; the others use the first of them, which computes as an only one does.
+# Some tests need many devices; the others use the first one, which computes as a single device does.
 jax.config.update("jax_num_cpu_devices", 8)
 
-# Most of a test is compiling, and many compile the same programs; to keep the smallest takes longer than to make them.
+# Most of a test's time is compilation, and many tests compile the same programs. The smallest ones cost more to cache
+# than to compile again.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -20,9 +22,9 @@ SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinysha
 
 
 def pytest_configure(config):
-    """Nothing reads or writes the user's cache, not what is outside of tests either; each worker compiles for itself.
+    """Keep tests and doctests out of the user's cache; each worker has a compilation cache of its own.
 
-    Two processes must not share what they compile: JAX would read what is half written.
+    Two processes must not share one: JAX would read files that are half written.
     """
     home = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
     config.add_cleanup(home.cleanup)
@@ -30,9 +32,29 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", str(Path(home.name, "compiled")))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Two workers for the suite or a directory of it; none for single files and tests, so that pdb works there."""
+    names = [name.partition("::")[0] for name in config.option.file_or_dir]
+    return 0 if names and not any(Path(name).is_dir() for name in names) else 2
+
+
 def pytest_collection_modifyitems(items):
-    """The longest first, so that no worker begins one when the others are done."""
+    """Begin with the longest tests, so that no worker starts one when the others have finished."""
     items.sort(key=lambda item: not item.name.startswith(("test_it_runs_from_top_to_bottom", "test_a_run_outlives")))
+
+
+def pytest_sessionfinish(session):
+    """Where JAXRNN_EXPECTED_SKIPS is set, fail if the reason of a skip does not match this regular expression."""
+    expected = os.environ.get("JAXRNN_EXPECTED_SKIPS")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if expected is None or reporter is None:  # a worker has no reporter
+        return
+    for report in reporter.stats.get("skipped", []):
+        path, line, reason = report.longrepr
+        if not re.fullmatch(expected, reason.removeprefix("Skipped: ")):
+            reporter.write_line(f"\nunexpected skip: {path}:{line}: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture
@@ -43,7 +65,7 @@ def x64():
 
 @pytest.fixture(scope="module")
 def compiled_quickly():
-    """XLA leaves out what costs it most: for tests of what a formula computes, not of its bits or its speed."""
+    """Leave out XLA's slowest optimizations: for tests of what a formula computes, not of its bits or its speed."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -58,8 +80,8 @@ def tinyshakespeare():
 
 
 @pytest.fixture(autouse=True)
-def _home_of_its_own(tmp_path_factory, monkeypatch):
-    """No test finds what another has left in the cache, or leaves a run where it was started."""
+def _own_directories(tmp_path_factory, monkeypatch):
+    """No test reads what another one cached, and none leaves a run in the working directory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
