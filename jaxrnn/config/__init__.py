@@ -1,6 +1,6 @@
 """What describes a run: frozen dataclasses, their presets, and grids of them. Nothing here waits for JAX."""
 
-from jaxrnn.config.grid import SWEEPABLE, Axes, combinations, value_of
+from jaxrnn.config.grid import SETTINGS, SWEEPABLE, Axes, combinations, value_of, with_settings
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
     CellLike,
@@ -17,6 +17,7 @@ from jaxrnn.config.settings import (
 
 __all__ = [
     "PRESETS",
+    "SETTINGS",
     "SWEEPABLE",
     "Axes",
     "CellLike",
@@ -32,4 +33,5 @@ __all__ = [
     "preset",
     "to_json",
     "value_of",
+    "with_settings",
 ]

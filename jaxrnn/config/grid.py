@@ -15,19 +15,23 @@ Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 _MOST = 10_000  # combinations
 
 
-def _sweepable() -> dict[str, str]:
-    """Return what can be swept, by the name of its flag: where it stands in a TrainConfig."""
-    model = [field.name for field in dataclasses.fields(ModelConfig) if field.name not in ("dtype", "vocab_size")]
-    optimizer = [field.name for field in dataclasses.fields(OptimizerConfig) if field.name != "name"]
+def _paths() -> dict[str, str]:
+    """Return where each setting stands in a TrainConfig, by the name of its flag."""
     return {
-        **{name: name for name in ("sequence_length", "batch_size", "steps", "seed")},
-        **{name: f"model.{name}" for name in model},
+        **{field.name: field.name for field in dataclasses.fields(TrainConfig) if field.name != "model"},
+        **{field.name: f"model.{field.name}" for field in dataclasses.fields(ModelConfig)},
+        **{field.name: f"optimizer.{field.name}" for field in dataclasses.fields(OptimizerConfig)},
         "optimizer": "optimizer.name",
-        **{name: f"optimizer.{name}" for name in optimizer},
     }
 
 
-SWEEPABLE = _sweepable()
+_OF_TRAINING = ("sequence_length", "batch_size", "steps", "seed")
+SETTINGS = {name: path for name, path in _paths().items() if name != "name"}
+SWEEPABLE = {
+    name: path
+    for name, path in SETTINGS.items()
+    if name in _OF_TRAINING or ("." in path and name not in ("dtype", "vocab_size"))
+}
 
 
 def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
@@ -60,7 +64,7 @@ def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
     same: dict[TrainConfig, str] = {}
     for combination in itertools.product(*values.values()):
         chosen = dict(zip(values, combination, strict=True))
-        member = _with(config, chosen)
+        member = with_settings(config, chosen)
         name = ",".join(f"{axis}={value_of(member, axis)}" for axis in chosen) or "run"
         if name in members:
             raise JaxrnnError(f"{name} is listed twice; leave one of them out")
@@ -77,11 +81,16 @@ def value_of(config: TrainConfig, axis: str) -> Any:
     return operator.attrgetter(SWEEPABLE[axis])(config)
 
 
-def _with(config: TrainConfig, chosen: Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration with other values, by the names of their flags."""
+def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
+    """Return the configuration with other values, by the names of their flags.
+
+    Example:
+        >>> with_settings(TrainConfig(), {"hidden_size": 8, "optimizer": "adam"}).optimizer.name
+        'adam'
+    """
     parts: dict[str, dict[str, Any]] = {"": {}, "model": {}, "optimizer": {}}
-    for axis, value in chosen.items():
-        part, _, name = SWEEPABLE[axis].rpartition(".")
+    for setting, value in values.items():
+        part, _, name = SETTINGS[setting].rpartition(".")
         parts[part][name] = value
     return dataclasses.replace(
         config,
