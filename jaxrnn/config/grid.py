@@ -15,10 +15,13 @@ Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 _MOST = 10_000  # combinations
 
 
+_PARTS = ("model", "optimizer")
+
+
 def _paths() -> dict[str, str]:
     """Return where each setting stands in a TrainConfig, by the name of its flag."""
     return {
-        **{field.name: field.name for field in dataclasses.fields(TrainConfig) if field.name != "model"},
+        **{field.name: field.name for field in dataclasses.fields(TrainConfig) if field.name not in _PARTS},
         **{field.name: f"model.{field.name}" for field in dataclasses.fields(ModelConfig)},
         **{field.name: f"optimizer.{field.name}" for field in dataclasses.fields(OptimizerConfig)},
         "optimizer": "optimizer.name",
