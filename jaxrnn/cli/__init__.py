@@ -22,7 +22,7 @@ from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.jax_setup import mend_cache, set_xla_flags
-from jaxrnn.cli.output import wants_colour
+from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
@@ -168,7 +168,7 @@ def _parse(arguments: list[str]) -> Command:
     if arguments[:1] == ["bench"]:
         bench = Bench.defaults(arguments[1:])
     # tyro looks at the terminal, not at what a person has asked for.
-    tyro._experimental_options["ansi_codes"] = wants_colour(sys.stdout)
+    tyro._experimental_options["ansi_codes"] = wants_color(sys.stdout)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

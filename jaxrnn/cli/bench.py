@@ -1,7 +1,6 @@
 """`jaxrnn bench`: what a training step, a sample, a start costs here, beside references and the machine's limits."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import tyro
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.output import print_result
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
@@ -25,7 +25,7 @@ class Bench(BenchConfig):
     """step: a training step. sample: characters a second. startup: whole processes. scaling: cost against size.
     sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8."""
     json: bool = False
-    """End with one line of JSON that has everything."""
+    """Print one line of JSON instead of the table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Draw it, as .png or .svg."""
 
@@ -76,20 +76,21 @@ class Bench(BenchConfig):
         config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
         measured_on = machine()
         flags = measured_on["XLA_FLAGS"] or "none"
-        print(f"{workload_line(config)}\n{machine_line(measured_on)}\nXLA_FLAGS: {flags}\n", flush=True)
+        if not self.json:
+            print(f"{workload_line(config)}\n{machine_line(measured_on)}\nXLA_FLAGS: {flags}\n", flush=True)
         result: Any = suites[self.suite](config, _say)
-        print(table(result, config))
+        lines = [table(result, config)]
         if self.plot:
             draw(result, config, machine_line(measured_on)).savefig(self.plot, dpi=150)
-            print(f"plot: {self.plot}")
-        if self.json:
-            values = {
-                "suite": self.suite,
-                "config": dataclasses.asdict(config),
-                "machine": measured_on,
-                "result": _plain(result),
-            }
-            print(json.dumps(values, allow_nan=False))
+            lines.append(f"plot: {self.plot}")
+        values = {
+            "suite": self.suite,
+            "config": dataclasses.asdict(config),
+            "machine": measured_on,
+            "result": result,
+            "plot": self.plot,
+        }
+        print_result(self.json, values, "\n".join(lines))
         return 0
 
 
@@ -97,14 +98,3 @@ def _say(message: str) -> None:
     """Tell somebody who waits at a terminal what is going on."""
     if sys.stderr.isatty():
         print(f"... {message}", file=sys.stderr, flush=True)
-
-
-def _plain(value: Any) -> Any:
-    """Return NamedTuples as dictionaries, all the way down."""
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value

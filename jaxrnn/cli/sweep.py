@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -14,7 +13,8 @@ import tyro
 from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.lists import Lists, take_lists
-from jaxrnn.cli.progress import reading
+from jaxrnn.cli.output import print_result, table
+from jaxrnn.cli.progress import TrainingProgress, reading
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
 from jaxrnn.cli.train import Train
@@ -50,7 +50,7 @@ class Sweep(Train):
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Draw the losses, mean and spread over seeds, as .png or .svg."""
     json: bool = False
-    """End with one line of JSON that has everything."""
+    """Print one line of JSON instead of the table."""
     tensorboard: tyro.conf.Suppress[bool] = False
     device: tyro.conf.Suppress[ProcessFlags] = dataclasses.field(default_factory=ProcessFlags)
     axes: tyro.conf.Suppress[Lists] = dataclasses.field(default_factory=Lists)
@@ -61,9 +61,8 @@ class Sweep(Train):
         taken = take_lists(arguments)
         default = cls.defaults(taken.arguments)
         for name in sorted(taken.singles & default.axes.keys()):
-            raise JaxrnnError(
-                f"{name} is what the sweep in --run-dir goes over ({_listed(default.axes[name])}); leave it out"
-            )
+            values = ",".join(map(str, default.axes[name]))
+            raise JaxrnnError(f"{name} is what the sweep in --run-dir goes over ({values}); leave it out")
         return taken.arguments, dataclasses.replace(default, axes=Lists(default.axes | taken.lists))
 
     @classmethod
@@ -82,7 +81,8 @@ class Sweep(Train):
         config, axes = self._train_config(), self._all_axes()
         members = combinations(config, axes)
         if self.dry_run:
-            print(json.dumps({"config": json.loads(to_json(config)), "axes": axes, "members": list(members)}, indent=2))
+            plan = {"config": json.loads(to_json(config)), "axes": axes, "members": list(members)}
+            print(json.dumps(plan, indent=None if self.json else 2))
             return 0
         set_up_jax(self.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
@@ -91,8 +91,8 @@ class Sweep(Train):
 
         if self.plot:
             check_plot_file(self.plot)
-        with reading() as progress:
-            corpus = load_run_corpus(config, progress)
+        with reading() as show:
+            corpus = load_run_corpus(config, show)
         run_dir = self.run_dir or new_run_directory(f"{corpus.name}-sweep")
         signals = stop_signals()
         reports = fit_many(
@@ -107,16 +107,18 @@ class Sweep(Train):
         if not self.quiet:
             about = [str(corpus), *slice_lines(config, corpus), f"sweep: {run_dir}, {len(members)} models"]
             print("\n".join(about), file=sys.stderr)
-        with signals, contextlib.closing(reports), _Progress(members, self.quiet) as shown:
+        sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
+        total = sum(sizes[name] * member.steps for name, member in members.items())
+        with signals, contextlib.closing(reports), TrainingProgress(total, self.quiet) as progress:
             for report in reports:
-                shown.show(report)
+                characters = sum(sizes[name] * member.step for name, member in report.reports.items())
+                progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
         rows = tabulate_sweep(report, list(axes))
-        print("\n".join([*table(rows, members), f"sweep: {run_dir}"]))
+        lines = [*_table(rows, members), f"sweep: {run_dir}"]
         if self.plot:
             sweep_curves(run_dir).savefig(self.plot, dpi=150)
-            print(f"plot: {self.plot}")
-        if self.json:
-            print(json.dumps(_as_json(report, rows, axes, run_dir), allow_nan=False))
+            lines.append(f"plot: {self.plot}")
+        print_result(self.json, {**_as_json(report, rows, axes, run_dir), "plot": self.plot}, "\n".join(lines))
         if not report.finished:
             return 128 + signals.received
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
@@ -136,42 +138,19 @@ class Sweep(Train):
         return axes
 
 
-class _Progress(contextlib.AbstractContextManager["_Progress"]):
-    """A bar on a terminal; else a line at the beginning, every ten seconds, and at the end."""
-
-    def __init__(self, members: Mapping[str, TrainConfig], quiet: bool) -> None:
-        from tqdm import tqdm
-
-        self._quiet, self._next, self._begin, self._first = quiet, 0.0, time.monotonic(), -1
-        self._characters = {name: config.sequence_length * config.batch_size for name, config in members.items()}
-        self._total = sum(self._characters[name] * config.steps for name, config in members.items())
-        options: dict[str, Any] = {"unit": "char", "unit_scale": True, "dynamic_ncols": True}
-        self._bar = tqdm(total=self._total, disable=quiet or not sys.stderr.isatty(), **options)
-
-    def show(self, report: "SweepReport") -> None:
-        done = sum(self._characters[name] * member.step for name, member in report.reports.items())
-        if self._first < 0:
-            self._first = self._bar.initial = done  # a resumed sweep: its rate counts from here
-        losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
-        ended = sum(member.finished for member in report.reports.values())
-        told = f"{ended} of {len(self._characters)} models done"
-        if losses:
-            told += f", {min(losses):.3f} to {max(losses):.3f} bits/char"
-        if report.failed:
-            told += f", {len(report.failed)} not finite"
-        if not self._bar.disable:
-            self._bar.set_postfix_str(told, refresh=False)
-            self._bar.update(done - self._bar.n)
-        elif not self._quiet and (time.monotonic() >= self._next or report.finished):
-            self._next = time.monotonic() + 10
-            rate = (done - self._first) / max(time.monotonic() - self._begin, 1e-9)
-            print(f"{done / self._total:.0%}: {told}, {rate:,.0f} characters/s", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+def _in_short(report: "SweepReport") -> str:
+    """Return how many models have ended, and the range of the losses."""
+    ended = sum(member.finished for member in report.reports.values())
+    losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
+    parts = [f"{ended} of {len(report.members)} models done"]
+    if losses:
+        parts.append(f"{min(losses):.3f} to {max(losses):.3f} bits/char")
+    if report.failed:
+        parts.append(f"{len(report.failed)} not finite")
+    return ", ".join(parts)
 
 
-def table(rows: Sequence["Row"], members: Mapping[str, TrainConfig]) -> list[str]:
+def _table(rows: Sequence["Row"], members: Mapping[str, TrainConfig]) -> list[str]:
     """Return the table of a sweep as lines, and which of its rows is best."""
     from jaxrnn.runs.sweep.table import best_row
 
@@ -184,15 +163,11 @@ def table(rows: Sequence["Row"], members: Mapping[str, TrainConfig]) -> list[str
         models = f"{len(row.members)}" + (f" ({row.failed} not finite)" if row.failed else "")
         seed = str(members[row.best].seed) if row.best else "none"
         lines.append([*map(str, row.setting.values()), models, *map(_in_words, spreads), seed])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    table_lines = table(lines)
     if (best := best_row(rows)) and best.best:
-        shown.append(f"best{' on average' * (len(best.members) > 1)}: {_said(best.setting) or best.best}")
-    return shown
-
-
-def _said(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in setting.items())
+        setting = ", ".join(f"{name} {value}" for name, value in best.setting.items())
+        table_lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
+    return table_lines
 
 
 def _in_words(spread: "Spread | None") -> str:
@@ -219,7 +194,7 @@ def _as_json(report: "SweepReport", rows: Sequence["Row"], axes: dict[str, list[
             "smooth_loss": found.smooth_loss,
             "bits_per_character": found.bits_per_character,
             "validation_loss": found.validation_loss,
-            "best": found.best and found.best._asdict(),
+            "best": found.best,
             "finished": found.finished,
             "seconds": found.seconds,
             "failed": report.failed.get(name),
@@ -230,16 +205,7 @@ def _as_json(report: "SweepReport", rows: Sequence["Row"], axes: dict[str, list[
         "run_dir": str(run_dir),
         "axes": axes,
         "finished": report.finished,
-        "settings": [_plain(row) for row in rows],
+        "settings": rows,
         "best": best.setting if best else None,
         "members": members,
     }
-
-
-def _plain(row: "Row") -> dict[str, Any]:
-    spreads = {name: getattr(row, name) for name in ("bits_per_character", "validation_loss")}
-    return {**row._asdict(), **{name: spread and spread._asdict() for name, spread in spreads.items()}}
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ",".join(map(str, values))

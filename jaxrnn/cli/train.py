@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,9 +17,10 @@ from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.progress import reading, training
+from jaxrnn.cli.output import print_result
+from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
 from jaxrnn.cli.signals import stop_signals
-from jaxrnn.cli.slices import on_train, slices_as_json, validation_lines
+from jaxrnn.cli.slices import on_train, slice_lines, slices_as_json, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.config.presets import preset
 from jaxrnn.errors import JaxrnnError, TakenError
@@ -125,7 +127,7 @@ class Train(TrainConfig):
             raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
         config = self._train_config()
         if self.dry_run:
-            print(to_json(config))
+            print(json.dumps(json.loads(to_json(config))) if self.json else to_json(config))
             return 0
         set_up_jax(self.model.dtype)
         self.device.set_up()
@@ -141,8 +143,8 @@ class Train(TrainConfig):
 
         if self.tensorboard:
             check_tensorboard()
-        with reading() as progress:
-            corpus = load_run_corpus(config, progress)
+        with reading() as show:
+            corpus = load_run_corpus(config, show)
         signals = stop_signals()
         with signals:
             run_dir, reports = self._begin(config, corpus, lambda: signals.received)
@@ -151,17 +153,20 @@ class Train(TrainConfig):
                 events = None
                 if self.tensorboard and first:
                     events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
-                shown = stack.enter_context(training(config, corpus, run_dir, self.quiet or not first))
+                quiet, size = self.quiet or not first, config.sequence_length * config.batch_size
+                if not quiet:
+                    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
+                progress = stack.enter_context(TrainingProgress(config.steps * size, quiet))
                 for report in reports:
                     if report.sample is not None and (report.finished or not self.quiet) and not self.json:
-                        shown.write(f"{sample_title(report)}\n{report.sample}\n")
-                    shown.show(report)
+                        progress.write(f"{sample_title(report)}\n{report.sample}\n")
+                    position = f"step {report.step:,} of {config.steps:,}"
+                    progress.show(report.step * size, position, loss_words(report), report.finished)
                     if events:
                         events.add(report)
-        if first and self.json:
-            print(json.dumps(_result_as_json(report, config, corpus, run_dir), allow_nan=False))
-        elif first:
-            print(_result(report, config, corpus, run_dir))
+        if first:
+            values = _result_as_json(report, config, corpus, run_dir)
+            print_result(self.json, values, _result(report, config, corpus, run_dir))
         # Where this process had no signal, another one of the run had.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 

@@ -1,5 +1,7 @@
+import functools
 import json
 import os
+import pydoc
 import re
 import shlex
 import signal
@@ -14,10 +16,11 @@ import pytest
 
 from jaxrnn.bench import limits, numpy_reference, references, scaling
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.bench.devices import DevicesResult
+from jaxrnn.bench.devices import DevicesResult, measure_devices
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import References, check, reference_arguments
 from jaxrnn.bench.scaling import exponent
+from jaxrnn.bench.step import measure_step
 from jaxrnn.bench.tables import table
 from jaxrnn.bench.timing import Timing, race, repeated
 from jaxrnn.bench.worker import Worker
@@ -381,26 +384,32 @@ MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA
 
 
 @pytest.mark.parametrize("suite", RESULTS)
-def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
+def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_the_plot(
     suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
 ):
     for axis in scaling.AXES:
         monkeypatch.setitem(scaling.AXES, axis, (SMALL.get(axis, 1), 9))
+    measure = f"jaxrnn.bench.{suite}.measure_{suite}"
+    monkeypatch.setattr(measure, functools.cache(pydoc.locate(measure)))  # measured once, printed twice
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
-    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --json --plot {plot}"
+    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --plot {plot}"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
     flags += f" --batch-size {lanes} --devices {split[-1:] or 1}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    *human, last = out.splitlines()
-    assert human[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
-    assert max(map(len, human[2:-1])) <= 100
-    assert human[-1] == f"plot: {plot}"
-    values = json.loads(last)
-    assert json.dumps(values) == last
-    assert set(values) == {"suite", "config", "machine", "result"}
-    assert values["suite"] == suite
+    lines = out.splitlines()
+    assert lines[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
+    assert max(map(len, lines[2:-1])) <= 100
+    assert lines[-1] == f"plot: {plot}"
+    begin = plot.read_bytes()[:100]
+    assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
+    assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags} --json")) == 0
+    out = capsys.readouterr().out
+    values = json.loads(out)
+    assert f"{json.dumps(values)}\n" == out
+    assert set(values) == {"suite", "config", "machine", "result", "plot"}
+    assert (values["suite"], values["plot"]) == (suite, str(plot))
     assert values["config"]["hidden_size"] == 6
     assert set(values["machine"]) == MACHINE
     assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch"}
@@ -408,30 +417,33 @@ def test_json_is_the_last_line_and_has_everything_and_the_plot_is_written(
     assert set(values["result"]) == set(RESULTS[suite])
     for name, keys in RESULTS[suite].items():
         assert keys is None or set(values["result"][name]) == keys, name
-    begin = plot.read_bytes()[:100]
-    assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
 
 
-def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, capsys):
-    assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
+def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, monkeypatch, capsys):
+    monkeypatch.setattr("jaxrnn.bench.step.measure_step", functools.cache(measure_step))
+    assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16")) == 0
     out = capsys.readouterr().out
     assert out.startswith("tanh, H 6, T 5, B 1, V 7, float32, products of bfloat16, adagrad\n")
     assert re.search(r"^the same, full products .* \d", out, re.MULTILINE)
-    result = json.loads(out.splitlines()[-1])["result"]
+    assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
     assert set(result["step_seconds"]) == {"jit", "chunk", "full", "numpy"}
     assert "full/chunk" in result["ratios"]
 
 
-def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(capsys):
-    assert main(shlex.split(f"bench devices {SMALL_FLAGS} --batch-size 2 --devices 9 --json")) == 0
-    *human, last = capsys.readouterr().out.splitlines()
-    result = json.loads(last)["result"]
+def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monkeypatch, capsys):
+    monkeypatch.setattr("jaxrnn.bench.devices.measure_devices", functools.cache(measure_devices))
+    command = f"bench devices {SMALL_FLAGS} --batch-size 2 --devices 9"
+    assert main(shlex.split(command)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(shlex.split(f"{command} --json")) == 0
+    result = json.loads(capsys.readouterr().out)["result"]
     assert list(result["step_seconds"]) == ["1", "2"]
     assert result["ratios"]["1"]["rounds"] == [1.0]
     notes = {str(count): f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
     assert result["notes"] == {**notes, "9": "devices must be from 1 to 8, the cpu devices there are, got 9"}
-    assert [line.split()[0] for line in human[5:10]] == ["1", "2", "4", "8", "9"]
-    assert [line.split("left out: ")[-1] for line in human[7:10]] == list(result["notes"].values())
+    assert [line.split()[0] for line in lines[5:10]] == ["1", "2", "4", "8", "9"]
+    assert [line.split("left out: ")[-1] for line in lines[7:10]] == list(result["notes"].values())
 
 
 @pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
