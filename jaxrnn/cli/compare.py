@@ -63,10 +63,9 @@ def differences(configs: list[TrainConfig | None]) -> dict[str, list[Any]]:
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return every setting by its name, `model.cell`; where it is left to the optimizer, what that makes of it."""
     values = json.loads(to_json(config))
-    values["optimizer"] |= {
-        "learning_rate": config.optimizer.peak_learning_rate,
-        "weight_decay": config.optimizer.decay,
-    }
+    if config.optimizer.name != "custom":
+        rates = {"learning_rate": config.optimizer.peak_learning_rate, "weight_decay": config.optimizer.decay}
+        values["optimizer"] |= rates
     parts = ("model", "optimizer")
     flat = {f"{part}.{name}": value for part in parts for name, value in values[part].items()}
     return {**{name: value for name, value in values.items() if name not in parts}, **flat}

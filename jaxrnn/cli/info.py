@@ -187,6 +187,12 @@ def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
     size = _num_parameters(checkpoint)
+    rule = "user-defined optimizer"
+    if optimizer.name != "custom":
+        rule = (
+            f"{optimizer.name}, {optimizer.schedule} learning rate {optimizer.peak_learning_rate}, clip "
+            f"{optimizer.clip} {optimizer.clip_value}"
+        )
     return [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
@@ -194,8 +200,7 @@ def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
         f"{size:,} parameters, {model.dtype}, products {model.products}, init {model.init}"
         + ("" if model.init == "fan_in" else f" {model.init_scale}")
         + f", dropout {model.dropout}",
-        f"training: T {config.sequence_length}, B {config.batch_size}, {optimizer.name}, {optimizer.schedule} learning "
-        f"rate {optimizer.peak_learning_rate}, clip {optimizer.clip} {optimizer.clip_value}, seed {config.seed}",
+        f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
         *_reading(config),
         *(f"slice: {part}" for part in _slices(config, corpus["length"]).values() if len(config.split) > 1),

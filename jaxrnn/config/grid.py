@@ -58,8 +58,8 @@ def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
             raise JaxrnnError(f"{name} can't be swept; what can: {', '.join(SWEEPABLE)}")
         if not several:
             raise JaxrnnError(f"{name} has no values to sweep; give one at least")
-        if name == "cell" and not all(isinstance(value, str) for value in several):
-            raise JaxrnnError("a cell of your own can't be one of several; sweep names of cells, or give it to all")
+        if "custom" in several or (name == "cell" and not all(isinstance(value, str) for value in several)):
+            raise JaxrnnError(f"a user-defined {name} can't be swept; sweep built-in ones, or use it for all")
     count = math.prod(map(len, values.values()))
     if count > _MOST:
         raise JaxrnnError(f"these values combine to {count:,} models; give values for {_MOST:,} at most")
@@ -106,6 +106,8 @@ def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig
 def _in_effect(config: TrainConfig) -> TrainConfig:
     """Return the configuration with nothing in it that changes nothing: two of the same are the same run."""
     model, optimizer = config.model, config.optimizer
+    if optimizer.name == "custom":
+        return config
     unused = {
         "momentum": optimizer.name != "sgd",
         "rms_decay": optimizer.name != "rmsprop",

@@ -1,6 +1,6 @@
-"""What describes a run: frozen dataclasses, checked when they are built, with an exact JSON round trip.
+"""The configuration of a run: frozen dataclasses that check their fields and round-trip through JSON exactly.
 
-The defaults are min-char-rnn's. The command line's flags are these fields, and the docstring below a field is its
+The defaults are min-char-rnn's. The flags of the command line are these fields, and the docstring below a field is its
 help text.
 """
 
@@ -29,43 +29,43 @@ VocabularyKind = Literal["characters", "bytes"]
 
 @runtime_checkable
 class CellLike(Protocol):
-    """What `jaxrnn.Cell` is, to a module that does not wait for JAX."""
+    """The interface of `jaxrnn.Cell`, for modules that must not import JAX."""
 
     @property
     def gates(self) -> int:
-        """G, how many values each unit gets from its input."""
+        """G, the number of gates per unit."""
 
     @property
     def init_carry(self) -> Callable[..., Any]:
-        """Return the carry before the first step."""
+        """Return the initial carry."""
 
     @property
     def update(self) -> Callable[..., Any]:
-        """Return the carry after a step."""
+        """Return the carry after one time step."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ModelConfig:
-    """The network: its cell, its size, and how its weights begin."""
+    """The network: cell, size and initialization."""
 
     cell: CellName | Literal["custom"] | CellLike = "tanh"
-    """Recurrent cell: a name, or a `jaxrnn.Cell` of your own. custom: what JSON says of one, until it is put back."""
+    """Recurrent cell: a name, or a user-defined `jaxrnn.Cell`, which files call custom."""
     hidden_size: int = 100
-    """Units in a layer (H)."""
+    """Units per layer (H)."""
     num_layers: int = 1
-    """Recurrent layers, one on top of the other (L)."""
+    """Stacked recurrent layers (L)."""
     dropout: float = 0.0
-    """Share of what each layer hands upwards that training drops at random."""
+    """Probability of dropping an output of a layer in training."""
     init: Literal["normal", "uniform", "fan_in"] = "normal"
-    """How weights are drawn. normal: deviation INIT_SCALE. uniform: within +-INIT_SCALE. fan_in: as products need."""
+    """Initial weights. normal: standard deviation init_scale; uniform: within +-init_scale; fan_in: 1/sqrt(inputs)."""
     init_scale: float = 0.01
-    """Size of the initial weights, for normal and uniform."""
+    """Scale of the initial weights, for normal and uniform."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Type of parameters and arithmetic."""
+    """Data type of the parameters and of all arithmetic."""
     products: Literal["full", "bfloat16"] = "full"
-    """Factors of matrix products: full, in `dtype`; bfloat16, rounded to it: faster at large sizes. Sums in `dtype`."""
+    """Precision of the factors of matrix products: full is dtype's; bfloat16 is faster for large networks."""
     vocab_size: int | None = None
-    """Distinct symbols (V); None until a corpus gives it."""
+    """Distinct symbols (V); None until a corpus is known."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -80,7 +80,7 @@ class ModelConfig:
             check_at_least(self, 2, "vocab_size")
 
     def __repr__(self) -> str:
-        """Leave out what is as usual."""
+        """Leave out most fields that have their default values."""
         return of_config(self, "cell", "hidden_size", "num_layers", "vocab_size")
 
 
@@ -90,42 +90,42 @@ _LEARNING_RATES = {"adagrad": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.0
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class OptimizerConfig:
-    """How the gradient becomes an update: clipped, then by one of optax's rules, at a rate that may change.
+    """How a gradient becomes an update: clipping, an update rule of optax's, and a learning-rate schedule.
 
-    Under `jit`, `vmap` or `grad` a float of it may be one of JAX's values: a vmapped training step can have a learning
-    rate for each model.
+    Under `jit`, `vmap` and `grad` its floats may be traced JAX values, so that a vmapped training step has one learning
+    rate per model.
     """
 
-    name: OptimizerName = "adagrad"
-    """The rule."""
+    name: OptimizerName | Literal["custom"] = "adagrad"
+    """Update rule. custom: a user-defined optax optimizer; the other fields then keep their defaults."""
     learning_rate: float | None = None
-    """Its step size, the highest of a schedule; None: 0.1 for adagrad, 0.001 for sgd, 0.002 for the others."""
+    """Learning rate, the peak of any schedule; by default 0.1 for adagrad, 0.001 for sgd, 0.002 for the others."""
     momentum: float = 0.9
-    """What sgd keeps of its last update; 0: plain gradient descent."""
+    """Momentum of sgd; 0 is plain gradient descent."""
     rms_decay: float = 0.95
-    """What rmsprop keeps of its mean square at each step (alpha)."""
+    """Decay factor per step of rmsprop's mean squared gradient (alpha)."""
     beta1: float = 0.9
-    """What adam and adamw keep of their mean at each step."""
+    """Decay factor per step of adam's and adamw's mean gradient."""
     beta2: float = 0.999
-    """What adam and adamw keep of their mean square at each step."""
+    """Decay factor per step of adam's and adamw's mean squared gradient."""
     weight_decay: float | None = None
-    """This times the learning rate is taken off every matrix (no bias) at each step; None: 0.01 for adamw, else 0."""
+    """Weight decay of matrices, not biases, times the learning rate; by default 0.01 for adamw, else 0."""
     clip: Literal["value", "norm", "none"] = "value"
-    """What CLIP_VALUE bounds. value: each entry of the gradient. norm: the length of all of it. none: nothing."""
+    """Gradient clipping. value: each entry; norm: the global norm; none: no clipping."""
     clip_value: float = 5.0
-    """The bound."""
+    """Gradient clipping threshold."""
     schedule: Literal["constant", "cosine", "exponential"] = "constant"
-    """How the learning rate goes on: cosine falls to FINAL_FRACTION of it, exponential by DECAY_RATE now and then."""
+    """Learning-rate schedule. cosine: falls to final_fraction; exponential: falls by decay_rate at intervals."""
     warmup_steps: int = 0
-    """Steps over which any schedule's rate first rises from near zero."""
+    """Steps of linear warm-up, under any schedule."""
     final_fraction: float = 0.1
-    """Part of the learning rate that cosine ends with."""
+    """Final learning rate of the cosine schedule, as a fraction of the peak."""
     decay_from: int = 0
-    """Step from which exponential multiplies the learning rate by DECAY_RATE for the first time."""
+    """First step at which the exponential schedule applies decay_rate."""
     decay_every: int = 1000
-    """Steps from one such time to the next."""
+    """Steps between the decays of the exponential schedule."""
     decay_rate: float = 0.97
-    """The factor."""
+    """Decay factor of the exponential schedule."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -138,73 +138,79 @@ class OptimizerConfig:
         check_at_least(self, 0, "warmup_steps", "decay_from")
         check_at_least(self, 1, "decay_every")
         check_at_most(self, 2**31 - 1, "warmup_steps", "decay_from", "decay_every")
+        for field in dataclasses.fields(self) if self.name == "custom" else ():
+            value = getattr(self, field.name)
+            if field.name != "name" and (is_traced(value) or value != field.default):
+                raise JaxrnnError(f"{field.name} has no effect on a user-defined optimizer; leave it out")
 
     def __repr__(self) -> str:
-        """Leave out what is as usual."""
+        """Leave out most fields that have their default values."""
         return of_config(self, "name")
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate; where none is given, the rule's usual one."""
+        """The learning rate; by default the one of the update rule."""
+        if self.name == "custom":
+            raise JaxrnnError("a user-defined optimizer has a learning rate of its own, which no configuration knows")
         return _LEARNING_RATES[self.name] if self.learning_rate is None else self.learning_rate
 
     @property
     def decay(self) -> float:
-        """The weight decay; where none is given, the rule's usual one."""
+        """The weight decay; by default the one of the update rule."""
         return 0.01 * (self.name == "adamw") if self.weight_decay is None else self.weight_decay
 
     @property
     def decays(self) -> bool:
-        """Whether there is a weight decay; one that only the program knows counts as some."""
+        """Whether there is a weight decay; a traced one counts, whatever its value."""
         return is_traced(self.decay) or self.decay != 0
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class TrainConfig:
-    """A training run; with the corpus itself and a step number it says everything about that step."""
+    """A training run: it determines every training step, together with the corpus and the number of the step."""
 
     corpus: str = "python-docs"
-    """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
+    """Text file, or name of a corpus: python-docs (built in) or tinyshakespeare (downloaded once)."""
     vocabulary: VocabularyKind = "characters"
-    """characters: Unicode code points of a UTF-8 text. bytes: any file."""
+    """Unit of text. characters: Unicode code points of a UTF-8 text; bytes: the bytes of any file."""
     normalize: bool = False
-    """Drop a byte-order mark and turn CRLF and CR line ends into LF while reading."""
+    """Drop a byte-order mark and convert CRLF and CR line ends to LF."""
     min_count: int = 1
-    """Symbols that occur fewer times become one unknown symbol, written as U+FFFD."""
+    """Replace symbols that occur fewer times by one unknown symbol, written as U+FFFD."""
     split: tuple[float, ...] = (1.0,)
-    """Fractions of the text for train, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
+    """Fractions of the text for training, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
     reset_on: str = ""
-    """String between independent documents: at its last symbol the state starts anew; empty: nowhere."""
+    """String that separates independent documents: the state is reset at its last symbol. Empty: no resets."""
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     """The network."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    """Its optimizer."""
+    """The optimizer."""
     sequence_length: int = 25
-    """Steps of backpropagation through time (T): characters of each lane in a training step."""
+    """Time steps of truncated backpropagation (T): symbols of each lane per training step."""
     batch_size: int = 1
-    """Contiguous lanes of the text that are swept side by side (B)."""
+    """Contiguous lanes of the text that are trained on side by side (B)."""
     steps: int = 40_000
-    """Training steps in all."""
+    """Training steps."""
     seed: int = 0
-    """Seed of the initial weights and of the samples."""
+    """Seed of the initial weights, dropout and samples."""
     prompt: str = ""
-    """Beginning of the sample at the end of training."""
+    """Prompt of the sample at the end of training."""
     sample_every: int = 100
-    """Steps from one sample to the next; 0: only at the end."""
+    """Steps between samples; 0: only at the end."""
     sample_length: int = 200
-    """Characters in such a sample."""
+    """Characters per sample."""
     log_every: int = 100
-    """Steps from one line of metrics.jsonl to the next."""
+    """Steps between lines of metrics.jsonl."""
     checkpoint_every: int = 10_000
-    """Steps from one checkpoint to the next; 0: only at the end."""
+    """Steps between checkpoints; 0: only at the end."""
     keep: int = 3
-    """Checkpoints kept, the newest ones."""
+    """Number of checkpoints to keep, the newest."""
     validate_every: int = 0
-    """Steps from one validation to the next; 0: only at the end, if there is a validation slice."""
+    """Steps between validations; 0: only at the end, if there is a validation slice."""
     patience: int = 0
-    """Stop after so many validations without a better loss; 0: never."""
+    """Stop after this many validations without improvement; 0: never."""
     chunk_length: int = 100
-    """Most training steps in one dispatch to the device (K); of a large model fewer, so that it takes seconds only."""
+    """Maximum training steps per dispatch (K); a large model gets fewer, so that a dispatch takes seconds."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -224,32 +230,32 @@ class TrainConfig:
             raise JaxrnnError("patience counts validations; give validate_every, the steps from one to the next")
 
     def __repr__(self) -> str:
-        """Leave out what is as usual."""
+        """Leave out most fields that have their default values."""
         return of_config(self, "corpus", "model", "optimizer", "sequence_length", "batch_size", "steps", "seed")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class SampleConfig:
-    """What a trained network writes."""
+    """How text is sampled from a trained network."""
 
     prompt: str = ""
-    """Text to go on from; without one, a new line."""
+    """Text to continue; by default a newline."""
     length: int = 1000
-    """Characters to write."""
+    """Characters to generate."""
     temperature: float = 1.0
-    """Divides the logits before the draw: below 1 safer, above 1 wilder."""
+    """Sampling temperature, by which logits are divided: below 1 is safer, above 1 is wilder."""
     top_k: int | None = None
-    """Draw from this many of the likeliest characters only."""
+    """Sample from this many most likely characters only."""
     top_p: float | None = None
-    """Draw only from the fewest of the likeliest characters that together have this probability."""
+    """Sample from the fewest most likely characters that together have this probability."""
     greedy: bool = False
-    """Take the likeliest character instead of drawing one."""
+    """Take the most likely character instead of sampling."""
     stop: str = ""
-    """The text ends right after the first place where the network has written this."""
+    """Stop right after this string was generated."""
     seed: int = 0
-    """Seed of the draws: the same seed writes the same text."""
+    """Seed of the samples: the same seed generates the same text."""
     num_samples: int = 1
-    """Samples, drawn side by side; each is what its own seed writes: SEED, SEED + 1, ..."""
+    """Number of samples, generated side by side with the seeds SEED, SEED + 1, ..."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -264,7 +270,7 @@ class SampleConfig:
         check_in(self, "(0, 1]", "top_p")
 
     def __repr__(self) -> str:
-        """Leave out what is as usual."""
+        """Leave out most fields that have their default values."""
         return of_config(self, "prompt", "length", "temperature", "seed")
 
 
@@ -272,9 +278,9 @@ Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConf
 
 
 def to_json(config: Config) -> str:
-    """Return the config as indented JSON; `from_json` gives back an equal config, but for a cell of the user's own.
+    """Return the config as indented JSON; `from_json` returns an equal config, except for a user-defined cell.
 
-    Of that it writes "custom"; put the cell back by `dataclasses.replace(config.model, cell=MINE)`.
+    That is written as "custom"; restore the cell by `dataclasses.replace(config.model, cell=CELL)`.
 
     Example:
         >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
@@ -291,15 +297,15 @@ def _values(config: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[Config], text: str) -> Config:
-    """Build a config of class `kind` from JSON; fields that are absent keep their defaults.
+    """Return a config of class `kind` from JSON; absent fields have their default values.
 
     Raises:
-        JaxrnnError: no JSON object, an unknown field, or a value out of its range.
+        JaxrnnError: the text is no JSON object, has an unknown field, or a value is out of range.
     """
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise JaxrnnError(f"not JSON: {error}; expected what config.json of a run holds") from None
+        raise JaxrnnError(f"not JSON: {error}; expected the config.json of a run") from None
     if isinstance(values, dict) and values.get("on_nonfinite") == "stop":
         del values["on_nonfinite"]  # a field of TrainConfig in version 0.1.0, with this one value
     return _build(kind, values)

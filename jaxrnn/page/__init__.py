@@ -168,6 +168,11 @@ def _facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     config, corpus, computed_by = checkpoint.config, checkpoint.corpus, checkpoint.computed_by
     model, optimizer = config.model, config.optimizer
     parameters = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
+    rates = []
+    if optimizer.name != "custom":
+        clip = optimizer.clip if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}"
+        rate = f"{optimizer.peak_learning_rate:g}, {optimizer.schedule}"
+        rates = [("Learning rate", rate), ("Gradient clip", clip)]
     return [
         ("Corpus", _corpus_name(checkpoint)),
         ("Length", f"{corpus['length']:,} {config.vocabulary}"),
@@ -179,8 +184,7 @@ def _facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("Sequence length", f"{config.sequence_length:,}"),
         ("Batch size", f"{config.batch_size:,}"),
         ("Optimizer", optimizer.name),
-        ("Learning rate", f"{optimizer.peak_learning_rate:g}, {optimizer.schedule}"),
-        ("Gradient clip", optimizer.clip if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}"),
+        *rates,
         ("Seed", str(config.seed)),
         ("Computed by", f"jax {computed_by['jax']} on {computed_by['device']}"),
     ]

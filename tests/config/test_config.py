@@ -264,6 +264,17 @@ def test_a_cell_that_no_program_can_be_compiled_for_is_refused():
         ModelConfig(cell=TANH._replace(init_bias=[1.0]))
 
 
+def test_a_user_defined_optimizer_is_custom_and_nothing_else():
+    config = OptimizerConfig(name="custom")
+    assert from_json(OptimizerConfig, to_json(config)) == config
+    assert (config.decay, config.decays) == (0.0, False)
+    with pytest.raises(JaxrnnError, match="a learning rate of its own"):
+        _ = config.peak_learning_rate
+    for name, value in {"learning_rate": 0.1, "clip": "none", "schedule": "cosine", "warmup_steps": 3}.items():
+        with pytest.raises(JaxrnnError, match=f"{name} has no effect on a user-defined optimizer; leave it out"):
+            OptimizerConfig(name="custom", **{name: value})
+
+
 def test_replacing_a_field_checks_it():
     with pytest.raises(JaxrnnError, match="steps must be at least 1, got 0"):
         dataclasses.replace(TrainConfig(), steps=0)

@@ -38,7 +38,8 @@ def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
         ({"learning_rate": [0.1, -1]}, "learning_rate must be a finite number above 0, got -1"),
         ({"hidden_size": [8, 8.5]}, "hidden_size must be a whole number"),
         ({"seed": range(101), "hidden_size": range(1, 101)}, "combine to 10,100 models"),
-        ({"cell": ["tanh", object()]}, "a cell of your own can't be one of several"),
+        ({"cell": ["tanh", object()]}, "a user-defined cell can't be swept"),
+        ({"optimizer": ["adam", "custom"]}, "a user-defined optimizer can't be swept"),
         # Values that clash.
         ({"learning_rate": [0.1, 0.3, 0.1]}, "learning_rate=0.1 is listed twice"),
         ({"seed": [1, 2, 1]}, "seed=1 is listed twice"),
