@@ -61,8 +61,8 @@ class Text:
     def reset(self) -> None:
         """Begin a new text, as if none had been written before."""
         self._tokens: list[int] = []
-        self._place = self._writer.begin()
-        self._turn = self._place, 0  # where the network's last turn began
+        self._position = self._writer.begin()
+        self._turn = self._position, 0  # where the network's last turn began
 
     def add(self, text: str) -> None:
         """Add what a person wrote, on a line of its own.
@@ -73,24 +73,24 @@ class Text:
         symbols = self._writer.vocabulary.symbols
         within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
         tokens = self._writer.vocabulary.encode("\n" + text if text and within_line else text)
-        self._place = self._writer.read(self._place, tokens)
+        self._position = self._position.extend(tokens)
         self._tokens += tokens.tolist()
 
     def write(self) -> Iterator[str]:
         """Let the network go on; after each piece the text ends there, wherever one stops."""
-        self._turn = self._place, len(self._tokens)
+        self._turn = self._position, len(self._tokens)
         decoder = self._writer.vocabulary.decoder()
-        for tokens, place in self._writer.write(self._place, self.config):
-            self._place = place
+        for (tokens,), position in self._writer.write(self._position, self.config):
+            self._position = position
             self._tokens += tokens.tolist()
             yield decoder.decode(tokens)
         yield decoder.decode([], final=True)
 
     def take_back(self) -> None:
         """Forget what the network wrote last; what it writes next is drawn anew."""
-        place, length = self._turn
+        position, length = self._turn
         del self._tokens[length:]
-        self._place = place._replace(drawn=self._place.drawn)
+        self._position = position._replace(drawn=self._position.drawn)
 
     def set(self, name: str, value: Any) -> None:
         """Write otherwise from here on.

@@ -61,12 +61,14 @@ class Sample(SampleConfig):
             samples = write_many(*network, config, reset_on=reset_on, mesh=mesh)
             print(json.dumps(self._as_json(config, samples, checkpoint, text)))
         elif config.num_samples == 1:
-            pieces = []
-            for piece in write(*network, config, reset_on=reset_on):
+            pieces, sample = write(*network, config, reset_on=reset_on), ""
+            vocabulary = checkpoint.vocabulary
+            print(vocabulary.decoder().decode(vocabulary.encode(config.prompt)), end="", flush=True)
+            for piece in pieces:
                 print(piece, end="", flush=True)
-                pieces.append(piece)
+                sample += piece
             print()
-            _report_copy("".join(pieces[1:] if config.prompt else pieces), text)
+            _report_copy(sample, text)
         else:
             for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
