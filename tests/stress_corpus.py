@@ -216,7 +216,7 @@ def big(place, size, mixed=False):
     from jaxrnn.config import ModelConfig, TrainConfig
     from jaxrnn.evaluation.copies import longest_copy
     from jaxrnn.evaluation.score import surprisals_in_parts
-    from jaxrnn.evaluation.stream import in_order
+    from jaxrnn.evaluation.stream import ordered_surprisals
     from jaxrnn.runs.material import prepare
     from jaxrnn.text import blocks, never_seen
     from jaxrnn.training.step import init_train_state, make_train_chunk
@@ -251,7 +251,7 @@ def big(place, size, mixed=False):
         scored = part.tokens[:20_000_000]
         for _ in surprisals_in_parts(state.params, scored, run.model, lanes=64, starts=part.starts):
             watch.progress()
-        for _ in in_order(state.params, scored[:2_000_000], run.model, lanes=64, starts=part.starts):
+        for _ in ordered_surprisals(state.params, scored[:2_000_000], run.model, lanes=64, starts=part.starts):
             watch.look()
         pieces = (text.vocabulary.decode(block) for block in blocks(material.train.tokens[:200_000_000]))
         longest_copy("words that are not in it", (watch.progress() or piece for piece in pieces))

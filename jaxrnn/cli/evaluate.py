@@ -87,7 +87,7 @@ class Evaluate:
         self, file: Path, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
     ) -> "_Result":
         from jaxrnn.evaluation.score import Score
-        from jaxrnn.evaluation.stream import Tally, read
+        from jaxrnn.evaluation.stream import Tally, score_stream
         from jaxrnn.text import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
@@ -97,7 +97,7 @@ class Evaluate:
 
         nats, symbols, utf8_bytes = 0.0, 0, 0
         lengths = vocabulary.utf8_lengths()
-        for scored in read(
+        for scored in score_stream(
             checkpoint.state.params,
             vocabulary,
             config.model,
@@ -122,7 +122,7 @@ class Evaluate:
         self, checkpoint: "Checkpoint", keep: Callable[["Scored"], object], mesh: "Mesh | None"
     ) -> "_Result":  # fmt: skip
         from jaxrnn.evaluation.score import Score, surprisals_in_parts, utf8_bytes
-        from jaxrnn.evaluation.stream import Scored, Tally, in_order
+        from jaxrnn.evaluation.stream import Scored, Tally, ordered_surprisals
         from jaxrnn.runs import reload_corpus, slices_of
         from jaxrnn.text import UNKNOWN
 
@@ -137,7 +137,7 @@ class Evaluate:
         if name not in slices:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]
-        score_parts = surprisals_in_parts if self.per_character is None else in_order
+        score_parts = surprisals_in_parts if self.per_character is None else ordered_surprisals
         options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts, "mesh": mesh}
         parts = score_parts(checkpoint.state.params, part.tokens, config.model, **options)
         nats, scored = 0.0, part.tokens[1:]

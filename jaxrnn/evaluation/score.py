@@ -139,7 +139,7 @@ def surprisals_in_parts(
         raise JaxrnnError(f"the text has {len(tokens)} symbols; 2 are needed to score one")
     if not 1 <= lanes <= count:
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
-    length = chunk_length(lanes, config)
+    length = window_length(lanes, config)
     if mesh is None:
         carry = initial_carry(config, lanes)
         for batch, places, scored in _lanes(tokens, starts, lanes, length, lanes, slice(None)):
@@ -175,7 +175,7 @@ def utf8_bytes(tokens: Tokens, vocabulary: Vocabulary) -> int:
     return int(count_tokens(tokens, len(vocabulary)) @ vocabulary.utf8_lengths())
 
 
-def stream(params: Params, pieces: Iterable[tuple[Tokens, Flags]], config: ModelConfig) -> Iterator[Nats]:
+def surprisals_of_stream(params: Params, pieces: Iterable[tuple[Tokens, Flags]], config: ModelConfig) -> Iterator[Nats]:
     """Return the surprisals of `surprisals` with one lane for a text that arrives in pieces, in bounded memory.
 
     Args:
@@ -186,7 +186,7 @@ def stream(params: Params, pieces: Iterable[tuple[Tokens, Flags]], config: Model
     Returns:
         Surprisals, nats [m], of the symbols that have become known; all but the text's first, in their order.
     """
-    length, carry = chunk_length(1, config), initial_carry(config, 1)
+    length, carry = window_length(1, config), initial_carry(config, 1)
     for tokens, starts in _windows(pieces, length):
         known = len(tokens) - 1
         rest = ((0, length - known), (0, 0))
@@ -235,7 +235,7 @@ def _lanes(
         yield Batch(inputs, targets, np.asarray(False), begins), places, scored
 
 
-def chunk_length(lanes: int, config: ModelConfig) -> int:
+def window_length(lanes: int, config: ModelConfig) -> int:
     """Return T of the batches that are scored: at most 8,192 symbols and 16 million logits at once."""
     vocab_size = config.vocab_size or 1
     return max(1, min(1024, 8192 // lanes, 2**24 // (lanes * vocab_size)))

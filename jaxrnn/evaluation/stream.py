@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.evaluation.score import Nats, stream, surprisals_in_parts
+from jaxrnn.evaluation.score import Nats, surprisals_in_parts, surprisals_of_stream
 from jaxrnn.network.model import Params
 from jaxrnn.text import (
     UNKNOWN,
@@ -63,7 +63,7 @@ class Tally:
     left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
 
-def read(
+def score_stream(
     params: Params,
     vocabulary: Vocabulary,
     model: ModelConfig,
@@ -96,19 +96,21 @@ def read(
     symbols = _encoded(vocabulary, pieces(), tally, reset_on)
     if lanes == 1:
         ahead, symbols = itertools.tee(symbols)
-        yield from _scored(symbols, stream(params, ((tokens, starts) for _, _, tokens, starts in ahead), model))
+        yield from _scored(
+            symbols, surprisals_of_stream(params, ((tokens, starts) for _, _, tokens, starts in ahead), model)
+        )
         return
     first = _encoded(vocabulary, pieces(), Tally(), reset_on)
     with on_disk(vocabulary.dtype, (tokens for _, _, tokens, _ in first)) as text:
         separator = encode_separator(vocabulary, reset_on)
         starts = DocumentStarts(text, separator) if len(separator) else None
-        found = (nats for _, nats in in_order(params, text, model, lanes=lanes, starts=starts, mesh=mesh))
+        found = (nats for _, nats in ordered_surprisals(params, text, model, lanes=lanes, starts=starts, mesh=mesh))
         symbols = _unchanged(symbols, text)
         yield from _scored(symbols, found)
         collections.deque(symbols, maxlen=0)  # what stands at the end and was left out is counted too
 
 
-def in_order(
+def ordered_surprisals(
     params: Params,
     tokens: Tokens,
     config: ModelConfig,

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.distributed.mesh import on_one, whole
-from jaxrnn.evaluation.score import chunk_length, default_lanes, score
+from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
 from jaxrnn.runs.material import Material
@@ -140,7 +140,7 @@ def all_finite(state: TrainState) -> jax.Array:
 
 def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
     lanes = default_lanes(count - 1)
-    shape = chunk_length(lanes, config.model), lanes
+    shape = window_length(lanes, config.model), lanes
     batch = Batch(np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.asarray(False), np.zeros(shape, np.bool_))
     return score.lower(state.params, initial_carry(config.model, lanes), batch, config.model)
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.evaluation.score import Score, evaluate, score, stream, surprisals
+from jaxrnn.evaluation.score import Score, evaluate, score, surprisals, surprisals_of_stream
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Vocabulary, document_starts
 
@@ -36,7 +36,7 @@ with_and_without_documents = pytest.mark.parametrize("starts", [None, STARTS], i
 @with_and_without_documents
 @pytest.mark.parametrize("length", [1, 7, 1024])
 def test_one_lane_is_the_exact_stream_whatever_the_chunks(monkeypatch, starts, length):
-    monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "chunk_length", lambda *_: length)
+    monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "window_length", lambda *_: length)
     tokens = TOKENS[:40]
     starts = None if starts is None else starts[:40]
     got = surprisals(PARAMS, tokens, CONFIG, starts=starts)
@@ -65,22 +65,22 @@ def test_documents_are_scored_as_if_each_were_alone():
 
 @pytest.mark.parametrize("cuts", [[], [1], [1, 1, 2, 300], list(range(1, 700, 3))], ids=len)
 def test_a_stream_in_any_pieces_is_the_whole_text(monkeypatch, cuts):
-    monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "chunk_length", lambda *_: 64)
+    monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "window_length", lambda *_: 64)
     pieces = zip(np.split(TOKENS, cuts), np.split(STARTS, cuts), strict=True)
-    got = np.concatenate(list(stream(PARAMS, pieces, CONFIG)))
+    got = np.concatenate(list(surprisals_of_stream(PARAMS, pieces, CONFIG)))
     np.testing.assert_array_equal(got, surprisals(PARAMS, TOKENS, CONFIG, starts=STARTS))
 
 
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_stream_with_nothing_to_score_gives_nothing(length):
-    assert list(stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG)) == []
+    assert list(surprisals_of_stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG)) == []
 
 
 def test_texts_of_any_length_share_one_program():
     score.clear_cache()
     for length in (2, 50, 700):
         surprisals(PARAMS, TOKENS[:length], CONFIG)
-        list(stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG))
+        list(surprisals_of_stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG))
     assert score._cache_size() == 1
 
 

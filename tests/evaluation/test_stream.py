@@ -7,7 +7,7 @@ import pytest
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.evaluation.score import surprisals
-from jaxrnn.evaluation.stream import Tally, read
+from jaxrnn.evaluation.stream import Tally, score_stream
 from jaxrnn.network.model import init_params
 from jaxrnn.text import Vocabulary, document_starts, encode_separator
 
@@ -28,7 +28,7 @@ def pieces(text, size):
 def scored(vocabulary, text, size=50, **options):
     params, model = network(vocabulary)
     tally = Tally()
-    parts = list(read(params, vocabulary, model, lambda: pieces(text, size), tally, **options))
+    parts = list(score_stream(params, vocabulary, model, lambda: pieces(text, size), tally, **options))
     places, symbols, tokens, nats = zip(*parts, strict=True)
     return np.concatenate(places), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
 
@@ -66,9 +66,9 @@ def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_s
 @pytest.mark.parametrize("text", ["", "t", "猫t猫"])
 def test_a_text_with_nothing_to_score_gives_nothing_or_says_so(text):
     params, model = network(KNOWN)
-    assert list(read(params, KNOWN, model, lambda: [text], Tally())) == []
+    assert list(score_stream(params, KNOWN, model, lambda: [text], Tally())) == []
     with pytest.raises(JaxrnnError, match="2 are needed"):
-        list(read(params, KNOWN, model, lambda: [text], Tally(), lanes=2))
+        list(score_stream(params, KNOWN, model, lambda: [text], Tally(), lanes=2))
 
 
 @pytest.mark.parametrize("second", [TEXT[:-1], TEXT + "t", TEXT.replace("to", "ot"), "", TEXT[:-1] + "t"], ids=len)
@@ -76,7 +76,7 @@ def test_a_text_that_changes_between_its_readings_is_refused(second):
     params, model = network(KNOWN)
     texts = iter([second, TEXT])  # what is scored is read first
     with pytest.raises(JaxrnnError, match="changed while it was read"):
-        list(read(params, KNOWN, model, lambda: pieces(next(texts), 100), Tally(), lanes=2))
+        list(score_stream(params, KNOWN, model, lambda: pieces(next(texts), 100), Tally(), lanes=2))
 
 
 def test_a_full_disk_is_told_and_where(monkeypatch):
@@ -87,4 +87,4 @@ def test_a_full_disk_is_told_and_where(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda: contextlib.nullcontext(Full()))
     params, model = network(KNOWN)
     with pytest.raises(StorageError, match=r"can't write to .* \(No space left on device\).*TMPDIR"):
-        list(read(params, KNOWN, model, lambda: [TEXT], Tally(), lanes=2))
+        list(score_stream(params, KNOWN, model, lambda: [TEXT], Tally(), lanes=2))
