@@ -146,11 +146,11 @@ def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_forward_mode_on_its_own_says_that_it_needs_the_plain_scan():
-    arguments = problem(TANH, (B,), jnp.float32)
+def test_forward_mode_on_its_own_needs_the_plain_scan_and_agrees_with_finite_differences(x64):
+    arguments = problem(TANH, (B,), jnp.float64)
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(scalar(unroll, TANH), arguments, arguments)
-    jax.jvp(scalar(unroll_plain, TANH), arguments, arguments)
+    check_grads(scalar(unroll_plain, TANH), arguments, order=1, modes=["fwd"], rtol=1e-6, eps=1e-6)
 
 
 @pytest.mark.parametrize("run", [unroll, unroll_plain])
