@@ -40,7 +40,10 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the longest tests, so that no worker starts one when the others have finished."""
+    """Mark what needs a browser as slow; begin with the longest tests, so that no worker starts one last."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not item.name.startswith(("test_it_runs_from_top_to_bottom", "test_a_run_outlives")))
 
 

@@ -14,6 +14,7 @@ def notebook(request):
 
 
 # Jupyter's own: its client closes its sockets late, and says that it talks to the kernel on this machine in the clear.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_it_runs_from_top_to_bottom(notebook, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

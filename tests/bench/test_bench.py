@@ -152,6 +152,7 @@ def drawn_arguments(cell, lanes, vocab_size, optimizer):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocab_size", [5, 40], ids=["one-hot input", "rows looked up"])
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
@@ -173,6 +174,7 @@ def test_the_torch_reference_has_the_numpy_references_loss_gradient_and_update(c
         np.testing.assert_allclose(found, ours.params[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
     pytest.importorskip("torch")
     start = References._start_torch
@@ -184,6 +186,7 @@ def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
         assert re.fullmatch(r"\d+ threads?", entered.notes["torch"])
 
 
+@pytest.mark.slow
 def test_torchs_adagrad_is_near_ours():
     torch = pytest.importorskip("torch")
     from jaxrnn.bench.torch_reference import _ADAGRAD_EPS

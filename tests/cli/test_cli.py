@@ -683,6 +683,7 @@ def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
 # ---- real processes ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_saves_the_run_and_resume_goes_on_with_it(home, stopped_by):
     running = process("train --config tiny.json --run-dir new --steps 2000000000 --log-every 100 --sample-every 100")
@@ -702,6 +703,7 @@ def test_a_signal_saves_the_run_and_resume_goes_on_with_it(home, stopped_by):
     assert logged_steps(home / "new") == list(range(0, more + 1, 100))
 
 
+@pytest.mark.slow
 def test_a_signal_is_heeded_though_no_report_is_due_for_long(home):
     rare = "--steps 100000 --log-every 2000000000 --sample-every 0 --checkpoint-every 1000"
     running = process(f"train --config tiny.json --run-dir new {rare}")
@@ -713,6 +715,7 @@ def test_a_signal_is_heeded_though_no_report_is_due_for_long(home):
     assert load_checkpoint("new").counters["step"] < 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "read"),
     [("--help", 0), ("sample run --length 1000000", 10), ("train --config tiny.json --run-dir new", 1)],
@@ -729,6 +732,7 @@ def test_a_reader_that_has_had_enough_is_no_error(home, command, read):
     assert "BrokenPipe" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["--help", "sample run --length 10"])
 def test_a_full_disk_is_an_error_of_one_line(home, command):
     with open("/dev/full", "w") as full:  # noqa: PTH123
@@ -738,6 +742,7 @@ def test_a_full_disk_is_an_error_of_one_line(home, command):
     assert err == "jaxrnn: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
     terminal, its_end = pty.openpty()
     termios.tcsetwinsize(its_end, (24, 100))
@@ -785,6 +790,7 @@ def first_start(tmp_path_factory):
     return place, start_with_cache(place, place / "cache")
 
 
+@pytest.mark.slow
 class TestCompiledPrograms:
     """Kept for the next start, where nobody else can plant one."""
 

@@ -241,6 +241,7 @@ assert "jax" not in sys.modules and "optax" not in sys.modules
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["runs", "compare runs/a runs/b"])
 def test_colours_are_for_a_terminal_and_for_those_who_want_them(home, told, command):
     assert "\x1b" not in told(*command.split())

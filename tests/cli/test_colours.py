@@ -6,6 +6,7 @@ from terminal import Terminal
 from jaxrnn.cli import COMMANDS, main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
 )
@@ -24,6 +25,7 @@ def test_no_help_writes_escape_codes_to_a_pipe(capsys, command):
     assert "\x1b" not in out + err
 
 
+@pytest.mark.slow
 def test_a_mistake_at_a_terminal_is_told_to_a_log_without_escape_codes():
     terminal = Terminal("sample", "run", "--temprature", "2", stderr=subprocess.PIPE)
     assert terminal.rest() == ("", 2)

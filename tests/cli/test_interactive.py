@@ -196,6 +196,7 @@ def test_without_a_stdin_it_says_so(place, capsys, monkeypatch):
     assert "stdin, which is closed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_at_a_terminal_ctrl_c_stops_the_writing_and_ctrl_d_leaves(place, monkeypatch):
     monkeypatch.chdir(place)
     with Terminal("sample", "run", "--interactive", "--length", "1000000000") as terminal:

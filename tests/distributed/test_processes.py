@@ -65,6 +65,7 @@ def whole(tmp_path_factory):
         return path / "run", train("--json")
 
 
+@pytest.mark.slow
 def test_processes_train_what_one_with_all_their_devices_does(whole):
     run, (first, second) = whole
     assert json.loads(first)["step"] == 100
@@ -73,6 +74,7 @@ def test_processes_train_what_one_with_all_their_devices_does(whole):
     assert [line["smooth_loss"] for line in metrics(run)[:6]] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_and_all_of_them_go_on_exactly(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     processes = start(2, [f"{TRAIN} {STEPS}"] * 2)
@@ -92,6 +94,7 @@ def test_a_killed_process_ends_the_other_and_all_of_them_go_on_exactly(whole, tm
     assert metrics(tmp_path / "run") == metrics(whole[0])
 
 
+@pytest.mark.slow
 def test_processes_that_disagree_all_say_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     processes = start(1, [f"{TRAIN} {STEPS} --seed {seed}" for seed in (1, 2)])

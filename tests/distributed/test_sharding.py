@@ -81,6 +81,7 @@ def shared_by_devices(lowered):
     return {name: count for name in SHARED if (count := program.count(f" {name}("))}
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("length", "hidden"), [(10, 16), (100, 16), (100, 200)], ids=["few rows", "many", "large"])
 def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other(length, hidden):
     config = sized(CASES["tanh"], sequence_length=length)
@@ -144,6 +145,7 @@ def test_samples_drawn_on_devices_are_those_drawn_on_one():
     assert write_many(*network, config, reset_on="\n", mesh=make_mesh(4)) == expected
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("restricted", [{}, {"top_k": 5, "top_p": 0.9}], ids=["all", "likely"])
 def test_devices_that_draw_samples_tell_each_other_nothing(restricted):
     model, mesh = sized(CASES["tanh"]).model, make_mesh(4)

@@ -33,6 +33,7 @@ def test_keys_go_in_as_inputs():
     assert program(key, jnp.zeros(())) == jax.random.uniform(key)
 
 
+@pytest.mark.compiler
 def test_on_a_cpu_nothing_of_it_is_left_outside_of_the_loop():
     program = jax.jit(run).lower(jnp.zeros(()), jnp.ones(5)).compile().as_text()
     computations = re.split(r"\n(?=\S.*\{\n)", program)

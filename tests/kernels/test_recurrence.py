@@ -240,6 +240,7 @@ def test_its_gradient_with_starts_passes_finite_differences(cell, x64):
     check_grads(jax.jit(scalar(starting(unroll, starts), cell)), arguments, order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
 
 
+@pytest.mark.compiler
 def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_was():
     arguments = TANH, *problem(TANH, (B,), jnp.float32)
     np.testing.assert_array_equal(unroll(*arguments)[0], unroll(*arguments, starts=np.zeros((T, B), bool))[0])
@@ -249,6 +250,7 @@ def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_wa
         unroll(*arguments, starts=np.zeros((T, B + 1), bool))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(("cell", "kept", "emitted"), [(TANH, 1, 1), (GRU, 5, 6), (LSTM, 7, 4)])
 def test_the_loops_store_each_thing_once(cell, kept, emitted):
     # Forward, for tanh: h. GRU: h, and r, z, n and the recurrent part that r scales. LSTM: h, and i, f, g, o, tanh(c_t)

@@ -120,6 +120,7 @@ def test_the_network_and_its_gradient_are_the_formulas_in_numpy(cell, num_layers
         assert float(along) == pytest.approx(difference, rel=1e-7, abs=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @layers
 @pytest.mark.parametrize("lanes", [1, 3])

@@ -41,6 +41,7 @@ for report in jaxrnn.watch(training()):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_saves_where_the_loop_is_left():
     cells = [*map(nbformat.v4.new_code_cell, (REPORTS, FIGURE, WATCHED, WATCHED, BAR, LEFT))]

@@ -102,6 +102,7 @@ def test_names_and_shapes_are_those_of_a_torch_state_dict(tmp_path, cell):
     np.testing.assert_array_equal(written["rnn.bias_hh_l1"].any(), cell == "gru")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_torch_module_loads_what_was_exported_and_computes_the_same(tmp_path, x64, cell, dtype):
@@ -118,6 +119,7 @@ def test_a_torch_module_loads_what_was_exported_and_computes_the_same(tmp_path, 
     np.testing.assert_allclose(logits(params, config), expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("num_layers", "embedding"), [(2, None), (1, 3)], ids=["two layers", "an embedding"])
 def test_a_torch_modules_weights_are_imported_and_compute_the_same(tmp_path, x64, cell, num_layers, embedding):

@@ -297,6 +297,7 @@ def load_in_process(path, barrier, results):
     results.put((str(got.kept_in), got.vocabulary.decode(got.tokens) == TEXT))
 
 
+@pytest.mark.slow
 def test_processes_that_make_it_at_once_all_get_it(text):
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
@@ -385,15 +386,18 @@ def test_prepare_keeps_nothing_of_a_small_text(text, capsys):
     assert kept_files() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_hostile_text_never_ends_in_a_traceback(name, tmp_path):
     run_case(name, tmp_path, full=False)
 
 
+@pytest.mark.slow
 def test_no_random_text_ends_in_a_traceback(tmp_path):
     assert fuzz(tmp_path, 300) == 300
 
 
+@pytest.mark.slow
 def test_a_text_beyond_the_threshold_trains_and_evaluates_in_bounded_memory():
     command = [sys.executable, stress_corpus.__file__, "--only", "big", "--size", str(corpus.IN_MEMORY + 10**6)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -106,6 +106,7 @@ def test_one_compilation_serves_all_members_and_all_chunks():
     assert [int(state.step) for state in before] == [0] * 8  # nothing was donated
 
 
+@pytest.mark.compiler
 def test_on_an_accelerator_it_is_one_vmapped_program(monkeypatch, x64):
     model = dataclasses.replace(TINY.model, dtype="float64")
     configs = list(combinations(dataclasses.replace(TINY, model=model), {"learning_rate": [0.05, 0.1]}).values())

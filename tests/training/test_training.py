@@ -262,6 +262,7 @@ def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cel
     assert 0 < touched.sum() < 500
 
 
+@pytest.mark.compiler
 def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_would_stay():
     def touches_rows_only(**values):
         model = ModelConfig(vocab_size=500, hidden_size=6)
@@ -297,6 +298,7 @@ def test_a_loss_of_ones_own_is_what_the_step_and_the_chunk_make_small_whatever_i
             np.testing.assert_allclose(new - old, -0.1 * slope / np.sqrt(slope**2 + 1e-8), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_the_flags_that_the_command_line_sets_the_steps_are_the_oracles_too():
     """They are set before JAX begins: the tests of parity, in a process that has them."""
     script = """
