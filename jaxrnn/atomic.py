@@ -1,4 +1,4 @@
-"""Files that get new contents wholly, or not at all."""
+"""Files that are replaced atomically: a reader, or a crash, sees the old contents or the new ones, never a part."""
 
 import contextlib
 import os
@@ -12,12 +12,12 @@ from jaxrnn.errors import StorageError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to that takes the name `path` at the end: forced to the disk, then renamed.
+    """Yield a temporary file for the new contents of `path`; at the end it is synced to the disk and renamed.
 
-    What was at `path` stays until then, and for good if anything fails before.
+    If anything fails before, the temporary file is removed and `path` is left as it was.
 
     Raises:
-        StorageError: it can't be written; the message says why.
+        StorageError: the file can't be written; the message says why.
     """
     # A process id alone is not unique where containers share a directory.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
@@ -25,13 +25,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         try:
             with temporary.open("xb") as file:
                 yield file
-                _to_disk(file)
+                _sync(file)
             temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
+        finally:
+            with contextlib.suppress(OSError):  # after success there is none
                 temporary.unlink()
-            raise
-        names_to_disk(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise StorageError(
             f"can't write {path} ({error.strerror or error}); make room, or choose another place"
@@ -39,20 +38,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def commit(path: Path, data: bytes) -> None:
-    """Give `path` new contents wholly or not at all: write aside, force to the disk, read back, rename.
+    """Replace the contents of `path`, after reading back what was written.
 
     Raises:
-        StorageError: it can't be written; the message says why, and what was there before is untouched.
+        StorageError: the file can't be written; the message says why, and `path` is left as it was.
     """
     with replacing(path) as file:
         file.write(data)
-        _to_disk(file)
+        _sync(file)
         if Path(file.name).read_bytes() != data:
             raise OSError("what was written is not what is read back")
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and what is missing above it, so that a power cut leaves it there.
+    """Make a directory and its missing parents, and sync them to the disk.
 
     Raises:
         OSError: it can't be made.
@@ -60,19 +59,19 @@ def make_directory(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
-        names_to_disk(folder.parent)
+        sync_directory(folder.parent)
 
 
-def names_to_disk(directory: Path) -> None:
-    """Force the names in a directory to the disk, as far as the system knows how."""
+def sync_directory(path: Path) -> None:
+    """Sync the names in a directory to the disk, where the system can."""
     if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _to_disk(file: BinaryIO) -> None:
+def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())

@@ -1,29 +1,29 @@
-"""The one class of errors that a user can cause; the command line turns it into a line and an exit code."""
+"""The errors that a user can cause; the command line prints their message and ends with their exit code."""
 
 
 class JaxrnnError(ValueError):
-    """A user's mistake: the message says what was expected, what was got, and what to do."""
+    """A mistake of the user: the message says what was expected, what was given, and what to do."""
 
     exit_code = 2
 
 
 class StorageError(JaxrnnError):
-    """The disk would not take what a run has to keep."""
+    """A file could not be written."""
 
     exit_code = 1
 
 
 class TakenError(JaxrnnError):
-    """A run directory that holds a run already, or in which somebody trains."""
+    """The run directory already holds a run, or another process trains in it."""
 
 
 class CheckpointError(JaxrnnError):
-    """A checkpoint that can't be used: damaged, incomplete, or of another format."""
+    """The checkpoint can't be used: it is damaged, incomplete, or of another format."""
 
     exit_code = 3
 
 
 class NonFiniteError(JaxrnnError):
-    """The loss or the parameters became infinite or not a number."""
+    """The loss or the parameters became infinite or NaN."""
 
     exit_code = 4

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.atomic import commit, make_directory, names_to_disk
+from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -169,7 +169,7 @@ class RunDirectory:
         for name in _LOGS:
             with (self._path / name).open("ab") as log:
                 log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
-        names_to_disk(self._path)
+        sync_directory(self._path)
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
