@@ -245,7 +245,7 @@ def big(place, size, mixed=False):
             state, metrics = chunk(state, material.batches(look * 10**9 // looks, 20, run))
             jax.block_until_ready(metrics)
             watch.look()
-        never_seen(material.train.tokens, material.validation.tokens)
+        never_seen(material.train.tokens, material.validation.tokens, run.model.vocab_size)
         watch.look()
         part = material.validation
         scored = part.tokens[:20_000_000]

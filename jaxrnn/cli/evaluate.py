@@ -168,11 +168,12 @@ class _Result:
     def as_json(self) -> dict[str, Any]:
         from jaxrnn.text import never_seen
 
-        score, part = self.score, self.part
+        score, part, vocabulary = self.score, self.part, self.checkpoint.vocabulary
+        unseen = never_seen(self.train.tokens, part.tokens, len(vocabulary))[1] if self.train and part else None
         return {
             "text": self.source,
             "slice": part and {"name": part.name, "begin": part.begin, "end": part.end},
-            "unit": self.checkpoint.vocabulary.kind,
+            "unit": vocabulary.kind,
             "scored": score.symbols,
             "utf8_bytes": score.utf8_bytes,
             "nats": score.nats,
@@ -182,7 +183,7 @@ class _Result:
             "perplexity": score.perplexity,
             "unknown": self.tally.unknown,
             "left_out": self.tally.left_out.total(),
-            "unseen": never_seen(self.train.tokens, part.tokens)[1] if self.train and part else None,
+            "unseen": unseen,
             "lanes": self.lanes,
             "step": self.checkpoint.counters["step"],
         }

@@ -57,13 +57,13 @@ class Prepare:
             "bytes_read": read,
             "seconds": seconds,
             "verified": self.verify,
-            "kept": corpus.kept_in and str(corpus.kept_in),
+            "kept": corpus.cache_file and str(corpus.cache_file),
         }
-        if corpus.kept_in is None:
+        if corpus.cache_file is None:
             text = f"small: read anew at each start, {read:,} bytes in {seconds:.3f} s; nothing is kept"
         else:
             rate = f"{read:,} bytes in {seconds:.1f} s, {read / seconds / 1e6:.0f} MB/s" if read else ""
             how = f"{rate or 'it was there already'}{'; verified' if self.verify else ''}"
-            text = f"{how}\nkept: {corpus.kept_in}, {corpus.kept_in.stat().st_size:,} bytes"
+            text = f"{how}\nkept: {corpus.cache_file}, {corpus.cache_file.stat().st_size:,} bytes"
         print_result(self.json, values, f"{corpus}\n{text}")
         return 0

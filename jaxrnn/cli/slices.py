@@ -38,7 +38,7 @@ def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str
     """Return how many symbols of a slice never occur in the training slice, and which; nothing where there are none."""
     from jaxrnn.text import never_seen
 
-    unseen, count = never_seen(train.tokens, other.tokens)
+    unseen, count = never_seen(train.tokens, other.tokens, len(vocabulary))
     if not count:
         return ""
     named = ", ".join(repr(vocabulary.symbols[token]) for token in unseen[:8])

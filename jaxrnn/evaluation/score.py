@@ -15,7 +15,7 @@ from jaxrnn.distributed.mesh import by_lanes, in_groups, local_lanes, on_mesh, o
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import surprisal
 from jaxrnn.network.model import Carry, Params, forward, initial_carry
-from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, forget
+from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
 from jaxrnn.training.step import batch_sharding
 
 WARM_UP = 256  # symbols that a lane reads before it is scored, so that its cold start is no longer felt
@@ -231,7 +231,7 @@ def _lanes(
         if starts is not None:
             begins |= starts[read]
         inputs, targets = tokens[read].astype(np.int32), tokens[read + 1].astype(np.int32)
-        forget(tokens)
+        release_pages(tokens)
         yield Batch(inputs, targets, np.asarray(False), begins), places, scored
 
 

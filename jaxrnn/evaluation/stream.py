@@ -22,8 +22,8 @@ from jaxrnn.text import (
     Vocabulary,
     document_starts,
     encode_separator,
-    forget,
     on_disk,
+    release_pages,
 )
 
 BLOCK = 2**16  # surprisals that are at hand at once
@@ -132,10 +132,10 @@ def ordered_surprisals(
     with on_disk(dtype, (np.zeros(min(BLOCK, count - begin), dtype) for begin in range(0, count, BLOCK))) as known:
         for places, nats in parts:
             known[places] = nats
-            forget(known)
+            release_pages(known)
         for begin in range(0, count, BLOCK):
             block = np.array(known[begin : begin + BLOCK])
-            forget(known)
+            release_pages(known)
             yield begin + np.arange(len(block)), block
 
 
@@ -168,7 +168,7 @@ def _unchanged(symbols: Iterable[_Symbols], text: Tokens) -> Iterator[_Symbols]:
         tokens, begin, end = piece[2], end, end + len(piece[2])
         if not np.array_equal(tokens, text[begin:end]):
             raise changed
-        forget(text)
+        release_pages(text)
         yield piece
     if end != len(text):
         raise changed

@@ -23,6 +23,7 @@ from jaxrnn.text import (
     check_separator,
     encode_separator,
     load_corpus,
+    release_pages,
     silent,
     split,
 )
@@ -48,6 +49,7 @@ class Material(NamedTuple):
         """Return a chunk of the training slice, on the mesh if there is one."""
         lanes = local_lanes(mesh, config.batch_size)
         chunk = batches(self.train.tokens, step, num_steps, config, starts=self.train.starts, lanes=lanes)
+        release_pages(self.train.tokens)  # or a text larger than memory would fill it
         return place(chunk, batch_sharding(mesh, 2)) if mesh else chunk
 
 

@@ -3,7 +3,7 @@
 from jaxrnn.text.batch import Batch, batches, check_length, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
-from jaxrnn.text.mapped import blocks, count_tokens, forget, on_disk
+from jaxrnn.text.mapped import blocks, count_tokens, on_disk, release_pages
 from jaxrnn.text.scan import Progress, silent
 from jaxrnn.text.slices import Slice, never_seen, split
 from jaxrnn.text.stream import read_pieces
@@ -28,12 +28,12 @@ __all__ = [
     "count_tokens",
     "document_starts",
     "encode_separator",
-    "forget",
     "load_corpus",
     "never_seen",
     "on_disk",
     "position",
     "read_pieces",
+    "release_pages",
     "silent",
     "split",
 ]

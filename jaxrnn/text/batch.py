@@ -8,7 +8,6 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.config.reprs import of_fields
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.documents import Starts
-from jaxrnn.text.mapped import forget
 from jaxrnn.text.vocabulary import Tokens
 
 
@@ -69,7 +68,6 @@ def batches(
     cut = tokens[: all_lanes * lane_length].reshape(all_lanes, lane_length)[lanes, window]  # [B, K, T+1]
     symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")
     found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(all_lanes)[lanes]]
-    forget(tokens)
     return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, found)
 
 

@@ -35,7 +35,7 @@ class Corpus:
         sha256: of the bytes that were read, in hex.
         normalize: whether a byte-order mark and CR line ends were then removed.
         min_count: how often a symbol must occur; those that occur less became the unknown symbol.
-        kept_in: the file of the cache that holds the tokens; None: they are in memory.
+        cache_file: the file of the cache that holds the tokens; None: they are in memory.
     """
 
     source: str
@@ -44,7 +44,7 @@ class Corpus:
     sha256: str
     normalize: bool = False
     min_count: int = 1
-    kept_in: Path | None = None
+    cache_file: Path | None = None
 
     @classmethod
     def from_text(cls, text: str | bytes, *, normalize: bool = False, min_count: int = 1) -> "Corpus":

@@ -39,10 +39,10 @@ def on_disk(dtype: np.dtype[Any], pieces: Iterable[Array]) -> Iterator[Array]:
         yield np.memmap(file, dtype, "r+", shape=(count,)) if count else np.zeros(0, dtype)
 
 
-def forget(tokens: Array) -> None:
-    """Give back the memory that what was read of a memory-mapped text takes; of other arrays, do nothing.
+def release_pages(tokens: Array) -> None:
+    """Drop a memory-mapped array's pages from this process's memory; of any other array, do nothing.
 
-    The system keeps the pages as long as it has room, but they are no more a part of this process.
+    They stay in the system's page cache as long as it has room, and are mapped again when they are read.
     """
     mapped = getattr(tokens, "_mmap", None)  # np.memmap hands it on to its slices
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -53,7 +53,7 @@ def blocks(tokens: Array) -> Iterator[Array]:
     """Return a text in pieces that follow each other, in bounded memory."""
     for begin in range(0, len(tokens), BLOCK):
         yield tokens[begin : begin + BLOCK]
-        forget(tokens)
+        release_pages(tokens)
 
 
 def count_tokens(tokens: Tokens, size: int) -> Counts:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrnn.config import VocabularyKind
 from jaxrnn.text.documents import Starts
-from jaxrnn.text.mapped import blocks
+from jaxrnn.text.mapped import blocks, count_tokens
 from jaxrnn.text.vocabulary import Tokens
 
 NAMES = ("train", "validation", "test")
@@ -72,17 +72,12 @@ def split(
     }
 
 
-def never_seen(train: Tokens, other: Tokens) -> tuple[Tokens, int]:
-    """Return the distinct tokens of `other` that `train` lacks, int [U], and how many of `other`'s are such."""
-    counts = np.zeros(0, np.int64)
-    for block in blocks(other):
-        more = np.bincount(block)
-        if len(more) > len(counts):
-            counts, more = more, counts
-        counts[: len(more)] += more
+def never_seen(train: Tokens, other: Tokens, vocab_size: int) -> tuple[Tokens, int]:
+    """Return the distinct tokens of `other` that `train` lacks, int [U], and how often they occur in `other`."""
+    counts = count_tokens(other, vocab_size)
     unseen = counts > 0
     for block in blocks(train):
-        if not unseen.any():  # so it is soon, as a rule
+        if not unseen.any():  # usually after the first block
             break
-        unseen[block[block < len(unseen)]] = False
+        unseen[block] = False
     return np.flatnonzero(unseen), int(counts[unseen].sum())

@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_text_is_said_whatever_the_pieces(tmp_path, monkeyp
 
 def test_a_small_text_leaves_nothing_in_the_cache(text):
     small = load_corpus(text)
-    assert small.kept_in is None
+    assert small.cache_file is None
     assert type(small.tokens) is np.ndarray
     assert kept_files() == []
 
@@ -143,7 +143,7 @@ def test_a_small_text_leaves_nothing_in_the_cache(text):
 def test_a_big_text_is_read_once_and_then_found_again(text, big, readings):
     first, again = load_corpus(text), load_corpus(text)
     assert isinstance(again.tokens, np.memmap)
-    assert again.kept_in == first.kept_in
+    assert again.cache_file == first.cache_file
     assert (again.sha256, again.vocabulary, repr(again)) == (first.sha256, first.vocabulary, repr(first))
     np.testing.assert_array_equal(again.tokens, Vocabulary.of(TEXT).encode(TEXT))
     assert len(readings) == 1
@@ -165,7 +165,7 @@ def test_a_text_that_may_have_changed_is_read_again(text, big, readings, change)
         text = text.rename(text.with_name("other"))
     after = load_corpus(text)
     assert len(readings) == 2
-    assert (after.kept_in == before.kept_in) == (change != "contents")
+    assert (after.cache_file == before.cache_file) == (change != "contents")
     assert after.vocabulary.decode(after.tokens) == text.read_text()
 
 
@@ -205,27 +205,27 @@ DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "another text's": lambda path: path.write_bytes(
-        load_corpus(path.with_name("other"), vocabulary="bytes").kept_in.read_bytes()
+        load_corpus(path.with_name("other"), vocabulary="bytes").cache_file.read_bytes()
     ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_damaged_tokens_are_made_anew_with_a_word(text, big, damage):
-    kept = load_corpus(text).kept_in
+    kept = load_corpus(text).cache_file
     kept.with_name("other").write_text("another text")
     damage(kept)
     with pytest.warns(UserWarning, match="is damaged.*it is made anew"):
         again = load_corpus(text)
     assert again.vocabulary.decode(again.tokens) == TEXT
-    assert load_corpus(text).kept_in == kept
+    assert load_corpus(text).cache_file == kept
 
 
 def test_a_damage_that_leaves_no_trace_is_found_when_it_is_asked_for(text, big):
     loaded = load_corpus(text)
     written = hashlib.sha256(loaded.tokens.tobytes()).hexdigest()
-    flip(loaded.kept_in, -5)
-    cache.remember_sha256(str(loaded.kept_in), loaded.kept_in.stat(), written)  # as if only the disk had changed
+    flip(loaded.cache_file, -5)
+    cache.remember_sha256(str(loaded.cache_file), loaded.cache_file.stat(), written)  # as if only the disk had changed
     load_corpus(text)  # without a warning
     with pytest.warns(UserWarning, match="its tokens are not what was written"):
         again = load_corpus(text, verify=True)
@@ -277,7 +277,7 @@ def test_what_killed_processes_left_behind_is_removed(text, big):
 
 def test_tokens_that_nobody_used_for_a_month_are_removed_when_others_are_made(text, big):
     then = (time.time() - 2 * cache.UNUSED,) * 2
-    used, unused = [load_corpus(text, vocabulary=kind).kept_in for kind in ("characters", "bytes")]
+    used, unused = [load_corpus(text, vocabulary=kind).cache_file for kind in ("characters", "bytes")]
     for kept, kind in ((used, "characters"), (unused, "bytes")):
         os.utime(kept, then)
         load_corpus(text, vocabulary=kind)  # which verifies what seems to have changed
@@ -287,14 +287,14 @@ def test_tokens_that_nobody_used_for_a_month_are_removed_when_others_are_made(te
     assert (used.exists(), unused.exists()) == (True, True)
     load_corpus(text, min_count=2)
     assert (used.exists(), unused.exists()) == (True, False)
-    assert load_corpus(text, vocabulary="bytes").kept_in == unused
+    assert load_corpus(text, vocabulary="bytes").cache_file == unused
 
 
 def load_in_process(path, barrier, results):
     corpus.IN_MEMORY = 0
     barrier.wait(60)
     got = load_corpus(path)
-    results.put((str(got.kept_in), got.vocabulary.decode(got.tokens) == TEXT))
+    results.put((str(got.cache_file), got.vocabulary.decode(got.tokens) == TEXT))
 
 
 @pytest.mark.slow
@@ -344,7 +344,7 @@ def test_counts_stream(monkeypatch):
     tokens = np.random.default_rng(0).integers(0, 9, 100).astype(np.uint8)
     assert count_tokens(tokens, 12).tolist() == np.bincount(tokens, minlength=12).tolist()
     train, other = tokens[tokens % 3 != 1], tokens[:50]
-    unseen, count = never_seen(train, other)
+    unseen, count = never_seen(train, other, 9)
     assert unseen.tolist() == sorted({int(token) for token in other if token % 3 == 1})
     assert count == int((other % 3 == 1).sum())
 

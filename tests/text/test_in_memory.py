@@ -42,7 +42,7 @@ def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options
     of_file = load_or_refuse(lambda: load_corpus(tmp_path / "file", vocabulary=kind, **options))
     if isinstance(of_file, Corpus):
         assert_same(corpus, of_file)
-        assert (corpus.source, corpus.name, corpus.kept_in) == ("text-in-memory", "text-in-memory", None)
+        assert (corpus.source, corpus.name, corpus.cache_file) == ("text-in-memory", "text-in-memory", None)
     else:
         assert corpus == of_file.replace(str(tmp_path / "file"), "text-in-memory")
 

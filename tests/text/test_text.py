@@ -229,7 +229,7 @@ def test_slices_follow_each_other_and_end_where_nanogpts_do(N, fractions, names)
 
 
 def test_symbols_that_training_never_saw_are_counted():
-    unseen, count = never_seen(np.array([0, 1, 4]), np.array([2, 1, 3, 2, 4, 2]))
+    unseen, count = never_seen(np.array([0, 1, 4]), np.array([2, 1, 3, 2, 4, 2]), 5)
     assert (unseen.tolist(), count) == ([2, 3], 4)
 
 
