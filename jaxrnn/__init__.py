@@ -8,6 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxrnn import bench as bench
+    from jaxrnn import kernels as kernels
+    from jaxrnn import page as page
     from jaxrnn.config import PRESETS as PRESETS
     from jaxrnn.config import ModelConfig as ModelConfig
     from jaxrnn.config import OptimizerConfig as OptimizerConfig
@@ -92,12 +95,14 @@ _HOMES = {name: room for room, names in _NAMES.items() for name in names.split()
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"jaxrnn.{name}")
-    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+if not TYPE_CHECKING:  # with it, no type checker would report a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
+        if name in _ROOMS:
+            return importlib.import_module(f"jaxrnn.{name}")
+        raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

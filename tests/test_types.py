@@ -1,0 +1,68 @@
+"""The package ships its types: mypy checks a user's script strictly against them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import jaxrnn
+from jaxrnn import Batch, Cell, ModelConfig, Params, Report, SampleConfig, TrainConfig, fit, make_train_step
+from jaxrnn.network import Carry
+
+
+def update(projected: jax.Array, recurrent: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return (jnp.tanh(projected + recurrent),)
+
+
+def penalized(
+    params: Params, carry: Carry, batch: Batch, config: ModelConfig, *, key: jax.Array | None = None
+) -> tuple[jax.Array, Carry]:
+    logits, carry = jaxrnn.network.forward(params, carry, batch.inputs, config, key=key)
+    nats, carry = jaxrnn.loss(params, carry, batch, config, key=key)
+    return nats + 0.01 * (logits**2).mean(), carry
+
+
+corpus = jaxrnn.load_corpus("python-docs")
+cell = Cell(gates=1, init_carry=jaxrnn.TANH.init_carry, update=update)
+config = TrainConfig(model=ModelConfig(cell=cell, vocab_size=len(corpus.vocabulary)), steps=10)
+reports: Iterator[Report] = jaxrnn.watch(fit(config, corpus, loss=penalized))
+bits: float = next(reports).bits_per_character
+
+state = jaxrnn.init_train_state(jax.random.key(0), config)
+batches = jaxrnn.batches(corpus.tokens, step=0, num_steps=1, config=config)
+state, metrics = make_train_step(config, loss=penalized)(state, jax.tree.map(lambda leaf: leaf[0], batches))
+nats: jax.Array = metrics.loss
+
+text: str = "".join(jaxrnn.write(state.params, corpus.vocabulary, config.model, SampleConfig(length=10)))
+prime, carry = jnp.zeros((1, 1), int), jaxrnn.initial_carry(config.model, 1)
+tokens, carry = jaxrnn.sample(jax.random.key(1), state.params, carry, prime, config.model, length=5)
+shape: tuple[int, ...] = tokens.shape
+score: jaxrnn.Score = jaxrnn.evaluate(state.params, corpus.tokens, corpus.vocabulary, config.model)
+rooms = jaxrnn.kernels, jaxrnn.bench, jaxrnn.page, jaxrnn.plots, jaxrnn.distributed
+"""
+MISTAKES = """
+import jaxrnn
+
+steps: int = jaxrnn.TrainConfig(steps="ten").steps
+jaxrnn.fitt
+report = next(jaxrnn.fit(jaxrnn.TrainConfig()))
+report.bits_per_character.upper()
+"""
+
+
+@pytest.mark.slow
+def test_a_users_script_passes_the_strictest_check_and_mistakes_are_found(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    command = [sys.executable, "-m", "mypy", "--strict", "script.py", "mistakes.py"]
+    # A directory of its own: no configuration of this repository applies.
+    checked = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "script.py" not in checked, checked
+    for line, code in ((4, "arg-type"), (5, "attr-defined"), (7, "attr-defined")):
+        assert re.search(rf"^mistakes.py:{line}: .*\[{code}\]$", checked, re.MULTILINE), checked
