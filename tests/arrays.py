@@ -1,4 +1,4 @@
-"""Arrays, compared bit by bit and rounded."""
+"""Compare arrays bit by bit, and round them."""
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
-"""A headless Chromium for the tests of the page: the distribution's own, with its own driver.
+"""A headless Chromium for the tests of the page: the distribution's, with its driver.
 
-As a program it takes a picture of a page as a person sees it who has chosen a unit and pointed at a character:
+As a program it takes a screenshot of a page with a unit chosen and the cursor at a character:
 
     python tests/browser.py model.html notebooks/pictures/page.png --unit 80 --point-at 200
 """
@@ -21,7 +21,7 @@ FLAGS = (
 
 
 def open_browser(profile, *flags):
-    """Start it with an empty profile; skip where there is none."""
+    """Start the browser with an empty profile; skip the test where none is installed."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[test]'")
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
@@ -35,7 +35,7 @@ def open_browser(profile, *flags):
 
 
 def picture(driver, page, unit=None, point_at=None, until=10):
-    """Return a PNG of the page's upper part, once all of its text is read."""
+    """Return a PNG of the upper part of the page, once the network has read its text."""
     driver.get(page.absolute().as_uri())
     until += time.monotonic()
     while not driver.execute_script("return items.length > 0 && read === items.length"):
@@ -46,7 +46,7 @@ def picture(driver, page, unit=None, point_at=None, until=10):
         driver.execute_script("choose(arguments[0])", unit)
     if point_at is not None:
         driver.execute_script("field.setSelectionRange(arguments[0], arguments[0]); field.focus(); inspect()", point_at)
-    time.sleep(0.5)  # what fades in has come
+    time.sleep(0.5)  # until transitions have ended
     return driver.get_screenshot_as_png()
 
 
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--unit", type=int)
-    parser.add_argument("--point-at", type=int, help="the character whose likeliest next ones are shown")
+    parser.add_argument("--point-at", type=int, help="show the likeliest characters after this position")
     parser.add_argument("--size", default="1200,1000")
     arguments = parser.parse_args()
     from PIL import Image  # matplotlib has it
@@ -66,7 +66,7 @@ def main():
             png = picture(driver, arguments.page, arguments.unit, arguments.point_at)
         finally:
             driver.quit()
-    # A page has few colours: with a palette the file is a third as large.
+    # A page has few colors: with a palette the file is a third of the size.
     few = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(arguments.out, optimize=True)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:,.0f} kB")

@@ -1,4 +1,4 @@
-"""The command line in this process and in its own, and texts and damage for it."""
+"""Helpers for tests of the command line: texts, processes and damaged runs."""
 
 import json
 import os
@@ -29,7 +29,7 @@ TINY = TrainConfig(
 
 
 def damage(run, kind):
-    """Damage every checkpoint of a run."""
+    """Damage every checkpoint of a run in one of the ways of DAMAGES."""
     for path in list_checkpoints(run / "checkpoints"):
         data = path.read_bytes()
         flipped = data[:-1] + bytes([data[-1] ^ 1])
@@ -43,15 +43,15 @@ DAMAGES = ["cut", "empty", "garbage", "flipped", "format", "vocabulary"]
 
 
 def process(command, **options):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as a user's is
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as for a user
     for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"):
-        environment[name.upper()] = str(jax.config.values[name])  # what one has compiled serves the next
+        environment[name.upper()] = str(jax.config.values[name])  # one process reuses what another compiled
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": environment, **options}
     return subprocess.Popen([sys.executable, "-m", "jaxrnn", *shlex.split(command)], **options)
 
 
 def contents(directory):
-    """Every name below a directory; of files, the bytes."""
+    """Return every path below a directory, with the bytes of files."""
     return {path.relative_to(directory): path.is_file() and path.read_bytes() for path in directory.rglob("*")}
 
 

@@ -1,4 +1,4 @@
-"""min-char-rnn in NumPy, written from the formulas and importing nothing of jaxrnn: what the core is held against.
+"""min-char-rnn in NumPy, written from the formulas without jaxrnn: the reference that tests compare the core with.
 
 The network, for one-hot x_t, t = 0 .. T-1, row vectors:
 
@@ -13,7 +13,7 @@ Its gradient, from the last step to the first, with delta_t = dloss/da_t and del
     dWhy = sum_t outer(h_t, dy_t)     dby = sum_t dy_t
     dWhh = sum_t outer(h_{t-1}, delta_t)     dbh = sum_t delta_t     dWxh[x_t] += delta_t
 
-Run as a program, it trains on a text exactly as `jaxrnn train` does by default, samples included:
+As a program it trains on a text exactly as `jaxrnn train` does by default, samples included:
 
     python tests/oracle.py FILE --steps 40000 --seed 0
 """
@@ -28,7 +28,7 @@ NAMES = ("Wxh", "Whh", "bh", "Why", "by")
 
 
 def init(rng, vocab_size, hidden_size=100):
-    """Weights normal x 0.01, biases zero, float64."""
+    """Return normal weights times 0.01 and zero biases, float64."""
     V, H = vocab_size, hidden_size
     shapes = {"Wxh": (V, H), "Whh": (H, H), "bh": (H,), "Why": (H, V), "by": (V,)}
     return {name: 0.01 * rng.standard_normal(shape) * (len(shape) > 1) for name, shape in shapes.items()}
@@ -40,7 +40,7 @@ def softmax(y):
 
 
 def loss_and_gradient(params, inputs, targets, h):
-    """One lane: nats over the T steps, the gradient by name, and the hidden state after them."""
+    """Return the loss of one lane in nats over T steps, its gradient by name, and the last hidden state."""
     Wxh, Whh, bh, Why, by = (params[name] for name in NAMES)
     hidden, probabilities, loss = [h], [], 0.0
     for x, target in zip(inputs, targets, strict=True):
@@ -63,7 +63,7 @@ def loss_and_gradient(params, inputs, targets, h):
 
 
 def sample(params, h, token, length, rng):
-    """Draw `length` tokens, each fed back as the next input."""
+    """Draw `length` tokens; each is the next input."""
     Wxh, Whh, bh, Why, by = (params[name] for name in NAMES)
     tokens = []
     for _ in range(length):
@@ -74,7 +74,7 @@ def sample(params, h, token, length, rng):
 
 
 class Trainer:
-    """Sweeps a text, lane by lane, and updates by Adagrad on clipped gradients."""
+    """Sweeps a text, lane by lane, and updates with Adagrad on clipped gradients."""
 
     def __init__(self, tokens, params, sequence_length=25, lanes=1, learning_rate=0.1, clip=5.0):
         self.params = {name: value.copy() for name, value in params.items()}
@@ -89,7 +89,7 @@ class Trainer:
         self.begin_step()
 
     def begin_step(self):
-        """Begin a new sweep where the old one is at its end."""
+        """Start a new sweep if the text is at its end."""
         at_end = self.position is not None and self.position + self.T + 1 >= len(self.texts[0])
         if self.position is None or at_end:
             self.position, self.wraps = 0, self.wraps + at_end

@@ -1,4 +1,4 @@
-"""The notebooks, run from top to bottom. As a program it runs them as they are, and keeps their outputs:
+"""Run notebooks from top to bottom. As a program it also saves their outputs:
 
 python tests/rerun.py notebooks/*.ipynb
 """
@@ -11,7 +11,7 @@ import nbformat
 
 
 def run(notebook):
-    """Do what "restart and run all" does, and record nothing of the clock or of the Python that it ran on."""
+    """Restart and run all, without a record of the time or the version of Python."""
     options = {"timeout": 600, "kernel_name": "python3", "record_timing": False, "coalesce_streams": True}
     nbclient.NotebookClient(notebook, **options).execute()
     notebook.metadata.language_info.pop("version", None)

@@ -1,4 +1,4 @@
-"""Runs of 24 steps on a text of 110 characters, and what tests compare of them."""
+"""Runs of 24 steps on a text of 110 characters, and comparisons of their results."""
 
 import json
 
@@ -15,12 +15,12 @@ WORDS = ["the", "of", "and", "to", "in", "a", "is", "that", "for", "it"]
 
 
 def prose(seed=0):
-    """About 110 characters: with T = 5 the sweep begins again before step 24."""
+    """Return about 110 characters: with T = 5 the sweep wraps around before step 24."""
     return " ".join([*WORDS, *np.random.default_rng(seed).choice(WORDS, 20)]) + "\n"
 
 
 def tiny(text, **changes):
-    """24 steps in chunks of 4, so that one program serves most of these tests."""
+    """Return a config of 24 steps in chunks of 4, so that one program serves most tests."""
     values = {"sequence_length": 5, "steps": 24, "chunk_length": 4, "sample_length": 12}
     intervals = {"log_every": 4, "sample_every": 8, "checkpoint_every": 12}
     return TrainConfig(**{"corpus": str(text), "model": ModelConfig(hidden_size=8), **values, **intervals, **changes})
@@ -31,13 +31,13 @@ class Crash(Exception):
 
 
 def run(config, run_dir=None, *, leave=None, crash=False, **how):
-    """Train, to the end or until the report of step `leave`; return the reports (the last one's state is whole)."""
+    """Train to the end or until the report of step `leave`; return the reports."""
     reports = []
     generator = fit(config, run_dir=run_dir, **how)
     for report in generator:
         reports.append(report)
         if report.step == leave:
-            if crash:  # what a power cut leaves, as nothing saves at an unknown error
+            if crash:  # as after a power cut: an unknown error saves nothing
                 with pytest.raises(Crash):
                     generator.throw(Crash)
             generator.close()
@@ -56,12 +56,12 @@ def assert_bit_identical(state, other):
 
 
 def contents(directory):
-    """Every name below a directory; of files, the bytes."""
+    """Return every path below a directory, with the bytes of files."""
     return {path.relative_to(directory): path.is_file() and path.read_bytes() for path in directory.rglob("*")}
 
 
 def metrics(run_dir):
-    """The lines of metrics.jsonl without the seconds, which no two runs share."""
+    """Return the lines of metrics.jsonl without the seconds, which differ between runs."""
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert all(line.pop("seconds") >= 0 for line in lines)
     return lines

@@ -1,4 +1,4 @@
-"""A real terminal for a command: what it shows there, and what a person types."""
+"""Run a command in a real terminal: read what it shows, type what a person types."""
 
 import contextlib
 import os
@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-# In a session of its own, with the terminal as the one that Ctrl-C is typed at; that is heeded though these tests may
-# run in the background of a shell, which has its jobs ignore it.
+# The command gets a session of its own with this as its controlling terminal, and handles Ctrl-C even if the tests run
+# as a background job, for which a shell ignores SIGINT.
 _START = """
 import fcntl, runpy, signal, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -35,17 +35,17 @@ class Terminal:
         return self
 
     def __exit__(self, *_):
-        """End the command, if a test has not seen its end."""
+        """Kill the command if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.rest()
 
     def type(self, keys):
-        time.sleep(0.05)  # a person, too, waits for the prompt to be ready
+        time.sleep(0.05)  # let the prompt get ready, as a person does
         os.write(self._end, keys.encode())
 
     def until(self, text, seconds=30.0):
-        """Return what is shown up to a text."""
+        """Wait for a text to appear; return everything shown up to it."""
         shown, end = "", time.monotonic() + seconds
         while text not in shown:
             assert time.monotonic() < end, shown[-1000:]
@@ -54,9 +54,9 @@ class Terminal:
         return shown
 
     def rest(self):
-        """Return what is shown until the command ends, and its exit code."""
+        """Wait for the command to end; return what it showed and its exit code."""
         shown = b""
-        with contextlib.suppress(OSError):  # how Linux says that nobody is at the other end any more
+        with contextlib.suppress(OSError):  # how Linux reports that the other end is closed
             while piece := os.read(self._end, 4096):
                 shown += piece
         os.close(self._end)

@@ -13,12 +13,12 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-# Jupyter's own: its client closes its sockets late, and says that it talks to the kernel on this machine in the clear.
+# Jupyter's client closes its sockets late, and warns that its connection to the local kernel is not encrypted.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_it_runs_from_top_to_bottom(notebook, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    for cell in notebook.cells:  # with few steps, and few rounds of measuring
+    for cell in notebook.cells:  # few steps, and few rounds of measurements
         cell.source, _ = re.subn(r"^steps = [\d_]+$", "steps = 200", cell.source, flags=re.MULTILINE)
         cell.source = re.sub(r"\brounds=\d+", "rounds=2", cell.source)
     assert any("steps = 200" in cell.source for cell in notebook.cells)
