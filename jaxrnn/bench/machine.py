@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.runs.provenance import processor
+from jaxrnn.runs.checkpoint import processor
 
 
 def machine() -> dict[str, Any]:

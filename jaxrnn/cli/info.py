@@ -181,7 +181,7 @@ def _num_parameters(checkpoint: "Checkpoint") -> int:
 
 def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.network.loss import bits_per_character
-    from jaxrnn.runs.provenance import in_words
+    from jaxrnn.runs.checkpoint import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
@@ -204,7 +204,7 @@ def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
         *_reading(config),
         *(f"slice: {part}" for part in _slices(config, corpus["length"]).values() if len(config.split) > 1),
-        f"computed by: {in_words(checkpoint.computed_by)}",
+        f"computed by: {describe_computer(checkpoint.computed_by)}",
     ]
 
 

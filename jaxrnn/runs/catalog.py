@@ -10,10 +10,9 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints, read_header
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import Columns, read_columns
-from jaxrnn.runs.tensor_file import TensorFile
 
 _DEPTH = 3  # folders of folders in which runs are looked for
 
@@ -156,14 +155,13 @@ def _metrics(run: Path, problems: list[str]) -> Columns:
 def _described(path: Path, problems: list[str]) -> dict[str, Any]:
     """Return what the header of a checkpoint says: its step, its corpus, and how many parameters it holds."""
     try:
-        with TensorFile(path) as file:
-            metadata, tensors = file.metadata, file.tensors
+        metadata, shapes = read_header(path)
         corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
-        parameters = (tensor for name, tensor in tensors.items() if name.startswith("params."))
+        parameters = (shape for name, shape in shapes.items() if name.startswith("params."))
         return {
             "step": int(counters["step"]),
             "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
-            "parameters": sum(math.prod(tensor.shape) for tensor in parameters),
+            "parameters": sum(map(math.prod, parameters)),
         }
     except FileNotFoundError:  # there is none, or not any more: its run goes on
         return {}

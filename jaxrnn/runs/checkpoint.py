@@ -1,29 +1,30 @@
-"""One verified file a checkpoint.
+"""Checkpoints: one verified file each.
 
 A checkpoint is a safetensors file. Its tensors are the leaves of the TrainState, named by their path
-(`params.layers.0.Whh`); its metadata, JSON strings, are the config, the vocabulary, the corpus, the counters, what
-computed it, and a SHA-256 over all of that and every tensor, checked on every load.
+(`params.layers.0.Whh`). Its metadata, JSON strings, are the config, the vocabulary, the corpus, the counters, what
+computed the state, and a SHA-256 over all of that and every tensor, which is verified on every load.
 """
 
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import platform
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import jax
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from jaxrnn.atomic import commit
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.config.reprs import of_fields
 from jaxrnn.errors import CheckpointError, JaxrnnError
-from jaxrnn.runs.checkpoint_files import has_checkpoint_name, newest_good
-from jaxrnn.runs.provenance import computed_by
-from jaxrnn.runs.tensor_file import HEADER_LIMIT, Array, Tensor, TensorFile
+from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
 from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import TrainState, init_train_state
 
@@ -31,17 +32,19 @@ FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
 _CORPUS = {"source": str, "sha256": str, "length": int}
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         state: the TrainState, on the default device.
-        config: the run's configuration, `model.vocab_size` set.
+        config: the run's configuration, with `model.vocab_size`.
         vocabulary: the symbols that the tokens stand for.
         corpus: what was trained on: "source", "sha256", "length".
-        counters: numbers that belong to the step: "step", and what the run adds.
-        computed_by: what `provenance.computed_by` said when the state was saved.
+        counters: numbers that belong to the state: "step", and what the run adds.
+        computed_by: what `computed_by()` returned when the state was saved.
     """
 
     state: TrainState
@@ -52,8 +55,43 @@ class Checkpoint(NamedTuple):
     computed_by: dict[str, Any]
 
     def __repr__(self) -> str:
-        """Give what is in use."""
+        """Return the state, the settings that are in use, and the vocabulary."""
         return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
+
+
+def computed_by(device_count: int = 1) -> dict[str, Any]:
+    """Return what computes here: a run that is resumed where this is the same is bit-identical to an uninterrupted one.
+
+    Args:
+        device_count: how many devices compute.
+    """
+    device = jax.devices()[0]
+    return {
+        "jax": jax.__version__,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "device_count": device_count,
+        # XLA compiles for the instructions of this processor, and as the flags say.
+        **({"processor": processor()} if device.platform == "cpu" else {}),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def describe_computer(computed_by: Mapping[str, object]) -> str:
+    """Describe what computed a checkpoint in words; checkpoints of older versions leave some of it out."""
+    processor = f" ({computed_by['processor']})" if "processor" in computed_by else ""
+    flags = f", XLA_FLAGS {computed_by['xla_flags'] or 'empty'}" if "xla_flags" in computed_by else ""
+    return f"{computed_by.get('device_count', 1)} x {computed_by['device']}{processor}, jax {computed_by['jax']}{flags}"
 
 
 def save_checkpoint(
@@ -68,18 +106,17 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint: wholly, or not at all.
 
-    The bytes go to a temporary name in the same directory, are forced to the disk, read back and compared, and only
-    then take the name `path`; a checkpoint that was there before stays until that moment.
+    The bytes are written to a temporary file in the same directory, forced to the disk, read back and compared; then
+    the file takes the name `path`. A checkpoint that was there before stays until that moment.
 
     Args:
         path: the file; its directory must exist.
-        state: what to save; it is copied to the host and otherwise untouched.
+        state: the state to save; it is copied to the host and otherwise untouched.
         config: the run's configuration.
         vocabulary: the symbols.
-        corpus: what was trained on: "source", "sha256", "length"; for a person and for `--resume` to compare.
+        corpus: what was trained on: "source", "sha256", "length".
         counters: numbers to keep beside the step, finite and not negative.
-        device_count: the devices that computed it, for a resumed run to know whether it has the same; nothing else in
-            the file depends on it.
+        device_count: how many devices computed the state.
 
     Raises:
         JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
@@ -97,9 +134,9 @@ def save_checkpoint(
         "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
         "computed_by": _dump(computed_by(device_count)),
     }
-    metadata["sha256"] = _digest(_contents(tensors), metadata)
+    metadata["sha256"] = _digest(tensors, metadata)
     data = safetensors.numpy.save(tensors, metadata)
-    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:  # what would be refused when it is read
+    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:  # no reader would take it
         raise JaxrnnError(f"a vocabulary of {len(vocabulary):,} symbols does not fit into a checkpoint; use min_count")
     commit(path, data)
 
@@ -108,77 +145,91 @@ def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoin
     """Read a checkpoint and verify it.
 
     Args:
-        path: a checkpoint file, or a run directory: of its checkpoints the newest that verifies is taken, the best one
-            last of all, and a warning names those that did not.
-        cell: the cell of a run that had one of the user's own, which no file holds.
+        path: a checkpoint file, or a run directory: its newest checkpoint that verifies is read, `best.safetensors`
+            last of all, and a warning names those that don't verify.
+        cell: the cell of a run with a user-defined cell, which no file holds.
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
-        CheckpointError: there is one, but it is damaged.
+        JaxrnnError: there is no checkpoint at `path`, or it is of another cell than the given one.
+        CheckpointError: there is one, but it can't be used.
     """
     return read_checkpoint(Path(path), lambda _: cell)
 
 
 def read_checkpoint(path: Path, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
-    """Do what `load_checkpoint` does, for a caller who has to know the configuration before JAX computes anything.
+    """Do what `load_checkpoint` does, for a caller that must know the configuration before JAX computes anything.
 
     Args:
-        path: as there.
-        prepare: is given the configuration, of a file that is not verified yet, and returns the cell.
+        path: as for `load_checkpoint`.
+        prepare: is called with the configuration and returns the cell.
     """
 
-    def read(file: Path) -> Checkpoint:
-        with _opened(file) as opened:
-            return _load(opened, prepare)
+    def read(path: Path) -> Checkpoint:
+        arrays, fields = _read(path)
+        config = _with_cell(fields["config"], prepare(fields["config"]), path)
+        return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, path)})
 
     return newest_good(path, read)
 
 
 def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
-    """Return the configuration in a checkpoint, after all of it was verified; memory: a few megabytes.
+    """Return the configuration in a checkpoint after verifying all of it.
 
-    Where a run had a cell of the user's own, `cell` is put back into it; without one it says "custom".
+    Where the run has a user-defined cell, `cell` is put back into the configuration; without it, it says "custom".
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`, or it is for another cell than was given.
-        CheckpointError: there is one, but it is damaged.
+        JaxrnnError: there is no checkpoint at `path`, or it is of another cell than the given one.
+        CheckpointError: there is one, but it can't be used.
     """
-
-    def read(file: Path) -> TrainConfig:
-        with _opened(file) as opened:
-            _check_file(opened)
-            return _with_cell(_described(opened)[0], cell, file)
-
-    return newest_good(Path(path), read)
+    return newest_good(Path(path), lambda path: _with_cell(_read(path)[1]["config"], cell, path))
 
 
-def _load(file: TensorFile, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
-    path, (config, vocabulary, corpus, counters, computed_by) = file.path, _described(file)
-    config = _with_cell(config, prepare(config), path)
-    if config.model.cell == "custom":
-        raise JaxrnnError(
-            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
-            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read and verify a file; return its tensors, and the other fields of the checkpoint.
+
+    The header is checked against the size of the file before memory is taken. Then the file is read once, not mapped:
+    what is read belongs together whatever takes its name meanwhile, and a bad disk is an error, not a killed process.
+    """
+    try:
+        read_header(path)
+        data = path.read_bytes()
+        arrays = safetensors.numpy.load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        if metadata.get("format") != FORMAT or not metadata.keys() >= {*_FIELDS}:
+            raise ValueError("a safetensors file, but not one that this version of the program wrote")
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if has_checkpoint_name(path):
+            raise CheckpointError(f"{path} is damaged ({reason})") from None
+        raise JaxrnnError(f"{path} is not a checkpoint ({reason}); give a run directory of `jaxrnn train`") from None
+    if metadata.get("sha256") != _digest(arrays, metadata):
+        raise CheckpointError(f"{path} is damaged (its SHA-256 differs)")
+    return arrays, _parse(metadata, path)
+
+
+def _parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """Return the fields of a checkpoint that its metadata hold."""
+    try:
+        config = from_json(TrainConfig, metadata["config"])
+        fields = {name: json.loads(metadata[name]) for name in ("vocabulary", "corpus", "counters", "computed_by")}
+        _, corpus, counters, computed_by = fields.values()
+        vocabulary = Vocabulary(**fields["vocabulary"])
+        valid = (
+            (isinstance(vocabulary.symbols, str) and type(vocabulary.unknown) is bool)
+            and vocabulary.kind in get_args(VocabularyKind)
+            and len(vocabulary) == config.model.vocab_size
+            and {name: type(value) for name, value in corpus.items()} == _CORPUS
+            and all(type(value) in (int, float) and 0 <= value < math.inf for value in counters.values())
+            and type(counters["step"]) is int
+            and all(isinstance(value, (str, int)) for value in computed_by.values())
         )
-    if config.model.num_layers > len(file.tensors):  # before so many are laid out
-        raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
-    try:
-        template = init_train_state.eval_shape(jax.random.key(0), config)
-    except (TypeError, OverflowError) as error:
-        raise CheckpointError(f"{path} is for a network that can't be ({error})") from None
-    _check_places(template, file)
-    try:
-        tensors = {name: file.read(tensor) for name, tensor in file.tensors.items()}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} can't be read ({error})") from None
-    _check_digest(file, _digest(_contents(tensors), file.metadata))
-
-    def leaf(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
-        array = jax.numpy.asarray(tensors[name])
-        return jax.random.wrap_key_data(array) if _is_key(expected) else array
-
-    state = jax.tree.map(leaf, template, _names(template))
-    return Checkpoint(state, config, vocabulary, corpus, counters, computed_by)
+    except JaxrnnError as error:
+        raise CheckpointError(f"{path} is of another version ({error}); it can't be used") from None
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        valid = False
+    if not valid:
+        raise CheckpointError(f"{path} can't be used: its metadata are not those of a checkpoint")
+    return {**fields, "config": config, "vocabulary": vocabulary}
 
 
 def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainConfig:
@@ -189,74 +240,34 @@ def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainC
     return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
-def _opened(path: Path) -> TensorFile:
-    """Open a checkpoint's file; one that never was a checkpoint is a mistake in the command, no damage."""
-    try:
-        file = TensorFile(path)
-        if file.metadata.get("format") != FORMAT or any(field not in file.metadata for field in _FIELDS):
-            file.close()
-            raise ValueError("a safetensors file, but not one that this version of the program wrote")
-    except (OSError, ValueError) as error:
-        if has_checkpoint_name(path):
-            raise CheckpointError(f"{path} is damaged ({error})") from None
-        raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
-    return file
-
-
-def _described(file: TensorFile) -> tuple[TrainConfig, Vocabulary, dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Parse the metadata, in the order of Checkpoint; they are what they should be, or an error."""
-    try:
-        config = from_json(TrainConfig, file.metadata["config"])
-        fields = ("vocabulary", "corpus", "counters", "computed_by")
-        values = [json.loads(file.metadata[field]) for field in fields]
-        vocabulary = Vocabulary(**values[0])
-        _, corpus, counters, computed_by = values
-        wrong = not (
-            (isinstance(vocabulary.symbols, str) and type(vocabulary.unknown) is bool)
-            and vocabulary.kind in get_args(VocabularyKind)
-            and len(vocabulary) == config.model.vocab_size
-            and {name: type(value) for name, value in corpus.items()} == _CORPUS
-            and all(type(value) in (int, float) and 0 <= value < math.inf for value in counters.values())
-            and type(counters["step"]) is int
-            and all(isinstance(value, (str, int)) for value in computed_by.values())
+def _state(arrays: Mapping[str, Array], config: TrainConfig, path: Path) -> TrainState:
+    """Return the state of a run from the tensors of its checkpoint, which must be just those of its model."""
+    if config.model.cell == "custom":
+        raise JaxrnnError(
+            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
+            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
         )
-    except JaxrnnError as error:
-        _check_file(file)  # says what is behind it, if it is mere damage
-        raise CheckpointError(f"{file.path} is damaged, or of another version ({error})") from None
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        wrong = True
-    if wrong:
-        _check_file(file)
-        raise CheckpointError(f"{file.path} is damaged (its metadata are not what they should be)")
-    return config, vocabulary, corpus, counters, computed_by
-
-
-def _check_file(file: TensorFile) -> None:
-    """Verify the SHA-256 of a file, of whose tensors no more than a megabyte is in memory at a time."""
+    if config.model.num_layers > len(arrays):  # before that many are laid out
+        raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        tensors = ((name, tensor, file.blocks(tensor)) for name, tensor in file.tensors.items())
-        _check_digest(file, _digest(tensors, file.metadata))
-    except OSError as error:
-        raise CheckpointError(f"{file.path} can't be read ({error.strerror or error})") from None
+        template = init_train_state.eval_shape(jax.random.key(0), config)
+    except (TypeError, OverflowError) as error:
+        raise CheckpointError(f"{path} is of an impossible network ({error}); it can't be used") from None
+    names = _names(template)
 
-
-def _check_digest(file: TensorFile, digest: str) -> None:
-    if file.metadata.get("sha256") != digest:
-        raise CheckpointError(f"{file.path} is damaged (its SHA-256 differs)")
-
-
-def _check_places(template: TrainState, file: TensorFile) -> None:
-    """Check that the tensors in a file are just what belongs into a state."""
-    path, left = file.path, dict(file.tensors)
-    for expected, name in zip(jax.tree.leaves(template), jax.tree.leaves(_names(template)), strict=True):
+    def read(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
         spec = jax.eval_shape(jax.random.key_data, expected) if _is_key(expected) else expected
-        found = left.pop(name, None)
-        if found is None or found.shape != spec.shape or found.dtype != spec.dtype:
-            got = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
+        array = arrays.get(name)
+        if array is None or array.shape != spec.shape or array.dtype != spec.dtype:
+            got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
             raise CheckpointError(f"{path}: {name} must be {spec.dtype}{list(spec.shape)}, got {got}; it can't be used")
-    if left:
-        some = ", ".join(list(left)[:5])
-        raise CheckpointError(f"{path} holds what this model has no place for: {some}; it can't be used")
+        leaf = jax.numpy.asarray(array)
+        return jax.random.wrap_key_data(leaf) if _is_key(expected) else leaf
+
+    state = jax.tree.map(read, template, names)
+    if extra := sorted(arrays.keys() - set(jax.tree.leaves(names))):
+        raise CheckpointError(f"{path} has tensors that this model lacks: {', '.join(extra[:5])}; it can't be used")
+    return state
 
 
 def _is_key(leaf: jax.ShapeDtypeStruct) -> bool:
@@ -275,19 +286,13 @@ def _named_leaves(state: TrainState) -> dict[str, Array]:
     return dict(zip(jax.tree.leaves(_names(state)), leaves, strict=True))
 
 
-def _contents(tensors: Mapping[str, Array]) -> Iterator[tuple[str, Array, list[Array]]]:
-    for name, array in tensors.items():
-        yield name, array, [np.ascontiguousarray(array).reshape(-1).view(np.uint8)]
-
-
-def _digest(tensors: Iterable[tuple[str, Array | Tensor, Iterable[Any]]], metadata: Mapping[str, str]) -> str:
+def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     """Return the SHA-256 over every tensor (name, type, shape, bytes) and every other field of the metadata."""
     digest = hashlib.sha256()
     digest.update(_dump({field: metadata[field] for field in _FIELDS}).encode())
-    for name, tensor, blocks in sorted(tensors, key=lambda entry: entry[0]):
-        digest.update(_dump([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        for block in blocks:
-            digest.update(block)
+    for name, array in sorted(arrays.items()):
+        digest.update(_dump([name, str(array.dtype), list(array.shape)]).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint files of a run: what they are called, which there are, which to read, which to keep."""
+"""The checkpoint files of a run: their names, their headers, which to read and which to keep; without JAX."""
 
 import re
 import warnings
@@ -6,12 +6,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import safetensors
+
 from jaxrnn.errors import CheckpointError, JaxrnnError
 
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
 _BEST = "best.safetensors"
 
-Found = TypeVar("Found")
+HEADER_LIMIT = 2**20  # bytes
+
+Contents = TypeVar("Contents")
+
+
+def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the metadata of a safetensors file and the shapes of its tensors, none of which is read.
+
+    Raises:
+        ValueError: it is no safetensors file, it has not just the size that its tensors need, or its header is larger
+            than 1 MB.
+        OSError: it can't be read.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe could wait forever
+        raise ValueError("not a regular file")
+    with path.open("rb") as start:
+        if int.from_bytes(start.read(8), "little") > HEADER_LIMIT:
+            raise ValueError(f"no safetensors file, or its header is larger than {HEADER_LIMIT:,} bytes")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def checkpoint_path(directory: Path, step: int) -> Path:
@@ -25,12 +49,12 @@ def best_checkpoint_path(directory: Path) -> Path:
 
 
 def has_checkpoint_name(path: Path) -> bool:
-    """Return whether a file is called what checkpoints are."""
+    """Return whether a file is named as a checkpoint."""
     return path.name == _BEST or bool(_NAME.fullmatch(path.name))
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoint files in `directory`, the newest (the one with most steps) first, without the best one."""
+    """Return the checkpoint files in `directory` without the best one, the one with most steps first."""
     if not directory.is_dir():
         return []
     return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
@@ -43,15 +67,15 @@ def all_checkpoints(run: Path) -> list[Path]:
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
-    """Return what `load_checkpoint` is to read: of a run directory the "last" checkpoint, the "best", or a step's.
+    """Return the path for `load_checkpoint` to read: the "last" or "best" checkpoint of a run, or the one of a step.
 
     Raises:
-        JaxrnnError: there is no such checkpoint; the message lists what there is.
+        JaxrnnError: there is no such checkpoint; the message lists those that there are.
     """
     if which == "last":
         return run
     if not run.is_dir():
-        raise JaxrnnError(f"{run} is no run directory, of which {which!r} could be chosen; leave that out")
+        raise JaxrnnError(f"{run} is not a run directory, so {which!r} can't be chosen from it; leave that out")
     directory = run / "checkpoints"
     if which == "best":
         path = best_checkpoint_path(directory)
@@ -62,19 +86,18 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if not path.is_file():
         steps = [str(int(file.stem.removeprefix("step-"))) for file in reversed(list_checkpoints(directory))]
         best = ["best"] if best_checkpoint_path(directory).is_file() else []
-        there = ", ".join([*steps, *best]) or "none"
-        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {there}")
+        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join([*steps, *best]) or 'none'}")
     return path
 
 
-def newest_good(path: Path, read: Callable[[Path], Found]) -> Found:
-    """Read the file that a path means: itself, or the newest in a run directory that can be used.
+def newest_good(path: Path, read: Callable[[Path], Contents]) -> Contents:
+    """Read `path` if it is a file, else the newest usable checkpoint of the run directory at `path`.
 
-    The best one comes last of all; a warning names each that could not be used.
+    The best checkpoint is tried last; a warning names each that can't be used.
 
     Raises:
         JaxrnnError: there is none.
-        CheckpointError: there are some, of which none can be used.
+        CheckpointError: there are some, none of which can be used.
     """
     if path.is_file():
         return read(path)
@@ -86,26 +109,26 @@ def newest_good(path: Path, read: Callable[[Path], Found]) -> Found:
     errors = []
     for file in files:
         try:
-            found = read(file)
+            contents = read(file)
         except CheckpointError as error:
-            if not file.exists():  # it was the oldest to whoever trains there, and newer ones have come
+            if not file.exists():  # the process that trains there has removed it and saved newer ones
                 return newest_good(path, read)
             errors.append(str(error))
             continue
         for reason in errors:
             warnings.warn(f"{reason}; using {file.name} instead", stacklevel=1)
-        return found
+        return contents
     raise CheckpointError(f"{errors[0]}; no other checkpoint in {path} can be used")
 
 
 def prune(directory: Path, step: int, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints up to `step`.
 
-    Newer ones are damaged, or their run would not have begun before them: they must not crowd out the good.
+    Newer ones than `step` are damaged, or the run would have resumed from them: they must not crowd out the good ones.
     """
-    done = [path for path in list_checkpoints(directory) if path <= checkpoint_path(directory, step)]
-    for old in done[keep:]:
+    checkpoints = [path for path in list_checkpoints(directory) if path <= checkpoint_path(directory, step)]
+    for old in checkpoints[keep:]:
         try:
             old.unlink()
-        except OSError as error:  # the new one is safe, which is what matters
+        except OSError as error:  # the new checkpoint is safe, which is what matters
             warnings.warn(f"can't remove {old} ({error.strerror or error}); remove it by hand", stacklevel=1)

@@ -22,12 +22,11 @@ from jax.sharding import Mesh
 from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
-from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock, opening
 from jaxrnn.runs.programs import gathered
-from jaxrnn.runs.provenance import computed_by, in_words
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -125,7 +124,7 @@ class RunDirectory:
         self._check_same_run(checkpoint)
         computed_here = computed_by(self._device_count)
         if checkpoint.computed_by != computed_here:
-            then, now = map(in_words, (checkpoint.computed_by, computed_here))
+            then, now = map(describe_computer, (checkpoint.computed_by, computed_here))
             warnings.warn(
                 f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
                 "uninterrupted run can't be promised",

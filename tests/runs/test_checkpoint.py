@@ -227,6 +227,19 @@ def test_the_whole_state_comes_from_the_newest_checkpoint_that_is_good(run, newe
     assert named == ["step-0000000003", "step-0000000002"]
 
 
+def test_a_checkpoint_on_a_bad_disk_gives_way_to_the_one_before(run, newest, monkeypatch):
+    read_bytes = Path.read_bytes
+
+    def fail_at_newest(path):
+        if path == newest:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail_at_newest)
+    with pytest.warns(UserWarning, match=f"{newest.name}.*Input/output error.*; using step-0000000001"):
+        assert load_checkpoint(run).counters["step"] == 1
+
+
 def test_when_every_checkpoint_is_damaged_the_newest_is_named(run, newest):
     for path in list_checkpoints(run / "checkpoints"):
         path.write_bytes(path.read_bytes()[:-1])
@@ -302,7 +315,7 @@ def rewrite(path, change):
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(tensors, metadata)
-    metadata["sha256"] = checkpoint._digest(checkpoint._contents(tensors), metadata)
+    metadata["sha256"] = checkpoint._digest(tensors, metadata)
     path.write_bytes(safetensors.numpy.save(tensors, metadata))
 
 
@@ -343,8 +356,11 @@ def with_hidden_size(hidden_size):
         (without("params.by"), r"params.by must be float32\[8\], got nothing"),
         (without("key"), "key must be .* got nothing"),
         (without("opt_state.1.0.sum_of_squares.Why"), "opt_state.1.0.sum_of_squares.Why must be .* got nothing"),
-        (lambda tensors, _: tensors.update(extra=np.zeros(1)), "no place for: extra"),
-        (lambda tensors, _: tensors.update({"params.layers.1.bh": np.zeros(16)}), "no place for: params.layers.1.bh"),
+        (lambda tensors, _: tensors.update(extra=np.zeros(1)), "this model lacks: extra"),
+        (
+            lambda tensors, _: tensors.update({"params.layers.1.bh": np.zeros(16)}),
+            "this model lacks: params.layers.1.bh",
+        ),
         (with_hidden_size(17), r"must be float32\[1, 17\], got float32\[1, 16\]|\[8, 17\], got float32\[8, 16\]"),
     ],
 )
