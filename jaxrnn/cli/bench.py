@@ -11,7 +11,7 @@ import tyro
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import print_result
+from jaxrnn.cli.output import print_result, save_figure
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
@@ -81,7 +81,7 @@ class Bench(BenchConfig):
         result: Any = suites[self.suite](config, _say)
         lines = [table(result, config)]
         if self.plot:
-            draw(result, config, machine_line(measured_on)).savefig(self.plot, dpi=150)
+            save_figure(draw(result, config, machine_line(measured_on)), self.plot)
             lines.append(f"plot: {self.plot}")
         values = {
             "suite": self.suite,

@@ -2,14 +2,14 @@
 
 import dataclasses
 import datetime
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
-from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.checkpoint_flags import CellFlag, JsonFlag, open_checkpoint
+from jaxrnn.cli.output import listed, print_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
@@ -21,66 +21,76 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Describe a run and verify its checkpoints; without one, describe this installation."""
+    """Describe a run and verify its checkpoints; without a run, describe this installation."""
 
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
-    """The run directory that `jaxrnn train` left, or a checkpoint file."""
-    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
-    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
-
+    """Run directory or checkpoint."""
+    cell: CellFlag = None
     repair: bool = False
-    """Remove the checkpoints that can't be used and what dead writers left, after saying which; no run that is being
+    """Remove damaged checkpoints and files left by interrupted writers, and name each; refused while the run is
     trained."""
-    json: bool = False
-    """Print one line of JSON instead."""
+    json: JsonFlag = False
 
     def run(self) -> int:
-        """Print it, and return the exit code."""
+        """Print the description, and return the exit code."""
         if self.run_dir is None:
             if self.repair:
                 raise JaxrnnError("--repair needs RUN, the run directory to repair")
-            found = _installation()
-            print(json.dumps(found) if self.json else "\n".join(f"{name}: {_listed(found[name])}" for name in found))
-            return 0
-        files, left_over = self._look_through(self.run_dir)
+            values = _installation()
+            lines = [f"{name}: {value if isinstance(value, str) else listed(value)}" for name, value in values.items()]
+        else:
+            values, lines = self._describe(self.run_dir)
+        if self.json:
+            print_json(values)
+        else:
+            print("\n".join(lines))
+        return 0
+
+    def _describe(self, run_dir: Path) -> tuple[dict[str, Any], list[str]]:
+        """Return the description of a run for JSON, and as lines."""
+        files, left_over = self._repair(run_dir) if self.repair else self._verify(run_dir)
         try:
-            checkpoint = open_checkpoint(self.run_dir, cell=self.cell)
+            checkpoint = open_checkpoint(run_dir, cell=self.cell)
         except CheckpointError:
             if not self.json:
                 print("\n".join(map(str, files)))
             raise
-        if self.json:
-            told = {"files": [file.as_json() for file in files], "left_over": [str(path) for path in left_over]}
-            print(json.dumps({**_as_json(checkpoint), **told}))
-            return 0
-        lines = [*_lines(checkpoint, self.cell), *map(str, files)]
-        lines += [f"left by a writer that is gone: {path}; --repair removes it" for path in left_over]
-        print("\n".join(lines))
-        return 0
+        values = {
+            **_run_values(checkpoint),
+            "files": [{**file._asdict(), "good": file.problem is None} for file in files],
+            "left_over": left_over,
+        }
+        lines = [*_run_lines(checkpoint, self.cell), *map(str, files)]
+        return values, lines + [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
 
-    def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
-        """Return what the run has of checkpoints and of left-over files; after a repair, if that is asked for."""
-        if not self.repair:
-            return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], _left_over(run_dir)
+    def _verify(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+        """Return the checkpoints of a run, and the files that interrupted writers left."""
+        from jaxrnn.runs.directory import temporaries
+
+        left_over = temporaries(run_dir) if run_dir.is_dir() else []
+        return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], left_over
+
+    def _repair(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+        """Remove what can't be used, and return the rest as `_verify` does."""
         from jaxrnn.runs.lock import WriterLock
 
         if not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         lock = WriterLock(run_dir)
         try:
-            files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
+            files, left_over = self._verify(run_dir)
             for file in files:
-                if not file.good:
-                    _remove(file.path, f"{file.problem}")
-            for path in _left_over(run_dir):
-                _remove(path, f"{path}, which a writer left that is gone")
+                if file.problem:
+                    _remove(file.path, file.problem)
+            for path in left_over:
+                _remove(path, f"{path}, which an interrupted writer left")
         finally:
             lock.release()
-        return [file for file in files if file.good], []
+        return [file for file in files if not file.problem], []
 
 
-def _remove(path: Path, why: str) -> None:
-    print(f"removing {why}", file=sys.stderr)
+def _remove(path: Path, reason: str) -> None:
+    print(f"removing {reason}", file=sys.stderr)
     try:
         path.unlink()
     except OSError as error:
@@ -88,57 +98,48 @@ def _remove(path: Path, why: str) -> None:
 
 
 class _File(NamedTuple):
-    """A checkpoint's file, verified."""
+    """A verified checkpoint file, or one with a problem."""
 
     path: Path
     size: int
     modified: str
-    step: int | None
-    validation_loss: float | None
-    problem: str | None
+    step: int | None = None
+    validation_loss: float | None = None
+    problem: str | None = None
     validated_on: str | None = None
-
-    @property
-    def good(self) -> bool:
-        return self.problem is None
 
     def __str__(self) -> str:
         if self.problem:
             return f"damaged checkpoint: {self.problem}; {self.size:,} bytes, {self.modified}; --repair removes it"
-        best = self.path.name == "best.safetensors"
-        loss = ""
-        if best and self.validation_loss is not None:
+        is_best, loss = self.path.name == "best.safetensors", ""
+        if is_best and self.validation_loss is not None:
             loss = f", validation loss {self.validation_loss:.4f} nats per character"
             loss += f" ({self.validated_on})" if self.validated_on else ""
-        name = "best checkpoint" if best else "checkpoint"
+        name = "best checkpoint" if is_best else "checkpoint"
         return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
-
-    def as_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "path": str(self.path), "good": self.good}
-
-
-def _left_over(path: Path) -> list[Path]:
-    from jaxrnn.runs.directory import temporaries
-
-    return temporaries(path) if path.is_dir() else []
 
 
 def _verify(path: Path, cell: str | None) -> _File:
-    """Read all of a checkpoint, and find out whether a command could use it."""
-    found = path.stat()
-    date = datetime.datetime.fromtimestamp(found.st_mtime).isoformat(" ", "seconds")
+    """Read a checkpoint file as a command that uses it would."""
+    stat = path.stat()
+    date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return _File(path, found.st_size, date, None, None, str(error))
-    counters = checkpoint.counters
-    parts = _slices(checkpoint.config, checkpoint.corpus["length"])
-    validated_on = str(parts["validation"]) if "validation" in parts else None
-    return _File(path, found.st_size, date, counters["step"], counters.get("best_loss"), None, validated_on)
+        return _File(path, stat.st_size, date, problem=str(error))
+    validation = _slices(checkpoint.config, checkpoint.corpus["length"]).get("validation")
+    return _File(
+        path,
+        stat.st_size,
+        date,
+        step=checkpoint.counters["step"],
+        validation_loss=checkpoint.counters.get("best_loss"),
+        validated_on=str(validation) if validation else None,
+    )
 
 
 def _slices(config: "TrainConfig", length: int) -> dict[str, "Slice"]:
-    """Return where the slices of a text begin and end; what stands there is not read."""
+    """Return where the slices of a text begin and end; the text itself is not read."""
     import numpy as np
 
     from jaxrnn.text import split
@@ -155,19 +156,13 @@ def _installation() -> dict[str, Any]:
     return {"devices": devices, "corpora": list(NAMED), "cache": str(cache_directory())}
 
 
-def _listed(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else ", ".join(value)
-
-
-def _as_json(checkpoint: "Checkpoint") -> dict[str, Any]:
-    from jaxrnn.config import to_json
-
+def _run_values(checkpoint: "Checkpoint") -> dict[str, Any]:
     return {
         "step": checkpoint.counters["step"],
         "smooth_loss": float(checkpoint.state.smooth_loss),
         "parameters": _num_parameters(checkpoint),
         "symbols": len(checkpoint.vocabulary),
-        "config": json.loads(to_json(checkpoint.config)),
+        "config": checkpoint.config,
         "corpus": checkpoint.corpus,
         "computed_by": checkpoint.computed_by,
     }
@@ -179,42 +174,35 @@ def _num_parameters(checkpoint: "Checkpoint") -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
 
 
-def _lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
+def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.network.loss import bits_per_character
     from jaxrnn.runs.checkpoint import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
     bits = bits_per_character(smooth_loss, config.sequence_length)
-    size = _num_parameters(checkpoint)
     rule = "user-defined optimizer"
     if optimizer.name != "custom":
         rule = (
             f"{optimizer.name}, {optimizer.schedule} learning rate {optimizer.peak_learning_rate}, clip "
             f"{optimizer.clip} {optimizer.clip_value}"
         )
-    return [
+    init = model.init if model.init == "fan_in" else f"{model.init} {model.init_scale}"
+    lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
-        f"{size:,} parameters, {model.dtype}, products {model.products}, init {model.init}"
-        + ("" if model.init == "fan_in" else f" {model.init_scale}")
-        + f", dropout {model.dropout}",
+        f"{_num_parameters(checkpoint):,} parameters, {model.dtype}, products {model.products}, init {init}, "
+        f"dropout {model.dropout}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
-        *_reading(config),
-        *(f"slice: {part}" for part in _slices(config, corpus["length"]).values() if len(config.split) > 1),
-        f"computed by: {describe_computer(checkpoint.computed_by)}",
     ]
-
-
-def _reading(config: "TrainConfig") -> list[str]:
-    """Return a line for whatever is not usual in how the corpus is read."""
-    lines = []
     if config.reset_on:
         lines.append(f"reset on: {config.reset_on!r}, the string between documents")
     if config.min_count > 1:
-        lines.append(f"min count: {config.min_count}; symbols that occur fewer times are one, the unknown symbol")
+        lines.append(f"min count: {config.min_count}; symbols that occur fewer times become the unknown symbol")
     if config.normalize:
-        lines.append("normalize: byte-order mark dropped, CRLF and CR line ends made LF")
-    return lines
+        lines.append("normalize: byte-order mark dropped, CRLF and CR line ends converted to LF")
+    if len(config.split) > 1:
+        lines += [f"slice: {part}" for part in _slices(config, corpus["length"]).values()]
+    return [*lines, f"computed by: {describe_computer(checkpoint.computed_by)}"]

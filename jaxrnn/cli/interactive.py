@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.line_input import line_editing, read_line
@@ -19,131 +19,87 @@ from jaxrnn.errors import JaxrnnError
 if TYPE_CHECKING:
     from jaxrnn.sampling.generate import Writer
 
+
+class _Setting(NamedTuple):
+    metavar: str
+    help: str
+    kind: str
+    off: Any = ...  # the value of "off", if there is one
+
+
 _SETTINGS = {
-    "temperature": ("X", "below 1 safer, above 1 wilder"),
-    "top-k": ("N", "draw from the N likeliest characters only; off: from all"),
-    "top-p": ("P", "draw from the fewest that together have probability P; off: from all"),
-    "greedy": ("on|off", "take the likeliest character instead of drawing one"),
-    "length": ("N", "characters to write in a turn"),
-    "stop": ("TEXT", r"end a turn right after TEXT (\n is a new line); off: nowhere"),
-    "seed": ("N", "other draws from here on; the same seed writes the same text"),
+    "temperature": _Setting("X", "below 1 safer, above 1 wilder", "a number"),
+    "top-k": _Setting("N", "draw from the N likeliest characters; off: from all", "a whole number", None),
+    "top-p": _Setting("P", "draw from the fewest that have probability P; off: from all", "a number", None),
+    "greedy": _Setting("on|off", "take the likeliest character instead of drawing one", "on or off", False),
+    "length": _Setting("N", "characters per turn", "a whole number"),
+    "stop": _Setting("TEXT", r"end a turn after TEXT (\n is a new line); off: nowhere", "a text", ""),
+    "seed": _Setting("N", "other draws from here on; the same seed writes the same text", "a whole number"),
+}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "a number": float,
+    "a whole number": int,
+    "on or off": {"on": True}.__getitem__,
+    "a text": lambda value: value.replace("\\n", "\n"),
 }
 _COMMANDS = {
-    "again": ("", "take back what was written last and write something else"),
+    "again": ("", "take back the last turn of the network and write another one"),
     "reset": ("", "begin a new text"),
     "show": ("", "show the text so far"),
     "save": ("FILE", "write it to a file"),
-    "help": ("", "this"),
-    "quit": ("", "leave; so does Ctrl-D"),
-    **_SETTINGS,
+    "help": ("", "show this"),
+    "quit": ("", "leave, as Ctrl-D does"),
+    **{name: (setting.metavar, setting.help) for name, setting in _SETTINGS.items()},
 }
 _HELP = "\n".join(
     [
-        "What you type is a new line of the text, and the network goes on with it; an empty line just lets it go on.",
-        "A line that ends in \\ goes on in the next one; one that begins with // begins with a single /.",
-        "Ctrl-C stops the writing. A setting without a value shows the one that it has.",
-        *table([(f"  /{name} {value}", what) for name, (value, what) in _COMMANDS.items()]),
+        "What you type is a new line of the text, and the network continues it; after an empty line it just continues.",
+        "End a line with \\ to continue it in the next one; begin it with // for a line that starts with a single /.",
+        "Ctrl-C stops the writing. A setting without a value shows its value.",
+        *table([(f"  /{name} {metavar}", words) for name, (metavar, words) in _COMMANDS.items()]),
     ]
 )
 WORDS = tuple(f"/{name}" for name in _COMMANDS)
 
 
-class Text:
-    """A text that a person and a network write in turns, and where the network stands in it."""
+class Conversation:
+    """A text that a person and a network write in turns: the text goes to stdout, everything else to stderr."""
 
     def __init__(self, writer: "Writer", config: SampleConfig) -> None:
-        """Begin it: nothing is written yet."""
-        writer.check(config)
-        self.config = config
-        self._writer = writer
-        self.reset()
+        """Begin with an empty text.
 
-    def reset(self) -> None:
-        """Begin a new text, as if none had been written before."""
+        Raises:
+            JaxrnnError: the network can't write with this configuration.
+        """
+        writer.check(config)
+        self._writer, self._vocabulary, self._config = writer, writer.vocabulary, config
+        self._saved: set[Path] = set()
+        self._reset()
+
+    def _reset(self) -> None:
         self._tokens: list[int] = []
         self._position = self._writer.begin()
-        self._turn = self._position, 0  # where the network's last turn began
-
-    def add(self, text: str) -> None:
-        """Add what a person wrote, on a line of its own.
-
-        Raises:
-            JaxrnnError: it has characters that the network has never seen; the text stays as it was.
-        """
-        symbols = self._writer.vocabulary.symbols
-        within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
-        tokens = self._writer.vocabulary.encode("\n" + text if text and within_line else text)
-        self._position = self._position.extend(tokens)
-        self._tokens += tokens.tolist()
-
-    def write(self) -> Iterator[str]:
-        """Let the network go on; after each piece the text ends there, wherever one stops."""
-        self._turn = self._position, len(self._tokens)
-        decoder = self._writer.vocabulary.decoder()
-        for (tokens,), position in self._writer.write(self._position, self.config):
-            self._position = position
-            self._tokens += tokens.tolist()
-            yield decoder.decode(tokens)
-        yield decoder.decode([], final=True)
-
-    def take_back(self) -> None:
-        """Forget what the network wrote last; what it writes next is drawn anew."""
-        position, length = self._turn
-        del self._tokens[length:]
-        self._position = position._replace(drawn=self._position.drawn)
-
-    def set(self, name: str, value: Any) -> None:
-        """Write otherwise from here on.
-
-        Raises:
-            JaxrnnError: this network can't; everything stays as it was.
-        """
-        config = dataclasses.replace(self.config, **{name: value})
-        self._writer.check(config)
-        self.config = config
-
-    def __str__(self) -> str:
-        """Return the text so far."""
-        return self._writer.vocabulary.decode(self._tokens)
-
-
-def converse(writer: "Writer", config: SampleConfig, introduction: str) -> None:
-    """Take turns with a person at stdin, until they leave; a prompt is their first turn."""
-    _Conversation(Text(writer, config)).run(introduction)
-
-
-class _Conversation:
-    """Carries out what a person types: the text goes to stdout, and everything else that is said to stderr."""
-
-    def __init__(self, text: Text) -> None:
-        self._text = text
-        self._saved: set[Path] = set()
-        self._commands: dict[str, Callable[[str], None]] = {
-            "again": self._again,
-            "reset": lambda _: self._text.reset(),
-            "show": lambda _: print(self._text, flush=True),
-            "save": self._save,
-            "help": lambda _: _say(_HELP),
-        }
+        self._turn_start = self._position, 0
 
     def run(self, introduction: str) -> None:
+        """Take turns with a person at stdin until they leave; a prompt is their first turn."""
         at_terminal = sys.stdin.isatty()
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # a model of bytes takes any
         if at_terminal:
             _say(f"{introduction}\nType a beginning, then Enter; /help shows more. Ctrl-C stops the writing.")
         with line_editing(WORDS):
-            if self._text.config.prompt:
-                self._turn(self._text.config.prompt)
+            if self._config.prompt:
+                self._turn(self._config.prompt)
             while True:
                 try:
-                    line = _line()
+                    line = _read_lines()
                     if line is None or line.strip() in ("/quit", "/exit"):
                         return
                     self._answer(line)
                 except JaxrnnError as error:
                     _say(str(error))
-                except KeyboardInterrupt:  # what was being typed is dropped
+                except KeyboardInterrupt:  # drops the line that was being typed
                     if not at_terminal:
                         raise
                     _say("")
@@ -154,21 +110,32 @@ class _Conversation:
             return
         name, _, value = line[1:].partition(" ")
         name, value = name.replace("_", "-"), value.strip()
-        if name in self._commands:
-            self._commands[name](value)
-        elif name in _SETTINGS:
-            self._set(name, value)
-        else:
-            near = difflib.get_close_matches(f"/{name}", WORDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "/help shows what there is"
-            raise JaxrnnError(f"no such command: /{name}; {hint}")
+        match name:
+            case "again":
+                self._take_back()
+                self._turn("")
+            case "reset":
+                self._reset()
+            case "show":
+                print(self._vocabulary.decode(self._tokens), flush=True)
+            case "save":
+                self._save(value)
+            case "help":
+                _say(_HELP)
+            case _ if name in _SETTINGS:
+                self._set(name, value)
+            case _:
+                near = difflib.get_close_matches(f"/{name}", WORDS, n=1)
+                hint = f"did you mean {near[0]}?" if near else "/help shows what there is"
+                raise JaxrnnError(f"no such command: /{name}; {hint}")
 
     def _turn(self, typed: str) -> None:
+        """Let the network read a line and write, until Ctrl-C."""
         last = typed[-1:]
-        with NotedSignals(signal.SIGINT, then=None) as signals:
-            self._text.add(typed)
+        with NotedSignals(signal.SIGINT, second_ends=False) as signals:
+            self._add(typed)
             sys.stdout.write(styled(typed, BOLD, sys.stdout))
-            for piece in self._text.write():
+            for piece in self._write():
                 sys.stdout.write(piece)
                 sys.stdout.flush()
                 last = piece[-1:] or last
@@ -177,9 +144,29 @@ class _Conversation:
             if last != "\n":
                 print(flush=True)
 
-    def _again(self, _: str) -> None:
-        self._text.take_back()
-        self._turn("")
+    def _add(self, typed: str) -> None:
+        """Add to the text what a person typed, on a new line."""
+        symbols = self._vocabulary.symbols
+        is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
+        tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
+        self._position = self._position.extend(tokens)
+        self._tokens += tokens.tolist()
+
+    def _write(self) -> Iterator[str]:
+        """Yield what the network writes; after each piece the text is complete, so that it can stop there."""
+        self._turn_start = self._position, len(self._tokens)
+        decoder = self._vocabulary.decoder()
+        for (tokens,), position in self._writer.write(self._position, self._config):
+            self._position = position
+            self._tokens += tokens.tolist()
+            yield decoder.decode(tokens)
+        yield decoder.decode([], final=True)
+
+    def _take_back(self) -> None:
+        """Remove the network's last turn; what it writes next is drawn with other randomness."""
+        position, length = self._turn_start
+        del self._tokens[length:]
+        self._position = position._replace(drawn=self._position.drawn)
 
     def _save(self, name: str) -> None:
         if not name:
@@ -188,19 +175,35 @@ class _Conversation:
         if path not in self._saved and path.exists():
             raise JaxrnnError(f"{path} exists already; choose another file")
         with replacing(path) as file:
-            file.write(str(self._text).encode("utf-8", "surrogatepass"))
+            file.write(self._vocabulary.decode(self._tokens).encode("utf-8", "surrogatepass"))
         self._saved.add(path)
         _say(f"saved: {path}")
 
     def _set(self, name: str, value: str) -> None:
-        field = name.replace("-", "_")
+        """Change a setting, if a value is given, and show it."""
+        field, off = name.replace("-", "_"), _SETTINGS[name].off
         if value:
-            self._text.set(field, _parsed(name, value))
-        _say(f"{name}: {_shown(getattr(self._text.config, field))}")
+            config = dataclasses.replace(self._config, **{field: _parse(name, value)})
+            self._writer.check(config)
+            self._config = config
+        current = getattr(self._config, field)
+        words = repr(current) if isinstance(current, str) else str(current)
+        _say(f"{name}: {'off' if current == off else 'on' if current is True else words}")
 
 
-def _line() -> str | None:
-    """Return what is typed next, lines that end in a backslash joined; None: it is over."""
+def _parse(name: str, value: str) -> Any:
+    """Return the value of a setting."""
+    setting = _SETTINGS[name]
+    if value == "off" and setting.off is not ...:
+        return setting.off
+    try:
+        return _PARSERS[setting.kind](value)
+    except (ValueError, KeyError):
+        raise JaxrnnError(f"/{name} must be {setting.kind}, got {value}") from None
+
+
+def _read_lines() -> str | None:
+    """Return the next line, joined with those that follow a backslash at its end; None at the end of the input."""
     line = ""
     while True:
         try:
@@ -217,26 +220,3 @@ def _line() -> str | None:
 def _say(message: str) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
-
-
-def _parsed(name: str, value: str) -> Any:
-    """Return the value of a setting."""
-    if name == "stop":
-        return "" if value == "off" else value.replace("\\n", "\n")
-    if name == "greedy":
-        if value not in ("on", "off"):
-            raise JaxrnnError(f"/greedy is on or off, got {value}")
-        return value == "on"
-    if name in ("top-k", "top-p") and value == "off":
-        return None
-    whole = name in ("top-k", "length", "seed")
-    try:
-        return int(value) if whole else float(value)
-    except ValueError:
-        raise JaxrnnError(f"/{name} must be a {'whole ' if whole else ''}number, got {value}") from None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "off" if value in (None, "") else repr(value) if isinstance(value, str) else str(value)

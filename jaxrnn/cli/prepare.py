@@ -6,64 +6,59 @@ from typing import Annotated
 
 import tyro
 
+from jaxrnn.cli.checkpoint_flags import JsonFlag
 from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import reading
-from jaxrnn.config import VocabularyKind
+from jaxrnn.cli.slices import corpus_values
+from jaxrnn.config import TrainConfig, VocabularyKind
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepare:
-    """Read and encode a text, so that runs on it start at once; print what is in it."""
+    """Read and encode a text, so that runs on it start at once; print what it contains."""
 
     corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
-    """A text file, or the name of a corpus."""
+    """Text file, or the name of a corpus."""
     vocabulary: VocabularyKind = "characters"
-    """As for the runs to come: characters of a UTF-8 text, or bytes of any file."""
+    """As for `jaxrnn train`: characters of a UTF-8 text, or bytes of any file."""
     normalize: bool = False
-    """As for the runs to come: drop a byte-order mark and turn CRLF and CR line ends into LF."""
+    """As for `jaxrnn train`: drop a byte-order mark and convert CRLF and CR line ends to LF."""
     min_count: int = 1
-    """As for the runs to come: symbols that occur fewer times become one, the unknown symbol."""
+    """As for `jaxrnn train`: replace symbols that occur fewer times by the unknown symbol."""
     verify: bool = False
-    """Read everything again and check it against the SHA-256 that was taken when it was made."""
-    json: bool = False
-    """Print one line of JSON."""
+    """Check cached tokens against the SHA-256 of the text, which is read again."""
+    json: JsonFlag = False
 
     def run(self) -> int:
-        """Do it, print it, and return the exit code."""
-        from jaxrnn.config import TrainConfig
+        """Read the text, print what it contains, and return the exit code."""
         from jaxrnn.runs import load_run_corpus
 
         config = TrainConfig(
             corpus=self.corpus, vocabulary=self.vocabulary, normalize=self.normalize, min_count=self.min_count
         )
-        began = time.perf_counter()
-        read = 0
-
+        start, bytes_read = time.perf_counter(), 0
         with reading() as progress:
 
-            def count(what: str, more: int, total: int) -> None:
-                nonlocal read
-                read += more if what == "reading" else 0
-                progress(what, more, total)
+            def count(phase: str, more: int, total: int) -> None:
+                nonlocal bytes_read
+                bytes_read += more if phase == "reading" else 0
+                progress(phase, more, total)
 
             corpus = load_run_corpus(config, count, verify=self.verify)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         values = {
-            "source": corpus.source,
-            "sha256": corpus.sha256,
-            "length": len(corpus),
-            "symbols": len(corpus.vocabulary),
+            **corpus_values(corpus),
             "unit": corpus.vocabulary.kind,
-            "bytes_read": read,
+            "bytes_read": bytes_read,
             "seconds": seconds,
             "verified": self.verify,
-            "kept": corpus.cache_file and str(corpus.cache_file),
+            "kept": corpus.cache_file,
         }
         if corpus.cache_file is None:
-            text = f"small: read anew at each start, {read:,} bytes in {seconds:.3f} s; nothing is kept"
+            text = f"small: read at every start, {bytes_read:,} bytes in {seconds:.3f} s; nothing is cached"
         else:
-            rate = f"{read:,} bytes in {seconds:.1f} s, {read / seconds / 1e6:.0f} MB/s" if read else ""
-            how = f"{rate or 'it was there already'}{'; verified' if self.verify else ''}"
-            text = f"{how}\nkept: {corpus.cache_file}, {corpus.cache_file.stat().st_size:,} bytes"
+            rate = f"{bytes_read:,} bytes in {seconds:.1f} s, {bytes_read / seconds / 1e6:.0f} MB/s"
+            text = f"{rate if bytes_read else 'already cached'}{'; verified' if self.verify else ''}"
+            text += f"\ncached: {corpus.cache_file}, {corpus.cache_file.stat().st_size:,} bytes"
         print_result(self.json, values, f"{corpus}\n{text}")
         return 0

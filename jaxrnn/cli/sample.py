@@ -1,46 +1,44 @@
 """`jaxrnn sample`: write text with a trained network."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.device_flags import DeviceFlags
-from jaxrnn.cli.interactive import converse
-from jaxrnn.cli.opening import open_checkpoint
+from jaxrnn.cli.interactive import Conversation
+from jaxrnn.cli.output import print_json
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
+    from jaxrnn.evaluation import Copy
     from jaxrnn.runs.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample(SampleConfig):
-    """Write text with a trained network, as it is drawn; several samples one after another, each under a title."""
+    """Write text with a trained network, as it is drawn; several samples follow each other, each under a title."""
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")] = dataclasses.field(kw_only=True)
-    """The run directory that `jaxrnn train` left, or a checkpoint file."""
+    run_dir: RunArgument = dataclasses.field(kw_only=True)
     prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Take the prompt from a file, from stdin if it is -; all of it, with the new line at its end if there is one."""
+    """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
     json: bool = False
-    """Print one line of JSON instead: prompt, samples (what follows the prompt), config, run, step."""
+    """Print one line of JSON and nothing else: prompt, samples (without the prompt), config, run, step."""
     report_copies: bool = False
-    """Name, after each sample, the longest span of what was written that stands in the training text."""
+    """After each sample, report its longest passage that occurs in the training text."""
     interactive: bool = False
-    """Take turns: type a beginning, the network goes on, and so forth; /help there shows more."""
+    """Take turns with the network: type a beginning, and it continues; /help shows more."""
 
-    from_: Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP")] = "last"
-    """Which checkpoint of RUN: the newest, that of the lowest validation loss, or that of a step."""
-    cell: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME")] = None
-    """The cell of a run that had one of your own: NAME in that Python file, which is run."""
+    from_: CheckpointFlag = "last"
+    cell: CellFlag = None
     device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
-    """Where it computes."""
+    """Where to compute."""
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
@@ -52,28 +50,27 @@ class Sample(SampleConfig):
 
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
         config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
-        network = checkpoint.state.params, checkpoint.vocabulary, checkpoint.config.model
-        reset_on = checkpoint.config.reset_on
-        text = _training_text(checkpoint) if self.report_copies else None
+        vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
+        network = checkpoint.state.params, vocabulary, checkpoint.config.model
+        find_copy = _copy_finder(checkpoint) if self.report_copies else None
         if self.interactive:
-            converse(Writer(*network, reset_on), config, self._introduction(checkpoint))
+            Conversation(Writer(*network, reset_on), config).run(self._introduction(checkpoint))
         elif self.json:
             samples = write_many(*network, config, reset_on=reset_on, mesh=mesh)
-            print(json.dumps(self._as_json(config, samples, checkpoint, text)))
+            copies = {"copies": list(map(find_copy, samples))} if find_copy else {}
+            values = {"prompt": config.prompt, "samples": samples, "config": config, **copies}
+            print_json({**values, "run": self.run_dir, "step": checkpoint.counters["step"]})
         elif config.num_samples == 1:
             pieces, sample = write(*network, config, reset_on=reset_on), ""
-            vocabulary = checkpoint.vocabulary
             print(vocabulary.decoder().decode(vocabulary.encode(config.prompt)), end="", flush=True)
             for piece in pieces:
                 print(piece, end="", flush=True)
                 sample += piece
-            print()
-            _report_copy(sample, text)
+            print(_copy_line(sample, find_copy))
         else:
             for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
-                print(f"{title}\n{config.prompt}{sample}")
-                _report_copy(sample, text)
+                print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
         return 0
 
     def _check_interactive(self) -> None:
@@ -85,8 +82,8 @@ class Sample(SampleConfig):
             "--num-samples": self.num_samples > 1,
             "--prompt-file -": str(self.prompt_file) == "-",
         }
-        for flag, given in conflicts.items():
-            if given:
+        for flag, is_given in conflicts.items():
+            if is_given:
                 raise JaxrnnError(f"--interactive and {flag} don't go together; give one of them")
 
     def _introduction(self, checkpoint: "Checkpoint") -> str:
@@ -106,50 +103,21 @@ class Sample(SampleConfig):
         except OSError as error:
             raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
         try:
-            # Any bytes are a prompt to a model of bytes: they travel as a command line's do.
+            # A model of bytes takes any bytes as a prompt; they are decoded as Python decodes those of a command line.
             return data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
         except UnicodeDecodeError as error:
             raise JaxrnnError(
                 f"{self.prompt_file} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); convert it"
             ) from None
 
-    def _as_json(
-        self, config: SampleConfig, samples: list[str], checkpoint: "Checkpoint", text: "_Text | None"
-    ) -> dict[str, Any]:
-        found = {
-            "prompt": config.prompt,
-            "samples": samples,
-            "config": dataclasses.asdict(config),
-            "run": str(self.run_dir),
-            "step": checkpoint.counters["step"],
-        }
-        if text is None:
-            return found
-        from jaxrnn.evaluation import longest_copy
 
-        return {**found, "copies": [longest_copy(sample, text())._asdict() for sample in samples]}
-
-
-_Text = Callable[[], Iterator[str]]  # gives a text from its beginning, in pieces
-
-
-def _report_copy(sample: str, text: _Text | None) -> None:
-    if text is not None:
-        from jaxrnn.evaluation import longest_copy
-
-        copy = longest_copy(sample, text())
-        print(
-            f"---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
-            f"training text from {copy.text_offset} on: {copy.text!r} ----"
-        )
-
-
-def _training_text(checkpoint: "Checkpoint") -> _Text:
-    """Return the text that a run was trained on, which is loaded once more: its training slice.
+def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:
+    """Return a function that finds the longest passage of a sample in the training slice, which is loaded again.
 
     Raises:
-        JaxrnnError: it is gone, or no more what it was.
+        JaxrnnError: the text is missing, or has changed.
     """
+    from jaxrnn.evaluation import longest_copy
     from jaxrnn.runs import reload_corpus, slices_of
     from jaxrnn.text import blocks
 
@@ -166,4 +134,15 @@ def _training_text(checkpoint: "Checkpoint") -> _Text:
             yield decoder.decode(block)
         yield decoder.decode([], final=True)
 
-    return pieces
+    return lambda sample: longest_copy(sample, pieces())
+
+
+def _copy_line(sample: str, find_copy: Callable[[str], "Copy"] | None) -> str:
+    """Return a report of the longest copy, on a line of its own."""
+    if find_copy is None:
+        return ""
+    copy = find_copy(sample)
+    return (
+        f"\n---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
+        f"training text from {copy.text_offset} on: {copy.text!r} ----"
+    )

@@ -1,7 +1,8 @@
-"""What a training run says of its slices and of its validations."""
+"""What commands print about a corpus, its slices, and validations."""
 
 from typing import TYPE_CHECKING, Any
 
+from jaxrnn.cli.output import listed
 from jaxrnn.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def slice_lines(config: TrainConfig, corpus: "Corpus") -> list[str]:
-    """Return a line for each slice of a text that is split, and one where a slice has what training never sees."""
+    """Return a line per slice of a text that is split, and one per slice with symbols that training never sees."""
     from jaxrnn.runs import slices_of
 
     if len(config.split) < 2:
@@ -20,34 +21,41 @@ def slice_lines(config: TrainConfig, corpus: "Corpus") -> list[str]:
     return [*map(str, (train, *others)), *filter(None, unseen)]
 
 
-def on_train(config: TrainConfig, corpus: "Corpus") -> str:
-    """Return the name of the slice that is trained on, for the end of a line; nothing where that is the whole text."""
+def train_slice_note(config: TrainConfig, corpus: "Corpus") -> str:
+    """Return the name of the training slice in parentheses, or nothing if training uses the whole text."""
     from jaxrnn.runs import slices_of
 
     return f" ({slices_of(corpus, config)['train']})" if len(config.split) > 1 else ""
 
 
-def slices_as_json(config: TrainConfig, corpus: "Corpus") -> list[dict[str, Any]]:
-    """Return the slices of a text: names, and where they begin and end."""
-    from jaxrnn.runs import slices_of
+def slice_values(part: "Slice") -> dict[str, Any]:
+    """Return the name, begin and end of a slice, for JSON."""
+    return {"name": part.name, "begin": part.begin, "end": part.end}
 
-    return [{"name": part.name, "begin": part.begin, "end": part.end} for part in slices_of(corpus, config).values()]
+
+def corpus_values(corpus: "Corpus") -> dict[str, Any]:
+    """Return what identifies a corpus, for JSON."""
+    return {
+        "source": corpus.source,
+        "sha256": corpus.sha256,
+        "length": len(corpus),
+        "symbols": len(corpus.vocabulary),
+    }
 
 
 def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str:
-    """Return how many symbols of a slice never occur in the training slice, and which; nothing where there are none."""
+    """Return how many symbols of a slice never occur in the training slice, and which; empty if all occur there."""
     from jaxrnn.text import never_seen
 
     unseen, count = never_seen(train.tokens, other.tokens, len(vocabulary))
     if not count:
         return ""
-    named = ", ".join(repr(vocabulary.symbols[token]) for token in unseen[:8])
-    more = f" and {len(unseen) - 8} more" if len(unseen) > 8 else ""
-    return f"{other}: {count:,} of its {other.kind} never occur in {train.name} ({len(unseen)} distinct: {named}{more})"
+    symbols = listed([repr(vocabulary.symbols[token]) for token in unseen])
+    return f"{other}: {count:,} of its {other.kind} never occur in {train.name} ({len(unseen)} distinct: {symbols})"
 
 
 def validation_lines(report: "Report", config: TrainConfig, corpus: "Corpus") -> list[str]:
-    """Return what the validations found, naming the slice; and why training stopped early, if it did."""
+    """Return the validation losses with the name of their slice, and why training stopped early, if it did."""
     from jaxrnn.runs import slices_of
 
     if report.best is None:

@@ -13,7 +13,7 @@ import tyro
 from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.lists import Lists, take_lists
-from jaxrnn.cli.output import print_result, table
+from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.cli.progress import TrainingProgress, reading
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
@@ -116,7 +116,7 @@ class Sweep(Train):
         rows = tabulate_sweep(report, list(axes))
         lines = [*_table(rows, members), f"sweep: {run_dir}"]
         if self.plot:
-            sweep_curves(run_dir).savefig(self.plot, dpi=150)
+            save_figure(sweep_curves(run_dir), self.plot)
             lines.append(f"plot: {self.plot}")
         print_result(self.json, {**_as_json(report, rows, axes, run_dir), "plot": self.plot}, "\n".join(lines))
         if not report.finished:

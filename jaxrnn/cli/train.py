@@ -20,7 +20,7 @@ from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
 from jaxrnn.cli.signals import stop_signals
-from jaxrnn.cli.slices import on_train, slice_lines, slices_as_json, validation_lines
+from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, train_slice_note, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.config.presets import preset
 from jaxrnn.errors import JaxrnnError, TakenError
@@ -220,7 +220,7 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Pa
     lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
         f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
-        + on_train(config, corpus),
+        + train_slice_note(config, corpus),
         *validation_lines(report, config, corpus),
         f"{corpus}\nrun: {run_dir}",
     ]
@@ -230,8 +230,10 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Pa
 def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> dict[str, Any]:
     import jax
 
+    from jaxrnn.runs import slices_of
+
     return {
-        "run": str(run_dir),
+        "run": run_dir,
         "step": report.step,
         "steps": config.steps,
         "finished": report.finished,
@@ -243,11 +245,6 @@ def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run
         "sample": report.sample,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
         "unit": corpus.vocabulary.kind,
-        "slices": slices_as_json(config, corpus),
-        "corpus": {
-            "source": corpus.source,
-            "sha256": corpus.sha256,
-            "length": len(corpus),
-            "symbols": len(corpus.vocabulary),
-        },
+        "slices": [slice_values(part) for part in slices_of(corpus, config).values()],
+        "corpus": corpus_values(corpus),
     }

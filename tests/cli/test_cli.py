@@ -409,7 +409,7 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
         out,
         re.MULTILINE,
     )
-    assert re.search(r"^left by a writer that is gone: .*\.7\.tmp; --repair", out, re.MULTILINE)
+    assert re.search(r"^left by an interrupted writer: .*\.7\.tmp; --repair", out, re.MULTILINE)
     told = json.loads(jaxrnn("info new --json")[1])
     assert [(file["step"], file["good"]) for file in told["files"][:2]] == [(None, False), (10, True)]
     assert "is damaged" in told["files"][0]["problem"]

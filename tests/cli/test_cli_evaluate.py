@@ -202,7 +202,7 @@ def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
         ("run", [f"nats per character (validation, characters {int(0.6 * N)}-{N})"]),
         ("plain", ["float32, products full, init normal 0.01, dropout 0.0"]),
         ("documents", ["reset on: ' '"]),
-        ("folded", ["min count: 8; symbols that occur fewer times are one"]),
+        ("folded", ["min count: 8; symbols that occur fewer times become the unknown symbol"]),
     ],
 )
 def test_info_tells_what_was_read_and_how(place, jaxrnn, run, facts):

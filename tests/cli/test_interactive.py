@@ -132,7 +132,7 @@ def test_a_setting_can_be_asked_for_and_taken_back(talk):
         ("/top-p 2", "top_p must be"),
         ("/length 0", "length must be"),
         ("/seed -1", "seed must be"),
-        ("/greedy maybe", "/greedy is on or off, got maybe"),
+        ("/greedy maybe", "/greedy must be on or off, got maybe"),
         ("/stop 猫", "the stop string '猫' can't occur"),
         ("/temprature 2", "no such command: /temprature; did you mean /temperature?"),
         ("/x", "no such command: /x; /help"),

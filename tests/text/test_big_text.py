@@ -369,12 +369,12 @@ def test_a_big_text_trains_and_evaluates_as_a_small_one(text, monkeypatch):
 
 
 def test_prepare_says_what_it_found_and_where_it_is(text, big, capsys):
-    for word in ("MB/s", "it was there already"):
+    for word in ("MB/s", "already cached"):
         assert main(["prepare", str(text)]) == 0
         out = capsys.readouterr().out
         assert f"{len(TEXT):,} characters, {len(set(TEXT))} distinct" in out
         assert word in out
-        assert f"kept: {cache.directory()}" in out
+        assert f"cached: {cache.directory()}" in out
     assert main(["prepare", str(text), "--verify"]) == 0
     assert "; verified" in capsys.readouterr().out
     assert main(["prepare", str(text), "--min-count", "0"]) == 2
@@ -382,7 +382,7 @@ def test_prepare_says_what_it_found_and_where_it_is(text, big, capsys):
 
 def test_prepare_keeps_nothing_of_a_small_text(text, capsys):
     assert main(["prepare", str(text), "--vocabulary", "bytes"]) == 0
-    assert "nothing is kept" in capsys.readouterr().out
+    assert "nothing is cached" in capsys.readouterr().out
     assert kept_files() == []
 
 

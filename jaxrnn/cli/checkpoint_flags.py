@@ -1,0 +1,58 @@
+"""The arguments that several commands share: a run, one of its checkpoints, its cell; and how they are opened."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from jaxrnn.cli.cell_file import load_cell
+from jaxrnn.cli.device_flags import DeviceFlags
+from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.config import CellLike, TrainConfig
+from jaxrnn.runs.checkpoint_files import find_checkpoint
+
+if TYPE_CHECKING:
+    from jaxrnn.runs.checkpoint import Checkpoint
+
+RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
+CheckpointFlag = Annotated[
+    str,
+    tyro.conf.arg(
+        name="from",
+        metavar="best|last|STEP",
+        help="Checkpoint of RUN: that of the lowest validation loss, the newest, or that of a step.",
+    ),
+]
+CellFlag = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="FILE.py:NAME",
+        help="User-defined cell of RUN: NAME in that Python file, which is executed.",
+    ),
+]
+JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
+
+
+def open_checkpoint(
+    run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
+) -> "Checkpoint":
+    """Return a checkpoint of a run, with JAX set up for its type.
+
+    Args:
+        run_dir: the run directory, or a checkpoint file.
+        which: "last", "best" or a step.
+        cell: FILE.py:NAME of a user-defined cell.
+        device: where to compute; None leaves it to JAX.
+
+    Raises:
+        JaxrnnError: the checkpoint is missing or damaged, or the cell or the device is not available.
+    """
+    from jaxrnn.runs.checkpoint import read_checkpoint
+
+    def prepare(config: TrainConfig) -> CellLike | None:
+        set_up_jax(config.model.dtype)
+        if device:
+            device.set_up()
+        return load_cell(cell) if cell else None
+
+    return read_checkpoint(find_checkpoint(run_dir, which), prepare)
