@@ -64,12 +64,16 @@ def _gru_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) ->
     product, as cuDNN and torch.nn.GRU do: the product then needs no gate and is the same for every cell.
     """
     (h_tm1,) = carry
+    _, keep, new = gru_gates(projected, recurrent)
+    return (new + keep * (h_tm1 - new),)
+
+
+def gru_gates(projected: jax.Array, recurrent: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the gates r (reset), z (keep) and n (new) of a GRU, [B, H] each."""
     projected_r, projected_z, projected_n = jnp.split(projected, 3, axis=-1)
     recurrent_r, recurrent_z, recurrent_n = jnp.split(recurrent, 3, axis=-1)
     reset = jax.nn.sigmoid(projected_r + recurrent_r)
-    keep = jax.nn.sigmoid(projected_z + recurrent_z)
-    new = jnp.tanh(projected_n + reset * recurrent_n)
-    return (new + keep * (h_tm1 - new),)
+    return reset, jax.nn.sigmoid(projected_z + recurrent_z), jnp.tanh(projected_n + reset * recurrent_n)
 
 
 def _lstm_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
@@ -78,9 +82,15 @@ def _lstm_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -
     Hochreiter and Schmidhuber 1997, "Long short-term memory", with the forget gate of Gers et al. 2000.
     """
     _, c_tm1 = carry
-    input_gate, forget_gate, new, output_gate = jnp.split(projected + recurrent, 4, axis=-1)
-    c_t = jax.nn.sigmoid(forget_gate) * c_tm1 + jax.nn.sigmoid(input_gate) * jnp.tanh(new)
-    return (jax.nn.sigmoid(output_gate) * jnp.tanh(c_t), c_t)
+    input_gate, forget_gate, new, output_gate = lstm_gates(projected, recurrent)
+    c_t = forget_gate * c_tm1 + input_gate * new
+    return (output_gate * jnp.tanh(c_t), c_t)
+
+
+def lstm_gates(projected: jax.Array, recurrent: jax.Array) -> tuple[jax.Array, ...]:
+    """Return the gates i (input), f (forget), g (new) and o (output) of an LSTM, [B, H] each."""
+    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
 # Gates are in torch.nn's order: r, z, n and i, f, g, o.
@@ -110,6 +120,11 @@ def get_cell(cell: str | CellLike) -> Cell:
         return cell
     recurrent_bias, init_bias = getattr(cell, "recurrent_bias", False), getattr(cell, "init_bias", ())
     return Cell(cell.gates, cell.init_carry, cell.update, recurrent_bias, tuple(init_bias))
+
+
+def built_in_name(cell: str | CellLike) -> str | None:
+    """Return the name of the built-in cell that this is; None for a user-defined one."""
+    return next((name for name, built_in in CELLS.items() if built_in == get_cell(cell)), None)
 
 
 def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:

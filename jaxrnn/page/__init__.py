@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrnn.config import ModelConfig, SampleConfig
+from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import CELLS, get_cell
+from jaxrnn.network.cells import CELLS, built_in_name
 from jaxrnn.network.loss import bits_per_character
 from jaxrnn.network.model import Params
 from jaxrnn.runs.checkpoint import Checkpoint
@@ -50,13 +50,13 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
     """
     params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
     model = config.model
-    if _cell_name(model) is None:
+    if built_in_name(model.cell) is None:
         raise JaxrnnError(f"a page computes the cells {', '.join(CELLS)}, and this network's is one of your own")
     if text is None:
         text = "".join(write(params, vocabulary, model, _FIRST_TEXT, reset_on=config.reset_on)).strip("\n")
     data = {
         "model": {
-            "cell": _cell_name(model),
+            "cell": built_in_name(model.cell),
             "hiddenSize": model.hidden_size,
             "numLayers": model.num_layers,
             "vocabSize": model.vocab_size,
@@ -69,10 +69,6 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
         "text": text.replace("\ufffd", ""),
     }
     return _fill(checkpoint, data)
-
-
-def _cell_name(model: ModelConfig) -> str | None:
-    return next((name for name, cell in CELLS.items() if cell == get_cell(model.cell)), None)
 
 
 def _packed(params: Params, dtype: str) -> dict[str, Any]:
@@ -154,7 +150,7 @@ def _corpus_name(checkpoint: Checkpoint) -> str:
 
 def _summary(checkpoint: Checkpoint) -> str:
     model, state = checkpoint.config.model, checkpoint.state
-    cell = {"gru": "GRU", "lstm": "LSTM"}.get(name := str(_cell_name(model)), name)
+    cell = {"gru": "GRU", "lstm": "LSTM"}.get(name := str(built_in_name(model.cell)), name)
     layers = "one layer" if model.num_layers == 1 else f"{model.num_layers} layers"
     bits = bits_per_character(float(state.smooth_loss), checkpoint.config.sequence_length)
     return (
@@ -178,7 +174,7 @@ def _facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("Length", f"{corpus['length']:,} {config.vocabulary}"),
         ("SHA-256", f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}"),
         ("Vocabulary", f"{model.vocab_size:,} {config.vocabulary}"),
-        ("Cell", f"{_cell_name(model)}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}"),
+        ("Cell", f"{built_in_name(model.cell)}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}"),
         ("Parameters", f"{parameters:,}"),
         ("Steps", f"{int(checkpoint.state.step):,} of {config.steps:,}"),
         ("Sequence length", f"{config.sequence_length:,}"),
