@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.text import corpus, load_corpus, scan
+from jaxrnn.text import corpus, load_corpus, stream
 
 HEADROOM = 64 * 2**20  # bytes above the baseline that a text of any size may take
 PIECES = [b"\r\n", codecs.BOM_UTF8, b"\0", b"\xff\xfe", b"\xed\xa0\x80", "é".encode(), "日".encode(), "👩".encode()]
@@ -53,14 +53,14 @@ def load_or_refuse(path, **options):
 def fuzz(place, count):
     """Load random texts, small and (by a threshold of nothing) big; check each against the one-shot reading."""
     rng, path, done = np.random.default_rng(0), place / "text", 0
-    in_memory, piece = corpus.IN_MEMORY, scan.PIECE
+    in_memory, piece = corpus.MAX_IN_MEMORY, stream.PIECE
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")
     try:
         for done in range(1, count + 1):
             data = random_data(rng)
             path.write_bytes(data)
-            corpus.IN_MEMORY = 0 if done % 10 == 0 else in_memory
-            scan.PIECE = int(rng.integers(3, 12))
+            corpus.MAX_IN_MEMORY = 0 if done % 10 == 0 else in_memory
+            stream.PIECE = int(rng.integers(3, 12))
             kind, normalize, min_count = (
                 ("characters", "bytes")[done % 2],
                 bool(rng.integers(2)),
@@ -84,7 +84,7 @@ def fuzz(place, count):
             if min_count == 1 and kind == "characters":
                 assert got.vocabulary.decode(got.tokens) == text
     finally:
-        corpus.IN_MEMORY, scan.PIECE = in_memory, piece
+        corpus.MAX_IN_MEMORY, stream.PIECE = in_memory, piece
         shutil.rmtree(place / "cache", ignore_errors=True)
     return done
 

@@ -4,9 +4,8 @@ from jaxrnn.text.batch import Batch, batches, check_length, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
 from jaxrnn.text.mapped import blocks, count_tokens, on_disk, release_pages
-from jaxrnn.text.scan import Progress, silent
 from jaxrnn.text.slices import Slice, never_seen, split
-from jaxrnn.text.stream import read_pieces
+from jaxrnn.text.stream import Progress, read_pieces, silent
 from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
 
 __all__ = [

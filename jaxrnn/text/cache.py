@@ -1,14 +1,14 @@
-"""Tokens of big texts in the user's cache directory: a file for each text and way of encoding it.
+"""Tokens of big texts, in the user's cache directory: one file per text and encoding.
 
-A file is a line that names the format, the SHA-256 of the header, the header's length (8 bytes, little-endian), the
-header (JSON, UTF-8), zeros up to a multiple of 4,096 bytes, and the tokens. It is written aside and renamed, so that it
-is whole wherever it has its name; two processes that make the same one at once do no harm.
+A file consists of a line that names the format, the SHA-256 of the header, the header's length (8 bytes,
+little-endian), the header (JSON, UTF-8), zeros up to a multiple of 4,096 bytes, and the tokens. It is replaced
+atomically, so that two processes may write the same one at once.
 
-Whoever opens one checks the header's hash and the file's size. The tokens' hash, which takes a second a gigabyte, is
-checked where the file is not, by size, times and inode, the one that was last checked; so is a text's own hash.
-A disk that changes bits and tells nobody is found by `jaxrnn prepare --verify` only.
+Opening a file checks the header's hash and the file's size. The hash of the tokens, which takes a second per gigabyte,
+is checked only if the file is not the one that was checked last, by size, times and inode; so is the hash of a text.
+Bits that a disk changes silently are found by `jaxrnn prepare --verify` alone.
 
-What nobody has used for a month is removed when another one is made: it is made anew where it is wanted after all.
+Writing a file removes those that have not been used for a month; they are rebuilt when they are needed again.
 """
 
 import contextlib
@@ -20,31 +20,40 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxrnn.atomic import replacing
-from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
 from jaxrnn.text.mapped import blocks
-from jaxrnn.text.scan import Progress, Rules, changed
+from jaxrnn.text.stream import Progress
+from jaxrnn.text.survey import Rules, Survey, changed
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
-CLOCK_NS = 2 * 10**9  # a file changed again within the clock's grain (FAT: 2 s) may keep its times
-ABANDONED = 3600.0  # seconds without a write after which a temporary file is nobody's
+CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
+ABANDONED = 3600.0  # seconds without a write after which a temporary file is removed
 UNUSED = 30 * 86400.0  # seconds without a use after which tokens are removed
 
 _FORMAT = b"jaxrnn tokens 1\n"
-_FIXED = len(_FORMAT) + 32 + 8
-_MAX_HEADER = 2**24  # bytes; all of Unicode takes a quarter of it
+_FIXED = len(_FORMAT) + 32 + 8  # bytes before the header
+_MAX_HEADER = 2**24  # bytes; all of Unicode takes a quarter of them
 _ALIGNMENT = 4096
 
 
-class Kept(NamedTuple):
-    """Tokens that are kept: the file, the vocabulary, and the tokens in it, memory-mapped, int [N]."""
+class CachedTokens(NamedTuple):
+    """The tokens of a text in the cache.
+
+    Attributes:
+        path: the file.
+        sha256: of the text's bytes, in hex.
+        vocabulary: its symbols.
+        tokens: int [N], memory-mapped.
+    """
 
     path: Path
+    sha256: str
     vocabulary: Vocabulary
     tokens: Tokens
 
@@ -54,18 +63,18 @@ class _DamagedError(Exception):
 
 
 def directory() -> Path:
-    """Return where the tokens are kept; it may not exist yet."""
+    """Return the directory of the tokens; it may not exist yet."""
     return fetch.cache_directory() / "tokens"
 
 
-def find(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False) -> Kept | None:
-    """Return the tokens of a text that are kept; None, after a warning where they are damaged: there are none.
+def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False) -> CachedTokens | None:
+    """Return the tokens of a text from the cache; None if they are not there, or, with a warning, are damaged.
 
     Args:
-        sha256: of the text.
-        rules: how it is encoded.
-        progress: is told of the bytes that are verified.
-        verify: check the tokens' hash whether or not the file has changed since.
+        sha256: of the text's bytes, in hex.
+        rules: how the text is encoded.
+        progress: called for the bytes that are verified.
+        verify: check the hash of the tokens even if the file has not changed.
     """
     path = _path(sha256, rules)
     try:
@@ -73,74 +82,82 @@ def find(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except _DamagedError as error:
-        warnings.warn(f"{path} is damaged ({error}); it is made anew", stacklevel=2)
+        warnings.warn(f"{path} is damaged ({error}); it is rebuilt", stacklevel=2)
         with contextlib.suppress(OSError):
             path.unlink()  # to make room
     except OSError as error:
-        warnings.warn(f"can't read {path} ({error.strerror or error}); it is made anew", stacklevel=2)
+        warnings.warn(f"can't read {path} ({error.strerror or error}); it is rebuilt", stacklevel=2)
     return None
 
 
-def keep(
-    sha256: str, rules: Rules, vocabulary: Vocabulary, count: int, pieces: Iterable[Tokens], source: str
-) -> Kept:  # fmt: skip
-    """Keep tokens that arrive in pieces, and return them.
+def store_tokens(
+    survey: Survey, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens], name: str
+) -> CachedTokens:
+    """Write the tokens of a surveyed text to the cache, from pieces, and return them memory-mapped.
 
     Raises:
         StorageError: there is no room, or the cache directory can't be written to; nothing is left behind.
-        JaxrnnError: the text changed since it was counted.
+        JaxrnnError: the text, called `name`, changed after its survey.
     """
-    path = _path(sha256, rules)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"can't make {path.parent} ({error.strerror}); set XDG_CACHE_HOME to another place"
-        ) from None
+    path, count = _path(survey.sha256, rules), int(survey.counts.sum())
+    fetch.make_private_directory(path.parent)
     _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
+    digest, written = hashlib.sha256(), 0
+
+    def start() -> bytes:
+        """Return what precedes the tokens, with the hash of those written so far."""
+        return _pack(
+            {
+                "text_sha256": survey.sha256,
+                "rules": list(rules),
+                "symbols": vocabulary.symbols,
+                "unknown": vocabulary.unknown,
+                "count": count,
+                "tokens_sha256": digest.hexdigest(),
+            }
+        )
+
     with replacing(path) as file:
-        head = _head(_header(sha256, rules, vocabulary, count, "0" * 64))
-        file.write(head)
-        digest, written = hashlib.sha256(), 0
+        offset = file.write(start())
         for piece in pieces:
             data = np.ascontiguousarray(piece, dtype).data
             digest.update(data)
             file.write(data)
             written += len(piece)
         if written != count:
-            raise changed(source)
+            raise changed(name)
         file.seek(0)
-        file.write(_head(_header(sha256, rules, vocabulary, count, digest.hexdigest())))
-    remember_sha256(str(path), path.stat(), digest.hexdigest())
-    return Kept(path, vocabulary, np.memmap(path, dtype, "r", len(head), (count,)))
+        file.write(start())  # as long as before
+    record_sha256(str(path), path.stat(), digest.hexdigest())
+    return CachedTokens(path, survey.sha256, vocabulary, np.memmap(path, dtype, "r", offset, (count,)))
 
 
-def fingerprint(found: os.stat_result) -> list[int]:
-    """Return what changes when a file does."""
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+def fingerprint(status: os.stat_result) -> list[int]:
+    """Return numbers that differ once a file has changed."""
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def known_sha256(path: str, found: os.stat_result) -> str | None:
-    """Return the SHA-256 that was remembered of a file, if the file has not changed since."""
+def recorded_sha256(path: str, status: os.stat_result) -> str | None:
+    """Return the recorded SHA-256 of a file; None if there is no record, or the file has changed since."""
     try:
         record = json.loads(_record(path).read_bytes())
-        if record["file"] != [path, *fingerprint(found)]:
+        if record["file"] != [path, *fingerprint(status)]:
             return None
-        _note_use(path)
+        with contextlib.suppress(OSError):
+            os.utime(_record(path))  # it was used
         return str(record["sha256"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def remember_sha256(path: str, found: os.stat_result, sha256: str) -> None:
-    """Remember the SHA-256 of a file as it was found; where that can't be written, warn."""
-    record = _record(path)
+def record_sha256(path: str, status: os.stat_result, sha256: str) -> None:
+    """Record the SHA-256 of a file with this status; warn if the record can't be written."""
     try:
-        with replacing(record) as file:
-            file.write(json.dumps({"file": [path, *fingerprint(found)], "sha256": sha256}).encode())
+        with replacing(_record(path)) as file:
+            file.write(json.dumps({"file": [path, *fingerprint(status)], "sha256": sha256}).encode())
     except JaxrnnError as error:
-        warnings.warn(f"{error}; until then {path} is read whole at each start", stacklevel=2)
+        warnings.warn(f"{error}; until then all of {path} is read at each start", stacklevel=2)
 
 
 def _path(sha256: str, rules: Rules) -> Path:
@@ -152,65 +169,51 @@ def _record(path: str) -> Path:
     return directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
 
 
-def _header(sha256: str, rules: Rules, vocabulary: Vocabulary, count: int, tokens_sha256: str) -> dict[str, Any]:
-    return {
-        "text_sha256": sha256,
-        "rules": list(rules),
-        "symbols": vocabulary.symbols,
-        "unknown": vocabulary.unknown,
-        "count": count,
-        "tokens_sha256": tokens_sha256,
-    }
-
-
-def _head(header: dict[str, Any]) -> bytes:
+def _pack(header: dict[str, object]) -> bytes:
+    """Return the bytes of a file before its tokens."""
     data = json.dumps(header, ensure_ascii=False).encode()
-    head = _FORMAT + hashlib.sha256(data).digest() + len(data).to_bytes(8, "little") + data
-    return head + bytes(-len(head) % _ALIGNMENT)
+    start = _FORMAT + hashlib.sha256(data).digest() + len(data).to_bytes(8, "little") + data
+    return start + bytes(-len(start) % _ALIGNMENT)
 
 
-def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: bool) -> Kept:
+def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
     with path.open("rb") as file:
-        found = os.fstat(file.fileno())
+        status = os.fstat(file.fileno())
         fixed = file.read(_FIXED)
         length = int.from_bytes(fixed[-8:], "little")
         if len(fixed) < _FIXED or not fixed.startswith(_FORMAT) or length > _MAX_HEADER:
-            raise _DamagedError("its header is none")
+            raise _DamagedError("it has no header")
         data = file.read(length)
         if hashlib.sha256(data).digest() != fixed[len(_FORMAT) : -8]:
-            raise _DamagedError("its header is not what was written")
+            raise _DamagedError("its header has changed")
         header = json.loads(data)
         if (header["text_sha256"], header["rules"]) != (sha256, list(rules)):
-            raise _DamagedError("it is of another text")
+            raise _DamagedError("it belongs to another text")
         vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
-        dtype, offset = vocabulary.dtype.newbyteorder("<"), len(_head(header))
-        if found.st_size != offset + header["count"] * dtype.itemsize:
-            raise _DamagedError(f"it has {found.st_size:,} bytes, which are not all or too many")
-        tokens = np.memmap(file, dtype, "r", offset, (header["count"],))
-    if verify or known_sha256(str(path), found) != header["tokens_sha256"]:
+        dtype, offset, count = vocabulary.dtype.newbyteorder("<"), len(_pack(header)), header["count"]
+        size = offset + count * dtype.itemsize
+        if status.st_size != size:
+            raise _DamagedError(f"it has {status.st_size:,} bytes instead of {size:,}")
+        tokens = np.memmap(file, dtype, "r", offset, (count,))
+    if verify or recorded_sha256(str(path), status) != header["tokens_sha256"]:
         digest = hashlib.sha256()
         for block in blocks(tokens):
             digest.update(block.data)
             progress("verifying", block.nbytes, tokens.nbytes)
         if digest.hexdigest() != header["tokens_sha256"]:
-            raise _DamagedError("its tokens are not what was written")
-        remember_sha256(str(path), found, digest.hexdigest())
-    return Kept(path, vocabulary, tokens)
+            raise _DamagedError("its tokens have changed")
+        record_sha256(str(path), status, digest.hexdigest())
+    return CachedTokens(path, sha256, vocabulary, tokens)
 
 
-def _remove_unused(place: Path) -> None:
-    """Remove what was not used for long, and the temporary files of processes that were killed.
+def _remove_unused(folder: Path) -> None:
+    """Remove what has not been used for long, and the temporary files of processes that were killed.
 
-    Who has mapped a file that is removed keeps it; a process that lives has written to its temporary file of late.
+    A process that has mapped a removed file keeps it, and one that is alive has written to its temporary file recently.
     """
-    for file in place.iterdir():
+    for file in folder.iterdir():
         uses = [file] if file.suffix != ".tokens" else [file, _record(str(file))]  # a use is noted at the record
         with contextlib.suppress(OSError):
             last = max((use.stat().st_mtime for use in uses if use.exists()), default=math.inf)
             if last < time.time() - (ABANDONED if file.suffix == ".tmp" else UNUSED):
                 file.unlink()
-
-
-def _note_use(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.utime(_record(path))

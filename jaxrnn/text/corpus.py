@@ -1,4 +1,4 @@
-"""A corpus: a text that can be trained on, in memory or, a big one, on the disk."""
+"""A corpus: an encoded text, in memory or, if it is big, on the disk."""
 
 import dataclasses
 import hashlib
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,27 +16,27 @@ from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
 from jaxrnn.text.mapped import blocks
-from jaxrnn.text.scan import Progress, Rules, Scan, changed, encode, scan, silent, vocabulary_of
+from jaxrnn.text.stream import Progress, open_file, read_blocks, silent
+from jaxrnn.text.survey import Rules, changed, encode_text, survey_text, vocabulary_of
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
-IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory and made anew at each start
-
-TEXT, TOKENS = "text-in-memory", "tokens-in-memory"  # sources that `load_corpus` can't read again
+MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
+TEXT, TOKENS = "text-in-memory", "tokens-in-memory"  # the sources of corpora that were never in a file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text that can be trained on: from a file by `load_corpus`, from memory by `from_text` or `from_tokens`.
+    """A text to train on: from a file by `load_corpus`, from memory by `from_text` or `from_tokens`.
 
     Attributes:
-        source: what `load_corpus` finds it by again: an absolute path or a corpus's name; "text-in-memory" and
-            "tokens-in-memory" have no file.
-        vocabulary: its symbols.
-        tokens: int [N], the text in that vocabulary; memory-mapped where it is big.
-        sha256: of the bytes that were read, in hex.
-        normalize: whether a byte-order mark and CR line ends were then removed.
-        min_count: how often a symbol must occur; those that occur less became the unknown symbol.
-        cache_file: the file of the cache that holds the tokens; None: they are in memory.
+        source: an absolute path or the name of a corpus, by which `load_corpus` finds it again; "text-in-memory" or
+            "tokens-in-memory" for a corpus from memory.
+        vocabulary: the distinct symbols of the text.
+        tokens: int [N], the encoded text; memory-mapped if the text is big.
+        sha256: of the text's bytes, in hex.
+        normalize: whether a byte-order mark and CR line ends were removed.
+        min_count: the number of occurrences below which symbols became the unknown symbol.
+        cache_file: the file that holds the tokens; None if they are in memory.
     """
 
     source: str
@@ -48,7 +49,7 @@ class Corpus:
 
     @classmethod
     def from_text(cls, text: str | bytes, *, normalize: bool = False, min_count: int = 1) -> "Corpus":
-        """Return a text that is already in memory as a corpus; bytes get a vocabulary of bytes.
+        """Return a corpus from a text in memory; of bytes, with a vocabulary of bytes.
 
         Example:
             >>> corpus = Corpus.from_text("to be or not to be")
@@ -56,12 +57,12 @@ class Corpus:
             (' benort', [6, 4, 0, 1, 2], 'text-in-memory')
 
         Args:
-            text: the text; `sha256` is that of its UTF-8 bytes, and so the same as that of a file with this text.
-            normalize: drop a byte-order mark and turn CRLF and CR line ends into LF.
-            min_count: symbols that occur fewer times become one, the unknown symbol; 1 keeps them all.
+            text: the text. Its `sha256` is that of its UTF-8 bytes, the same as that of a file with this text.
+            normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
+            min_count: replace symbols that occur fewer times by one unknown symbol.
 
         Raises:
-            JaxrnnError: as `load_corpus` does for such a text.
+            JaxrnnError: `load_corpus` would refuse such a text.
         """
         if not isinstance(text, str | bytes):
             raise JaxrnnError(f"the text must be a str or bytes, got {type(text).__name__}")
@@ -70,12 +71,13 @@ class Corpus:
         except UnicodeEncodeError as error:
             bad = f"{text[error.start]!r} at {error.start}"
             raise JaxrnnError(f"the text has half a character, {bad}, which UTF-8 can't hold; remove it") from None
-        rules = Rules("characters" if isinstance(text, str) else "bytes", normalize, min_count)
-        return _in_memory(data, TEXT, rules, silent)
+        return _encode_in_memory(
+            data, TEXT, Rules("characters" if isinstance(text, str) else "bytes", normalize, min_count), silent
+        )
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":
-        """Return tokens that are already in memory, or memory-mapped, as a corpus.
+        """Return a corpus from tokens in memory, or memory-mapped ones.
 
         Example:
             >>> corpus = Corpus.from_tokens(np.array([0, 1, 1, 0]), Vocabulary("ab"))
@@ -84,10 +86,10 @@ class Corpus:
 
         Args:
             tokens: int [N], each from 0 to V - 1.
-            vocabulary: what they stand for; `sha256` is that of the tokens and of the vocabulary.
+            vocabulary: the symbols of the tokens.
 
         Raises:
-            JaxrnnError: the tokens are no such array, or there is nothing to predict.
+            JaxrnnError: the tokens or the vocabulary are not of this kind.
         """
         if not isinstance(vocabulary, Vocabulary) or len(vocabulary) < 2:
             raise JaxrnnError(f"the vocabulary must be a jaxrnn.Vocabulary of at least 2 symbols, got {vocabulary!r}")
@@ -113,7 +115,7 @@ class Corpus:
         return len(self.tokens)
 
     def __repr__(self) -> str:
-        """Say what a person wants to know of it."""
+        """Summarize the corpus without its tokens."""
         size = f"{len(self):,} {self.vocabulary.kind}, {len(self.vocabulary):,} distinct"
         return f"Corpus({self.name}: {size}, sha256 {self.sha256})"
 
@@ -127,26 +129,26 @@ def load_corpus(
     progress: Progress = silent,
     verify: bool = False,
 ) -> Corpus:
-    """Read a text and encode it.
+    """Read and encode a text.
 
-    A text of up to 64 MiB is read into memory. The tokens of a bigger one are kept in the user's cache directory, are
-    used again as long as the text is the same, and are memory-mapped: it may be larger than memory. `jaxrnn prepare`
-    makes them ahead.
+    A text of up to 64 MiB is read into memory. The tokens of a bigger one are memory-mapped from the user's cache
+    directory, so that it may be larger than memory; they are written there when the text is new or has changed, or
+    in advance by `jaxrnn prepare`.
 
     Args:
-        source: a path, or the name of a corpus: "python-docs" (the standard library's own help texts) or
-            "tinyshakespeare" (fetched once, then kept in the user's cache directory). A name wins over a file. For a
-            text that is already in memory there is `Corpus.from_text`.
+        source: a path, or the name of a corpus: "python-docs" (the standard library's help texts) or "tinyshakespeare"
+            (downloaded once to the user's cache directory). A name takes precedence over a file. For a text in memory
+            see `Corpus.from_text`.
         vocabulary: "characters" for a UTF-8 text, "bytes" for any file.
-        normalize: drop a byte-order mark and turn CRLF and CR line ends into LF.
-        min_count: symbols that occur fewer times become one, the unknown symbol; 1 keeps them all.
-        progress: is told what is being done, to how many more bytes, and of how many in all.
-        verify: read all of a big text and of its tokens, even if their files have not changed since that was last done.
+        normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
+        min_count: replace symbols that occur fewer times by one unknown symbol.
+        progress: called with an activity, its number of new bytes, and of bytes in all.
+        verify: read all of a big text and of its cached tokens, even if the files have not changed.
 
     Raises:
-        JaxrnnError: the text can't be had, is empty, is not UTF-8, has a byte-order mark or CRLF line ends that nobody
-            asked to drop, or has a single distinct symbol (there would be nothing to predict).
-        StorageError: the tokens of a big one can't be kept.
+        JaxrnnError: the text can't be read, is empty, is not UTF-8, has a byte-order mark or CRLF line ends without
+            `normalize`, or has a single distinct symbol, so that there is nothing to predict.
+        StorageError: the tokens of a big text can't be cached.
     """
     source, rules = str(source), Rules(vocabulary, normalize, min_count)
     if source in (TEXT, TOKENS):
@@ -154,60 +156,52 @@ def load_corpus(
             f"{source} is the corpus of a run whose text was in memory and in no file; hand it over in Python, as "
             "jaxrnn.Corpus.from_text or from_tokens made it, or give a file with the same text"
         )
-    if source not in fetch.NAMED:
-        try:
-            source = str(Path(source).expanduser().absolute())
-        except RuntimeError:  # ~somebody, whom this machine does not know
-            raise fetch.no_such_file(source) from None
-    with fetch.opened(source) as file:
-        if fetch.size_of(file) > IN_MEMORY:
-            return _mapped(file, source, rules, progress, verify)
-        data = file.read(IN_MEMORY + 1)
-    if len(data) > IN_MEMORY:
-        raise changed(source)
-    return _in_memory(data, source, rules, progress)
+    if source in fetch.NAMED:
+        return _encode_in_memory(fetch.read_named_corpus(source), source, rules, progress)
+    advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
+    if len(source) > 255 or any(map(str.isspace, source)):
+        advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
+    try:
+        path = Path(source).expanduser().absolute()
+    except RuntimeError:  # there is no such user
+        path = Path(source)
+    with open_file(path, advice) as file:
+        if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
+            cached = _load_big(file, str(path), rules, progress, verify)
+            return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)
+        data = file.read(MAX_IN_MEMORY + 1)
+    if len(data) > MAX_IN_MEMORY:
+        raise changed(str(path))
+    return _encode_in_memory(data, str(path), rules, progress)
 
 
-def _in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
-    found = scan(io.BytesIO(data), source, rules, lambda more: progress("reading", more, len(data)))
-    vocabulary = vocabulary_of(found, source, rules)
-    tokens, end = np.empty(int(found.counts.sum()), vocabulary.dtype), 0
-    for piece in encode(io.BytesIO(data), source, rules, vocabulary, lambda _: None):
-        tokens[end : end + len(piece)] = piece
-        end += len(piece)
-    return Corpus(source, vocabulary, tokens, found.sha256, rules.normalize, rules.min_count)
+def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
+    blocks = read_blocks(io.BytesIO(data), lambda new: progress("reading", new, len(data)))
+    survey = survey_text(blocks, source, rules)
+    vocabulary = vocabulary_of(survey.counts, source, rules)
+    tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
+    return Corpus(source, vocabulary, tokens, survey.sha256, rules.normalize, rules.min_count)
 
 
-def _mapped(file: BinaryIO, source: str, rules: Rules, progress: Progress, verify: bool) -> Corpus:
-    before, now = os.fstat(file.fileno()), time.time_ns()
+def _load_big(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> cache.CachedTokens:
+    """Return the tokens of a big text from the cache, after writing them there if need be."""
+    status, now = os.fstat(file.fileno()), time.time_ns()
 
-    def corpus(sha256: str, kept: cache.Kept) -> Corpus:
-        return Corpus(source, kept.vocabulary, kept.tokens, sha256, rules.normalize, rules.min_count, kept.path)
+    def read(activity: str) -> Iterator[bytes]:
+        file.seek(0)
+        yield from read_blocks(file, lambda new: progress(activity, new, status.st_size))
+        if cache.fingerprint(os.fstat(file.fileno())) != cache.fingerprint(status):
+            raise changed(name)
 
-    known = None if verify else cache.known_sha256(source, before)
-    if known and (kept := cache.find(known, rules, progress)):
-        return corpus(known, kept)
-    size = before.st_size
-    found = scan(file, source, rules, lambda more: progress("reading", more, size))
-    _check_unchanged(file, source, before)
-    vocabulary = vocabulary_of(found, source, rules)
-    kept = cache.find(found.sha256, rules, progress, verify=verify)
-    kept = kept or _encode(file, source, rules, found, vocabulary, progress)
-    _check_unchanged(file, source, before)
-    if max(before.st_mtime_ns, before.st_ctime_ns) < now - cache.CLOCK_NS:
-        cache.remember_sha256(source, before, found.sha256)
-    return corpus(found.sha256, kept)
-
-
-def _encode(
-    file: BinaryIO, source: str, rules: Rules, found: Scan, vocabulary: Vocabulary, progress: Progress
-) -> cache.Kept:
-    file.seek(0)
-    size = fetch.size_of(file)
-    pieces = encode(file, source, rules, vocabulary, lambda more: progress("encoding", more, size))
-    return cache.keep(found.sha256, rules, vocabulary, int(found.counts.sum()), pieces, source)
-
-
-def _check_unchanged(file: BinaryIO, source: str, before: os.stat_result) -> None:
-    if cache.fingerprint(os.fstat(file.fileno())) != cache.fingerprint(before):
-        raise changed(source)
+    sha256 = None if verify else cache.recorded_sha256(name, status)
+    if sha256 and (cached := cache.find_tokens(sha256, rules, progress)):
+        return cached
+    survey = survey_text(read("reading"), name, rules)
+    vocabulary = vocabulary_of(survey.counts, name, rules)
+    cached = cache.find_tokens(survey.sha256, rules, progress, verify=verify)
+    if cached is None:
+        pieces = encode_text(read("encoding"), name, rules, vocabulary)
+        cached = cache.store_tokens(survey, rules, vocabulary, pieces, name)
+    if max(status.st_mtime_ns, status.st_ctime_ns) < now - cache.CLOCK_NS:
+        cache.record_sha256(name, status, survey.sha256)
+    return cached

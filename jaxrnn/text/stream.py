@@ -1,99 +1,127 @@
-"""A text file piece by piece, in bounded memory."""
+"""Text files in pieces, in bounded memory."""
 
 import codecs
+import contextlib
+import errno
 import io
+import itertools
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 
-PIECE = 2**16  # bytes; the first piece holds the whole of a byte-order mark
+PIECE = 2**18  # bytes; at least 3, so that the first piece holds a whole byte-order mark
+
+Progress = Callable[[str, int, int], object]
+"""A function of an activity ("reading", "encoding", "verifying"), its number of new bytes, and of bytes in all."""
 
 
-class Readable(Protocol):
-    """What is read: a file of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes, at most `size`; none at the end."""
+def silent(activity: str, new: int, total: int) -> None:
+    """Show no progress."""
 
 
-def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
-    """Return a text in pieces, as `decode` does.
+@contextlib.contextmanager
+def open_file(path: Path, advice: str = "give a text file") -> Iterator[BinaryIO]:
+    """Open a regular file to read; a pipe or a device is refused, not waited for.
 
     Raises:
-        JaxrnnError: the file can't be read, or is not what `decode` takes; some pieces may have been given by then.
+        JaxrnnError: the file can't be read; the message says why, and the advice where there is none.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise JaxrnnError(f"{path} is not a regular file; give a text file")
+            what = "a directory" if path.is_dir() else "not a regular file"
+            raise JaxrnnError(f"{path} is {what}; give a text file")
         with path.open("rb") as file:
-            yield from decode(file, str(path), kind, normalize, PIECE)
-    except FileNotFoundError:
-        raise JaxrnnError(f"no such file: {path}; give a text file") from None
+            yield file
+    except JaxrnnError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, JaxrnnError):
-            raise
+        if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
+            name = str(path)
+            shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
+            raise JaxrnnError(f"no such file: {shown}; {advice}") from None
         raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
 
 
-def decode(
-    file: Readable, name: str, kind: VocabularyKind, normalize: bool, size: int, *, instead: str = ""
-) -> Iterator[str | bytes]:
-    """Return a text in pieces: str of a vocabulary of characters, bytes of one of bytes.
+def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
+    """Yield the rest of a file in blocks, and report the size of each."""
+    while block := file.read(PIECE):
+        progress(len(block))
+        yield block
 
-    Args:
-        file: is read to its end.
-        name: what errors call it.
-        kind: "characters" for UTF-8, "bytes" for any file.
-        normalize: drop a byte-order mark and turn CRLF and CR line ends into LF.
-        size: of the pieces, in bytes; at least 3.
-        instead: what may be done instead of converting it to UTF-8, to end the message with.
+
+def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
+    """Yield the text of a file in pieces, as `decode` does.
 
     Raises:
-        JaxrnnError: it is not UTF-8, or has a byte-order mark or CRLF line ends that nobody asked to drop (they would
-            quietly become a part of the vocabulary); what stands first in the file is said.
+        JaxrnnError: the file can't be read, or `decode` refuses it, possibly after some pieces.
     """
-    # Bytes go the same way as characters, as Latin-1, which gives each byte a character and takes it back.
+    with open_file(path) as file:
+        yield from decode(read_blocks(file), str(path), kind, normalize)
+
+
+def decode(
+    blocks: Iterable[bytes],
+    name: str,
+    kind: VocabularyKind,
+    normalize: bool,
+    *,
+    advice: str = "convert it to UTF-8",
+) -> Iterator[str | bytes]:
+    """Yield a text in pieces: str for a vocabulary of characters, bytes for one of bytes.
+
+    Args:
+        blocks: the bytes of the text, the first at least 3.
+        name: what errors call the text.
+        kind: "characters" for UTF-8, "bytes" for any bytes.
+        normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
+        advice: what to do about a text that is not UTF-8, for the error.
+
+    Raises:
+        JaxrnnError: a text of characters is not UTF-8; or without `normalize` it has a byte-order mark or CRLF line
+            ends, which would quietly become a part of the vocabulary. The error is about the first such place.
+    """
+    if kind == "bytes" and not normalize:
+        yield from blocks
+        return
+    # Bytes are normalized as Latin-1, which maps each byte to a character and back.
     encoding = "utf-8" if kind == "characters" else "latin-1"
     decoder = codecs.getincrementaldecoder(encoding)()
-    line_ends = io.IncrementalNewlineDecoder(None, translate=True)
-    strict = kind == "characters" and not normalize
-    offset, last, utf16 = 0, b"", False
-    while True:
-        data = file.read(size)
-        if kind == "bytes" and not normalize:
-            if not data:
-                return
-            yield data
-            continue
-        if offset == 0:
-            utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            if strict and data.startswith(codecs.BOM_UTF8):
-                raise JaxrnnError(
-                    f"{name} begins with a byte-order mark, which is no part of the text; --normalize drops it"
-                )
-        place = -1
-        if strict and (last == b"\r" or b"\r" in data):  # to look for one byte takes a tenth of the time
-            place = (last + data).find(b"\r\n")
-        crlf = place + offset - len(last)
-        held_back = len(decoder.getstate()[0])
+    to_text = io.IncrementalNewlineDecoder(decoder, translate=True) if normalize else decoder
+    offset = 0
+    for data in itertools.chain(blocks if normalize else _refuse_marks(blocks, name), [b""]):
+        begin = offset - len(decoder.getstate()[0])  # where the decoder's next input begins
         try:
-            text = decoder.decode(data, final=not data)
+            text = to_text.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            bad = offset - held_back + error.start
-            if place < 0 or bad < crlf:
-                what = "UTF-16" if utf16 else f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
-                raise JaxrnnError(f"{name} is {what} at offset {bad}; convert it to UTF-8{instead}") from None
-        if place >= 0:
-            raise JaxrnnError(f"{name} has CRLF line ends (the first at offset {crlf}); --normalize makes them LF")
-        if normalize:
-            text = text.removeprefix(codecs.BOM_UTF8.decode(encoding)) if offset == 0 else text
-            text = line_ends.decode(text, final=not data)
+            place, data = begin + error.start, error.object
+            utf16 = place == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            what = "UTF-16" if utf16 else f"not UTF-8 (byte 0x{data[error.start]:02x})"
+            raise JaxrnnError(f"{name} is {what} at offset {place}; {advice}") from None
+        if normalize and offset == 0:
+            text = text.removeprefix(codecs.BOM_UTF8.decode(encoding))
         if text:
             yield text if kind == "characters" else text.encode("latin-1")
-        if not data:
-            return
+        offset += len(data)
+
+
+def _refuse_marks(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Yield the blocks of a text; refuse a byte-order mark and CRLF line ends."""
+    offset, last = 0, b""
+    for data in blocks:
+        if offset == 0 and data.startswith(codecs.BOM_UTF8):
+            raise JaxrnnError(f"{name} begins with a byte-order mark; drop it by normalize (--normalize)")
+        # Searching for one byte takes a tenth of the time.
+        place = (last + data).find(b"\r\n") if last == b"\r" or b"\r" in data else -1
+        if place >= 0:
+            if before := data[: place - len(last) + 1]:
+                yield before  # if it is not UTF-8, that is the first error
+            place += offset - len(last)
+            raise JaxrnnError(
+                f"{name} has CRLF line ends (the first at offset {place}); convert them by normalize (--normalize)"
+            )
+        yield data
         offset, last = offset + len(data), data[-1:]

@@ -221,7 +221,7 @@ BAD = [
     ("evaluate run/checkpoints/best.safetensors --from best", "no run directory"),
     ("evaluate nowhere", "no such run: nowhere"),
     ("evaluate run nowhere.txt", "no such file: nowhere.txt; give a text file"),
-    ("evaluate run .", "not a regular file"),
+    ("evaluate run .", "is a directory"),
     ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
     ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),
     ("evaluate run empty.txt --lanes 2", "2 are needed"),

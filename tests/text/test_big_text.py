@@ -34,7 +34,7 @@ from jaxrnn.text import (
     load_corpus,
     mapped,
     never_seen,
-    scan,
+    stream,
 )
 
 TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 40
@@ -43,8 +43,8 @@ TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 
 @pytest.fixture
 def big(monkeypatch):
     """Every text is a big one, read and counted in small pieces."""
-    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
-    monkeypatch.setattr(scan, "PIECE", 7)
+    monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
+    monkeypatch.setattr(stream, "PIECE", 7)
     monkeypatch.setattr(mapped, "BLOCK", 11)
 
 
@@ -61,8 +61,8 @@ def text(tmp_path):
 def readings(monkeypatch):
     """What is read of a text, by name; filled while corpora are loaded."""
     done = []
-    whole = corpus.scan
-    monkeypatch.setattr(corpus, "scan", lambda file, name, *rest: (done.append(name), whole(file, name, *rest))[1])
+    whole = corpus.survey_text
+    monkeypatch.setattr(corpus, "survey_text", lambda *given: (done.append(given[1]), whole(*given))[1])
     return done
 
 
@@ -89,7 +89,7 @@ def random_text(seed):
 @pytest.mark.parametrize("size", [3, 4, 5, 64])
 @pytest.mark.parametrize("kind", ["characters", "bytes"])
 def test_tokens_in_pieces_are_those_of_the_whole_text(tmp_path, monkeypatch, big, size, kind):
-    monkeypatch.setattr(scan, "PIECE", size)
+    monkeypatch.setattr(stream, "PIECE", size)
     for seed in range(40):
         path, normalize, min_count = tmp_path / f"{seed}", bool(seed % 2), 1 + seed % 3
         data = random_text(seed).encode()
@@ -114,8 +114,11 @@ def test_tokens_in_pieces_are_those_of_the_whole_text(tmp_path, monkeypatch, big
     [
         (b"abcde\xffg", "is not UTF-8 (byte 0xff) at offset 5; convert it to UTF-8, or train on it with --vocabulary"),
         ("abcd日e".encode()[:6] + b"e", "is not UTF-8 (byte 0xe6) at offset 4; "),
-        (b"\xef\xbb\xbfabc", "begins with a byte-order mark, which is no part of the text; --normalize drops it"),
-        (b"abc\r\ndef\r\n\xff", "has CRLF line ends (the first at offset 3); --normalize makes them LF"),
+        (
+            b"\xef\xbb\xbfabc",
+            "begins with a byte-order mark; drop it by normalize (--normalize)",
+        ),
+        (b"abc\r\ndef\r\n\xff", "has CRLF line ends (the first at offset 3); convert them by normalize (--normalize)"),
         (b"ab\xffd\r\n", "is not UTF-8 (byte 0xff) at offset 2; "),
         (b"ab\xe6\r\n", "is not UTF-8 (byte 0xe6) at offset 2; "),
         (b"aaaaaaaaaaaaa", "has a single distinct symbol, 'a': nothing to predict; give another text"),
@@ -125,7 +128,7 @@ def test_tokens_in_pieces_are_those_of_the_whole_text(tmp_path, monkeypatch, big
 )
 @pytest.mark.parametrize("size", [3, 4, 5, 10**6])
 def test_what_is_wrong_with_a_text_is_said_whatever_the_pieces(tmp_path, monkeypatch, big, data, message, size):
-    monkeypatch.setattr(scan, "PIECE", size)
+    monkeypatch.setattr(stream, "PIECE", size)
     (tmp_path / "text").write_bytes(data)
     with pytest.raises(JaxrnnError) as caught:
         load_corpus(tmp_path / "text")
@@ -182,8 +185,8 @@ def test_a_text_that_changes_while_it_is_read_is_refused(text, big, monkeypatch)
             other.write("more")
         return found(file, *rest)
 
-    found = corpus.scan
-    monkeypatch.setattr(corpus, "scan", scan_and_write)
+    found = corpus.survey_text
+    monkeypatch.setattr(corpus, "survey_text", scan_and_write)
     with pytest.raises(JaxrnnError, match="changed while it was read; try again"):
         load_corpus(text)
     assert kept_files() == []
@@ -215,7 +218,7 @@ def test_damaged_tokens_are_made_anew_with_a_word(text, big, damage):
     kept = load_corpus(text).cache_file
     kept.with_name("other").write_text("another text")
     damage(kept)
-    with pytest.warns(UserWarning, match="is damaged.*it is made anew"):
+    with pytest.warns(UserWarning, match="is damaged.*it is rebuilt"):
         again = load_corpus(text)
     assert again.vocabulary.decode(again.tokens) == TEXT
     assert load_corpus(text).cache_file == kept
@@ -225,9 +228,9 @@ def test_a_damage_that_leaves_no_trace_is_found_when_it_is_asked_for(text, big):
     loaded = load_corpus(text)
     written = hashlib.sha256(loaded.tokens.tobytes()).hexdigest()
     flip(loaded.cache_file, -5)
-    cache.remember_sha256(str(loaded.cache_file), loaded.cache_file.stat(), written)  # as if only the disk had changed
+    cache.record_sha256(str(loaded.cache_file), loaded.cache_file.stat(), written)  # as if only the disk had changed
     load_corpus(text)  # without a warning
-    with pytest.warns(UserWarning, match="its tokens are not what was written"):
+    with pytest.warns(UserWarning, match="its tokens have changed"):
         again = load_corpus(text, verify=True)
     assert again.vocabulary.decode(again.tokens) == TEXT
 
@@ -291,7 +294,7 @@ def test_tokens_that_nobody_used_for_a_month_are_removed_when_others_are_made(te
 
 
 def load_in_process(path, barrier, results):
-    corpus.IN_MEMORY = 0
+    corpus.MAX_IN_MEMORY = 0
     barrier.wait(60)
     got = load_corpus(path)
     results.put((str(got.cache_file), got.vocabulary.decode(got.tokens) == TEXT))
@@ -314,7 +317,7 @@ def test_processes_that_make_it_at_once_all_get_it(text):
 
 def test_batches_and_slices_of_a_big_text_are_those_of_a_small_one_and_copy_nothing(text, monkeypatch):
     small = load_corpus(text)
-    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
+    monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
     mapped_one = load_corpus(text)
     config = TrainConfig(sequence_length=5, batch_size=3, split=(0.8, 0.2), reset_on="\n\n")
     for name, part in slices_of(mapped_one, config).items():
@@ -355,7 +358,7 @@ def test_a_big_text_trains_and_evaluates_as_a_small_one(text, monkeypatch):
         validate_every=3, model=ModelConfig(hidden_size=4),
     )  # fmt: skip
     small = load_corpus(text)
-    monkeypatch.setattr(corpus, "IN_MEMORY", 0)
+    monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
     big_one = load_corpus(text)
     seen = [[(r.step, r.loss, r.validation_loss, r.sample) for r in fit(config, c)] for c in (small, big_one)]
     assert seen[0] == seen[1]
@@ -399,7 +402,7 @@ def test_no_random_text_ends_in_a_traceback(tmp_path):
 
 @pytest.mark.slow
 def test_a_text_beyond_the_threshold_trains_and_evaluates_in_bounded_memory():
-    command = [sys.executable, stress_corpus.__file__, "--only", "big", "--size", str(corpus.IN_MEMORY + 10**6)]
+    command = [sys.executable, stress_corpus.__file__, "--only", "big", "--size", str(corpus.MAX_IN_MEMORY + 10**6)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert '"train_rss_MB"' in done.stdout

@@ -79,12 +79,12 @@ def in_cache():
 
 
 def test_a_text_is_fetched_once_and_then_read_without_the_server(server, cached):
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
     assert (server.requests, cached.read_bytes(), in_cache()) == (1, TEXT, ["play.txt"])
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
     assert server.requests == 1
     server.stop()
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
 
 
 def test_a_fetched_text_is_a_corpus(server):
@@ -95,7 +95,7 @@ def test_a_fetched_text_is_a_corpus(server):
 
 def test_a_redirection_is_followed(server):
     server.respond = redirect
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
     assert server.requests == 2
 
 
@@ -122,13 +122,13 @@ def test_a_redirection_is_followed(server):
 def test_what_is_not_the_text_is_refused_and_not_kept(server, cached, respond, message):
     server.respond = respond
     with pytest.raises(JaxrnnError, match=message) as caught:
-        fetch.read("play")
+        fetch.read_named_corpus("play")
     assert server.url in str(caught.value)
     assert f"fetch it by hand and put it at {cached}" in str(caught.value)
     assert caught.value.exit_code == 2
     assert in_cache() == []
     server.respond = lambda handler: answer(handler, TEXT)
-    assert fetch.read("play") == TEXT  # a failure leaves nothing behind that stands in the way
+    assert fetch.read_named_corpus("play") == TEXT  # a failure leaves nothing behind that stands in the way
 
 
 def test_offline_the_error_says_where_to_put_the_file_and_there_it_is_used(server, cached):
@@ -139,7 +139,7 @@ def test_offline_the_error_says_where_to_put_the_file_and_there_it_is_used(serve
         assert part in str(caught.value)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(TEXT)
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
 
 
 @pytest.mark.parametrize("status", [404, 500])
@@ -148,7 +148,7 @@ def test_a_refusal_leaves_no_connection_open(server, status):
 
     def refused():
         with pytest.raises(JaxrnnError) as caught:
-            fetch.read("play")
+            fetch.read_named_corpus("play")
         assert "can't fetch play" in str(caught.value)  # the error and this frame hold each other, until collected
 
     refused()
@@ -161,7 +161,7 @@ def test_a_refusal_leaves_no_connection_open(server, status):
 def test_a_damaged_file_in_the_cache_is_fetched_again(server, cached, damaged):
     cached.parent.mkdir(parents=True)
     cached.write_bytes(damaged)
-    assert fetch.read("play") == TEXT
+    assert fetch.read_named_corpus("play") == TEXT
     assert (server.requests, cached.read_bytes(), in_cache()) == (1, TEXT, ["play.txt"])
 
 
@@ -170,22 +170,22 @@ def test_a_damaged_file_in_the_cache_is_never_used(server, cached):
     cached.write_bytes(TEXT[:-1])
     server.stop()
     with pytest.raises(JaxrnnError, match="can't fetch play"):
-        fetch.read("play")
+        fetch.read_named_corpus("play")
 
 
 def test_a_cache_directory_that_cannot_be_made_is_named(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
     with pytest.raises(JaxrnnError) as caught:
-        fetch.read("play")
-    for part in ("can't keep play", str(tmp_path / "file" / "cache" / "jaxrnn"), "Not a directory"):
+        fetch.read_named_corpus("play")
+    for part in ("can't make", str(tmp_path / "file" / "cache" / "jaxrnn"), "Not a directory"):
         assert part in str(caught.value)
 
 
 def test_a_text_that_cannot_be_kept_leaves_no_temporary_file(server, cached):
     (cached / "a folder in its place").mkdir(parents=True)
-    with pytest.raises(JaxrnnError, match="can't keep play"):
-        fetch.read("play")
+    with pytest.raises(JaxrnnError, match=r"can't write .*play.txt"):
+        fetch.read_named_corpus("play")
     assert in_cache() == []
 
 
