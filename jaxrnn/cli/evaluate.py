@@ -115,10 +115,10 @@ class Evaluate:
         def scored() -> Iterator[Scored]:
             surprisals = surprisals_in_parts if self.per_character is None else ordered_surprisals
             options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts, "mesh": mesh}
-            for places, nats in surprisals(checkpoint.state.params, part.tokens, config.model, **options):
-                tokens = part.tokens[1:][places]
+            for indices, nats in surprisals(checkpoint.state.params, part.tokens, config.model, **options):
+                tokens = part.tokens[1:][indices]
                 symbols = "" if self.per_character is None else "".join(vocabulary.symbols[token] for token in tokens)
-                yield Scored(part.begin + 1 + places, symbols, tokens, nats)
+                yield Scored(part.begin + 1 + indices, symbols, tokens, nats)
 
         return _Text(corpus.source, scored(), tally, part, slices["train"])
 
@@ -204,8 +204,8 @@ class _Result:
 
 def _tsv_lines(scored: "Scored") -> str:
     bits = scored.nats.astype("float64") / math.log(2)
-    rows = zip(scored.places.tolist(), scored.symbols, bits.tolist(), strict=True)
-    return "".join(f"{place}\t{_escaped(symbol)}\t{surprisal:.6f}\n" for place, symbol, surprisal in rows)
+    rows = zip(scored.indices.tolist(), scored.symbols, bits.tolist(), strict=True)
+    return "".join(f"{index}\t{_escaped(symbol)}\t{surprisal:.6f}\n" for index, symbol, surprisal in rows)
 
 
 def _escaped(symbol: str) -> str:

@@ -1,7 +1,17 @@
-"""How well a network predicts a text: the surprisal of each character, -ln of the probability that it was given."""
+"""How well a network predicts a text: the surprisal of each symbol, -ln of the probability that the network gave it.
+
+From one batch to a whole text:
+
+- `score`: nats [T, B] of a batch; the jitted function under all others.
+- `surprisals_in_parts`: nats of a text of any length, in bounded memory, as they are computed.
+- `surprisals`: the same as one array, in the order of the text.
+- `evaluate`: their sum as a `Score`: nats and bits per character, bits per byte, perplexity.
+
+`jaxrnn.evaluation.stream` does the same for a text that arrives in pieces.
+"""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -18,19 +28,19 @@ from jaxrnn.network.model import Carry, Params, forward, initial_carry
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
 from jaxrnn.training.step import batch_sharding
 
-WARM_UP = 256  # symbols that a lane reads before it is scored, so that its cold start is no longer felt
+WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
 
-Places = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
+Indices = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
 class Score(NamedTuple):
-    """What a text cost to predict.
+    """How well a text was predicted.
 
     Attributes:
-        nats: the surprisal of all scored symbols.
-        symbols: how many were scored: characters, or bytes where the vocabulary is of bytes.
-        utf8_bytes: how many bytes they take in UTF-8 (the unknown symbol as U+FFFD, three).
+        nats: the total surprisal of the scored symbols.
+        symbols: how many were scored: characters, or bytes if the vocabulary is of bytes.
+        utf8_bytes: their size in UTF-8 (the unknown symbol as U+FFFD, three bytes).
     """
 
     nats: float
@@ -39,23 +49,23 @@ class Score(NamedTuple):
 
     @property
     def nats_per_character(self) -> float:
-        """The mean surprisal, in nats."""
+        """Mean surprisal in nats."""
         return self.nats / self.symbols
 
     @property
     def bits_per_character(self) -> float:
-        """The mean surprisal, in bits."""
+        """Mean surprisal in bits."""
         return self.nats / self.symbols / math.log(2)
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits per byte of the text in UTF-8: what compares networks whose symbols differ."""
+        """Bits per byte of UTF-8, which compares networks with different vocabularies."""
         return self.nats / self.utf8_bytes / math.log(2)
 
     @property
     def perplexity(self) -> float:
-        """E to the mean surprisal: among how many equally likely symbols one would be as unsure."""
-        return math.exp(min(self.nats_per_character, 700.0))  # beyond that no float holds it
+        """Exp of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
+        return math.exp(min(self.nats_per_character, 700.0))  # exp(710) overflows
 
 
 @partial(jax.jit, static_argnames="config")
@@ -64,7 +74,7 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
 
     Args:
         params: the parameters.
-        carry: the carry before the batch; `batch.reset` is not heeded, `batch.starts` is.
+        carry: the carry before the batch; `batch.reset` is ignored.
         batch: inputs and targets, int [T, B].
         config: the network's configuration; static.
     """
@@ -96,12 +106,12 @@ def surprisals(
 ) -> Nats:
     """Return the surprisal of every symbol of a text but the first, nats [N - 1].
 
-    The first symbol of the text has none: nothing stands before it, and the network was never asked for it in training.
+    The first symbol has none: nothing precedes it.
 
-    With one lane the text is read as a single stream from the initial state: exact. With L > 1 it is cut into L
-    contiguous lanes that are read side by side, much faster; each but the first begins 256 symbols early, from the
-    initial state, and these are not scored. What stands further back is missing to it: measured on the last tenth of
-    tinyshakespeare with a GRU of 128 units after 1,000 steps, 64 lanes change the mean by 2e-9 nats, which is rounding
+    With one lane the text is read as a single stream from the initial carry, which is exact. With L > 1 it is cut into
+    L contiguous lanes that are read side by side, which is much faster. Each lane but the first starts from the initial
+    carry 256 symbols early, and these are not scored; it misses what precedes them. On the last tenth of
+    tinyshakespeare, with a GRU of 128 units after 1,000 steps, 64 lanes change the mean by 2e-9 nats, which is rounding
     (16 symbols early: 8e-7; none: 2e-3).
 
     Args:
@@ -109,15 +119,15 @@ def surprisals(
         tokens: int [N].
         config: the network's configuration.
         lanes: L.
-        starts: bool [N], where the state starts anew, from `document_starts`.
-        mesh: from `sharding.make_mesh`, to split the lanes over its devices.
+        starts: bool [N], the symbols before which the carry is reset, from `document_starts`; None: nowhere.
+        mesh: from `jaxrnn.make_mesh`, to split the lanes over its devices.
 
     Raises:
-        JaxrnnError: there is nothing to score, or there are more lanes than symbols to score.
+        JaxrnnError: there are fewer than two symbols, or more lanes than symbols to score.
     """
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
-    for places, found in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh):
-        nats[places] = found
+    for indices, part in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh):
+        nats[indices] = part
     return nats
 
 
@@ -129,10 +139,10 @@ def surprisals_in_parts(
     lanes: int = 1,
     starts: Starts | None = None,
     mesh: Mesh | None = None,
-) -> Iterator[tuple[Places, Nats]]:
-    """Return the surprisals of `surprisals` in bounded memory: places among them, int [m], and what stands there.
+) -> Iterator[tuple[Indices, Nats]]:
+    """Yield the result of `surprisals` in parts, in bounded memory: indices into it, int [m], and the nats there, [m].
 
-    With one lane they come in their order.
+    With one lane the parts are in order.
     """
     count = len(tokens) - 1
     if count < 1:
@@ -142,9 +152,9 @@ def surprisals_in_parts(
     length = window_length(lanes, config)
     if mesh is None:
         carry = initial_carry(config, lanes)
-        for batch, places, scored in _lanes(tokens, starts, lanes, length, lanes, slice(None)):
-            found, carry = score(params, carry, batch, config)
-            yield places[scored], np.asarray(found)[scored]
+        for batch, indices, is_scored in _lanes(tokens, starts, lanes, length, lanes, slice(None)):
+            nats, carry = score(params, carry, batch, config)
+            yield indices[is_scored], np.asarray(nats)[is_scored]
         return
     all_lanes = -(-lanes // mesh.size) * mesh.size  # of the last ones nothing is scored
     params = on_mesh(params, mesh)
@@ -164,75 +174,37 @@ def evaluate(
     starts: Starts | None = None,
     mesh: Mesh | None = None,
 ) -> Score:
-    """Return what a text costs to predict, by `surprisals`, in bounded memory."""
+    """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
     parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
-    nats = sum(float(found.sum(dtype=np.float64)) for _, found in parts)
+    nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
     return Score(nats, len(tokens) - 1, utf8_bytes(tokens[1:], vocabulary))
 
 
 def utf8_bytes(tokens: Tokens, vocabulary: Vocabulary) -> int:
-    """Return how many bytes a text takes in UTF-8, in bounded memory."""
+    """Return the size of a text in UTF-8, in bounded memory."""
     return int(count_tokens(tokens, len(vocabulary)) @ vocabulary.utf8_lengths())
-
-
-def surprisals_of_stream(params: Params, pieces: Iterable[tuple[Tokens, Flags]], config: ModelConfig) -> Iterator[Nats]:
-    """Return the surprisals of `surprisals` with one lane for a text that arrives in pieces, in bounded memory.
-
-    Args:
-        params: the parameters.
-        pieces: tokens int [n] and starts bool [n], of any length.
-        config: the network's configuration.
-
-    Returns:
-        Surprisals, nats [m], of the symbols that have become known; all but the text's first, in their order.
-    """
-    length, carry = window_length(1, config), initial_carry(config, 1)
-    for tokens, starts in _windows(pieces, length):
-        known = len(tokens) - 1
-        rest = ((0, length - known), (0, 0))
-        inputs, targets, begins = (
-            np.pad(values[:, None], rest) for values in (tokens[:-1], tokens[1:], starts[:-1])
-        )  # fmt: skip
-        found, carry = score(params, carry, Batch(inputs, targets, np.asarray(False), begins), config)
-        yield np.asarray(found)[:known, 0]
-
-
-def _windows(pieces: Iterable[tuple[Tokens, Flags]], length: int) -> Iterator[tuple[Tokens, Flags]]:
-    """Return windows of length + 1 symbols that share one with the next; the last may be shorter."""
-    tokens, starts = np.zeros(0, np.int32), np.zeros(0, np.bool_)
-    for more_tokens, more_starts in pieces:
-        tokens = np.concatenate([tokens, more_tokens.astype(np.int32)])
-        starts = np.concatenate([starts, more_starts])
-        begin = 0
-        while len(tokens) - begin > length:
-            yield tokens[begin : begin + length + 1], starts[begin : begin + length + 1]
-            begin += length
-        tokens, starts = tokens[begin:], starts[begin:]
-    if len(tokens) > 1:
-        yield tokens, starts
 
 
 def _lanes(
     tokens: Tokens, starts: Starts | None, lanes: int, length: int, all_lanes: int, own: slice
-) -> Iterator[tuple[Batch, Places, Flags]]:
-    """Return batches [T, L] over a text in lanes, the place in it of each input, and which targets are scored.
+) -> Iterator[tuple[Batch, Indices, Flags]]:
+    """Yield batches [T, L] of a text in lanes, the index of each of their surprisals, and which of these count.
 
-    Beyond `lanes`, up to `all_lanes`, there are lanes with nothing to score. The batches have the `own` lanes only.
+    Nothing is scored in the lanes from `lanes` to `all_lanes`. The batches contain only the `own` lanes.
     """
     count = len(tokens) - 1
     lane_length = -(-count // lanes)
     for begin in range(-WARM_UP if lanes > 1 else 0, lane_length, length):
         offset = begin + np.arange(length)[:, None]
-        places = lane_length * np.arange(all_lanes)[None] + offset
-        scored = (offset >= 0) & (offset < lane_length) & (places < count)
-        begins = places[:, own] == 0  # what was read before the text's first symbol was no text
-        places = np.clip(places, 0, count - 1)
-        read = places[:, own]
+        indices = lane_length * np.arange(all_lanes)[None] + offset
+        is_scored = (offset >= 0) & (offset < lane_length) & (indices < count)
+        read = np.clip(indices[:, own], 0, count - 1)
+        resets = indices[:, own] == 0  # a warm-up that begins before the text has read no text
         if starts is not None:
-            begins |= starts[read]
+            resets |= starts[read]
         inputs, targets = tokens[read].astype(np.int32), tokens[read + 1].astype(np.int32)
         release_pages(tokens)
-        yield Batch(inputs, targets, np.asarray(False), begins), places, scored
+        yield Batch(inputs, targets, np.asarray(False), resets), indices, is_scored
 
 
 def window_length(lanes: int, config: ModelConfig) -> int:

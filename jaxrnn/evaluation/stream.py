@@ -1,22 +1,21 @@
-"""Text through a trained network, piece by piece: what each symbol of it cost to predict."""
+"""Score a text that arrives in pieces, in bounded memory: what each of its symbols cost to predict."""
 
 import collections
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.evaluation.score import Nats, surprisals_in_parts, surprisals_of_stream
-from jaxrnn.network.model import Params
+from jaxrnn.evaluation.score import Indices, Nats, score, surprisals_in_parts, window_length
+from jaxrnn.network.model import Params, initial_carry
 from jaxrnn.text import (
     UNKNOWN,
+    Batch,
     DocumentStarts,
-    Flags,
     Starts,
     Tokens,
     Vocabulary,
@@ -26,23 +25,23 @@ from jaxrnn.text import (
     release_pages,
 )
 
-BLOCK = 2**16  # surprisals that are at hand at once
+BLOCK = 2**16  # surprisals in memory at once
 
-Places = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-_Symbols = tuple[Places, str, Tokens, Flags]  # their places in the text, they themselves, their tokens and starts
+_SYMBOL = np.dtype([("index", np.intp), ("code_point", "<u4"), ("token", np.int32), ("starts", np.bool_)])
+_Symbols = np.ndarray[tuple[int], np.dtype[np.void]]  # of _SYMBOL: consecutive symbols of a text
 
 
 class Scored(NamedTuple):
-    """Symbols that follow each other, and their surprisals.
+    """Consecutive symbols and their surprisals.
 
     Attributes:
-        places: int [m], where each stands in the text.
-        symbols: m of them; for bytes the characters with their values (Latin-1).
+        indices: int [m], the index of each symbol in the text.
+        symbols: the m symbols; bytes as the characters with their values (Latin-1).
         tokens: int [m].
         nats: [m].
     """
 
-    places: Places
+    indices: Indices
     symbols: str
     tokens: Tokens
     nats: Nats
@@ -50,12 +49,12 @@ class Scored(NamedTuple):
 
 @dataclasses.dataclass
 class Tally:
-    """What was met in a text while it was read.
+    """What a text consisted of, counted while it is read.
 
     Attributes:
-        read: its symbols.
-        unknown: how many of them are read as the unknown symbol.
-        left_out: how often each symbol stood there that the vocabulary lacks, where it has no unknown symbol.
+        read: symbols in all.
+        unknown: how many of them were read as the unknown symbol.
+        left_out: how often each symbol occurred that the vocabulary lacks, if it has no unknown symbol.
     """
 
     read: int = 0
@@ -66,7 +65,7 @@ class Tally:
 def score_stream(
     params: Params,
     vocabulary: Vocabulary,
-    model: ModelConfig,
+    config: ModelConfig,
     pieces: Callable[[], Iterable[str | bytes]],
     tally: Tally,
     *,
@@ -74,40 +73,38 @@ def score_stream(
     lanes: int = 1,
     mesh: Mesh | None = None,
 ) -> Iterator[Scored]:
-    """Score a text that arrives in pieces, in bounded memory: every symbol that the vocabulary knows but the first.
+    """Yield, in order, the score of every symbol that the vocabulary knows, except the first.
 
-    They come in order. With one lane the text is read once, as a single stream. Several lanes need to know where each
-    begins: the text is read twice, and its tokens and surprisals lie in temporary files meanwhile.
+    With one lane the text is read once. With several, whose beginnings depend on its length, it is read twice, and its
+    tokens and surprisals are kept in temporary files.
 
     Args:
         params: the parameters.
         vocabulary: the symbols.
-        model: the network's configuration.
-        pieces: gives the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
+        config: the network's configuration.
+        pieces: returns the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
         tally: is added to while the text is read.
-        reset_on: what separates documents, as in training.
-        lanes: as for `evaluation.surprisals`.
-        mesh: devices for several lanes, as for `evaluation.surprisals`.
+        reset_on: the separator of documents, as in training.
+        lanes: as for `surprisals`.
+        mesh: devices that share several lanes, as for `surprisals`.
 
     Raises:
-        JaxrnnError: there is nothing to score, there are more lanes than symbols to score, or the text changes.
+        JaxrnnError: there are fewer than two symbols or fewer symbols than lanes, or the text changes between its two
+            readings.
         StorageError: there is no room for the temporary files.
     """
-    symbols = _encoded(vocabulary, pieces(), tally, reset_on)
+    symbols = _encode(vocabulary, pieces(), tally, reset_on)
     if lanes == 1:
-        ahead, symbols = itertools.tee(symbols)
-        yield from _scored(
-            symbols, surprisals_of_stream(params, ((tokens, starts) for _, _, tokens, starts in ahead), model)
-        )
+        yield from _score_one_lane(params, config, symbols)
         return
-    first = _encoded(vocabulary, pieces(), Tally(), reset_on)
-    with on_disk(vocabulary.dtype, (tokens for _, _, tokens, _ in first)) as text:
+    first_reading = _encode(vocabulary, pieces(), Tally(), reset_on)
+    with on_disk(vocabulary.dtype, (piece["token"] for piece in first_reading)) as text:
         separator = encode_separator(vocabulary, reset_on)
         starts = DocumentStarts(text, separator) if len(separator) else None
-        found = (nats for _, nats in ordered_surprisals(params, text, model, lanes=lanes, starts=starts, mesh=mesh))
-        symbols = _unchanged(symbols, text)
-        yield from _scored(symbols, found)
-        collections.deque(symbols, maxlen=0)  # what stands at the end and was left out is counted too
+        windows = _windows(_check_unchanged(symbols, text), BLOCK)
+        parts = ordered_surprisals(params, text, config, lanes=lanes, starts=starts, mesh=mesh)
+        for window, (_, nats) in zip(windows, parts, strict=True):
+            yield _scored(window, nats)
 
 
 def ordered_surprisals(
@@ -118,55 +115,61 @@ def ordered_surprisals(
     lanes: int,
     starts: Starts | None = None,
     mesh: Mesh | None = None,
-) -> Iterator[tuple[Places, Nats]]:
-    """Return the parts of `surprisals_in_parts` in their order; what is known too early lies in a temporary file.
+) -> Iterator[tuple[Indices, Nats]]:
+    """Yield the parts of `surprisals_in_parts` in the order of the text; a temporary file holds what comes too early.
+
+    With several lanes all parts but the last have `BLOCK` surprisals.
 
     Raises:
-        StorageError: there is no room for it.
+        StorageError: there is no room for the file.
     """
     parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
     if lanes == 1:
         yield from parts
         return
     dtype, count = np.dtype(config.dtype), len(tokens) - 1
-    with on_disk(dtype, (np.zeros(min(BLOCK, count - begin), dtype) for begin in range(0, count, BLOCK))) as known:
-        for places, nats in parts:
-            known[places] = nats
-            release_pages(known)
+    with on_disk(dtype, (np.zeros(min(BLOCK, count - begin), dtype) for begin in range(0, count, BLOCK))) as stored:
+        for indices, nats in parts:
+            stored[indices] = nats
+            release_pages(stored)
         for begin in range(0, count, BLOCK):
-            block = np.array(known[begin : begin + BLOCK])
-            release_pages(known)
+            block = np.array(stored[begin : begin + BLOCK])
+            release_pages(stored)
             yield begin + np.arange(len(block)), block
 
 
-def _scored(symbols: Iterator[_Symbols], found: Iterable[Nats]) -> Iterator[Scored]:
-    """Give symbols, which arrive in pieces, the surprisals that belong to them; the first one has none."""
-    waiting = collections.deque[_Symbols]()
-
-    def take(count: int) -> _Symbols:
-        taken = []
-        while count:
-            places, text, tokens, starts = waiting.popleft() if waiting else next(symbols)
-            if len(places) > count:
-                waiting.appendleft((places[count:], text[count:], tokens[count:], starts[count:]))
-            taken.append((places[:count], text[:count], tokens[:count], starts[:count]))
-            count -= min(count, len(places))
-        places_, texts, tokens_, starts_ = zip(*taken, strict=True)
-        return np.concatenate(places_), "".join(texts), np.concatenate(tokens_), np.concatenate(starts_)
-
-    for index, nats in enumerate(found):
-        if index == 0:
-            take(1)
-        places, text, tokens, _ = take(len(nats))
-        yield Scored(places, text, tokens, nats)
+def _score_one_lane(params: Params, config: ModelConfig, pieces: Iterable[_Symbols]) -> Iterator[Scored]:
+    length, carry = window_length(1, config), initial_carry(config, 1)
+    for window in _windows(pieces, length):
+        padding = ((0, length + 1 - len(window)), (0, 0))  # one shape, so one program
+        tokens, starts = (np.pad(window[name][:, None], padding) for name in ("token", "starts"))
+        nats, carry = score(params, carry, Batch(tokens[:-1], tokens[1:], np.asarray(False), starts[:-1]), config)
+        yield _scored(window, np.asarray(nats)[: len(window) - 1, 0])
 
 
-def _unchanged(symbols: Iterable[_Symbols], text: Tokens) -> Iterator[_Symbols]:
-    """Return symbols as they are, so long as they have the tokens that they had when they were read before."""
+def _windows(pieces: Iterable[_Symbols], length: int) -> Iterator[_Symbols]:
+    """Yield windows of length + 1 symbols that share one with the next; the last may be shorter."""
+    rest = np.zeros(0, _SYMBOL)
+    for piece in pieces:
+        rest = np.concatenate([rest, piece])
+        while len(rest) > length:
+            yield rest[: length + 1]
+            rest = rest[length:]
+    if len(rest) > 1:
+        yield rest
+
+
+def _scored(window: _Symbols, nats: Nats) -> Scored:
+    symbols = window["code_point"][1:].tobytes().decode("utf-32-le", "surrogatepass")
+    return Scored(window["index"][1:], symbols, window["token"][1:], nats)
+
+
+def _check_unchanged(pieces: Iterable[_Symbols], text: Tokens) -> Iterator[_Symbols]:
+    """Yield the pieces; raise JaxrnnError unless their tokens are those of the first reading."""
     end, changed = 0, JaxrnnError("the text changed while it was read; try again when nothing writes to it")
-    for piece in symbols:
-        tokens, begin, end = piece[2], end, end + len(piece[2])
-        if not np.array_equal(tokens, text[begin:end]):
+    for piece in pieces:
+        begin, end = end, end + len(piece)
+        if not np.array_equal(piece["token"], text[begin:end]):
             raise changed
         release_pages(text)
         yield piece
@@ -174,24 +177,23 @@ def _unchanged(symbols: Iterable[_Symbols], text: Tokens) -> Iterator[_Symbols]:
         raise changed
 
 
-def _encoded(vocabulary: Vocabulary, pieces: Iterable[str | bytes], tally: Tally, reset_on: str) -> Iterator[_Symbols]:
+def _encode(vocabulary: Vocabulary, pieces: Iterable[str | bytes], tally: Tally, reset_on: str) -> Iterator[_Symbols]:
     separator = encode_separator(vocabulary, reset_on)
     unknown = vocabulary.symbols.index(UNKNOWN) if vocabulary.unknown else -1
-    before: Any = np.zeros(0, np.int64)
+    before: Tokens = separator[:0]
     for piece in pieces:
-        symbols = piece.decode("latin-1") if isinstance(piece, bytes) else piece
-        tokens, known = vocabulary.find(piece)
-        places = tally.read + np.arange(len(tokens))
+        text = piece.decode("latin-1") if isinstance(piece, bytes) else piece
+        tokens, is_known = vocabulary.find(piece)
+        symbols = np.zeros(len(tokens), _SYMBOL)
+        symbols["index"] = tally.read + np.arange(len(tokens))
+        symbols["code_point"] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        symbols["token"] = tokens
         tally.read += len(tokens)
-        if not known.all():
-            tally.left_out.update(symbols[place] for place in np.flatnonzero(~known))
-            symbols = "".join(symbols[place] for place in np.flatnonzero(known))
-            tokens, places = tokens[known], places[known]
-        tally.unknown += int((tokens == unknown).sum())
-        starts: Flags = np.zeros(len(tokens), np.bool_)
+        tally.left_out.update(text[index] for index in np.flatnonzero(~is_known))
+        symbols = symbols[is_known]
+        tally.unknown += int((symbols["token"] == unknown).sum())
         if len(separator):
-            starts = document_starts(tokens, separator, before)
-            before = np.concatenate([before, tokens])
+            symbols["starts"] = document_starts(symbols["token"], separator, before)
+            before = np.concatenate([before, symbols["token"]])
             before = before[max(0, len(before) - len(separator) + 1) :]
-        if len(tokens):
-            yield places, symbols, tokens, starts
+        yield symbols

@@ -9,7 +9,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.evaluation.score import Score, evaluate, score, surprisals, surprisals_of_stream
+from jaxrnn.evaluation.score import Score, evaluate, score, surprisals
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Vocabulary, document_starts
 
@@ -63,24 +63,10 @@ def test_documents_are_scored_as_if_each_were_alone():
     np.testing.assert_allclose(got[: edges[3]], np.concatenate(alone), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [1, 1, 2, 300], list(range(1, 700, 3))], ids=len)
-def test_a_stream_in_any_pieces_is_the_whole_text(monkeypatch, cuts):
-    monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "window_length", lambda *_: 64)
-    pieces = zip(np.split(TOKENS, cuts), np.split(STARTS, cuts), strict=True)
-    got = np.concatenate(list(surprisals_of_stream(PARAMS, pieces, CONFIG)))
-    np.testing.assert_array_equal(got, surprisals(PARAMS, TOKENS, CONFIG, starts=STARTS))
-
-
-@pytest.mark.parametrize("length", [0, 1])
-def test_a_stream_with_nothing_to_score_gives_nothing(length):
-    assert list(surprisals_of_stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG)) == []
-
-
 def test_texts_of_any_length_share_one_program():
     score.clear_cache()
     for length in (2, 50, 700):
         surprisals(PARAMS, TOKENS[:length], CONFIG)
-        list(surprisals_of_stream(PARAMS, [(TOKENS[:length], STARTS[:length])], CONFIG))
     assert score._cache_size() == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError, StorageError
-from jaxrnn.evaluation.score import surprisals
+from jaxrnn.evaluation.score import score, surprisals
 from jaxrnn.evaluation.stream import Tally, score_stream
 from jaxrnn.network.model import init_params
 from jaxrnn.text import Vocabulary, document_starts, encode_separator
@@ -29,8 +29,8 @@ def scored(vocabulary, text, size=50, **options):
     params, model = network(vocabulary)
     tally = Tally()
     parts = list(score_stream(params, vocabulary, model, lambda: pieces(text, size), tally, **options))
-    places, symbols, tokens, nats = zip(*parts, strict=True)
-    return np.concatenate(places), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
+    indices, symbols, tokens, nats = zip(*parts, strict=True)
+    return np.concatenate(indices), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
 
 
 @pytest.mark.parametrize("size", [1, 50, 10**6])
@@ -39,10 +39,10 @@ def test_a_text_in_pieces_is_scored_as_the_whole(size, reset_on, lanes):
     params, model = network(KNOWN)
     tokens = KNOWN.encode(TEXT)
     starts = document_starts(tokens, encode_separator(KNOWN, reset_on)) if reset_on else None
-    places, symbols, found, nats, tally = scored(KNOWN, TEXT, size, reset_on=reset_on, lanes=lanes)
+    indices, symbols, got, nats, tally = scored(KNOWN, TEXT, size, reset_on=reset_on, lanes=lanes)
     np.testing.assert_array_equal(nats, surprisals(params, tokens, model, lanes=lanes, starts=starts))
-    assert (places.tolist(), symbols) == (list(range(1, len(TEXT))), TEXT[1:])
-    np.testing.assert_array_equal(found, tokens[1:])
+    assert (indices.tolist(), symbols) == (list(range(1, len(TEXT))), TEXT[1:])
+    np.testing.assert_array_equal(got, tokens[1:])
     assert (tally.read, tally.unknown, tally.left_out.total()) == (len(TEXT), 0, 0)
 
 
@@ -50,10 +50,17 @@ def test_a_text_in_pieces_is_scored_as_the_whole(size, reset_on, lanes):
 def test_symbols_that_the_vocabulary_lacks_are_left_out_and_counted(lanes):
     text = "日to 猫be猫"
     params, model = network(KNOWN)
-    places, symbols, _, nats, tally = scored(KNOWN, text, 3, lanes=lanes)
-    assert (places.tolist(), symbols) == ([2, 3, 5, 6], "o be")
+    indices, symbols, _, nats, tally = scored(KNOWN, text, 3, lanes=lanes)
+    assert (indices.tolist(), symbols) == ([2, 3, 5, 6], "o be")
     np.testing.assert_array_equal(nats, surprisals(params, KNOWN.encode("to be"), model, lanes=lanes))
     assert (tally.read, dict(tally.left_out)) == (8, {"日": 1, "猫": 2})
+
+
+def test_texts_of_any_length_share_one_program():
+    score.clear_cache()
+    for length in (2, 50, len(TEXT)):
+        scored(KNOWN, TEXT[:length])
+    assert score._cache_size() == 1
 
 
 def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_symbols():
