@@ -20,7 +20,7 @@ CheckpointFlag = Annotated[
     tyro.conf.arg(
         name="from",
         metavar="best|last|STEP",
-        help="Checkpoint of RUN: that of the lowest validation loss, the newest, or that of a step.",
+        help="Checkpoint of RUN: best (lowest validation loss), last (newest), or a step.",
     ),
 ]
 CellFlag = Annotated[

@@ -27,8 +27,7 @@ class Info:
     """Run directory or checkpoint."""
     cell: CellFlag = None
     repair: bool = False
-    """Remove damaged checkpoints and files left by interrupted writers, and name each; refused while the run is
-    trained."""
+    """Remove damaged checkpoints and files left by interrupted writers, and name each."""
     json: JsonFlag = False
 
     def run(self) -> int:

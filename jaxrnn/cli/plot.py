@@ -23,8 +23,7 @@ class Plot:
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """Figure to write, .png or .svg."""
     kind: Literal["loss", "units", "probabilities", "gates"] = "loss"
-    """loss: curves. units: hidden units over a text. probabilities: the likeliest next characters over a text. gates:
-    how often they are saturated."""
+    """Loss curves; over a text, hidden units or the likeliest next characters; how often gates are saturated."""
     text: str | None = None
     """Text that the network reads; by default it writes one."""
     unit: Literal["bits", "nats"] = "bits"

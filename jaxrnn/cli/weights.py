@@ -26,8 +26,7 @@ class Export:
 
     run_dir: RunArgument
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.safetensors")]
-    """File to write. Its tensors are rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0, ...,
-    readout.weight, readout.bias."""
+    """File to write, for a module that has an nn.RNN, nn.GRU or nn.LSTM `rnn` and an nn.Linear `readout`."""
     from_: CheckpointFlag = "last"
     cell: CellFlag = None
     overwrite: bool = False
@@ -51,11 +50,9 @@ class Import:
     """Make a run of a PyTorch model's weights (a state dict, safetensors), to sample from or to train further."""
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.safetensors")]
-    """File from `jaxrnn export`, or from safetensors.torch.save_file(module.state_dict(), FILE) of a module of
-    recurrent layers and a linear layer."""
+    """File from `jaxrnn export`, or from safetensors.torch.save_file of recurrent layers and a linear layer."""
     corpus: Annotated[str, tyro.conf.arg(metavar="CORPUS")]
-    """Text that the model was trained on and that training continues with. If the file's metadata don't list the
-    symbols, they are the distinct characters of the text, sorted."""
+    """Text that the model was trained on; its sorted distinct characters are the symbols if FILE lists none."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run directory to make; by default runs/CORPUS-1, or the next free number."""
     cell: Annotated[str | None, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = None

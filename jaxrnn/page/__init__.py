@@ -1,7 +1,7 @@
-"""A trained network as one HTML file: its weights, its forward pass in JavaScript, and a page to watch it think.
+"""A trained network as one HTML file: its weights, its forward pass in JavaScript, and a page that shows it at work.
 
-The parts lie beside this module: template.html, style.css, and the scripts network.js (what model.py, cells.py and
-sampling.py compute), text.js (what text.py does) and app.js (the page).
+The parts are files beside this module: template.html, style.css, and the scripts network.js (the network and its
+draws), text.js (the vocabulary) and app.js (the page).
 """
 
 import base64
@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.resources
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +29,34 @@ from jaxrnn.sampling.generate import write
 from jaxrnn.text import encode_separator
 
 _SCRIPTS = ("network.js", "text.js", "app.js")
-_MOST_POINTS = 400  # of the loss curve
+_CURVE_POINTS = 400  # of the loss curve
 _FIRST_TEXT = SampleConfig(length=400, temperature=0.8)
 
 
 def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | None = None, half: bool = False) -> str:
     """Return a trained network as an HTML page that needs nothing else.
 
-    The page computes in single precision what JAX computes; a float64 model loses the rest.
+    The page computes in single precision what JAX computes; a float64 model is rounded.
 
     Args:
         checkpoint: from `jaxrnn.load_checkpoint`.
-        metrics: the loss curve, from `jaxrnn.runs.read_metrics`; None shows none.
-        text: what stands in the page when it opens; None lets the network write it.
-        half: keep the weights as float16, half as large and no longer exact.
+        metrics: the loss curve, from `jaxrnn.runs.read_metrics`; None shows no curve.
+        text: the text that the page opens with; None lets the network write it.
+        half: store the weights as float16, half the size and no longer exact.
 
     Raises:
-        JaxrnnError: the cell is one of the user's own, which a page can't compute.
+        JaxrnnError: the cell is user-defined, which a page can't compute.
     """
     params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
     model = config.model
-    if built_in_name(model.cell) is None:
-        raise JaxrnnError(f"a page computes the cells {', '.join(CELLS)}, and this network's is one of your own")
+    cell = built_in_name(model.cell)
+    if cell is None:
+        raise JaxrnnError(f"a page computes the cells {', '.join(CELLS)}, and this network's cell is user-defined")
     if text is None:
         text = "".join(write(params, vocabulary, model, _FIRST_TEXT, reset_on=config.reset_on)).strip("\n")
     data = {
         "model": {
-            "cell": built_in_name(model.cell),
+            "cell": cell,
             "hiddenSize": model.hidden_size,
             "numLayers": model.num_layers,
             "vocabSize": model.vocab_size,
@@ -64,123 +64,120 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
         },
         "vocabulary": dataclasses.asdict(vocabulary),
         "separator": encode_separator(vocabulary, config.reset_on).tolist() if config.reset_on else [],
-        "weights": _packed(params, "float16" if half else "float32"),
+        "weights": _pack(params, "float16" if half else "float32"),
         "loss": _loss_curve(metrics or {}),
         "text": text.replace("\ufffd", ""),
     }
-    return _fill(checkpoint, data)
+    return _fill(checkpoint, cell, data)
 
 
-def _packed(params: Params, dtype: str) -> dict[str, Any]:
+def _pack(params: Params, dtype: str) -> dict[str, Any]:
     """Return the parameters as base64 of little-endian numbers, and the name and size of each, in order."""
-    named = {f"layers.{number}.{name}": W for number, layer in enumerate(params.layers) for name, W in _parts(layer)}
-    arrays = {name: np.asarray(W, np.dtype(dtype).newbyteorder("<")) for name, W in {**named, **_rest(params)}.items()}
-    packed = base64.b64encode(b"".join(array.tobytes() for array in arrays.values())).decode()
-    return {"tensors": [[name, array.size] for name, array in arrays.items()], "type": dtype, "base64": packed}
+    tensors = {
+        f"layers.{index}.{name}": tensor
+        for index, layer in enumerate(params.layers)
+        for name, tensor in layer._asdict().items()
+        if tensor is not None
+    }
+    tensors |= {"Why": params.Why, "by": params.by}
+    data = b"".join(np.asarray(tensor, np.dtype(dtype).newbyteorder("<")).tobytes() for tensor in tensors.values())
+    sizes = [[name, tensor.size] for name, tensor in tensors.items()]
+    return {"tensors": sizes, "type": dtype, "base64": base64.b64encode(data).decode()}
 
 
-def _parts(layer: Any) -> list[tuple[str, jax.Array]]:
-    return [(name, value) for name, value in layer._asdict().items() if value is not None]
-
-
-def _rest(params: Params) -> dict[str, jax.Array]:
-    return {"Why": params.Why, "by": params.by}
-
-
-def _loss_curve(metrics: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-    """Return some `_MOST_POINTS` points of the curves in bits per character; None where nothing was measured."""
+def _loss_curve(metrics: Columns) -> dict[str, Any]:
+    """Return about `_CURVE_POINTS` points of the curves in bits per character; None where nothing was measured."""
     if not metrics:
         return {"steps": [], "train": [], "validation": []}
-    nothing = np.full(len(metrics["step"]), np.nan)
-    validation = metrics.get("validation_loss", nothing) / np.log(2)
+    count = len(metrics["step"])
+    validation = metrics.get("validation_loss", np.full(count, np.nan)) / np.log(2)
+    # Validations are rare: they are thinned out by themselves.
     measured = np.flatnonzero(np.isfinite(validation))
-    # What is measured seldom must not fall through the net.
-    chosen = np.linspace(0, len(nothing) - 1, _MOST_POINTS).round().astype(int)
-    kept = np.unique(np.concatenate([chosen, measured[:: -(-len(measured) // _MOST_POINTS) or 1]]))
+    measured = measured[:: -(-len(measured) // _CURVE_POINTS) or 1]
+    points = np.union1d(np.linspace(0, count - 1, _CURVE_POINTS).round().astype(int), measured)
 
     def rounded(values: np.ndarray[Any, Any]) -> list[float | None]:
-        return [round(float(value), 4) if np.isfinite(value) else None for value in values[kept]]
+        return [round(float(value), 4) if np.isfinite(value) else None for value in values[points]]
 
     return {
-        "steps": metrics["step"][kept].astype(int).tolist(),
+        "steps": metrics["step"][points].astype(int).tolist(),
         "train": rounded(metrics["bits_per_character"]),
         "validation": rounded(validation),
     }
 
 
-def _fill(checkpoint: Checkpoint, data: dict[str, Any]) -> str:
+def _fill(checkpoint: Checkpoint, cell: str, data: dict[str, Any]) -> str:
     """Return the template with everything in its place; what comes from a run is escaped."""
-    style, script = _file("style.css"), "\n".join(map(_file, _SCRIPTS))
+    style, script = _read("style.css"), "\n".join(map(_read, _SCRIPTS))
     parts = {
-        "title": _text(_corpus_name(checkpoint)),
-        "summary": _text(_summary(checkpoint)),
-        "facts": "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in _facts(checkpoint)),
+        "title": _escape(_corpus_name(checkpoint)),
+        "summary": _escape(_summary(checkpoint, cell)),
+        "facts": "".join(
+            f"<dt>{_escape(name)}</dt><dd>{_escape(fact)}</dd>" for name, fact in _facts(checkpoint, cell).items()
+        ),
         "version": importlib.metadata.version("jaxrnn"),
         "style": style,
         "style_hash": _csp_hash(style),
-        "data": _json(data),
+        # ASCII without "<" can't end the script element that holds it.
+        "data": json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         "script": script,
         "script_hash": _csp_hash(script),
     }
-    # In one pass: what is filled in is not looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("template.html"))
+    # In one pass, so that braces in the parts are left alone.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("template.html"))
 
 
-def _file(name: str) -> str:
+def _read(name: str) -> str:
     return (importlib.resources.files("jaxrnn.page") / name).read_text("utf-8")
 
 
 def _csp_hash(content: str) -> str:
-    """Return what names this very script or style in a Content-Security-Policy, so that no other one runs."""
+    """Return the hash by which a Content-Security-Policy admits this script or style and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
-def _json(value: Any) -> str:
-    """Return ASCII JSON that can stand in a script element: without "<" nothing in it can end the element."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _text(value: str) -> str:
-    return html.escape(value.encode("utf-8", "replace").decode())  # a path may have bytes that are not UTF-8
+def _escape(text: str) -> str:
+    return html.escape(text.encode("utf-8", "replace").decode())  # a path may have bytes that are not UTF-8
 
 
 def _corpus_name(checkpoint: Checkpoint) -> str:
-    return Path(checkpoint.corpus["source"]).stem  # not where it lies: the page may travel
+    return Path(checkpoint.corpus["source"]).stem  # without its directory: the page may travel
 
 
-def _summary(checkpoint: Checkpoint) -> str:
+def _summary(checkpoint: Checkpoint, cell: str) -> str:
     model, state = checkpoint.config.model, checkpoint.state
-    cell = {"gru": "GRU", "lstm": "LSTM"}.get(name := str(built_in_name(model.cell)), name)
+    units = {"gru": "GRU", "lstm": "LSTM"}.get(cell, cell)
     layers = "one layer" if model.num_layers == 1 else f"{model.num_layers} layers"
     bits = bits_per_character(float(state.smooth_loss), checkpoint.config.sequence_length)
     return (
-        f"A recurrent network, {layers} of {model.hidden_size:,} {cell} units. It reads one "
+        f"A recurrent network, {layers} of {model.hidden_size:,} {units} units. It reads one "
         f"{'byte' if checkpoint.vocabulary.kind == 'bytes' else 'character'} at a time and guesses the next: after "
         f"{int(state.step):,} steps of training, at a cost of {bits:.2f} bits each."
     )
 
 
-def _facts(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+def _facts(checkpoint: Checkpoint, cell: str) -> dict[str, str]:
     config, corpus, computed_by = checkpoint.config, checkpoint.corpus, checkpoint.computed_by
     model, optimizer = config.model, config.optimizer
     parameters = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
-    rates = []
+    rule = {"Optimizer": "user-defined"}
     if optimizer.name != "custom":
-        clip = optimizer.clip if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}"
-        rate = f"{optimizer.peak_learning_rate:g}, {optimizer.schedule}"
-        rates = [("Learning rate", rate), ("Gradient clip", clip)]
-    return [
-        ("Corpus", _corpus_name(checkpoint)),
-        ("Length", f"{corpus['length']:,} {config.vocabulary}"),
-        ("SHA-256", f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}"),
-        ("Vocabulary", f"{model.vocab_size:,} {config.vocabulary}"),
-        ("Cell", f"{built_in_name(model.cell)}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}"),
-        ("Parameters", f"{parameters:,}"),
-        ("Steps", f"{int(checkpoint.state.step):,} of {config.steps:,}"),
-        ("Sequence length", f"{config.sequence_length:,}"),
-        ("Batch size", f"{config.batch_size:,}"),
-        ("Optimizer", optimizer.name),
-        *rates,
-        ("Seed", str(config.seed)),
-        ("Computed by", f"jax {computed_by['jax']} on {computed_by['device']}"),
-    ]
+        rule = {
+            "Optimizer": optimizer.name,
+            "Learning rate": f"{optimizer.peak_learning_rate:g}, {optimizer.schedule}",
+            "Gradient clip": "none" if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}",
+        }
+    return {
+        "Corpus": _corpus_name(checkpoint),
+        "Length": f"{corpus['length']:,} {config.vocabulary}",
+        "SHA-256": f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}",
+        "Vocabulary": f"{model.vocab_size:,} {config.vocabulary}",
+        "Cell": f"{cell}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}",
+        "Parameters": f"{parameters:,}",
+        "Steps": f"{int(checkpoint.state.step):,} of {config.steps:,}",
+        "Sequence length": f"{config.sequence_length:,}",
+        "Batch size": f"{config.batch_size:,}",
+        **rule,
+        "Seed": str(config.seed),
+        "Computed by": f"jax {computed_by['jax']} on {computed_by['device']}",
+    }

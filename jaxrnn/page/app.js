@@ -1,4 +1,4 @@
-// The page: a text whose characters have the network's states, and what a person can do with it.
+// The page: a text with the network's state at each character, and the controls for it.
 
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
@@ -6,12 +6,12 @@ const network = new Network(data.model, unpack(data.weights));
 const vocabulary = new Vocabulary(data.vocabulary);
 const hiddenSize = data.model.hiddenSize;
 const LIMIT = 10000; // characters
-const SLICE = 12; // milliseconds of computing between two looks at what the person does
-const RATE = 45; // characters a second, where the machine can
+const SLICE = 12; // milliseconds of computation between two frames
+const RATE = 45; // characters per second, on a machine that is fast enough
 const ROWS = 200; // of the table
 
-// Of each character: shown, tokens (null: never seen), span in the mirror; and once it is read: carry (after it), bits
-// (its surprise; null where nothing foretold it), fed (whether anything was fed to the network up to it).
+// Each character has: shown, tokens (null: never seen in training), span in the mirror; once it is read also carry (after
+// it), bits (its surprise; null if nothing predicted it), fed (whether the network was fed any token up to it).
 let items = [];
 let read = 0; // items up to here have been read
 let layer = network.layers.length - 1;
@@ -22,24 +22,24 @@ let hovered = null;
 let writing = null;
 const field = byId("text");
 const mirror = byId("mirror");
-const end = document.createTextNode("\u200b"); // lets a last empty line have its height
+const end = document.createTextNode("\u200b"); // gives an empty last line its height
 
 // ---- reading
 
 const carryAfter = (place) => (place < 0 ? network.zeroCarry() : items[place].carry);
-const isFed = (place) => place >= 0 && items[place].fed; // whether anything was fed up to here
+const isFed = (place) => place >= 0 && items[place].fed; // whether the network was fed any token up to here
 
-// The last tokens up to a place, as many as can begin a separator of documents.
+// Returns the last tokens up to a place, enough to find the start of a document separator.
 function recentTokens(place) {
-  const found = [];
-  for (; data.separator.length && place >= 0 && found.length < data.separator.length; place--) {
-    found.unshift(...(items[place].tokens ?? []));
+  const tokens = [];
+  for (; data.separator.length && place >= 0 && tokens.length < data.separator.length; place--) {
+    tokens.unshift(...(items[place].tokens ?? []));
   }
-  return found;
+  return tokens;
 }
 
-// Reads tokens from a carry; `started` says whether anything was read before, so that the first one was foretold. The
-// carry starts anew at the last token of what separates documents.
+// Reads tokens from a carry; `started` says whether a token was read before, which predicts the first one. The carry is
+// reset at the last token of a document separator.
 function readTokens(tokens, carry, started, recent) {
   const { separator } = data;
   let bits = 0;
@@ -80,7 +80,7 @@ function schedule() {
   });
 }
 
-// Takes over what the field holds now; characters before and after the change keep their tokens.
+// Takes the text of the field; characters before and after the change keep their tokens.
 function takeText() {
   const characters = Array.from(field.value);
   const cut = characters.length > LIMIT;
@@ -129,18 +129,18 @@ function tell(cut) {
   byId("notice").hidden = !text;
 }
 
-// ---- colours
+// ---- colors
 
 const valueOf = (item) => network.hidden(item.carry, layer)[unit];
 const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(2);
-const mostBits = Math.max(4, Math.ceil(Math.log2(data.model.vocabSize))); // what a network that knows nothing is surprised
+const mostBits = Math.max(4, Math.ceil(Math.log2(data.model.vocabSize))); // the surprise of a uniform prediction
 
 function paint(element, kind, amount) {
   element.className = kind;
   element.style.setProperty("--amount", `${Math.round(100 * Math.min(1, amount))}%`);
 }
 
-// The colour of the characters from `from` on; of all, if the scale no longer fits the unit.
+// Colors the characters from `from` on; all of them if the scale no longer fits the unit.
 function shade(from) {
   if (shading === "unit") {
     let most = 0;
@@ -163,9 +163,9 @@ function shade(from) {
   byId("legend").setAttribute("aria-label", what);
 }
 
-// ---- one character, looked at
+// ---- one character
 
-// The place of the character that is looked at: under the pointer, else the one before the caret; -1: none.
+// Returns the place of the character under the pointer, or else before the caret; -1 if there is none.
 function looking() {
   if (hovered) return items.indexOf(hovered);
   if (writing) return read - 1;
@@ -196,12 +196,12 @@ function likeliest(carry, count = 5) {
 }
 
 function describe(item, place) {
-  if (!item) return [items.length ? "Before the first character there is nothing to go by." : "There is no text yet."];
+  if (!item) return [items.length ? "Nothing precedes the first character." : "There is no text yet."];
   const name = document.createElement("b");
   name.textContent = spoken(item.shown);
   const where = ` \u00b7 character ${(place + 1).toLocaleString("en")} of ${items.length.toLocaleString("en")}`;
   if (!item.tokens) return [name, where, document.createElement("br"), "Never seen in training, so skipped"];
-  const surprise = item.bits === undefined ? "\u2026" : item.bits === null ? "The first one: nothing foretold it" : `Surprise ${item.bits.toFixed(1)} bits`;
+  const surprise = item.bits === undefined ? "\u2026" : item.bits === null ? "The first character: nothing predicted it" : `Surprise ${item.bits.toFixed(1)} bits`;
   return [name, where, document.createElement("br"), surprise];
 }
 
@@ -212,11 +212,11 @@ function nextRow(token, share) {
   const name = document.createElement("b");
   name.textContent = vocabulary.name(token);
   if (name.textContent.length > 2) name.className = "long";
-  const said = NAMES[vocabulary.symbols[token]];
-  if (said) {
+  const spokenName = NAMES[vocabulary.symbols[token]];
+  if (spokenName) {
     name.setAttribute("role", "img");
-    name.setAttribute("aria-label", said);
-    name.title = said;
+    name.setAttribute("aria-label", spokenName);
+    name.title = spokenName;
   }
   const track = document.createElement("span");
   track.className = "track";
@@ -242,7 +242,7 @@ function sentence(item, place, tokens) {
 
 let timer = 0;
 
-// Says what is looked at once the person has come to rest; not while the network writes.
+// Announces the character once the caret or the pointer rests; not while the network writes.
 function announceLater(item, place, tokens) {
   clearTimeout(timer);
   if (writing) return;
@@ -281,7 +281,7 @@ const cells = Array.from({ length: hiddenSize }, (_, number) => {
   return cell;
 });
 
-// The unit that moves most and yet stays longest: the greatest covariance of a value and the next.
+// Returns the unit that varies most and most slowly: the greatest covariance of a value and the next one.
 function steadiest() {
   const states = items.filter((item) => item.tokens).map((item) => network.hidden(item.carry, layer));
   const scores = cells.map((_, number) => {
@@ -330,7 +330,7 @@ function moveUnit(event) {
 
 // ---- writing
 
-// Draws one character after the last; the tokens of it, or of several where bytes make none: [{shown, tokens}].
+// Draws the next character: [{shown, tokens}], or several where drawn bytes are not UTF-8.
 function drawCharacter(temperature, random = Math.random) {
   let carry = carryAfter(items.length - 1);
   if (!isFed(items.length - 1)) {
@@ -375,7 +375,7 @@ function writeSome(now) {
   writing.due = Math.min(writing.due + (RATE * (now - writing.last)) / 1000, 4);
   writing.last = now;
   const from = read;
-  readSome(until); // of what the person typed meanwhile
+  readSome(until); // what was typed meanwhile
   const box = byId("editor");
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
   while (writing.due >= 1 && read === items.length && items.length < LIMIT && performance.now() < until) {
@@ -398,16 +398,16 @@ function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
-  const found = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) found.push(tick);
-  return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  const values = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) values.push(tick);
+  return { values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
 function drawLoss() {
   const { steps, train, validation } = data.loss;
   const box = byId("loss");
   if (steps.length < 2) {
-    box.textContent = "This file knows of no loss curve.";
+    box.textContent = "This file has no loss curve.";
     return;
   }
   const [width, height, left, bottom, right] = [Math.max(240, box.clientWidth), box.clientWidth < 500 ? 220 : 300, 34, 26, 12];
@@ -428,11 +428,11 @@ function drawLoss() {
   const note = held.length ? `, ${held.at(-1).toFixed(2)} on text held out` : "";
   svg.setAttribute("aria-label", `Loss: from ${train[0].toFixed(2)} to ${train.at(-1).toFixed(2)} bits per character over ${last.toLocaleString("en")} steps${note}`);
   const vertical = ticks(low - margin, high + margin, 4);
-  for (const tick of vertical.found) {
+  for (const tick of vertical.values) {
     svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     svg.append(make("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(vertical.digits)));
   }
-  for (const tick of ticks(first, last, width < 400 ? 3 : 5).found) {
+  for (const tick of ticks(first, last, width < 400 ? 3 : 5).values) {
     const anchor = tick === first ? "start" : x(tick) > width - 40 ? "end" : "middle";
     svg.append(make("text", { x: x(tick), y: height - 6, "text-anchor": anchor }, `${tick.toLocaleString("en")}${tick === first ? " steps" : ""}`));
   }
@@ -454,12 +454,12 @@ function drawLoss() {
   box.replaceChildren(svg);
 }
 
-// ---- what a person does
+// ---- controls
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   byId("theme-label").textContent = theme === "dark" ? "Light" : "Dark";
-  byId("theme").setAttribute("aria-label", theme === "dark" ? "Use light colours" : "Use dark colours");
+  byId("theme").setAttribute("aria-label", theme === "dark" ? "Use light colors" : "Use dark colors");
 }
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");

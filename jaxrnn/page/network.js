@@ -1,12 +1,12 @@
 "use strict";
 
-// The network: what jaxrnn/model.py, cells.py and sampling.py compute, in plain JavaScript. States are kept in single
-// precision as there; sums are made in double precision.
+// The network in plain JavaScript: what jaxrnn/network/model.py, network/cells.py and sampling/sample.py compute. States
+// are in single precision as there; sums are in double precision.
 
 const sigmoid = (a) => 1 / (1 + Math.exp(-a));
 
-// A cell turns one layer's projected (from the input) and recurrent (from the hidden state) values, [G*H] each, gate
-// after gate, into its next carry: `after` and `before` hold h, and an LSTM's c behind it.
+// A cell maps the projected input and the projected hidden state of one layer, [G*H] each, gate after gate, to its next
+// carry: `after` and `before` hold h, followed by c for an LSTM.
 const CELLS = {
   tanh: {
     gates: 1,
@@ -72,7 +72,7 @@ class Network {
     return carry.subarray(layer * this.size, layer * this.size + this.model.hiddenSize);
   }
 
-  // The carry after `token`; `carry`, the one before it, stays as it is.
+  // Returns the carry after `token`; `carry`, the one before it, is not changed.
   step(carry, token) {
     const { projected, recurrent, size } = this;
     const H = this.model.hiddenSize;
@@ -108,13 +108,13 @@ class Network {
 }
 
 function softmax(logits, temperature = 1) {
-  const most = logits.reduce((a, b) => Math.max(a, b));
-  const weights = logits.map((logit) => Math.exp((logit - most) / temperature));
+  const largest = logits.reduce((a, b) => Math.max(a, b));
+  const weights = logits.map((logit) => Math.exp((logit - largest) / temperature));
   const sum = weights.reduce((a, b) => a + b);
   return weights.map((weight) => weight / sum);
 }
 
-// The first token at which the cumulative probability exceeds `uniform`, a number in [0, 1).
+// Returns the first token at which the cumulative probability exceeds `uniform`, a number in [0, 1).
 function draw(probabilities, uniform) {
   let left = uniform * probabilities.reduce((a, b) => a + b);
   for (let token = 0; token < probabilities.length - 1; token++) {
@@ -141,18 +141,18 @@ function fromFloat16(half) {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-// {name: Float32Array} of what jaxrnn/page/__init__.py packed: little-endian, one tensor after the other.
+// Returns {name: Float32Array} from what jaxrnn/page/__init__.py packs: little-endian numbers, tensor after tensor.
 function unpack({ tensors, type, base64 }) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
-  const found = {};
+  const arrays = {};
   let at = 0;
   for (const [name, size] of tensors) {
-    found[name] = new Float32Array(size);
+    arrays[name] = new Float32Array(size);
     for (let i = 0; i < size; i++) {
-      found[name][i] = type === "float16" ? fromFloat16(view.getUint16(2 * at, true)) : view.getFloat32(4 * at, true);
+      arrays[name][i] = type === "float16" ? fromFloat16(view.getUint16(2 * at, true)) : view.getFloat32(4 * at, true);
       at++;
     }
   }
-  return found;
+  return arrays;
 }

@@ -1,48 +1,48 @@
-// Text as tokens and back: what jaxrnn/text.py does, character by character. A character is a Unicode code point; of a
-// vocabulary of bytes it has one to four tokens.
+// Text to tokens and back, as in jaxrnn/text/vocabulary.py, character by character. A character is a Unicode code point;
+// in a vocabulary of bytes it has one to four tokens.
 
 class Vocabulary {
   constructor({ symbols, kind, unknown }) {
     this.symbols = Array.from(symbols);
     this.kind = kind;
     this.tokens = new Map(this.symbols.map((symbol, token) => [symbol, token]));
-    this.unknown = unknown ? this.tokens.get("\ufffd") : undefined; // what stands for all that is not there
+    this.unknown = unknown ? this.tokens.get("\ufffd") : undefined; // the token of every other symbol
   }
 
-  // The tokens of one character; null if the network has never seen (all of) it.
+  // Returns the tokens of one character; null if the vocabulary lacks any of them.
   encode(character) {
     const parts = this.kind === "bytes" ? Array.from(new TextEncoder().encode(character), toSymbol) : [character];
     const tokens = parts.map((part) => this.tokens.get(part) ?? this.unknown);
     return tokens.includes(undefined) ? null : tokens;
   }
 
-  // Gathers tokens until they make a character; returns the characters that a token completes: [{shown, tokens}].
+  // Returns a function that collects tokens and returns the characters that each one completes: [{shown, tokens}].
   decoder() {
-    let held = [];
+    let pending = [];
     const shown = (tokens) => decodeBytes(tokens.map((token) => this.symbols[token].codePointAt(0)));
     return (token) => {
       if (this.kind !== "bytes") return [{ shown: visible(this.symbols[token]), tokens: [token] }];
-      const whole = shown([...held, token]);
+      const whole = shown([...pending, token]);
       if (whole === "") {
-        held.push(token);
+        pending.push(token);
         return [];
       }
       if (whole !== null) {
-        const tokens = [...held, token];
-        held = [];
+        const tokens = [...pending, token];
+        pending = [];
         return [{ shown: visible(whole), tokens }];
       }
-      // No character begins so: what is held becomes U+FFFD, and the token begins anew.
-      const broken = held.map((one) => ({ shown: "\ufffd", tokens: [one] }));
+      // Not UTF-8: each pending byte becomes U+FFFD, and the token may start a character.
+      const broken = pending.map((one) => ({ shown: "\ufffd", tokens: [one] }));
       const alone = shown([token]);
-      held = alone === "" ? [token] : [];
+      pending = alone === "" ? [token] : [];
       if (alone === null) broken.push({ shown: "\ufffd", tokens: [token] });
       else if (alone) broken.push({ shown: visible(alone), tokens: [token] });
       return broken;
     };
   }
 
-  // What stands for a token in a list of tokens.
+  // Returns how a list of tokens shows this one.
   name(token) {
     const symbol = this.symbols[token];
     const code = symbol.codePointAt(0);
@@ -53,7 +53,7 @@ class Vocabulary {
 
 const toSymbol = (byte) => String.fromCharCode(byte);
 
-// The character of UTF-8 bytes: "" if more must come, null if they can't begin or be one.
+// Returns the character of UTF-8 bytes; "" if it is incomplete, null if they are not UTF-8.
 function decodeBytes(bytes) {
   const lead = bytes[0];
   const length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
@@ -66,13 +66,13 @@ function decodeBytes(bytes) {
   }
 }
 
-// A text field turns a carriage return into a line feed; its picture stays.
+// A text field turns a carriage return into a line feed, so its symbol is shown instead.
 const visible = (character) => (character === "\r" ? "\u240d" : character);
 
 const NAMES = { " ": "space", "\n": "new line", "\t": "tab", "\r": "carriage return", "\u00a0": "no-break space" };
 const GLYPHS = { " ": "\u2423", "\n": "\u21b5", "\t": "\u21e5", "\r": "\u240d", "\u00a0": "\u237d" };
 
-// A character as a person can see it in a list, and as a screen reader can say it.
+// A character as it is visible in a list; `spoken` is how a screen reader says it.
 function named(character) {
   if (GLYPHS[character]) return GLYPHS[character];
   const code = character.codePointAt(0);

@@ -243,10 +243,10 @@ assert "jax" not in sys.modules and "optax" not in sys.modules
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["runs", "compare runs/a runs/b"])
-def test_colours_are_for_a_terminal_and_for_those_who_want_them(home, told, command):
+def test_colors_are_for_a_terminal_and_for_those_who_want_them(home, told, command):
     assert "\x1b" not in told(*command.split())
-    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+    for environment, colored in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         shown, code = Terminal(*command.split(), **environment).rest()
         assert code == 0
-        assert ("\x1b[1m" in shown) == coloured
-        assert ("\x1b" in shown) == coloured
+        assert ("\x1b[1m" in shown) == colored
+        assert ("\x1b" in shown) == colored

@@ -94,7 +94,7 @@ class Opened:
         self.run("field.value = arguments[0]; field.dispatchEvent(new Event('input'))", text)
         self.wait("read === items.length")
 
-    def colours(self):
+    def colors(self):
         return self.run("return items.map((item) => getComputedStyle(item.span).backgroundColor)")
 
     def focus(self):
@@ -182,7 +182,7 @@ def test_a_person_types_and_sees_units_surprise_and_what_comes_next(opened):
     window, params, config, vocabulary = opened(cell="tanh")
     window.find("text").send_keys(" or")
     window.wait("read === items.length && items.length === 8")
-    at_unit = window.colours()
+    at_unit = window.colors()
     assert len(set(at_unit)) > 4
     assert "r · character 8 of 8" in window.text_of("at")
     logits, _ = forward(
@@ -195,7 +195,7 @@ def test_a_person_types_and_sees_units_surprise_and_what_comes_next(opened):
     window.press("ARROW_LEFT", "ARROW_LEFT")
     window.wait("document.getElementById('at').textContent.startsWith('space · character 6 of 8')")
     window.run("document.querySelector('[value=surprise]').click()")
-    assert window.colours() != at_unit
+    assert window.colors() != at_unit
     window.wait("document.getElementById('live').textContent.includes('Next: ')")  # said once the caret rests
 
 
@@ -221,11 +221,11 @@ def test_every_control_works_by_the_keyboard_alone(opened):
     ]
     assert {"theme", "text", "write", "temperature", "clear", "layer", "unit", "units"} <= set(visited)
     window.run("document.getElementById('units').focus()")
-    before = window.colours()
+    before = window.colors()
     window.press("ARROW_RIGHT", "ARROW_RIGHT")
     assert window.find("unit").get_attribute("value") == "2"
     assert window.find("units").get_attribute("aria-activedescendant") == "unit-2"
-    assert window.colours() != before
+    assert window.colors() != before
     outline = window.run("return getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     window.press("END", "ARROW_RIGHT")
@@ -346,7 +346,7 @@ def test_editing_in_the_middle_is_the_same_as_typing_it_anew(opened):
     assert window.run("return items.map((item) => [...item.carry])") == edited
 
 
-def test_the_table_says_what_the_colours_show(opened):
+def test_the_table_says_what_the_colors_show(opened):
     window, *_ = opened(cell="tanh")
     window.find("table").find_element("tag name", "summary").click()
     window.wait("document.querySelectorAll('#table-body tr').length === 5")
@@ -367,7 +367,7 @@ def test_it_shows_the_loss_curve_and_the_run(opened):
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_nothing_is_wider_than_the_screen_and_the_colours_lie_under_the_letters(opened, width):
+def test_nothing_is_wider_than_the_screen_and_the_colors_lie_under_the_letters(opened, width):
     window, *_ = opened(cell="tanh", opening=(TEXT + " ") * 6)
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     window.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -388,13 +388,13 @@ def test_nothing_is_wider_than_the_screen_and_the_colours_lie_under_the_letters(
 
 CONTRAST = """
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-const channels = (colour) => {
-  canvas.fillStyle = colour;
+const channels = (color) => {
+  canvas.fillStyle = color;
   canvas.fillRect(0, 0, 1, 1);
   return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((channel) => channel / 255);
 };
-const luminance = (colour) => {
-  const [r, g, b] = channels(colour).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+const luminance = (color) => {
+  const [r, g, b] = channels(color).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
 const style = getComputedStyle(document.documentElement);
@@ -494,7 +494,7 @@ def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
 def test_a_page_can_not_have_a_cell_that_its_script_does_not_know(tmp_path):
     mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
     save_run(tmp_path / "run", TEXT, cell=mine)
-    with pytest.raises(JaxrnnError, match="computes the cells tanh, gru, lstm, and this network's is one of your own"):
+    with pytest.raises(JaxrnnError, match="the cells tanh, gru, lstm, and this network's cell is user-defined"):
         page(load_checkpoint(tmp_path / "run", cell=mine), text="To")
     save_run(tmp_path / "same", TEXT, cell=LSTM)
     assert '"cell":"lstm"' in page(load_checkpoint(tmp_path / "same", cell=LSTM), text="To")

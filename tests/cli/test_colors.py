@@ -8,13 +8,13 @@ from jaxrnn.cli import COMMANDS, main
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+    ("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
 )
-def test_help_has_colours_at_a_terminal_only_and_not_with_no_color(environment, coloured):
+def test_help_has_colors_at_a_terminal_only_and_not_with_no_color(environment, colored):
     shown, code = Terminal("sample", "--help", **environment).rest()
     assert code == 0
     assert "--temperature" in shown
-    assert ("\x1b" in shown) == coloured
+    assert ("\x1b" in shown) == colored
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

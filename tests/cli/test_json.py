@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from jaxrnn.cli import COMMANDS
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+BENCH = "--hidden-size 4 --sequence-length 3 --vocab-size 5 --chunk-length 2 --repeats 1"
+ARGUMENTS = {
+    "train": ["--config tiny.json --run-dir new", "--config tiny.json --run-dir new --quiet", "--dry-run"],
+    "sweep": ["--config tiny.json --seeds 2 --run-dir new --plot sweep.svg", "--seeds 2 --dry-run"],
+    "sample": ["run --length 20", "run --length 20 --num-samples 2 --report-copies"],
+    "evaluate": ["run", "run text.txt --per-character bits.tsv"],
+    "info": ["", "run", "run --repair"],
+    "runs": [".", "notes"],
+    "compare": ["run run"],
+    "plot": ["run --out loss.svg"],
+    "page": ["run --text the"],
+    "bench": [f"step {BENCH} --plot bench.svg"],
+    "export": ["run --out weights.safetensors"],
+    "import": ["weights.safetensors --corpus text.txt --run-dir imported"],
+    "prepare": ["text.txt"],
+}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Measure nothing but this package, and that quickly."""
+    monkeypatch.setattr("jaxrnn.bench.references.version", lambda name: None)
+    monkeypatch.setattr("jaxrnn.bench.limits.SECONDS", 0.004)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("command", "arguments"), [(command, arguments) for command in ARGUMENTS for arguments in ARGUMENTS[command]]
+)
+def test_json_is_one_line_on_stdout_and_nothing_else(home, jaxrnn, command, arguments):
+    pytest.importorskip("matplotlib")
+    (home / "notes").mkdir()
+    if command == "import":
+        assert jaxrnn("export run --out weights.safetensors")[0] == 0
+    code, out, _ = jaxrnn(f"{command} {arguments} --json")
+    assert (code, out.count("\n")) == (0, 1)
+    assert json.dumps(json.loads(out)) == out.removesuffix("\n")
+
+
+def test_every_command_has_json_but_the_one_that_prints_a_script():
+    assert set(ARGUMENTS) == set(COMMANDS) - {"completion"}
