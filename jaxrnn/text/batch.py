@@ -1,4 +1,4 @@
-"""The batches that a training step sees."""
+"""Batches: what a training step sees of a text."""
 
 from typing import Any, NamedTuple
 
@@ -12,13 +12,13 @@ from jaxrnn.text.vocabulary import Tokens
 
 
 class Batch(NamedTuple):
-    """What a training step sees; a chunk of K steps has a leading axis K on every array.
+    """The symbols of a training step; in a chunk of K steps, every array has a leading axis K.
 
     Attributes:
         inputs: int [T, B].
         targets: int [T, B], the inputs shifted by one: the target of a symbol is the symbol after it.
-        reset: bool [], whether the carry starts anew before this batch.
-        starts: bool [T, B], the inputs before which the carry starts anew; None: nowhere.
+        reset: bool [], whether the carry is reset before the first input.
+        starts: bool [T, B], the inputs before which the carry is reset; None: nowhere.
     """
 
     inputs: Any
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     starts: Any = None
 
     def __repr__(self) -> str:
-        """Give the shapes."""
+        """Show the types and shapes."""
         return of_fields(self, **self._asdict())
 
 
@@ -40,49 +40,55 @@ def batches(
     starts: Starts | None = None,
     lanes: slice = slice(None),
 ) -> Batch:
-    """Return the batches of steps `step` to `step + num_steps - 1`, a chunk.
+    """Return the batches of the steps from `step` to `step + num_steps - 1`, as a chunk.
 
-    The text is cut into B contiguous lanes of equal length n (a rest shorter than B is left out). Every step takes the
-    next T symbols of each lane. A sweep begins at position p = 0 with a zero carry, and begins again when
-    p + T + 1 >= n, as in min-char-rnn. So the batch of a step is known from the step alone.
+    The text is cut into B contiguous lanes of n = N // B symbols; up to B - 1 symbols at its end are left out. Each
+    step takes the next T symbols of every lane:
+
+        lane 0      | step 0 | step 1 | step 2 | ...
+        lane 1      | step 0 | step 1 | step 2 | ...
+
+    A sweep over the text starts at position p = 0 with a zero carry, and starts again when p + T + 1 >= n, as in
+    min-char-rnn. The batch of a step is therefore a pure function of its number.
 
     Args:
         tokens: int [N], the encoded text.
-        step: the first step, counted from 0.
+        step: the number of the first step, from 0.
         num_steps: K.
-        config: gives `sequence_length` T and `batch_size` B.
-        starts: bool [N], the symbols before which the carry starts anew, from `document_starts`.
-        lanes: which of the B lanes to read; no other is touched. B below is then how many these are.
+        config: its `sequence_length` is T and its `batch_size` is B.
+        starts: bool [N], the symbols before which the carry is reset, from `document_starts`.
+        lanes: the lanes to read, of all B; no other part of the text is read.
 
     Returns:
-        Batch of inputs and targets int32 [K, T, B], reset bool [K], and starts bool [K, T, B] if they were given.
+        Batch of inputs and targets int32 [K, T, B], reset bool [K], and starts bool [K, T, B] or None.
 
     Raises:
         JaxrnnError: the text is too short for one batch.
     """
-    length, all_lanes = config.sequence_length, config.batch_size
+    length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
-    lane_length = len(tokens) // all_lanes
-    place = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length)
-    window = place[:, None] * length + np.arange(length + 1)  # [K, T+1]
-    cut = tokens[: all_lanes * lane_length].reshape(all_lanes, lane_length)[lanes, window]  # [B, K, T+1]
-    symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")
-    found = None if starts is None else starts[window[:, :-1, None] + lane_length * np.arange(all_lanes)[lanes]]
-    return Batch(symbols[:, :-1], symbols[:, 1:], place == 0, found)
+    lane_length = len(tokens) // batch_size
+    begin = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length) * length  # [K], in a lane
+    window = begin[:, None] + np.arange(length + 1)  # [K, T+1]
+    cut = tokens[: batch_size * lane_length].reshape(batch_size, lane_length)[lanes, window]  # [B, K, T+1]
+    symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")  # [K, T+1, B]
+    if starts is not None:
+        starts = starts[window[:, :-1, None] + lane_length * np.arange(batch_size)[lanes]]
+    return Batch(symbols[:, :-1], symbols[:, 1:], begin == 0, starts)
 
 
-def check_length(num_tokens: int, config: TrainConfig, what: str = "the text") -> None:
-    """Raise JaxrnnError, which calls the text `what`, if it is too short for one batch."""
+def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -> None:
+    """Raise JaxrnnError if a text of this name is too short for one batch."""
     length, lanes = config.sequence_length, config.batch_size
     if num_tokens // lanes < length + 2:
         raise JaxrnnError(
-            f"{what} has {num_tokens} symbols, but sequence_length {length} and batch_size {lanes} need at least "
+            f"{name} has {num_tokens} symbols, but sequence_length {length} and batch_size {lanes} need at least "
             f"{lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
         )
 
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:
-    """Return where in the text the first lane stands before a step."""
+    """Return the position in the text at which the first lane of a step begins."""
     length = config.sequence_length
     return step % _steps_per_sweep(num_tokens // config.batch_size, length) * length
 
