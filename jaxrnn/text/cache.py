@@ -58,10 +58,6 @@ class CachedTokens(NamedTuple):
     tokens: Tokens
 
 
-class _DamagedError(Exception):
-    pass
-
-
 def directory() -> Path:
     """Return the directory of the tokens; it may not exist yet."""
     return fetch.cache_directory() / "tokens"
@@ -81,7 +77,7 @@ def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool =
         return _open(path, sha256, rules, progress, verify)
     except (FileNotFoundError, NotADirectoryError):
         pass
-    except _DamagedError as error:
+    except ValueError as error:
         warnings.warn(f"{path} is damaged ({error}); it is rebuilt", stacklevel=2)
         with contextlib.suppress(OSError):
             path.unlink()  # to make room
@@ -182,18 +178,18 @@ def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: boo
         fixed = file.read(_FIXED)
         length = int.from_bytes(fixed[-8:], "little")
         if len(fixed) < _FIXED or not fixed.startswith(_FORMAT) or length > _MAX_HEADER:
-            raise _DamagedError("it has no header")
+            raise ValueError("it has no header")
         data = file.read(length)
         if hashlib.sha256(data).digest() != fixed[len(_FORMAT) : -8]:
-            raise _DamagedError("its header has changed")
+            raise ValueError("its header has changed")
         header = json.loads(data)
         if (header["text_sha256"], header["rules"]) != (sha256, list(rules)):
-            raise _DamagedError("it belongs to another text")
+            raise ValueError("it belongs to another text")
         vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
         dtype, offset, count = vocabulary.dtype.newbyteorder("<"), len(_pack(header)), header["count"]
         size = offset + count * dtype.itemsize
         if status.st_size != size:
-            raise _DamagedError(f"it has {status.st_size:,} bytes instead of {size:,}")
+            raise ValueError(f"it has {status.st_size:,} bytes instead of {size:,}")
         tokens = np.memmap(file, dtype, "r", offset, (count,))
     if verify or recorded_sha256(str(path), status) != header["tokens_sha256"]:
         digest = hashlib.sha256()
@@ -201,7 +197,7 @@ def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: boo
             digest.update(block.data)
             progress("verifying", block.nbytes, tokens.nbytes)
         if digest.hexdigest() != header["tokens_sha256"]:
-            raise _DamagedError("its tokens have changed")
+            raise ValueError("its tokens have changed")
         record_sha256(str(path), status, digest.hexdigest())
     return CachedTokens(path, sha256, vocabulary, tokens)
 

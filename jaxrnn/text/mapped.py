@@ -1,4 +1,4 @@
-"""Arrays that stay on the disk: read through the memory map, and forgotten again."""
+"""Arrays that are larger than memory: files that are memory-mapped and read in blocks."""
 
 import contextlib
 import mmap
@@ -11,18 +11,17 @@ import numpy as np
 from jaxrnn.errors import StorageError
 from jaxrnn.text.vocabulary import Counts, Tokens
 
-BLOCK = 2**20  # tokens; counted, they take eight times as many bytes
-
+BLOCK = 2**20  # tokens; their counts take eight times as many bytes
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 @contextlib.contextmanager
 def on_disk(dtype: np.dtype[Any], pieces: Iterable[Array]) -> Iterator[Array]:
-    """Give one array [N] made of pieces that follow each other; it lies in a temporary file and can be written to.
+    """Yield the concatenation of pieces, [N], as a writable array in a temporary file.
 
     Raises:
-        StorageError: there is no room for it.
+        StorageError: there is no room for the file.
     """
     with tempfile.TemporaryFile() as file:
         count = 0
@@ -44,21 +43,21 @@ def release_pages(tokens: Array) -> None:
 
     They stay in the system's page cache as long as it has room, and are mapped again when they are read.
     """
-    mapped = getattr(tokens, "_mmap", None)  # np.memmap hands it on to its slices
+    mapped = getattr(tokens, "_mmap", None)  # np.memmap passes it on to its slices
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(tokens: Array) -> Iterator[Array]:
-    """Return a text in pieces that follow each other, in bounded memory."""
+    """Yield an array in consecutive blocks, of which one at a time is in memory."""
     for begin in range(0, len(tokens), BLOCK):
         yield tokens[begin : begin + BLOCK]
         release_pages(tokens)
 
 
-def count_tokens(tokens: Tokens, size: int) -> Counts:
-    """Return how often each token from 0 to size - 1 stands in a text, int [size]."""
-    counts: Counts = np.zeros(size, np.int64)
+def count_tokens(tokens: Tokens, vocab_size: int) -> Counts:
+    """Return the number of occurrences of each token, int [V]."""
+    counts: Counts = np.zeros(vocab_size, np.int64)
     for block in blocks(tokens):
-        counts += np.bincount(block, minlength=size)
+        counts += np.bincount(block, minlength=vocab_size)
     return counts

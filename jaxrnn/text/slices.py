@@ -1,4 +1,4 @@
-"""A text in contiguous slices: to train on, to validate with, to test with."""
+"""Contiguous slices of a text, for training, validation and test."""
 
 import itertools
 import math
@@ -15,15 +15,15 @@ NAMES = ("train", "validation", "test")
 
 
 class Slice(NamedTuple):
-    """A contiguous part of a text.
+    """A contiguous slice of a text.
 
     Attributes:
         name: "train", "validation" or "test".
-        begin: its first symbol's place in the text.
-        end: the place after its last one.
+        begin: the position of its first symbol in the text.
+        end: the position after its last symbol.
         tokens: int [end - begin].
-        starts: bool [end - begin], where the state starts anew; None: nowhere.
-        kind: what its symbols are.
+        starts: bool [end - begin], where the carry is reset; None: nowhere.
+        kind: the kind of its symbols.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Slice(NamedTuple):
     kind: VocabularyKind = "characters"
 
     def __str__(self) -> str:
-        """Name it, as results do.
+        """Return the name, and the range of positions.
 
         Example:
             >>> str(Slice("validation", 1003854, 1115394, np.zeros(111540, int)))
@@ -43,7 +43,7 @@ class Slice(NamedTuple):
         return f"{self.name}, {self.kind} {self.begin:,}-{self.end:,}"
 
     def __repr__(self) -> str:
-        """Name it, and no numbers."""
+        """Leave out the tokens."""
         return f"Slice({self})"
 
 
@@ -54,10 +54,10 @@ def split(
     starts: Starts | None = None,
     kind: VocabularyKind = "characters",
 ) -> dict[str, Slice]:
-    """Cut a text of N symbols into slices that follow each other, by name.
+    """Split a text of N symbols into consecutive slices, by name.
 
-    A slice ends at int(N * the sum of the fractions up to it), the last one at N: with (0.9, 0.1) just where nanoGPT
-    cuts.
+    A slice ends at int(N * the sum of the fractions up to and including its own), the last one at N. With (0.9, 0.1)
+    the slices are nanoGPT's.
 
     Example:
         >>> [(part.begin, part.end) for part in split(np.arange(11), (0.8, 0.1, 0.1)).values()]
@@ -73,7 +73,7 @@ def split(
 
 
 def never_seen(train: Tokens, other: Tokens, vocab_size: int) -> tuple[Tokens, int]:
-    """Return the distinct tokens of `other` that `train` lacks, int [U], and how often they occur in `other`."""
+    """Return the distinct tokens of `other` that do not occur in `train`, int [U], and their occurrences in `other`."""
     counts = count_tokens(other, vocab_size)
     unseen = counts > 0
     for block in blocks(train):
