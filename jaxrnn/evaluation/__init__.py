@@ -1,4 +1,4 @@
-"""What a network makes of a text: the nats it costs, the activations, the units, the copies."""
+"""What a network makes of a text: surprisal, activations, what single units know, and copied spans."""
 
 from jaxrnn.evaluation.activations import activations
 from jaxrnn.evaluation.copies import Copy, longest_copy

@@ -113,7 +113,7 @@ def test_a_property_is_what_its_name_says(name, text, expected):
     ("target", "message"),
     [
         ("inside quote", "no property 'inside quote'; there are 'inside quotes'"),
-        ([True] * 3, r"one value a character, \[8\], got shape \(3,\)"),
+        ([True] * 3, r"one value per character, \[8\], got shape \(3,\)"),
         ([True] * 8, "the same for all 4 characters of the first part"),
         ([0, 1, 0, 1, 2, 2, 2, 2], "the same for all 4 characters of the held-out part"),
         (list("abcdefgh"), "true or false, or numbers"),
