@@ -265,8 +265,8 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
     [
         ("gru", "adagrad", "constant", {}),
         ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
-        ("tanh", "adamw", "constant", {"dropout": 0.5}),
-        ("tanh", "rmsprop", "exponential", {}),
+        pytest.param("tanh", "adamw", "constant", {"dropout": 0.5}, marks=pytest.mark.slow),
+        pytest.param("tanh", "rmsprop", "exponential", {}, marks=pytest.mark.slow),
         ("tanh", "sgd", "cosine", {}),
     ],
 )
@@ -287,6 +287,7 @@ def test_a_resumed_run_reports_from_where_it_was(text, tmp_path):
     assert [report.step for report in run(tiny(text), tmp_path / "run", resume=True)] == [12, 16, 20, 24]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_left_open_when_python_ends_is_saved(text, tmp_path):
     script = f"""
 import jaxrnn
@@ -512,6 +513,7 @@ def test_a_run_that_somebody_trains_is_refused_and_can_be_read(text, tmp_path, h
     assert run(tiny(text), path, resume=True)[-1].step == 24
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_no_hindrance(text, tmp_path):
     script = f"""
 import os, signal, jaxrnn
