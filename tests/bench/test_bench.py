@@ -386,7 +386,12 @@ RESULTS = {
 MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
 
 
-@pytest.mark.parametrize("suite", RESULTS)
+FAST = ("step", "sample")
+
+
+@pytest.mark.parametrize(
+    "suite", [pytest.param(suite, marks=() if suite in FAST else pytest.mark.slow) for suite in RESULTS]
+)
 def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_the_plot(
     suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
 ):
@@ -422,6 +427,7 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
         assert keys is None or set(values["result"][name]) == keys, name
 
 
+@pytest.mark.slow
 def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, monkeypatch, capsys):
     monkeypatch.setattr("jaxrnn.bench.step.measure_step", functools.cache(measure_step))
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16")) == 0
@@ -434,6 +440,7 @@ def test_rounded_products_are_measured_beside_full_ones(without_torch, small_lim
     assert "full/chunk" in result["ratios"]
 
 
+@pytest.mark.slow
 def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monkeypatch, capsys):
     monkeypatch.setattr("jaxrnn.bench.devices.measure_devices", functools.cache(measure_devices))
     command = f"bench devices {SMALL_FLAGS} --batch-size 2 --devices 9"
