@@ -36,8 +36,8 @@ class Bench(BenchConfig):
             return cls(suite="devices", batch_size=64, hidden_size=256, devices=8)
         return cls()
 
-    def run(self) -> int:
-        """Measure and print; return the exit code."""
+    def run(self) -> None:
+        """Measure and print."""
         if self.devices > 1 and self.suite not in ("step", "sample", "devices"):
             raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
         set_up_jax(self.dtype)
@@ -91,7 +91,6 @@ class Bench(BenchConfig):
             "plot": self.plot,
         }
         print_result(self.json, values, "\n".join(lines))
-        return 0
 
 
 def _say(message: str) -> None:
