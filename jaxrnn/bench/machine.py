@@ -1,4 +1,4 @@
-"""What was measured on: device, processor, versions, flags."""
+"""What was measured on: device, processor, versions, flags; and how much memory it took."""
 
 import importlib.metadata
 import os
@@ -9,25 +9,25 @@ from typing import Any
 
 import jax
 
-from jaxrnn.runs.checkpoint import processor
+from jaxrnn.runs.checkpoint import computed_by
 
 
-def machine() -> dict[str, Any]:
-    """Return what a reader of a measurement has to know of the machine and of the software on it."""
-    device = jax.devices()[0]
+def describe_machine() -> dict[str, Any]:
+    """Return what a reader of a measurement has to know about the machine and its software."""
+    packages = ("jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch")
     return {
-        "platform": device.platform,
-        "device": device.device_kind,
-        "devices": len(jax.devices()),
-        "processor": processor(),
+        **computed_by(len(jax.devices())),
         "cores": os.cpu_count(),
         "system": platform.system(),
-        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch")},
-        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """Return the machine and the versions in a line."""
+    versions = machine["versions"]
+    software = ", ".join(f"{name} {versions[name]}" for name in ("jax", "numpy", "torch") if versions[name])
+    return f"{machine.get('processor', 'host')}, {machine['cores']} cores; on {machine['device']}; {software}"
 
 
 def version(name: str) -> str | None:
@@ -39,8 +39,8 @@ def version(name: str) -> str | None:
 
 
 def peak_memory() -> dict[str, int | None]:
-    """Return the most memory used so far, in bytes: by this process, and on the device where it counts."""
-    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss is counted in
+    """Return the peak memory in bytes of this process, and of the device where it counts."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     stats = jax.devices()[0].memory_stats() or {}
     return {
         "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,

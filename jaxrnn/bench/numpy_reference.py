@@ -1,77 +1,75 @@
-"""Training and sampling in NumPy alone, float64, as in the original min-char-rnn: what a user would have without JAX.
+"""Training and sampling in NumPy alone, float64, as in the original min-char-rnn: what a user has without JAX.
 
 Written from the formulas; it imports nothing of jaxrnn. Weight gradients are summed step by step while going back in
-time. One thing is done better than in the original: a one-hot input is a row to look up, not a product with all of Wxh.
+time. One thing is faster than in the original: a one-hot input is a row to look up, not a product with all of Wxh.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Carry = tuple[Any, ...]  # entries [B, H], h first; a gradient that is zero may be the number 0
+# From the gradient of the carry after: those of the projected input and of the recurrent product, and of the carry
+# before, by way of the elementwise update alone.
+Backward = Callable[[Carry], tuple[np.ndarray, np.ndarray, Carry]]
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
-def _tanh_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+def _tanh(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Carry, Backward]:
     h_t = np.tanh(projected + recurrent)
-    return (h_t,), h_t
+
+    def backward(d_carry: Carry) -> tuple[np.ndarray, np.ndarray, Carry]:
+        d_sum = d_carry[0] * (1 - h_t * h_t)
+        return d_sum, d_sum, (0.0,)
+
+    return (h_t,), backward
 
 
-def _tanh_backward(d_carry: Carry, h_t: Array) -> tuple[Array, Array, Carry]:
-    d_sum = d_carry[0] * (1 - h_t * h_t)
-    return d_sum, d_sum, (0.0,)
-
-
-def _gru_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+def _gru(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Carry, Backward]:
+    (h_tm1,) = carry
     projected_r, projected_z, projected_n = np.split(projected, 3, axis=1)
     recurrent_r, recurrent_z, recurrent_n = np.split(recurrent, 3, axis=1)
     r = _sigmoid(projected_r + recurrent_r)
     z = _sigmoid(projected_z + recurrent_z)
     n = np.tanh(projected_n + r * recurrent_n)
-    return (n + z * (carry[0] - n),), (r, z, n, recurrent_n, carry[0])
+
+    def backward(d_carry: Carry) -> tuple[np.ndarray, np.ndarray, Carry]:
+        (d_h,) = d_carry
+        d_n = d_h * (1 - z) * (1 - n * n)
+        d_r = d_n * recurrent_n * r * (1 - r)
+        d_z = d_h * (h_tm1 - n) * z * (1 - z)
+        return np.hstack([d_r, d_z, d_n]), np.hstack([d_r, d_z, d_n * r]), (d_h * z,)
+
+    return (n + z * (h_tm1 - n),), backward
 
 
-def _gru_backward(d_carry: Carry, saved: Any) -> tuple[Array, Array, Carry]:
-    r, z, n, recurrent_n, h_tm1 = saved
-    (d_h,) = d_carry
-    d_n = d_h * (1 - z) * (1 - n * n)
-    d_r = d_n * recurrent_n * r * (1 - r)
-    d_z = d_h * (h_tm1 - n) * z * (1 - z)
-    return np.hstack([d_r, d_z, d_n]), np.hstack([d_r, d_z, d_n * r]), (d_h * z,)
-
-
-def _lstm_forward(projected: Array, recurrent: Array, carry: Carry) -> tuple[Carry, Any]:
+def _lstm(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Carry, Backward]:
     _, c_tm1 = carry
     a_i, a_f, a_g, a_o = np.split(projected + recurrent, 4, axis=1)
     i, f, g, o = _sigmoid(a_i), _sigmoid(a_f), np.tanh(a_g), _sigmoid(a_o)
     c_t = f * c_tm1 + i * g
     squashed = np.tanh(c_t)
-    return (o * squashed, c_t), (i, f, g, o, c_tm1, squashed)
+
+    def backward(d_carry: Carry) -> tuple[np.ndarray, np.ndarray, Carry]:
+        d_h, d_c = d_carry
+        d_c = d_c + d_h * o * (1 - squashed * squashed)
+        d_i, d_f, d_g, d_o = d_c * g * i * (1 - i), d_c * c_tm1 * f * (1 - f), d_c * i * (1 - g * g), d_h * squashed
+        d_sum = np.hstack([d_i, d_f, d_g, d_o * o * (1 - o)])
+        return d_sum, d_sum, (0.0, d_c * f)
+
+    return (o * squashed, c_t), backward
 
 
-def _lstm_backward(d_carry: Carry, saved: Any) -> tuple[Array, Array, Carry]:
-    i, f, g, o, c_tm1, squashed = saved
-    d_h, d_c = d_carry
-    d_c = d_c + d_h * o * (1 - squashed * squashed)
-    d_i, d_f, d_g, d_o = d_c * g * i * (1 - i), d_c * c_tm1 * f * (1 - f), d_c * i * (1 - g * g), d_h * squashed
-    d_sum = np.hstack([d_i, d_f, d_g, d_o * o * (1 - o)])
-    return d_sum, d_sum, (0.0, d_c * f)
-
-
-_CELLS = {  # forward, backward, entries of the carry
-    "tanh": (_tanh_forward, _tanh_backward, 1),
-    "gru": (_gru_forward, _gru_backward, 1),
-    "lstm": (_lstm_forward, _lstm_backward, 2),
-}
+_CELLS = {"tanh": _tanh, "gru": _gru, "lstm": _lstm}
 
 
 def loss_and_gradient(
-    params: dict[str, Array], inputs: Array, targets: Array, carry: Carry, cell: str
-) -> tuple[float, dict[str, Array], Carry]:
+    params: dict[str, np.ndarray], inputs: np.ndarray, targets: np.ndarray, carry: Carry, cell: str
+) -> tuple[float, dict[str, np.ndarray], Carry]:
     """Return the loss of a batch, its gradient and the carry after it.
 
     Args:
@@ -85,19 +83,18 @@ def loss_and_gradient(
         Nats summed over T and averaged over B; the gradient by name; the carry.
     """
     Wxh, Whh, bh, Why, by = (params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
-    bhh = params.get("bhh")
-    forward, backward, _ = _CELLS[cell]
+    bhh, update = params.get("bhh"), _CELLS[cell]
     steps, lanes = inputs.shape
-    hidden, saved, probabilities = [carry[0]], [], np.empty((steps, lanes, len(by)))
+    hidden, backwards, probabilities = [carry[0]], [], np.empty((steps, lanes, len(by)))
     for t in range(steps):
         recurrent = np.dot(carry[0], Whh)
         if bhh is not None:
             recurrent += bhh
-        carry, saved_t = forward(Wxh[inputs[t]] + bh, recurrent, carry)
+        carry, backward = update(Wxh[inputs[t]] + bh, recurrent, carry)
         p = np.exp(np.dot(carry[0], Why) + by)
         probabilities[t] = p / p.sum(axis=1, keepdims=True)
         hidden.append(carry[0])
-        saved.append(saved_t)
+        backwards.append(backward)
     target = np.arange(steps)[:, None], np.arange(lanes), targets
     loss = -float(np.log(probabilities[target]).sum()) / lanes
     probabilities[target] -= 1
@@ -109,7 +106,7 @@ def loss_and_gradient(
         d_logits = probabilities[t]
         gradient["Why"] += np.dot(hidden[t + 1].T, d_logits)  # np.dot: the operator @ takes twice as long at B = 1
         gradient["by"] += d_logits.sum(axis=0)
-        d_projected, d_recurrent, d_carry = backward((d_carry[0] + np.dot(d_logits, Why.T), *d_carry[1:]), saved[t])
+        d_projected, d_recurrent, d_carry = backwards[t]((d_carry[0] + np.dot(d_logits, Why.T), *d_carry[1:]))
         gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
         gradient["bh"] += d_projected.sum(axis=0)
         if bhh is not None:
@@ -127,8 +124,8 @@ class Reference:
 
     def __init__(
         self,
-        params: dict[str, Array],
-        batches: tuple[Array, Array, Array],
+        params: dict[str, np.ndarray],
+        batches: tuple[np.ndarray, np.ndarray, np.ndarray],
         cell: str,
         optimizer: str,
         learning_rate: float,
@@ -144,10 +141,10 @@ class Reference:
         self.random = np.random.default_rng(0)
 
     def _zero_carry(self, lanes: int) -> Carry:
-        return tuple(np.zeros((lanes, len(self.params["Whh"]))) for _ in range(_CELLS[self.cell][2]))
+        return (np.zeros((lanes, len(self.params["Whh"]))),) * (2 if self.cell == "lstm" else 1)
 
     def train(self, steps: int) -> list[float]:
-        """Train for so many steps; return their losses."""
+        """Train for `steps` steps; return their losses."""
         losses = []
         for _ in range(steps):
             inputs, targets, reset = (part[self.steps % len(part)] for part in self.batches)
@@ -158,7 +155,7 @@ class Reference:
             losses.append(loss)
         return losses
 
-    def update(self, gradient: dict[str, Array]) -> None:
+    def update(self, gradient: dict[str, np.ndarray]) -> None:
         """Clip every entry of the gradient and move the parameters by Adagrad or Adam."""
         self.steps += 1
         for name, value in self.params.items():
@@ -175,15 +172,15 @@ class Reference:
                 value -= self.learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
 
     def sample(self, length: int, token: int = 0) -> tuple[list[int], float]:
-        """Write so many characters after `token`, from a zero carry; return them, and how unlikely they were in nats.
+        """Write `length` characters after `token`, from a zero carry; return them and their surprisal in nats.
 
-        As the original does it: a probability for every character, and NumPy's own `choice` among them.
+        As in the original: a probability for every character, and NumPy's own `choice` among them.
         """
         Wxh, Whh, bh, Why, by = (self.params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
-        forward, carry = _CELLS[self.cell][0], self._zero_carry(1)
+        update, carry = _CELLS[self.cell], self._zero_carry(1)
         tokens, nats = [], 0.0
         for _ in range(length):
-            carry, _ = forward((Wxh[token] + bh)[None], np.dot(carry[0], Whh) + self.params.get("bhh", 0.0), carry)
+            carry, _ = update((Wxh[token] + bh)[None], np.dot(carry[0], Whh) + self.params.get("bhh", 0.0), carry)
             p = np.exp(np.dot(carry[0][0], Why) + by)
             p /= p.sum()
             token = int(self.random.choice(len(p), p=p))

@@ -1,100 +1,90 @@
 """The references, each in its worker, checked to do the same work before anything is timed."""
 
-import contextlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxrnn.bench.config import BenchError
 from jaxrnn.bench.machine import version
+from jaxrnn.bench.result import Say
 from jaxrnn.bench.timing import Contender
 from jaxrnn.bench.worker import Worker
-from jaxrnn.bench.workload import Array, Workload, named_params
+from jaxrnn.bench.workload import Workload, named_params
 from jaxrnn.network.loss import loss
 from jaxrnn.training.step import make_train_step
 
-Say = Callable[[str], None]
+TORCH = ("PyTorch", "PyTorch compiled")
+_COMPILE_SECONDS = 60.0  # the limit for torch.compile
 
-_COMPILE_SECONDS = 60.0  # that torch.compile gets before it is given up
 
+def start_references(
+    stack: ExitStack, workload: Workload, say: Say, seconds: float = 0.1
+) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Start the references of a workload, in processes that end with `stack`, and check that they do the same work.
 
-class References(contextlib.ExitStack):
-    """Starts the references of a workload and ends them in every case.
+    Args:
+        stack: ends the processes.
+        workload: the work.
+        say: told what is going on.
+        seconds: how long a contender trains when it runs.
 
-    Attributes:
-        contenders: by name ("numpy", "torch", "torch.compile"), each trains for a while and returns seconds a step.
-        notes: by the same names, what a reader has to know: threads, or why there is no such contender.
+    Returns:
+        Contenders by name ("NumPy" and those of `TORCH`), in seconds per training step; and notes by the same
+        names: the number of threads, or why there is no such contender.
+
+    Raises:
+        BenchError: a reference computes something else.
     """
-
-    def __init__(self, workload: Workload, say: Say, seconds: float = 0.1) -> None:
-        """Prepare for contenders that run about so many seconds; their processes start on entering."""
-        super().__init__()
-        self.contenders: dict[str, Contender] = {}
-        self.notes: dict[str, str] = {}
-        self._workload, self._say, self._seconds = workload, say, seconds
-
-    def __enter__(self) -> "References":
-        """Start all, check all."""
-        try:
-            ours = first_steps(self._workload)
-            self._start_numpy(ours)
-            for name in ("torch", "torch.compile"):
-                self._start_torch(name, ours)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def _start_numpy(self, ours: "FirstSteps") -> None:
-        self._say("checking the NumPy reference")
-        worker = self.enter_context(Worker("numpy_reference", threads=1))
-        worker.call("Reference", **reference_arguments(self._workload))
-        check("numpy", worker.call("train", len(ours.losses))[0], ours.losses, tolerance(self._workload))
-        self._enter("numpy", "float64, 1 thread", worker)
-
-    def _start_torch(self, name: str, ours: "FirstSteps") -> None:
+    losses, gradient = first_steps(workload)
+    say("checking the NumPy reference")
+    worker = stack.enter_context(Worker("numpy_reference", threads=1))
+    worker.call("Reference", **reference_arguments(workload))
+    check("NumPy", worker.call("train", len(losses)), losses, tolerance(workload))
+    contenders, notes = {"NumPy": worker.contender("train", seconds)}, {"NumPy": "float64, 1 thread"}
+    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
+    for name in TORCH:
         if version("torch") is None:
-            self.notes[name] = "not installed"
-            return
-        self._say(f"checking the {name} reference")
-        worker = self.enter_context(Worker("torch_reference"))
-        arguments = {
-            **reference_arguments(self._workload),
-            "dtype": self._workload.config.model.dtype,
-            "device": "cuda" if jax.devices()[0].platform == "gpu" else "cpu",
-            "compiled": name == "torch.compile",
-        }
+            notes[name] = "not installed"
+            continue
+        say(f"checking the {name} reference")
+        worker = stack.enter_context(Worker("torch_reference"))
         try:
-            worker.call("Reference", **arguments)
-            worker.send("train", 1)
-            first, _ = worker.receive(_COMPILE_SECONDS)
+            options: dict[str, Any] = {
+                "dtype": workload.config.model.dtype,
+                "device": device,
+                "compiled": name.endswith("compiled"),
+            }
+            worker.call("Reference", **reference_arguments(workload), **options)
+            first_loss = worker.call("train", 1, timeout=_COMPILE_SECONDS)
         except BenchError as error:  # a torch without this device, a machine without a compiler
-            self.notes[name] = f"does not run: {error}"
+            notes[name] = f"does not run: {error}"
             worker.close()
-            return
-        exact = tolerance(self._workload)
-        check(name, first, ours.losses[:1], exact)
-        theirs, _ = worker.call("named", gradient=True)
-        for part, gradient in ours.gradient.items():
-            scale = float(np.abs(gradient).max())
-            check(f"{name} ({part})", [float(np.abs(theirs[part] - gradient).max()) + scale], [scale], 10 * exact)
-        # Torch's Adagrad is a slightly different formula (see torch_reference), which shows after its first update.
-        approximate = 0.05 if self._workload.config.optimizer.name == "adagrad" else exact
-        check(name, worker.call("train", 1)[0], ours.losses[1:], max(exact, approximate))
-        threads, _ = worker.call("choose_threads")
-        self._enter(name, f"{threads} thread{'s' * (threads > 1)}", worker)
+            continue
+        check(name, first_loss, losses[:1], tolerance(workload))
+        _check_torch(name, worker, losses[1:], gradient, workload)
+        threads = worker.call("choose_threads")
+        notes[name] = f"{threads} thread{'s' * (threads > 1)}"
+        contenders[name] = worker.contender("train", seconds)
+    return contenders, notes
 
-    def _enter(self, name: str, note: str, worker: Worker) -> None:
-        self.notes[name] = note
-        once = min(worker.call("train", 1)[1] for _ in range(3))
-        steps = max(1, round(self._seconds / once))
-        self.contenders[name] = lambda: worker.call("train", steps)[1] / steps
+
+def _check_torch(
+    name: str, worker: Worker, second_loss: list[float], gradient: dict[str, np.ndarray], workload: Workload
+) -> None:
+    exact = tolerance(workload)
+    theirs = worker.call("named", gradient=True)
+    for part, ours in gradient.items():
+        scale = float(np.abs(ours).max())
+        check(f"{name} ({part})", [float(np.abs(theirs[part] - ours).max()) + scale], [scale], 10 * exact)
+    # The Adagrad of PyTorch is a slightly different formula (see torch_reference), which shows after the first update.
+    approximate = 0.05 if workload.config.optimizer.name == "adagrad" else exact
+    check(name, worker.call("train", 1), second_loss, max(exact, approximate))
 
 
 def reference_arguments(workload: Workload) -> dict[str, Any]:
-    """Return what a reference is made from: initial parameters, batches, cell, optimizer."""
+    """Return the arguments of a reference: initial parameters, batches, cell, optimizer."""
     optimizer = workload.config.optimizer
     return {
         "params": named_params(workload.initial_state().params),
@@ -106,34 +96,24 @@ def reference_arguments(workload: Workload) -> dict[str, Any]:
     }
 
 
-class FirstSteps(NamedTuple):
-    """What ours computes at the beginning.
+def first_steps(workload: Workload) -> tuple[list[float], dict[str, np.ndarray]]:
+    """Return the losses of our first two steps, in nats per T characters, and the first gradient, clipped.
 
-    Attributes:
-        losses: of the first two steps, in nats per T characters; the second tells of the update between them.
-        gradient: of the first step, clipped, by min-char-rnn's names.
+    The second loss tells of the update between them. The gradient goes by min-char-rnn's names.
     """
-
-    losses: list[float]
-    gradient: dict[str, Array]
-
-
-def first_steps(workload: Workload) -> FirstSteps:
-    """Return the first losses of our training step, and the first gradient."""
     config, state, losses = workload.config, workload.initial_state(), []
     batches = (workload.single_batches() * 2)[:2]  # a chunk may be a single step
     gradient = jax.jit(jax.grad(lambda params: loss(params, state.carry, batches[0], config.model)[0]))(state.params)
     clip = config.optimizer.clip_value
-    clipped = {name: np.clip(value, -clip, clip) for name, value in named_params(gradient).items()}
     step = make_train_step(config)
     for batch in batches:
         state, metrics = step(state, batch)
         losses.append(float(metrics.loss))
-    return FirstSteps(losses, clipped)
+    return losses, {name: np.clip(value, -clip, clip) for name, value in named_params(gradient).items()}
 
 
 def tolerance(workload: Workload) -> float:
-    """Return by how much, relatively, a reference's loss may differ from ours: what rounding does, and no more."""
+    """Return the largest relative difference to a reference's loss that rounding explains."""
     if workload.config.model.products != "full":
         return 1e-2
     if workload.config.model.dtype == "float64":

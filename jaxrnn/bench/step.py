@@ -1,113 +1,117 @@
-"""The suite `step`: what a training step costs, by single calls and by chunks, beside references and the floor."""
+"""The suite `step`: what a training step costs, by single calls and by chunks, beside references and the floor.
+
+Two cores of an AMD EPYC (Zen 5), Python 3.11, jax 0.10.2, NumPy 2.4.6, PyTorch 2.13.0; tanh, B 1, T 25, H 100, V 65,
+Adagrad:
+
+                              us a step   times NumPy's speed   times PyTorch's   times the floor's cost
+    100 steps a call               38.6                  17.2              19.9                     1.58
+    one call a step                75.8                   8.9              10.3                     3.04
+    NumPy, float64, one thread      662                     1               1.2                     26.9
+    V 5,000, 100 steps a call       465                    37
+
+Larger models with `--batch-size 64 --optimizer adam`, on one device and on two (XLA runs small products on one core;
+two devices give each core half of the lanes):
+
+                                    ms a step     times PyTorch's speed
+    tanh, T 50, H 256, K 10         8.1,  5.4     1.98, 2.8
+    GRU, T 64, H 512, K 16          67,   62      2.16, 2.40
+    LSTM, the same                  89,   83      1.35, 1.46
+    GRU, `--products bfloat16`      48            3.14; 1.48 times its own float32
+    LSTM, the same                  63            1.95; 1.43 times its own float32
+
+Without the XLA flags that the command line sets (`jaxrnn.cli.jax_setup`) the first table's rows of jaxrnn take 48.1,
+81.1 and 499 us; tanh, GRU and LSTM on two devices 5.8, 63 and 81 ms; with bfloat16 products 56 and 74 ms. On a Zen 4
+processor, without these flags, the first row was 11.2 times NumPy's speed.
+"""
 
 import dataclasses
-import time
-from typing import Any, NamedTuple
-
-import jax
+from contextlib import ExitStack
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import LimitRace, Limits
 from jaxrnn.bench.machine import peak_memory
-from jaxrnn.bench.references import References, Say
-from jaxrnn.bench.timing import Contender, Timing, race, repeated
-from jaxrnn.bench.workload import Workload, make_workload, training_flop
+from jaxrnn.bench.references import start_references
+from jaxrnn.bench.result import Result, Say, byte_size, compile_seconds, number, ratios
+from jaxrnn.bench.timing import race
+from jaxrnn.bench.workload import Program, Workload, make_workload, training_flop
 from jaxrnn.distributed.mesh import make_mesh
-from jaxrnn.training.step import TrainStep, make_train_chunk, make_train_step
+from jaxrnn.network.cells import get_cell
+from jaxrnn.training.step import make_train_chunk, make_train_step
 
 
-class StepResult(NamedTuple):
-    """What the suite measures.
-
-    Attributes:
-        compile_seconds: of the programs "jit" (a step a call) and "chunk" (K steps a call): trace, compile, first run;
-            where the factors of products are rounded, "full" is the chunk in which they are not.
-        step_seconds: by contender: those of `compile_seconds`, and the references that are there.
-        notes: of the references: threads, or why one is not there.
-        characters: T*B in a step.
-        flop: floating-point operations in the matrix products of a step.
-        limits: of the machine, and the floor.
-        ratios: "numpy/chunk" is how many times the chunk's time a step of NumPy takes, and so on; "chunk/floor" too.
-        share_of_peak: of each contender and of the "floor", their rate over that of a large product.
-        peak_memory: bytes, of the process and of the device, after training and before the limits.
-    """
-
-    compile_seconds: dict[str, float]
-    step_seconds: dict[str, Timing]
-    notes: dict[str, str]
-    characters: int
-    flop: int
-    limits: Limits
-    ratios: dict[str, Timing]
-    share_of_peak: dict[str, Timing]
-    peak_memory: dict[str, int | None]
-
-
-def measure_step(config: BenchConfig, say: Say = lambda message: None) -> StepResult:
+def measure_step(config: BenchConfig, say: Say) -> Result:
     """Measure the training step.
 
+    Contenders, in seconds per training step: "jit", a step per call; "chunk", K steps per call; where the factors of
+    products are rounded, "full products", the chunk in which they are not; the references; and the floor.
+
     Raises:
-        BenchError: a reference computes something else than ours.
+        BenchError: a reference computes something else.
     """
     workload = make_workload(config.train_config())
-    say("compiling")
-    compile_seconds, ours = {}, {}
-    for name in ("jit", "chunk"):
-        compile_seconds[name], ours[name] = jax_contender(workload, chunked=name == "chunk", devices=config.devices)
+    programs = {
+        "jit": training_program(workload, chunked=False, devices=config.devices),
+        "chunk": training_program(workload, chunked=True, devices=config.devices),
+    }
     if config.products != "full":
         full = make_workload(dataclasses.replace(config, products="full").train_config())
-        compile_seconds["full"], ours["full"] = jax_contender(full, chunked=True, devices=config.devices)
+        programs["full products"] = training_program(full, chunked=True, devices=config.devices)
+    say("compiling")
+    ours = {name: program.contender() for name, program in programs.items()}
     memory = peak_memory()
-    with References(workload, say) as references:
+    with ExitStack() as stack:
+        references, notes = start_references(stack, workload, say)
         say("measuring the machine's limits")
         limit_race = LimitRace(workload)
         rounds = config.repeats or 15
         say(f"{rounds} rounds")
-        timings = race({**ours, **references.contenders, **limit_race.contenders}, rounds)
-        notes = references.notes
-    limits = limit_race.limits(timings)
-    steps = {name: timings[name] for name in (*ours, *references.contenders)}
-    ratios = {f"{name}/{our}": steps[name].over(steps[our]) for our in ours for name in steps if name != our}
-    flop = training_flop(workload.config)
-    rates = {
-        name: Timing.of([flop / seconds for seconds in timing.rounds])
-        for name, timing in {**steps, "floor": limits.floor}.items()
+        timings = race({**ours, **references, **limit_race.contenders}, rounds)
+    limits, flop = limit_race.limits(timings), training_flop(workload.config)
+    seconds = {**{name: timings[name] for name in (*ours, *references)}, "floor": limits.floor}
+    columns = {
+        "GFLOP/s": {name: timing.rate(flop / 1e9) for name, timing in seconds.items()},
+        "% of peak": {name: timing.rate(100 * flop).over(limits.peak) for name, timing in seconds.items()},
+        **{f"x {other}": ratios(seconds, ((name, other) for name in seconds)) for other in ("jit", "chunk", "floor")},
     }
-    return StepResult(
-        compile_seconds=compile_seconds,
-        step_seconds=steps,
-        notes=notes,
-        characters=config.sequence_length * config.batch_size,
-        flop=flop,
-        limits=limits,
-        ratios={**ratios, **{f"{name}/floor": steps[name].over(limits.floor) for name in steps}},
-        share_of_peak={name: rate.over(limits.peak) for name, rate in rates.items()},
-        peak_memory=memory,
-    )
+    device = "not counted here" if memory["device"] is None else byte_size(memory["device"])
+    lines = [
+        f"jit: jaxrnn, one training step per call; chunk: {config.chunk_length} steps per call; x: how many times its "
+        f"time, a median of ratios round by round; a step has {number(flop / 1e6)} MFLOP; peak: of a large product",
+        *(f"{name}: {note}" for name, note in notes.items()),
+        "",
+        *_floor_lines(limits, config),
+        "",
+        f"peak memory after training: process {byte_size(memory['process'] or 0)}, device {device}",
+    ]
+    details = {"flop": flop, "limits": limits._asdict(), "peak_memory": memory, "notes": notes}
+    return Result(config, seconds, lines, columns, compile_seconds(ours), config.characters, details)
 
 
-def jax_contender(
-    workload: Workload, *, chunked: bool, devices: int = 1, seconds: float = 0.1
-) -> tuple[float, Contender]:  # fmt: skip
-    """Return the seconds until our first call is done, and the contender, in seconds a training step.
-
-    By single calls the caller waits for the loss of each step; by chunks for the losses of each chunk.
-    """
-    program: TrainStep
-    feeds: list[Any]
+def training_program(workload: Workload, *, chunked: bool, devices: int = 1) -> Program:
+    """Return our training step, one per call or as a chunk of K per call; every call waits for its losses."""
     config, mesh = workload.config, make_mesh(devices)
     if chunked:
         program, feeds, steps = make_train_chunk(config, mesh=mesh), [workload.batches], config.chunk_length
     else:
         program, feeds, steps = make_train_step(config, mesh=mesh), workload.single_batches(), 1
-    state, place = jax.block_until_ready(workload.initial_state()), 0
+    return Program(program, workload.initial_state(), feeds, steps, lambda metrics: metrics.loss.block_until_ready())
 
-    def call() -> None:
-        nonlocal state, place
-        state, metrics = program(state, feeds[place])
-        metrics.loss.block_until_ready()
-        place = (place + 1) % len(feeds)
 
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin, repeated(call, steps, seconds)
+def _floor_lines(limits: Limits, config: BenchConfig) -> list[str]:
+    T, H, B, V = config.sequence_length, config.hidden_size, config.batch_size, config.vocab_size
+    width, flop = get_cell(config.cell).gates * H, limits.products_flop
+    recurrent, products, update = (t.median * 1e6 for t in (limits.recurrent, limits.products, limits.update))
+    rate, bandwidth = number(flop / products / 1e3), number(limits.bandwidth.median / 1e9)
+    parts = [
+        (f"2T x {number(recurrent)} us", 2 * T * recurrent, f"[{B}, {H}] x [{H}, {width}], one after the other"),
+        (f"{number(flop / 1e6)} MFLOP / {rate} GFLOP/s", products, f"[{T * B}, {H}] x [{H}, {V}] and all gradients"),
+        (f"{byte_size(limits.update_bytes)} / {bandwidth} GB/s", update, f"what {config.optimizer} reads and writes"),
+    ]
+    return [
+        f"floor = 2T x recurrent product + other products + update = {number(limits.floor.median * 1e6)} us"
+        + (", with full products" if config.products != "full" else ""),
+        *(f"  {formula:<30}{number(us):>9} us   {what}" for formula, us, what in parts),
+        f"limits of this machine, measured in the same rounds: product [{limits.peak_size}, {limits.peak_size}] "
+        f"{number(limits.peak.median / 1e9)} GFLOP/s,",
+        f"  memory {number(limits.memory_bandwidth.median / 1e9)} GB/s (arrays of 64 MB)",
+    ]

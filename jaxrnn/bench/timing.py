@@ -1,23 +1,22 @@
-"""Timing side by side: every contender once in every round, so that what disturbs one disturbs its rivals too."""
+"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike."""
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-Contender = Callable[[], float]  # runs for a while and returns seconds per unit of work
-Clock = Callable[[], float]
 
-
-class Timing(NamedTuple):
-    """What was measured in each round, and its middle.
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """The measurements of all rounds and their quartiles: seconds per unit of work, or rates or ratios of them.
 
     Attributes:
-        median: half of the rounds are below.
-        lower: the first quartile, a quarter of the rounds is below.
+        median: the second quartile.
+        lower: the first quartile.
         upper: the third quartile.
-        rounds: the values themselves.
+        rounds: one value per round.
     """
 
     median: float
@@ -26,60 +25,92 @@ class Timing(NamedTuple):
     rounds: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: "list[float] | np.ndarray") -> "Timing":
+    def of(cls, values: Iterable[float]) -> "Timing":
         """Return the timing with these rounds.
 
         Example:
             >>> Timing.of([4.0, 1.0, 2.0, 3.0, 10.0])
             Timing(median=3.0, lower=2.0, upper=4.0, rounds=(4.0, 1.0, 2.0, 3.0, 10.0))
         """
-        lower, median, upper = (float(value) for value in np.quantile(values, (0.25, 0.5, 0.75)))
-        return cls(median, lower, upper, tuple(map(float, values)))
+        rounds = tuple(map(float, values))
+        lower, median, upper = (float(value) for value in np.quantile(rounds, (0.25, 0.5, 0.75)))
+        return cls(median, lower, upper, rounds)
 
     def over(self, other: "Timing") -> "Timing":
-        """Return the ratio to another timing of the same race, round by round: the median of ratios."""
+        """Return the ratio to another timing of the same race, round by round: its median is the median of ratios."""
         return Timing.of(np.array(self.rounds) / np.array(other.rounds))
+
+    def rate(self, units: float) -> "Timing":
+        """Return `units` per measured time, round by round: of seconds, units per second."""
+        return Timing.of(units / np.array(self.rounds))
+
+
+class Contender(NamedTuple):
+    """Something to time.
+
+    Attributes:
+        run: does some work and returns the seconds per unit of work.
+        compile_seconds: the first call: trace, compile, run; None where nothing is compiled.
+    """
+
+    run: Callable[[], float]
+    compile_seconds: float | None = None
 
 
 def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -> dict[str, Timing]:
-    """Let every contender run once a round; every other round in reverse, so that none always follows the same one.
+    """Run every contender once per round; every other round in reverse, so that none always follows the same one.
 
     Args:
         contenders: by name.
         rounds: how many.
-        rest: seconds before each run, in which the threads of the one before give up waiting for more work.
+        rest: seconds before each run, in which the threads of the previous one stop waiting for more work.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
-        for name in sorted(contenders, key=list(contenders).index, reverse=number % 2 == 1):
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
             time.sleep(rest)
-            times[name].append(contenders[name]())
+            times[name].append(contenders[name].run())
     return {name: Timing.of(values) for name, values in times.items()}
 
 
-def repeated(
-    function: Callable[[], object], units: float, seconds: float = 0.1, clock: Clock = time.perf_counter
-) -> Contender:
-    """Return a contender that calls a function as often as fits into about so many seconds.
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def counted(run: Callable[[int], object], seconds: float) -> Contender:
+    """Return a contender that calls `run(count)`, with a count for which that takes about `seconds`.
 
     Args:
-        function: does `units` of work and returns when they are done. It is called here, to be warm and to be timed.
-        units: the work of one call.
-        seconds: how long a run should take; it makes one call at least.
-        clock: the seconds now.
+        run: does `count` units of work and returns when they are done. It is called here to find the count.
+        seconds: how long a run should take; the count is at least 1.
     """
-    function()
-    begin = clock()
-    function()
-    middle = clock()
-    function()
-    once = min(middle - begin, clock() - middle)
-    calls = max(1, round(seconds / max(once, 1e-9)))
 
-    def run() -> float:
-        begin = clock()
-        for _ in range(calls):
+    def once(count: int) -> float:
+        return seconds_of(lambda: run(count))
+
+    count = 1
+    while (elapsed := min(once(count), once(count))) < seconds / 8:
+        count *= 4
+    count = max(1, round(count * seconds / elapsed))
+    return Contender(lambda: once(count) / count)
+
+
+def repeated(function: Callable[[], object], units: float, seconds: float = 0.1) -> Contender:
+    """Return a contender that calls a function as often as fits into about `seconds`.
+
+    Args:
+        function: does `units` of work and returns when they are done; its first call, made here, compiles it.
+        units: the work of one call.
+        seconds: how long a run should take; it makes at least one call.
+    """
+
+    def run(count: int) -> None:
+        for _ in range(count):
             function()
-        return (clock() - begin) / (calls * units)
 
-    return run
+    compile_seconds = seconds_of(function)
+    calls = counted(run, seconds)
+    return Contender(lambda: calls.run() / units, compile_seconds)

@@ -1,8 +1,8 @@
 """The same training step in PyTorch: nn.RNN, nn.GRU or nn.LSTM, its optimizer, its clipping; eager or compiled.
 
-Its input is the cheaper one of two equal forms, and there is no third: a one-hot vector times `weight_ih`, or a row of
-an embedding of width G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that there is one
-bias a layer, but for the GRU, whose new gate multiplies it by the reset gate.
+The input takes the cheaper of two equal forms: a one-hot vector times `weight_ih`, or a row of an embedding of width
+G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that there is one bias per layer, except
+in the GRU, whose new gate multiplies it by the reset gate.
 """
 
 import time
@@ -35,7 +35,7 @@ class Reference:
         """Begin with these parameters and the first batch of inputs int [K, T, B], targets and reset bool [K]."""
         self.device, self.dtype, self.clip_value = torch.device(device), getattr(torch, dtype), clip_value
         if device != "cpu":
-            torch.set_float32_matmul_precision("high")  # as JAX does there by default
+            torch.set_float32_matmul_precision("high")  # as in JAX there by default
         inputs, targets, self.reset = batches
         self.inputs, self.targets = (
             torch.as_tensor(part, dtype=torch.int64, device=self.device) for part in (inputs, targets)
@@ -53,13 +53,13 @@ class Reference:
         vocab_size, width = params["Wxh"].shape
         self.looks_up = width < vocab_size  # products of T*B*V*G*H against T*B*(G*H)^2
         kind = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
-        size = {"dtype": self.dtype, "device": self.device}
-        self.rnn = kind(width if self.looks_up else vocab_size, len(params["Whh"]), **size)
-        self.readout = nn.Linear(*params["Why"].shape, **size)
+        options = {"dtype": self.dtype, "device": self.device}
+        self.rnn = kind(width if self.looks_up else vocab_size, len(params["Whh"]), **options)
+        self.readout = nn.Linear(*params["Why"].shape, **options)
         # What an input token is looked up in: the weights themselves, or one-hot vectors.
-        rows = tensor(params["Wxh"]) if self.looks_up else torch.eye(vocab_size, **size)
+        rows = tensor(params["Wxh"]) if self.looks_up else torch.eye(vocab_size, **options)
         self.rows = nn.Parameter(rows, requires_grad=self.looks_up)
-        weight_ih = torch.eye(width, **size) if self.looks_up else tensor(params["Wxh"].T)
+        weight_ih = torch.eye(width, **options) if self.looks_up else tensor(params["Wxh"].T)
         with torch.no_grad():
             self.rnn.weight_ih_l0.copy_(weight_ih)
             self.rnn.weight_hh_l0.copy_(tensor(params["Whh"].T))
@@ -80,12 +80,12 @@ class Reference:
         def array(weight: Any) -> np.ndarray:
             return (weight.grad if gradient else weight.detach()).double().cpu().numpy()
 
-        trained = self.rnn.bias_hh_l0.requires_grad
+        two_biases = self.rnn.bias_hh_l0.requires_grad
         return {
             "Wxh": array(self.rows) if self.looks_up else array(self.rnn.weight_ih_l0).T,
             "Whh": array(self.rnn.weight_hh_l0).T,
             "bh": array(self.rnn.bias_ih_l0),
-            **({"bhh": array(self.rnn.bias_hh_l0)} if trained else {}),
+            **({"bhh": array(self.rnn.bias_hh_l0)} if two_biases else {}),
             "Why": array(self.readout.weight).T,
             "by": array(self.readout.bias),
         }
@@ -97,7 +97,7 @@ class Reference:
         return nats, tuple(entry.detach() for entry in carry) if isinstance(carry, tuple) else carry.detach()
 
     def train(self, steps: int) -> list[float]:
-        """Train for so many steps; return their losses."""
+        """Train for `steps` steps; return their losses."""
         losses = []
         for _ in range(steps):
             place = self.steps % len(self.reset)
@@ -113,10 +113,9 @@ class Reference:
         return torch.stack(losses).tolist()  # waits for the device
 
     def choose_threads(self) -> int:
-        """Train a little with every thread that PyTorch would use and with one; keep the faster; return how many."""
-        most = torch.get_num_threads()
+        """Train for a moment with as many threads as PyTorch would use and with one; keep and return the faster."""
         seconds = {}
-        for threads in {most, 1}:
+        for threads in {torch.get_num_threads(), 1}:
             torch.set_num_threads(threads)
             self.train(2)
             times: list[float] = []
@@ -125,17 +124,15 @@ class Reference:
                 self.train(1)
                 times.append(time.perf_counter() - begin)
             seconds[threads] = float(np.median(times))
-        best = min(seconds, key=seconds.__getitem__)
-        torch.set_num_threads(best)
-        return best
+        fastest = min(seconds, key=seconds.__getitem__)
+        torch.set_num_threads(fastest)
+        return fastest
 
 
 def _make_optimizer(name: str, weights: list[Any], learning_rate: float) -> Any:
-    kinds: dict[str, Any] = {
-        "adagrad": lambda **options: torch.optim.Adagrad(weights, learning_rate, eps=_ADAGRAD_EPS, **options),
-        "adam": lambda **options: torch.optim.Adam(weights, learning_rate, **options),
-    }
+    options = {"adagrad": {"eps": _ADAGRAD_EPS}, "adam": {}}[name]
+    kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam}[name]
     try:
-        return kinds[name](fused=True)  # the fastest that it has, but not for every device and version
+        return kind(weights, learning_rate, fused=True, **options)  # the fastest, but not on every device and version
     except (RuntimeError, TypeError):
-        return kinds[name]()
+        return kind(weights, learning_rate, **options)

@@ -1,25 +1,26 @@
-"""The work itself: batches of random characters, initial parameters, and how many operations a step takes."""
+"""The work to time: batches of random characters, initial parameters, and the programs that run on them."""
 
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxrnn.bench.timing import Contender, repeated
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import Params
 from jaxrnn.text import Batch, batches
 from jaxrnn.training.step import TrainState, init_train_state
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 class Workload(NamedTuple):
-    """What ours and every reference begin from.
+    """What jaxrnn and every reference begin from.
 
     Attributes:
         config: the training run.
-        batches: a chunk, int32 [K, T, B] and bool [K]; a sweep over the whole text, so that it can be repeated.
+        batches: a chunk, int32 [K, T, B] and bool [K]; one sweep over the text, so that it can be repeated.
     """
 
     config: TrainConfig
@@ -34,12 +35,12 @@ class Workload(NamedTuple):
         return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
 
     def rows(self) -> float:
-        """Return how many distinct characters a batch has in its inputs, on average over the chunk."""
+        """Return the number of distinct characters in the inputs of a batch, its mean over the chunk."""
         return float(np.mean([len(np.unique(inputs)) for inputs in self.batches.inputs]))
 
 
 def make_workload(config: TrainConfig) -> Workload:
-    """Return the workload of a run: characters drawn with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
+    """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
     vocab_size = vocabulary_size(config.model)
     lane_length = config.chunk_length * config.sequence_length + 2
     frequencies = 1 / np.arange(1, vocab_size + 1)
@@ -49,6 +50,35 @@ def make_workload(config: TrainConfig) -> Workload:
     return Workload(config, batches(tokens.astype(np.min_scalar_type(vocab_size)), 0, config.chunk_length, config))
 
 
+class Program(NamedTuple):
+    """A function from state to state, and what it runs on.
+
+    Attributes:
+        function: (state, feed) -> (state, output); it may donate the state.
+        state: the state before the first call.
+        feeds: the calls take them in turn, and begin again after the last.
+        units: of work per call.
+        wait: takes the output and returns when it is ready.
+    """
+
+    function: Callable[[Any, Any], tuple[Any, Any]]
+    state: Any
+    feeds: Sequence[Any]
+    units: int
+    wait: Callable[[Any], object] = jax.block_until_ready
+
+    def contender(self, seconds: float = 0.1) -> Contender:
+        """Return a contender that calls the function for about `seconds`, each call with the state of the previous."""
+        state, feeds = jax.block_until_ready(self.state), itertools.cycle(self.feeds)
+
+        def call() -> None:
+            nonlocal state
+            state, output = self.function(state, next(feeds))
+            self.wait(output)
+
+        return repeated(call, self.units, seconds)
+
+
 def vocabulary_size(model: ModelConfig) -> int:
     """Return V, which a benchmark always knows."""
     if model.vocab_size is None:
@@ -56,7 +86,7 @@ def vocabulary_size(model: ModelConfig) -> int:
     return model.vocab_size
 
 
-def named_params(params: Params) -> dict[str, Array]:
+def named_params(params: Params) -> dict[str, np.ndarray]:
     """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
     (layer,) = params.layers
     named = {**layer._asdict(), "Why": params.Why, "by": params.by}
@@ -66,8 +96,8 @@ def named_params(params: Params) -> dict[str, Array]:
 def training_flop(config: TrainConfig) -> int:
     """Return the floating-point operations in the matrix products of a training step: 6 B T G H^2 + 6 B T H V.
 
-    A product with a matrix of n entries takes 2 n operations a character, and there are three: forwards, for the
-    gradient of its input, and for the gradient of the matrix. A one-hot input is a row to look up and takes none.
+    A product with a matrix of n entries takes 2 n operations per character, and there are three of them: forward, for
+    the gradient of its input, and for the gradient of the matrix. A one-hot input is a row to look up and takes none.
     """
     model = config.model
     H, characters = model.hidden_size, config.sequence_length * config.batch_size

@@ -106,7 +106,7 @@ def _run(arguments: list[str]) -> int:
         command = _parse(arguments)
     except SystemExit:  # tyro has shown the help
         return 0
-    return command.run() or 0
+    return command.run()
 
 
 def _drop_output() -> None:
@@ -138,8 +138,8 @@ COMMANDS = {
 class Command(Protocol):
     """What a command line becomes."""
 
-    def run(self) -> int | None:
-        """Run the command; return the exit code, None for 0."""
+    def run(self) -> int:
+        """Do it; return the exit code."""
 
 
 def command_line(train: Train | None = None, sweep: Sweep | None = None, bench: Bench | None = None) -> Any:

@@ -40,8 +40,8 @@ class Sample(SampleConfig):
     device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
     """Where to compute."""
 
-    def run(self) -> None:
-        """Print what the network writes."""
+    def run(self) -> int:
+        """Print what the network writes; return the exit code."""
         if self.interactive:
             self._check_interactive()
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
@@ -71,6 +71,7 @@ class Sample(SampleConfig):
             for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
                 print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
+        return 0
 
     def _check_interactive(self) -> None:
         if sys.stdin is None:

@@ -86,7 +86,7 @@ class Sweep(Train):
             return 0
         set_up_jax(self.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
-        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory, slices_of
+        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory
         from jaxrnn.runs.sweep.table import tabulate_sweep
 
         if self.plot:
@@ -105,11 +105,7 @@ class Sweep(Train):
             should_stop=lambda: signals.received,
         )
         if not self.quiet:
-            about = [
-                str(corpus),
-                *slice_lines(slices_of(corpus, config), corpus.vocabulary),
-                f"sweep: {run_dir}, {len(members)} models",
-            ]
+            about = [str(corpus), *slice_lines(config, corpus), f"sweep: {run_dir}, {len(members)} models"]
             print("\n".join(about), file=sys.stderr)
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
         total = sum(sizes[name] * member.steps for name, member in members.items())

@@ -20,7 +20,7 @@ from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
 from jaxrnn.cli.signals import stop_signals
-from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, validation_lines
+from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, train_slice_note, validation_lines
 from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
 from jaxrnn.config.presets import preset
 from jaxrnn.errors import JaxrnnError, TakenError
@@ -28,7 +28,7 @@ from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
-    from jaxrnn.text import Corpus, Slice
+    from jaxrnn.text import Corpus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Train(TrainConfig):
         self.device.mesh("batch_size", self.batch_size)  # raises before anything is read
         import jax
 
-        from jaxrnn.runs import load_run_corpus, sample_title, slices_of
+        from jaxrnn.runs import load_run_corpus, sample_title
         from jaxrnn.runs.events import EventLog, check_tensorboard
 
         first = jax.process_index() == 0  # of many processes one alone writes
@@ -154,10 +154,8 @@ class Train(TrainConfig):
                 if self.tensorboard and first:
                     events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
                 quiet, size = self.quiet or not first, config.sequence_length * config.batch_size
-                slices = slices_of(corpus, config)
                 if not quiet:
-                    about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
-                    print("\n".join(about), file=sys.stderr)
+                    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
                 progress = stack.enter_context(TrainingProgress(config.steps * size, quiet))
                 for report in reports:
                     if report.sample is not None and (report.finished or not self.quiet) and not self.json:
@@ -167,8 +165,8 @@ class Train(TrainConfig):
                     if events:
                         events.add(report)
         if first:
-            values = _result_as_json(report, config, corpus, slices, run_dir)
-            print_result(self.json, values, _result(report, config, corpus, slices, run_dir))
+            values = _result_as_json(report, config, corpus, run_dir)
+            print_result(self.json, values, _result(report, config, corpus, run_dir))
         # Where this process had no signal, another one of the run had.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
@@ -218,21 +216,21 @@ def _fields(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def _result(report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path) -> str:
+def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
     lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
         f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
-        + (f" ({slices['train']})" if len(slices) > 1 else ""),
-        *validation_lines(report, slices, corpus.vocabulary),
+        + train_slice_note(config, corpus),
+        *validation_lines(report, config, corpus),
         f"{corpus}\nrun: {run_dir}",
     ]
     return "\n".join(lines)
 
 
-def _result_as_json(
-    report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path
-) -> dict[str, Any]:
+def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> dict[str, Any]:
     import jax
+
+    from jaxrnn.runs import slices_of
 
     return {
         "run": run_dir,
@@ -247,6 +245,6 @@ def _result_as_json(
         "sample": report.sample,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
         "unit": corpus.vocabulary.kind,
-        "slices": [slice_values(part) for part in slices.values()],
+        "slices": [slice_values(part) for part in slices_of(corpus, config).values()],
         "corpus": corpus_values(corpus),
     }

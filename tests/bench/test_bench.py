@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import json
 import os
@@ -16,13 +17,12 @@ import pytest
 
 from jaxrnn.bench import limits, numpy_reference, references, scaling
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.bench.devices import DevicesResult, measure_devices
+from jaxrnn.bench.devices import measure_devices, overhead_lines
 from jaxrnn.bench.limits import update_values
-from jaxrnn.bench.references import References, check, reference_arguments
+from jaxrnn.bench.references import check, reference_arguments, start_references
 from jaxrnn.bench.scaling import exponent
 from jaxrnn.bench.step import measure_step
-from jaxrnn.bench.tables import table
-from jaxrnn.bench.timing import Timing, race, repeated
+from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import make_workload, named_params, training_flop
 from jaxrnn.cli import main
@@ -177,13 +177,11 @@ def test_the_torch_reference_has_the_numpy_references_loss_gradient_and_update(c
 @pytest.mark.slow
 def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
     pytest.importorskip("torch")
-    start = References._start_torch
-    monkeypatch.setattr(
-        References, "_start_torch", lambda self, name, ours: None if "." in name else start(self, name, ours)
-    )  # to compile in PyTorch takes longer than all of these tests
-    with References(small_workload(dtype="float32"), lambda message: None, 0.01) as entered:
-        assert entered.contenders["torch"]() > 0
-        assert re.fullmatch(r"\d+ threads?", entered.notes["torch"])
+    monkeypatch.setattr(references, "TORCH", ("PyTorch",))  # compiling in PyTorch takes longer than all of these tests
+    with contextlib.ExitStack() as stack:
+        contenders, notes = start_references(stack, small_workload(dtype="float32"), lambda message: None, 0.01)
+        assert contenders["PyTorch"].run() > 0
+        assert re.fullmatch(r"\d+ threads?", notes["PyTorch"])
 
 
 @pytest.mark.slow
@@ -199,10 +197,10 @@ def test_torchs_adagrad_is_near_ours():
 
 
 def test_a_reference_that_does_other_work_is_an_error():
-    check("numpy", [1.0, 2.0], [1.0, 2.0], 1e-9)
+    check("NumPy", [1.0, 2.0], [1.0, 2.0], 1e-9)
     for wrong in (2.1, float("nan")):
-        with pytest.raises(BenchError, match=r"numpy reference does not do the same work: it computes .* ours is 2"):
-            check("numpy", [1.0, wrong], [1.0, 2.0], 1e-2)
+        with pytest.raises(BenchError, match=r"NumPy reference does not do the same work: it computes .* ours is 2"):
+            check("NumPy", [1.0, wrong], [1.0, 2.0], 1e-2)
 
 
 def test_a_wrong_reference_stops_the_benchmark(without_torch, monkeypatch, capsys):
@@ -212,7 +210,7 @@ def test_a_wrong_reference_stops_the_benchmark(without_torch, monkeypatch, capsy
     arguments = references.reference_arguments
     monkeypatch.setattr(references, "reference_arguments", wrong)
     assert main(shlex.split(f"bench {SMALL_FLAGS}")) == 1
-    assert "the numpy reference does not do the same work" in capsys.readouterr().err
+    assert "the NumPy reference does not do the same work" in capsys.readouterr().err
 
 
 # ---- workers -------------------------------------------------------------------------------------------------------
@@ -227,15 +225,16 @@ def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
             started.append(self.process)
 
     def fail():
-        with References(small_workload(dtype="float32"), lambda message: None, 0.01) as entered:
-            assert entered.contenders["numpy"]() > 0
+        with contextlib.ExitStack() as stack:
+            contenders, _ = start_references(stack, small_workload(dtype="float32"), lambda message: None, 0.01)
+            assert contenders["NumPy"].run() > 0
             assert started[-1].poll() is None
             raise ZeroDivisionError
 
     monkeypatch.setattr(references, "Worker", Noted)
     with pytest.raises(ZeroDivisionError):
         fail()
-    monkeypatch.setattr(References, "_enter", lambda self, name, note, worker: 1 / 0)
+    monkeypatch.setattr(references, "check", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fail()
     assert len(started) == 2
@@ -306,7 +305,7 @@ def test_a_race_interleaves_and_compares_round_by_round():
 
     def contender(name, values):
         values = iter(values)
-        return lambda: order.append(name) or next(values)
+        return Contender(lambda: order.append(name) or next(values))
 
     timings = race(
         {"slow": contender("slow", [2.0, 40.0, 9.0]), "fast": contender("fast", [1.0, 10.0, 3.0])}, 3, rest=0
@@ -318,18 +317,23 @@ def test_a_race_interleaves_and_compares_round_by_round():
     assert ratio.median == 3.0
 
 
-def test_a_contender_runs_about_as_long_as_it_should():
+def test_a_contender_runs_about_as_long_as_it_should(monkeypatch):
     now, calls = 0.0, 0
 
     def two_seconds():
         nonlocal now, calls
         now, calls = now + 2, calls + 1
 
-    run = repeated(two_seconds, units=4, seconds=10, clock=lambda: now)
-    assert calls == 3  # one to warm up, two to be timed
-    assert run() == 0.5
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    contender = repeated(two_seconds, units=4, seconds=10)
+    assert contender.compile_seconds == 2
+    assert calls == 3  # one to compile, two to be timed
+    assert contender.run() == 0.5
     assert calls == 3 + 5
-    assert repeated(two_seconds, units=1, seconds=0, clock=lambda: now)() == 2
+    assert repeated(two_seconds, units=1, seconds=0).run() == 2
+    calls = 0
+    repeated(two_seconds, units=1, seconds=100)
+    assert calls == 1 + 2 * (1 + 4 + 16)  # more calls until they take long enough to be timed
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 2, -1.5])
@@ -341,56 +345,37 @@ def test_the_exponent_of_a_power_law_is_found(power):
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 
-RESULTS = {
-    "step": {
-        "compile_seconds": {"jit", "chunk"},
-        "step_seconds": {"jit", "chunk", "numpy"},
-        "notes": {"numpy", "torch", "torch.compile"},
-        "characters": None,
-        "flop": None,
-        "limits": {
-            *("recurrent", "products", "products_flop", "update", "update_bytes", "bandwidth", "memory_bandwidth"),
-            *("peak", "peak_size", "floor"),
-        },
-        "ratios": {
-            *("chunk/jit", "numpy/jit", "jit/chunk", "numpy/chunk"),
-            *("jit/floor", "chunk/floor", "numpy/floor"),
-        },
-        "share_of_peak": {"jit", "chunk", "numpy", "floor"},
-        "peak_memory": {"process", "device"},
-    },
-    "sample": {
-        "compile_seconds": {"1", "3"},
-        "character_seconds": {"1", "3", "numpy"},
-        "ratios": {"numpy/1", "numpy/3", "1/3"},
-        "note": None,
-    },
-    "startup": {
-        "imports": {"python", "import numpy", "import jax", "import training", "help"},
-        "first_steps": {"first start", "second start"},
-        "end": {"first start", "second start"},
-        "ratio": {"median", "lower", "upper", "rounds"},
-    },
-    "scaling": {"axes": {"hidden_size", "sequence_length", "batch_size", "vocab_size"}},
-    "sweep": {
-        **{key: {"1", "3"} for key in ("compile_seconds", "together", "alone", "ratios")},
-        "characters": None,
-    },
-    "devices": {
-        **{key: {"1", "2"} for key in ("compile_seconds", "step_seconds", "ratios")},
-        "notes": {"4"},
-        "characters": None,
-        "cores": None,
-    },
+SUITES = {  # contenders, the compiled ones first; how many of them are compiled; columns; details
+    "step": (["jit", "chunk", "NumPy", "floor"], 2, ["GFLOP/s", "% of peak", "x jit", "x chunk", "x floor"]),
+    "sample": (["streams 1", "streams 3", "NumPy 1"], 2, ["x NumPy 1", "x streams 1"]),
+    "startup": (
+        [
+            *("first start", "first end", "second start", "second end"),
+            *("python", "import numpy", "import jax", "import jaxrnn.runs", "jaxrnn --help"),
+        ],
+        0,
+        ["x first"],
+    ),
+    "scaling": ([f"{letter} {size}" for letter, size in zip("HHTTBBVV", (6, 9, 5, 9, 1, 9, 7, 9), strict=True)], 8, []),
+    "sweep": (["together 1", "alone 1", "together 3", "alone 3"], 4, ["x alone"]),
+    "devices": (["devices 1", "devices 2"], 2, ["x 1 device"]),
 }
-MACHINE = {"platform", "device", "devices", "processor", "cores", "system", "XLA_FLAGS", "versions"}
+DETAILS = {
+    "step": {"flop", "limits", "peak_memory", "notes"},
+    "scaling": {"exponents"},
+    "devices": {"cores", "notes"},
+}
+MACHINE = {
+    *("jax", "platform", "device", "device_count", "processor", "xla_flags"),  # as in a checkpoint
+    *("cores", "system", "versions"),
+}
 
 
 FAST = ("step", "sample")
 
 
 @pytest.mark.parametrize(
-    "suite", [pytest.param(suite, marks=() if suite in FAST else pytest.mark.slow) for suite in RESULTS]
+    "suite", [pytest.param(suite, marks=() if suite in FAST else pytest.mark.slow) for suite in SUITES]
 )
 def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_the_plot(
     suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
@@ -422,9 +407,14 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
     assert set(values["machine"]) == MACHINE
     assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch"}
     assert values["machine"]["versions"]["jax"] == jax.__version__
-    assert set(values["result"]) == set(RESULTS[suite])
-    for name, keys in RESULTS[suite].items():
-        assert keys is None or set(values["result"][name]) == keys, name
+    result, (contenders, compiled, columns) = values["result"], SUITES[suite]
+    assert set(result) == {"seconds", "columns", "compile_seconds", "characters", "details"}
+    assert list(result["seconds"]) == contenders
+    assert set(result["seconds"][contenders[0]]) == {"median", "lower", "upper", "rounds"}
+    assert list(result["compile_seconds"]) == contenders[:compiled]
+    assert list(result["columns"]) == columns
+    assert set(result["details"]) == DETAILS.get(suite, set())
+    assert [line.split("  ")[0] for line in lines[5 : 5 + len(contenders)]] == contenders
 
 
 @pytest.mark.slow
@@ -433,11 +423,11 @@ def test_rounded_products_are_measured_beside_full_ones(without_torch, small_lim
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16")) == 0
     out = capsys.readouterr().out
     assert out.startswith("tanh, H 6, T 5, B 1, V 7, float32, products of bfloat16, adagrad\n")
-    assert re.search(r"^the same, full products .* \d", out, re.MULTILINE)
+    assert re.search(r"^full products .* \d", out, re.MULTILINE)
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16 --json")) == 0
     result = json.loads(capsys.readouterr().out)["result"]
-    assert set(result["step_seconds"]) == {"jit", "chunk", "full", "numpy"}
-    assert "full/chunk" in result["ratios"]
+    assert set(result["seconds"]) == {"jit", "chunk", "full products", "NumPy", "floor"}
+    assert "full products" in result["columns"]["x chunk"]
 
 
 @pytest.mark.slow
@@ -448,21 +438,18 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monk
     lines = capsys.readouterr().out.splitlines()
     assert main(shlex.split(f"{command} --json")) == 0
     result = json.loads(capsys.readouterr().out)["result"]
-    assert list(result["step_seconds"]) == ["1", "2"]
-    assert result["ratios"]["1"]["rounds"] == [1.0]
-    notes = {str(count): f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
-    assert result["notes"] == {**notes, "9": "devices must be from 1 to 8, the cpu devices there are, got 9"}
-    assert [line.split()[0] for line in lines[5:10]] == ["1", "2", "4", "8", "9"]
-    assert [line.split("left out: ")[-1] for line in lines[7:10]] == list(result["notes"].values())
+    assert list(result["seconds"]) == ["devices 1", "devices 2"]
+    assert result["columns"]["x 1 device"]["devices 1"]["rounds"] == [1.0]
+    notes = {f"devices {count}": f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
+    notes["devices 9"] = "devices must be from 1 to 8, the cpu devices there are, got 9"
+    assert result["details"]["notes"] == notes
+    assert lines[7:10] == [f"{name} left out: {note}" for name, note in notes.items()]
 
 
-@pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
-def test_more_devices_than_cores_are_said_to_show_overhead_only(cores, said):
-    timing = Timing.of([0.001])
-    timings = {"1": timing, "2": timing}
-    result = DevicesResult({"1": 1.0, "2": 1.0}, timings, timings, {}, 100, cores)
-    words = "more devices than the 1 cores there are show what splitting costs"
-    assert (words in table(result, BenchConfig(devices=2))) == said
+@pytest.mark.parametrize(("cores", "lines"), [(1, 1), (2, 0), (None, 0)])
+def test_more_devices_than_cores_are_said_to_show_overhead_only(cores, lines):
+    expected = ["more devices than the 1 cores show what splitting costs, not what they would gain"]
+    assert overhead_lines(2, cores) == expected[:lines]
 
 
 def test_the_suite_devices_has_lanes_to_split_unless_flags_say_otherwise():
