@@ -1,4 +1,4 @@
-"""Lists of values, and the configurations that they combine to."""
+"""Grids of configurations: every combination of the values of some settings."""
 
 import dataclasses
 import itertools
@@ -12,14 +12,12 @@ from jaxrnn.errors import JaxrnnError
 
 Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 
-_MOST = 10_000  # combinations
-
-
+_MAX_COMBINATIONS = 10_000
 _PARTS = ("model", "optimizer")
 
 
 def _paths() -> dict[str, str]:
-    """Return where each setting stands in a TrainConfig, by the name of its flag."""
+    """Return the path of each setting in a TrainConfig, by the name of its flag."""
     return {
         **{field.name: field.name for field in dataclasses.fields(TrainConfig) if field.name not in _PARTS},
         **{field.name: f"model.{field.name}" for field in dataclasses.fields(ModelConfig)},
@@ -38,54 +36,51 @@ SWEEPABLE = {
 
 
 def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
-    """Return a configuration for each combination of values, by a name that says them; the last axis changes fastest.
+    """Return a configuration for each combination of values, named after them; the last axis changes fastest.
 
     Example:
         >>> list(combinations(TrainConfig(), {"learning_rate": [0.03, 0.1], "seed": range(1)}))
         ['learning_rate=0.03,seed=0', 'learning_rate=0.1,seed=0']
 
     Args:
-        config: gives everything that is not swept.
-        axes: values by the name of a setting, which is that of its flag: numbers of the optimizer ("optimizer" is its
-            rule), of the network, "seed", "batch_size", "sequence_length", "steps".
+        config: the settings that are not swept.
+        axes: the values of each swept setting, by the name of its flag: a field of ModelConfig or OptimizerConfig
+            ("optimizer" is the update rule), "seed", "batch_size", "sequence_length" or "steps".
 
     Raises:
-        JaxrnnError: a setting can't be swept, a value is out of its range, or two combinations are the same run.
+        JaxrnnError: a setting can't be swept, a value is out of range, or two combinations are the same run.
     """
-    values = {name: list(several) for name, several in axes.items()}
-    for name, several in values.items():
+    grid = {name: list(values) for name, values in axes.items()}
+    for name, options in grid.items():
         if name not in SWEEPABLE:
-            raise JaxrnnError(f"{name} can't be swept; what can: {', '.join(SWEEPABLE)}")
-        if not several:
-            raise JaxrnnError(f"{name} has no values to sweep; give one at least")
-        if "custom" in several or (name == "cell" and not all(isinstance(value, str) for value in several)):
+            raise JaxrnnError(f"{name} can't be swept; these can: {', '.join(SWEEPABLE)}")
+        if not options:
+            raise JaxrnnError(f"{name} has no values to sweep; give at least one")
+        if "custom" in options or (name == "cell" and not all(isinstance(value, str) for value in options)):
             raise JaxrnnError(f"a user-defined {name} can't be swept; sweep built-in ones, or use it for all")
-    count = math.prod(map(len, values.values()))
-    if count > _MOST:
-        raise JaxrnnError(f"these values combine to {count:,} models; give values for {_MOST:,} at most")
+    count = math.prod(map(len, grid.values()))
+    if count > _MAX_COMBINATIONS:
+        raise JaxrnnError(f"these values combine to {count:,} models; the maximum is {_MAX_COMBINATIONS:,}")
     members: dict[str, TrainConfig] = {}
-    same: dict[TrainConfig, str] = {}
-    for combination in itertools.product(*values.values()):
-        chosen = dict(zip(values, combination, strict=True))
-        member = with_settings(config, chosen)
-        name = ",".join(f"{axis}={value_of(member, axis)}" for axis in chosen) or "run"
+    names: dict[TrainConfig, str] = {}
+    for values in itertools.product(*grid.values()):
+        member = with_settings(config, dict(zip(grid, values, strict=True)))
+        name = ",".join(f"{axis}={value_of(member, axis)}" for axis in grid) or "run"
         if name in members:
             raise JaxrnnError(f"{name} is listed twice; leave one of them out")
-        if (other := same.setdefault(_in_effect(member), name)) != name:
-            raise JaxrnnError(
-                f"{other} and {name} are one and the same run, as what differs has no effect there; leave one out"
-            )
+        if (other := names.setdefault(_effective(member), name)) != name:
+            raise JaxrnnError(f"{other} and {name} are the same run, as they differ in unused settings; leave one out")
         members[name] = member
     return members
 
 
 def value_of(config: TrainConfig, axis: str) -> Any:
-    """Return the value of a setting, by its name in an axis."""
+    """Return the value of the setting of an axis."""
     return operator.attrgetter(SWEEPABLE[axis])(config)
 
 
 def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration with other values, by the names of their flags.
+    """Return a configuration with other values of some settings, by the names of their flags.
 
     Example:
         >>> with_settings(TrainConfig(), {"hidden_size": 8, "optimizer": "adam"}).optimizer.name
@@ -103,25 +98,24 @@ def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig
     )
 
 
-def _in_effect(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with nothing in it that changes nothing: two of the same are the same run."""
+def _effective(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with its unused settings at their defaults: equal ones are the same run."""
     model, optimizer = config.model, config.optimizer
+    if model.init == "fan_in":
+        model = dataclasses.replace(model, init_scale=1.0)
     if optimizer.name == "custom":
-        return config
-    unused = {
-        "momentum": optimizer.name != "sgd",
-        "rms_decay": optimizer.name != "rmsprop",
-        "beta1": optimizer.name not in ("adam", "adamw"),
-        "beta2": optimizer.name not in ("adam", "adamw"),
-        "clip_value": optimizer.clip == "none",
-        "final_fraction": optimizer.schedule != "cosine",
-        **dict.fromkeys(("decay_from", "decay_every", "decay_rate"), optimizer.schedule != "exponential"),
+        return dataclasses.replace(config, model=model)
+    uses = {
+        "momentum": optimizer.name == "sgd",
+        "rms_decay": optimizer.name == "rmsprop",
+        "beta1": optimizer.name in ("adam", "adamw"),
+        "beta2": optimizer.name in ("adam", "adamw"),
+        "clip_value": optimizer.clip != "none",
+        "final_fraction": optimizer.schedule == "cosine",
+        **dict.fromkeys(("decay_from", "decay_every", "decay_rate"), optimizer.schedule == "exponential"),
     }
-    used = {name: getattr(OptimizerConfig(), name) for name, is_unused in unused.items() if is_unused}
-    rate, decay = optimizer.peak_learning_rate, optimizer.decay
-    name = "adam" if optimizer.name == "adamw" else optimizer.name  # which differ in their usual weight decay alone
-    return dataclasses.replace(
-        config,
-        optimizer=dataclasses.replace(optimizer, name=name, learning_rate=rate, weight_decay=decay, **used),
-        model=dataclasses.replace(model, init_scale=1.0) if model.init == "fan_in" else model,
-    )
+    values = {name: getattr(OptimizerConfig(), name) for name, is_used in uses.items() if not is_used}
+    values |= {"learning_rate": optimizer.peak_learning_rate, "weight_decay": optimizer.decay}
+    if optimizer.name == "adamw":
+        values["name"] = "adam"  # which differs only in its default weight decay
+    return dataclasses.replace(config, model=model, optimizer=dataclasses.replace(optimizer, **values))

@@ -1,8 +1,7 @@
-"""Whole configurations that have a name: `jaxrnn train --preset NAME`.
+"""Complete configurations with a name: `jaxrnn train --preset NAME`.
 
-A preset says how to train, not on what: the corpus stays the default one until one is named. What char-rnn counts in
-epochs is counted in steps here, those of a text as long as nine tenths of tinyshakespeare, 1,003,854 characters; for
-another text give `--steps`, `--decay-from` and `--decay-every`.
+A preset does not choose the corpus. char-rnn counts epochs; here they are steps, for a training slice as long as that
+of tinyshakespeare, 1,003,854 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 """
 
 import difflib
@@ -68,14 +67,14 @@ PRESETS: Mapping[str, TrainConfig] = MappingProxyType(
 
 
 def preset(name: str) -> TrainConfig:
-    """Return the configuration that has this name in `PRESETS`.
+    """Return the configuration with this name in `PRESETS`.
 
     Example:
         >>> preset("char-rnn").model.cell
         'lstm'
 
     Raises:
-        JaxrnnError: there is none of this name.
+        JaxrnnError: there is no such preset.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)

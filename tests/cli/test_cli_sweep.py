@@ -95,7 +95,7 @@ def test_a_dry_run_says_what_would_be_trained(home, capsys):
         ("--learning-rate 0.1,0.10", "learning_rate=0.1 is listed twice"),
         ("--seed 1,2 --seeds 2", "--seed with a list and --seeds both say which seeds"),
         ("--learning-rate 0.1,0.2 --learning-rate 0.3", "--learning-rate is given twice"),
-        ("--momentum 0.5,0.9", "one and the same run"),
+        ("--momentum 0.5,0.9", "the same run"),
         # What is there already.
         ("--seeds 2 --run-dir s", "holds a sweep already"),
         (

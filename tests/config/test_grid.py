@@ -32,7 +32,7 @@ def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({"learning_rat": [0.1]}, "learning_rat can't be swept; what can: sequence_length"),
+        ({"learning_rat": [0.1]}, "learning_rat can't be swept; these can: sequence_length"),
         ({"corpus": ["a", "b"]}, "corpus can't be swept"),
         ({"seed": []}, "seed has no values"),
         ({"learning_rate": [0.1, -1]}, "learning_rate must be a finite number above 0, got -1"),
@@ -43,14 +43,14 @@ def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
         # Values that clash.
         ({"learning_rate": [0.1, 0.3, 0.1]}, "learning_rate=0.1 is listed twice"),
         ({"seed": [1, 2, 1]}, "seed=1 is listed twice"),
-        ({"learning_rate": [None, 0.1]}, "learning_rate=None and learning_rate=0.1 are one and the same run"),
-        ({"momentum": [0.5, 0.9]}, "momentum=0.5 and momentum=0.9 are one and the same run"),
+        ({"learning_rate": [None, 0.1]}, "learning_rate=None and learning_rate=0.1 are the same run"),
+        ({"momentum": [0.5, 0.9]}, "momentum=0.5 and momentum=0.9 are the same run"),
         ({"optimizer": ["sgd", "adagrad"], "momentum": [0.5, 0.9]}, "optimizer=adagrad,momentum=0.5 and optimizer="),
         ({"clip": ["none", "value"], "clip_value": [1, 5]}, "clip=none,clip_value=1.0 and clip=none,clip_value=5.0"),
-        ({"decay_rate": [0.5, 0.9]}, "one and the same run"),
-        ({"final_fraction": [0.5, 0.9]}, "one and the same run"),
-        ({"init": ["fan_in"], "init_scale": [0.1, 0.2]}, "one and the same run"),
-        ({"optimizer": ["adam", "adamw"], "weight_decay": [0.1]}, "one and the same run"),
+        ({"decay_rate": [0.5, 0.9]}, "the same run"),
+        ({"final_fraction": [0.5, 0.9]}, "the same run"),
+        ({"init": ["fan_in"], "init_scale": [0.1, 0.2]}, "the same run"),
+        ({"optimizer": ["adam", "adamw"], "weight_decay": [0.1]}, "the same run"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
