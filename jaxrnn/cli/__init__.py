@@ -7,11 +7,10 @@ import importlib.metadata
 import io
 import operator
 import os
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Protocol
 
 import tyro
@@ -103,10 +102,9 @@ def _run(arguments: list[str]) -> int:
         print(_version())
         return 0
     try:
-        command = _parse(arguments)
-    except SystemExit:  # tyro has shown the help
-        return 0
-    return command.run()
+        return parse(arguments).run()
+    except SystemExit as stop:  # tyro has printed help, or what is wrong
+        return int(stop.code or 0)
 
 
 def _drop_output() -> None:
@@ -136,84 +134,55 @@ COMMANDS = {
 
 
 class Command(Protocol):
-    """What a command line becomes."""
+    """What tyro parses a command line to."""
 
     def run(self) -> int:
-        """Do it; return the exit code."""
+        """Run the command; return the exit code."""
 
 
-def command_line(train: Train | None = None, sweep: Sweep | None = None, bench: Bench | None = None) -> Any:
-    """Return the type of all commands, as tyro takes it; the arguments are what the flags of the three begin from."""
-    defaults: dict[str, dict[str, Any]] = {
-        "train": {"default": train or Train()},
-        "sweep": {"default": sweep or Sweep()},
-        "bench": {"default": bench or Bench()},
-    }
-    kinds: list[Any] = [
-        Annotated[kind, tyro.conf.subcommand(name, **defaults.get(name, {}))] for name, kind in COMMANDS.items()
-    ]
-    return functools.reduce(operator.or_, kinds)
+def parse(arguments: list[str]) -> Command:
+    """Return the command of a command line.
 
-
-def _parse(arguments: list[str]) -> Command:
+    Raises:
+        SystemExit: tyro has printed help (code 0) or what is wrong (code 2).
+        JaxrnnError: there is no such command.
+    """
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    train, sweep, bench = None, None, None
-    if arguments[:1] == ["train"]:
-        train = Train.defaults(arguments[1:])
     if arguments[:1] == ["sweep"]:
-        arguments[1:], sweep = Sweep.parsed(arguments[1:])
-    if arguments[:1] == ["bench"]:
-        bench = Bench.defaults(arguments[1:])
-    # tyro looks at the terminal, not at what a person has asked for.
-    tyro._experimental_options["ansi_codes"] = wants_color(sys.stdout)
-    complaint = io.StringIO()
+        _check_given_once([argument.partition("=")[0] for argument in arguments if argument.startswith("--")])
+    kinds: list[Any] = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]
+    with _colors_for_people():
+        return tyro.cli(
+            functools.reduce(operator.or_, kinds),
+            prog="jaxrnn",
+            description=_DESCRIPTION,
+            args=arguments or ["--help"],
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+        )
+
+
+def _check_given_once(flags: list[str]) -> None:
+    """Raise for a flag given twice: of two lists tyro takes the last."""
+    for flag in flags:
+        if flags.count(flag) > 1:
+            raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
+
+
+@contextlib.contextmanager
+def _colors_for_people() -> Iterator[None]:
+    """Hide the terminal from tyro unless both outputs take colors: it looks at TERM and stdout, not at NO_COLOR."""
+    terminal = os.environ.get("TERM")
+    if terminal is None or (wants_color(sys.stdout) and wants_color(sys.stderr)):
+        yield
+        return
+    os.environ["TERM"] = "dumb"
     try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                command_line(train, sweep, bench),
-                prog="jaxrnn",
-                description=_DESCRIPTION,
-                args=arguments or ["--help"],
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        command = f"jaxrnn {arguments[0]}" if arguments[0] in COMMANDS else "jaxrnn"
-        message = _cause(stop) or _in_short(re.sub("\x1b\\[[0-9;]*m", "", complaint.getvalue()))
-        raise JaxrnnError(f"{message}\n`{command} --help` shows what there is") from None
-
-
-def _cause(error: BaseException) -> JaxrnnError | None:
-    """Return the error of a configuration, of which tyro has made a complaint in lines as wide as the terminal."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, JaxrnnError):
-        found = found.__cause__ or found.__context__
-    return found
-
-
-_NO_NUMBER = {"a whole number": "invalid literal for int()", "a number": "could not convert string to float"}
-
-
-def _in_short(complaint: str) -> str:
-    """Return tyro's complaint, a box of sections under a title, as one line with the flags that it finds near."""
-    lines = [line.strip(" │") for line in complaint.splitlines() if not line.startswith("╭")]
-    sections = [section.split("\n") for section in re.split(r"\n?[─╰-]{3,}╯?\n?", "\n".join(lines))]
-    if "╭" not in complaint:  # a terminal without box characters: the title is a section of its own
-        sections = sections[1:]
-    # The name of the class that was being built says nothing here; that of a flag does.
-    message = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(sections[0]))
-    for kind, words in _NO_NUMBER.items():
-        if found := re.search(rf"^Error parsing (--\S+): .*{re.escape(words)}[^:]*: (.*)", message):
-            message = f"{found[1]} must be {kind}, got {found[2]}"
-    for section in sections[1:]:
-        if section[0].startswith("Perhaps you meant"):
-            flags = [line for line in section[1:] if line.startswith("--")]
-            message += f"; perhaps you meant {' or '.join(flags[:3])}"
-    return message
+        yield
+    finally:
+        os.environ["TERM"] = terminal
 
 
 def _version() -> str:

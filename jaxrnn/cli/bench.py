@@ -5,12 +5,13 @@ import importlib
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.device_flags import DeviceFlags
+from jaxrnn.cli.flags import config_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.errors import JaxrnnError
@@ -19,9 +20,10 @@ Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench(BenchConfig):
+class Bench:
     """Measure speed against NumPy, PyTorch and the machine's own limits; by default on min-char-rnn's workload."""
 
+    workload: Annotated[dict[str, Any], config_flags(BenchConfig)]
     suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters per second. startup: whole processes. scaling: cost against size.
     sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8."""
@@ -30,26 +32,25 @@ class Bench(BenchConfig):
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Draw a chart, as .png or .svg."""
 
-    @classmethod
-    def defaults(cls, arguments: list[str]) -> Self:
-        """Return the defaults of the flags: min-char-rnn's workload, but lanes to share for the suite `devices`."""
-        if "devices" in arguments:
-            return cls(suite="devices", batch_size=64, hidden_size=256, devices=8)
-        return cls()
+    def config(self) -> BenchConfig:
+        """Return the workload: min-char-rnn's, or one with lanes to share for the suite `devices`, changed by flags."""
+        defaults = {"batch_size": 64, "hidden_size": 256, "devices": 8} if self.suite == "devices" else {}
+        return BenchConfig(**{**defaults, **self.workload})
 
     def run(self) -> int:
         """Measure and print; return the exit code."""
-        if self.devices > 1 and self.suite not in ("step", "sample", "devices"):
+        config = self.config()
+        if config.devices > 1 and self.suite not in ("step", "sample", "devices"):
             raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
-        set_up_jax(self.dtype)
-        device = DeviceFlags(devices=self.devices)
+        set_up_jax(config.dtype)
+        device = DeviceFlags(devices=config.devices)
         if self.suite == "devices":
             from jaxrnn.distributed.mesh import make_cpu_devices
 
-            make_cpu_devices(self.devices, beyond_cores=True)
+            make_cpu_devices(config.devices, beyond_cores=True)
         device.set_up()
         if self.suite == "step":
-            device.mesh("batch_size", self.batch_size)
+            device.mesh("batch_size", config.batch_size)
         import jax
 
         from jaxrnn.bench.chart import draw
@@ -60,7 +61,6 @@ class Bench(BenchConfig):
         if self.plot:
             check_plot_file(self.plot)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
-        config = BenchConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(BenchConfig)})
         machine = describe_machine()
         if not self.json:
             flags = machine["xla_flags"] or "none"

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from jaxrnn.cli.cell_file import load_cell
 from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.python_file import load_cell
 from jaxrnn.config import CellLike, TrainConfig
 from jaxrnn.runs.checkpoint_files import find_checkpoint
 

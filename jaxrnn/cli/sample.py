@@ -4,12 +4,13 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.device_flags import DeviceFlags
+from jaxrnn.cli.flags import config_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json
 from jaxrnn.cli.progress import reading
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample(SampleConfig):
+class Sample:
     """Write text with a trained network, as it is drawn; several samples follow each other, each under a title."""
 
-    run_dir: RunArgument = dataclasses.field(kw_only=True)
+    sampling: Annotated[dict[str, Any], config_flags(SampleConfig)]
+    run_dir: RunArgument
     prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
     json: bool = False
@@ -42,14 +44,14 @@ class Sample(SampleConfig):
 
     def run(self) -> int:
         """Print what the network writes; return the exit code."""
+        config = SampleConfig(**self.sampling)
         if self.interactive:
-            self._check_interactive()
+            self._check_interactive(config)
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
-        mesh = self.device.mesh("num_samples", self.num_samples)
+        mesh = self.device.mesh("num_samples", config.num_samples)
         from jaxrnn.sampling.generate import Writer, write, write_many
 
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(SampleConfig)}
-        config = SampleConfig(**{**values, "prompt": self._prompt(checkpoint.vocabulary.kind)})
+        config = self._with_prompt(config, checkpoint.vocabulary.kind)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
         network = checkpoint.state.params, vocabulary, checkpoint.config.model
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
@@ -73,13 +75,13 @@ class Sample(SampleConfig):
                 print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
         return 0
 
-    def _check_interactive(self) -> None:
+    def _check_interactive(self, config: SampleConfig) -> None:
         if sys.stdin is None:
             raise JaxrnnError("--interactive reads what you type from stdin, which is closed; leave it open")
         conflicts = {
             "--json": self.json,
             "--report-copies": self.report_copies,
-            "--num-samples": self.num_samples > 1,
+            "--num-samples": config.num_samples > 1,
             "--prompt-file -": str(self.prompt_file) == "-",
         }
         for flag, is_given in conflicts.items():
@@ -93,10 +95,11 @@ class Sample(SampleConfig):
             f"{checkpoint.counters['step']:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
         )
 
-    def _prompt(self, kind: VocabularyKind) -> str:
+    def _with_prompt(self, config: SampleConfig, kind: VocabularyKind) -> SampleConfig:
+        """Return the configuration with the prompt of --prompt-file, if there is one."""
         if self.prompt_file is None:
-            return self.prompt
-        if self.prompt:
+            return config
+        if config.prompt:
             raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
         try:
             data = sys.stdin.buffer.read() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
@@ -104,11 +107,12 @@ class Sample(SampleConfig):
             raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
         try:
             # A model of bytes takes any bytes as a prompt; they are decoded as Python decodes those of a command line.
-            return data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
+            prompt = data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
         except UnicodeDecodeError as error:
             raise JaxrnnError(
                 f"{self.prompt_file} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); convert it"
             ) from None
+        return dataclasses.replace(config, prompt=prompt)
 
 
 def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:

@@ -6,20 +6,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.device_flags import ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.lists import Lists, take_lists
 from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.cli.progress import TrainingProgress, reading
+from jaxrnn.cli.python_file import cell_of
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
-from jaxrnn.cli.train import Train
-from jaxrnn.config import TrainConfig, to_json
-from jaxrnn.config.grid import combinations
+from jaxrnn.cli.training_flags import RunOptions, TrainingFlags, setting_flags
+from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -28,69 +26,56 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep(Train):
-    """Train a model for each combination of values, many at once; show mean and spread over seeds.
+class SweepOptions(RunOptions):
+    """What `jaxrnn sweep` does with a sweep."""
 
-    A flag of the network or of its optimizer may be a list with commas: --learning-rate 0.03,0.1,0.3; so may SEED,
-    BATCH_SIZE, SEQUENCE_LENGTH and STEPS. Each member is an ordinary run in a directory of its own.
-    """
-
-    seeds: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Train each combination with N seeds: SEED, SEED + 1, ..."""
-    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where to keep the sweep, a run directory for each member; by default runs/CORPUS-sweep-1, or the next number."""
-    resume: bool = False
-    """Go on with the sweep in --run-dir, each member from its newest checkpoint."""
     overwrite: bool = False
     """Replace the sweep in --run-dir, which must have the same members."""
     dry_run: bool = False
-    """Print configuration and members as JSON, and do no more."""
+    """Print configuration and members as JSON, and exit."""
     quiet: bool = False
-    """Print the table only."""
-    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Draw the losses, mean and spread over seeds, as .png or .svg."""
+    """Print only the table."""
     json: bool = False
     """Print one line of JSON instead of the table."""
-    tensorboard: tyro.conf.Suppress[bool] = False
-    device: tyro.conf.Suppress[ProcessFlags] = dataclasses.field(default_factory=ProcessFlags)
-    axes: tyro.conf.Suppress[Lists] = dataclasses.field(default_factory=Lists)
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Plot the losses, with mean and spread over seeds, as .png or .svg."""
 
-    @classmethod
-    def parsed(cls, arguments: list[str]) -> tuple[list[str], Self]:
-        """Return the arguments as tyro takes them, and what the flags begin from."""
-        taken = take_lists(arguments)
-        default = cls.defaults(taken.arguments)
-        for name in sorted(taken.singles & default.axes.keys()):
-            values = ",".join(map(str, default.axes[name]))
-            raise JaxrnnError(f"{name} is what the sweep in --run-dir goes over ({values}); leave it out")
-        return taken.arguments, dataclasses.replace(default, axes=Lists(default.axes | taken.lists))
 
-    @classmethod
-    def _resumed(cls, run_dir: Path) -> Self:
-        from jaxrnn.runs import read_sweep
+@dataclasses.dataclass(frozen=True)
+class Sweep(TrainingFlags):
+    """Train a model for each combination of values, many at once; show mean and spread over seeds.
 
-        config, axes = read_sweep(run_dir)
-        return dataclasses.replace(cls._of(config), axes=Lists(axes))
+    Flags that show a value with ",..." take a list: --learning-rate 0.03,0.1,0.3. Each member is an ordinary run in a
+    directory of its own.
+    """
+
+    settings: Annotated[dict[str, dict[str, Any]], setting_flags(lists=True)]
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Directory of the sweep, with a run directory for each member; by default runs/CORPUS-sweep-1, or the next number
+    that is free."""
+    resume: bool = False
+    """Continue the sweep in --run-dir, each member from its newest checkpoint."""
+    options: Annotated[SweepOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=SweepOptions)
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Train each combination with N seeds: SEED, SEED + 1, ..."""
 
     def run(self) -> int:
         """Train, print the table, and return the exit code."""
-        if self.resume and not self.run_dir:
-            raise JaxrnnError("--resume needs --run-dir, the directory of the sweep to go on with")
-        if self.resume and self.overwrite:
-            raise JaxrnnError("--resume goes on with a sweep and --overwrite replaces it; give one of them")
-        config, axes = self._train_config(), self._all_axes()
+        self.check()
+        config, axes = self._config_and_axes()
         members = combinations(config, axes)
-        if self.dry_run:
+        options = self.options
+        if options.dry_run:
             plan = {"config": json.loads(to_json(config)), "axes": axes, "members": list(members)}
-            print(json.dumps(plan, indent=None if self.json else 2))
+            print(json.dumps(plan, indent=None if options.json else 2))
             return 0
-        set_up_jax(self.model.dtype)
+        set_up_jax(config.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
         from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory
         from jaxrnn.runs.sweep.table import tabulate_sweep
 
-        if self.plot:
-            check_plot_file(self.plot)
+        if options.plot:
+            check_plot_file(options.plot)
         with reading() as show:
             corpus = load_run_corpus(config, show)
         run_dir = self.run_dir or new_run_directory(f"{corpus.name}-sweep")
@@ -101,41 +86,64 @@ class Sweep(Train):
             corpus,
             run_dir=run_dir,
             resume=self.resume,
-            overwrite=self.overwrite,
+            overwrite=options.overwrite,
             should_stop=lambda: signals.received,
         )
-        if not self.quiet:
+        if not options.quiet:
             about = [str(corpus), *slice_lines(config, corpus), f"sweep: {run_dir}, {len(members)} models"]
             print("\n".join(about), file=sys.stderr)
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
         total = sum(sizes[name] * member.steps for name, member in members.items())
-        with signals, contextlib.closing(reports), TrainingProgress(total, self.quiet) as progress:
+        with signals, contextlib.closing(reports), TrainingProgress(total, options.quiet) as progress:
             for report in reports:
                 characters = sum(sizes[name] * member.step for name, member in report.reports.items())
                 progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
         rows = tabulate_sweep(report, list(axes))
         lines = [*_table(rows, members), f"sweep: {run_dir}"]
-        if self.plot:
-            save_figure(sweep_curves(run_dir), self.plot)
-            lines.append(f"plot: {self.plot}")
-        print_result(self.json, {**_as_json(report, rows, axes, run_dir), "plot": self.plot}, "\n".join(lines))
+        if options.plot:
+            save_figure(sweep_curves(run_dir), options.plot)
+            lines.append(f"plot: {options.plot}")
+        print_result(options.json, {**_as_json(report, rows, axes, run_dir), "plot": options.plot}, "\n".join(lines))
         if not report.finished:
             return 128 + signals.received
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
 
-    def _all_axes(self) -> dict[str, list[Any]]:
-        axes: dict[str, list[Any]] = dict(self.axes)
+    def _config_and_axes(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
+        """Return the configuration, with the first value of every list, and the lists."""
+        config, axes = self._start()
+        given = self.given()
+        lists = {name: list(values) for name, values in given.items() if name in SWEEPABLE}
+        single = {name for name, values in lists.items() if len(values) == 1}
+        for name in sorted(single & axes.keys()):
+            values = ",".join(map(str, axes[name]))
+            raise JaxrnnError(f"{name} is what the sweep in --run-dir goes over ({values}); leave it out")
+        if any(":" in name for name in lists.get("optimizer", ())):
+            raise JaxrnnError("a sweep can't have a user-defined optimizer; name a built-in one")
+        if "cell" in single:
+            lists["cell"] = [cell_of(*lists["cell"])]
+        first = {name: values[0] for name, values in lists.items()}
+        config = with_settings(config, {"vocab_size": None, **given, **first})
+        axes |= {name: values for name, values in lists.items() if name not in single}
         if self.seeds is not None:
             if self.seeds < 1:
                 raise JaxrnnError(f"--seeds must be at least 1, got {self.seeds}")
             if "seed" in axes and not self.resume:
                 raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
-            axes["seed"] = list(range(self.seed, self.seed + self.seeds))
+            axes["seed"] = list(range(config.seed, config.seed + self.seeds))
         if not axes:
             raise JaxrnnError(
                 "there is nothing to sweep; give a flag several values, such as --learning-rate 0.03,0.1, or --seeds 8"
             )
-        return axes
+        return config, axes
+
+    def _start(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
+        """Return the configuration and the lists that flags change."""
+        if not (self.resume and self.run_dir):
+            return self.starting_config(), {}
+        from jaxrnn.runs import read_sweep
+
+        config, axes = read_sweep(self.run_dir)
+        return config, dict(axes)
 
 
 def _in_short(report: "SweepReport") -> str:

@@ -1,6 +1,5 @@
 """`jaxrnn train`: train on a text, showing progress and samples."""
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -9,21 +8,20 @@ import sys
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.device_flags import ProcessFlags
-from jaxrnn.cli.fractions import FRACTIONS
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
+from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, train_slice_note, validation_lines
-from jaxrnn.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig, from_json, to_json
-from jaxrnn.config.presets import preset
-from jaxrnn.errors import JaxrnnError, TakenError
+from jaxrnn.cli.training_flags import RunOptions, TrainingFlags, read_config
+from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
+from jaxrnn.errors import TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
@@ -32,188 +30,121 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Model(ModelConfig):
-    cell: Annotated[str, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = "tanh"  # type: ignore[assignment]
-    """Recurrent cell; FILE.py:NAME: one of your own, NAME in that Python file, which is run."""
-    vocab_size: tyro.conf.Suppress[int | None] = None  # the corpus gives it
+class TrainOptions(RunOptions):
+    """What `jaxrnn train` does with a run."""
 
-
-@dataclasses.dataclass(frozen=True)
-class _Optimizer(OptimizerConfig):
-    name: Annotated[OptimizerName, tyro.conf.arg(name="optimizer")] = "adagrad"
-    """The rule by which a gradient becomes an update."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Train(TrainConfig):
-    """Train on a text; show progress and samples; leave a run directory."""
-
-    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")] = "python-docs"
-    """A text file, or the name of a corpus: python-docs (built in), tinyshakespeare (fetched once)."""
-    # Not tuple[float, ...]: tyro would import a library to check (1.0,) against that, which takes as long as it all.
-    split: Annotated[tuple, FRACTIONS] = (1.0,)  # type: ignore[type-arg]
-    """Fractions of the text for train, validation and test, in this order, such as 0.9,0.1 or 0.8,0.1,0.1."""
-    model: tyro.conf.OmitArgPrefixes[_Model] = dataclasses.field(default_factory=_Model)
-    """The network."""
-    optimizer: tyro.conf.OmitArgPrefixes[_Optimizer] = dataclasses.field(default_factory=_Optimizer)
-    """Its optimizer."""
-    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Settings to begin from: min-char-rnn (the default), char-rnn, quick or best; flags beside it win over it."""
-    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A config.json to begin from; flags and CORPUS beside it win over it."""
-    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where to keep the run; by default runs/CORPUS-1, or the next number that is free."""
-    resume: bool = False
-    """Go on with the run in --run-dir, from its newest checkpoint and with its configuration."""
-    overwrite: bool = False
-    """Replace the run in --run-dir."""
-    dry_run: bool = False
-    """Print the configuration as JSON, such as --config takes, and do no more."""
     quiet: bool = False
-    """Print the final sample and the result only."""
+    """Print only the final sample and the result."""
     json: bool = False
     """Print one line of JSON instead of samples and result."""
     tensorboard: bool = False
-    """Keep the metrics for TensorBoard too, in the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
-    device: tyro.conf.OmitArgPrefixes[ProcessFlags] = dataclasses.field(default_factory=ProcessFlags)
-    """Where it computes."""
+    """Also write the metrics for TensorBoard to the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
 
-    @classmethod
-    def defaults(cls, arguments: list[str]) -> Self:
-        """Return what the flags begin from: --preset, --config, or the configuration of the run to --resume."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        parser.add_argument("--preset")
-        parser.add_argument("--config")
-        parser.add_argument("--run-dir", "--run_dir")
-        parser.add_argument("--resume", action="store_true")
-        try:
-            known, _ = parser.parse_known_args(arguments)
-        except argparse.ArgumentError:  # tyro will say what is wrong
-            return cls()
-        if known.preset is not None and (known.config is not None or known.resume):
-            other = "--resume" if known.resume else "--config"
-            raise JaxrnnError(f"--preset and {other} both say what to begin from; give one of them")
-        if known.preset is not None:
-            return cls._of(preset(known.preset))
-        if known.resume and known.run_dir:
-            return cls._resumed(Path(known.run_dir))
-        if known.config:
-            return cls._of(read_config(known.config))
-        return cls()
 
-    @classmethod
-    def _resumed(cls, run_dir: Path) -> Self:
-        return cls._of(_config_of_run(run_dir))
+@dataclasses.dataclass(frozen=True)
+class Train(TrainingFlags):
+    """Train on a text; show progress and samples; write a run directory."""
 
-    @classmethod
-    def _of(cls, config: TrainConfig) -> Self:
-        model, optimizer = _fields(config.model), _fields(config.optimizer)
-        parts = {"model": _Model(**{**model, "vocab_size": None}), "optimizer": _Optimizer(**optimizer)}
-        return cls(**{**_fields(config), **parts})
-
-    def _train_config(self) -> TrainConfig:
-        parts = {
-            "model": ModelConfig(**{**_fields(self.model), "cell": named_cell(self.model.cell)}),
-            "optimizer": OptimizerConfig(**_fields(self.optimizer)),
-        }
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)}
-        return TrainConfig(**{**values, **parts})
+    options: Annotated[TrainOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=TrainOptions)
+    device: ProcessFlags = dataclasses.field(default_factory=ProcessFlags)
 
     def run(self) -> int:
         """Train, print, and return the exit code."""
-        if self.resume and not self.run_dir:
-            raise JaxrnnError("--resume needs --run-dir, the directory of the run to go on with")
-        if self.resume and self.overwrite:
-            raise JaxrnnError("--resume goes on with a run and --overwrite replaces it; give one of them")
-        config = self._train_config()
-        if self.dry_run:
-            print(json.dumps(json.loads(to_json(config))) if self.json else to_json(config))
+        self.check()
+        config, optimizer = self._config_and_optimizer()
+        if self.options.dry_run:
+            text = to_json(config)
+            print(json.dumps(json.loads(text)) if self.options.json else text)
             return 0
-        set_up_jax(self.model.dtype)
+        set_up_jax(config.model.dtype)
         self.device.set_up()
-        self.device.mesh("batch_size", self.batch_size)  # raises before anything is read
+        self.device.mesh("batch_size", config.batch_size)  # raises before anything is read
         import jax
 
-        from jaxrnn.runs import load_run_corpus, sample_title
-        from jaxrnn.runs.events import EventLog, check_tensorboard
+        from jaxrnn.runs import load_run_corpus
+        from jaxrnn.runs.events import check_tensorboard
 
-        first = jax.process_index() == 0  # of many processes one alone writes
-        if not first:
+        prints = jax.process_index() == 0  # of many processes only the first
+        if not prints:
             warnings.simplefilter("ignore")
-
-        if self.tensorboard:
+        if self.options.tensorboard:
             check_tensorboard()
         with reading() as show:
             corpus = load_run_corpus(config, show)
-        signals = stop_signals()
-        with signals:
-            run_dir, reports = self._begin(config, corpus, lambda: signals.received)
-            with contextlib.ExitStack() as stack:
-                stack.enter_context(contextlib.closing(reports))
-                events = None
-                if self.tensorboard and first:
-                    events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
-                quiet, size = self.quiet or not first, config.sequence_length * config.batch_size
-                if not quiet:
-                    print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
-                progress = stack.enter_context(TrainingProgress(config.steps * size, quiet))
-                for report in reports:
-                    if report.sample is not None and (report.finished or not self.quiet) and not self.json:
-                        progress.write(f"{sample_title(report)}\n{report.sample}\n")
-                    position = f"step {report.step:,} of {config.steps:,}"
-                    progress.show(report.step * size, position, loss_words(report), report.finished)
-                    if events:
-                        events.add(report)
-        if first:
+        with stop_signals() as signals:
+            run_dir, reports = self._begin(config, optimizer, corpus, lambda: signals.received)
+            report = self._show(reports, config, corpus, run_dir, prints)
+        if prints:
             values = _result_as_json(report, config, corpus, run_dir)
-            print_result(self.json, values, _result(report, config, corpus, run_dir))
-        # Where this process had no signal, another one of the run had.
+            print_result(self.options.json, values, _result(report, config, corpus, run_dir))
+        # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
+    def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
+        """Return the configuration, and the user-defined optimizer or None."""
+        config, given = self._start(), self.given()
+        optimizer = None
+        if "cell" in given:
+            given["cell"] = cell_of(given["cell"])
+        if "optimizer" in given:
+            given["optimizer"], optimizer = optimizer_of(given["optimizer"])
+        if optimizer is not None:  # the fields of a preset's optimizer are not for it
+            config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
+        return with_settings(config, {"vocab_size": None, **given}), optimizer
+
+    def _start(self) -> TrainConfig:
+        """Return the configuration that flags change."""
+        if not (self.resume and self.run_dir):
+            return self.starting_config()
+        from jaxrnn.runs.checkpoint import load_config
+
+        written = self.run_dir / "config.json"
+        if written.is_file() and not all_checkpoints(self.run_dir):
+            return read_config(written)  # the run ended before its first checkpoint, and starts again
+        return load_config(self.run_dir)
+
     def _begin(
-        self, config: TrainConfig, corpus: "Corpus", should_stop: Callable[[], object]
-    ) -> tuple[Path, Generator["Report"]]:  # fmt: skip
+        self, config: TrainConfig, optimizer: Any, corpus: "Corpus", should_stop: Callable[[], object]
+    ) -> tuple[Path, Generator["Report"]]:
         from jaxrnn.runs import fit, new_run_directory
 
-        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.overwrite, "should_stop": should_stop}
-        options["devices"] = self.device.devices
+        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.options.overwrite}
+        options |= {"should_stop": should_stop, "devices": self.device.devices}
+        if optimizer is not None:
+            options["optimizer"] = optimizer
         while True:
             run_dir = self.run_dir or new_run_directory(corpus.name)
             try:
                 return run_dir, fit(config, corpus, run_dir=run_dir, **options)
             except TakenError:
                 if self.run_dir:
-                    raise  # else another process, begun at the same time, was quicker: the next number, then
+                    raise  # else another process took the directory first: try the next number
 
+    def _show(
+        self, reports: Generator["Report"], config: TrainConfig, corpus: "Corpus", run_dir: Path, prints: bool
+    ) -> "Report":
+        """Show reports as they come, and return the last one."""
+        from jaxrnn.runs import sample_title
+        from jaxrnn.runs.events import EventLog
 
-def _config_of_run(run_dir: Path) -> TrainConfig:
-    from jaxrnn.runs.checkpoint import load_config
-
-    begun = run_dir / "config.json"
-    if begun.is_file() and not all_checkpoints(run_dir):
-        return read_config(begun)  # it ended before its first checkpoint, and will begin again
-    return load_config(run_dir)
-
-
-def read_config(file: str | Path) -> TrainConfig:
-    """Return the configuration in a file such as a run's config.json.
-
-    Raises:
-        JaxrnnError: there is none; the message names the file.
-    """
-    try:
-        text = Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise JaxrnnError(f"can't read {file} ({reason}); give the config.json of a run") from None
-    try:
-        return from_json(TrainConfig, text)
-    except JaxrnnError as error:
-        raise JaxrnnError(f"{file}: {error}") from None
-
-
-def _fields(config: Any) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+        options = self.options
+        quiet, size = options.quiet or not prints, config.sequence_length * config.batch_size
+        if not quiet:
+            print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(reports))
+            events = None
+            if options.tensorboard and prints:
+                events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
+            progress = stack.enter_context(TrainingProgress(config.steps * size, quiet))
+            for report in reports:
+                if report.sample is not None and (report.finished or not quiet) and not options.json:
+                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
+                position = f"step {report.step:,} of {config.steps:,}"
+                progress.show(report.step * size, position, loss_words(report), report.finished)
+                if events:
+                    events.add(report)
+        return report
 
 
 def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:

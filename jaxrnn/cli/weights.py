@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from jaxrnn.cli.cell_file import named_cell
 from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result
+from jaxrnn.cli.python_file import cell_of
 from jaxrnn.cli.slices import corpus_values
-from jaxrnn.cli.train import read_config
+from jaxrnn.cli.training_flags import read_config
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
 
@@ -70,7 +70,7 @@ class Import:
         from jaxrnn.text import load_corpus
 
         config = read_config(self.config) if self.config else TrainConfig()
-        weights = load_weights(self.file, named_cell(self.cell) if self.cell else None)
+        weights = load_weights(self.file, cell_of(self.cell) if self.cell else None)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
         corpus = load_corpus(self.corpus, vocabulary=kind, normalize=config.normalize, min_count=config.min_count)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrnn.cli import main
-from jaxrnn.cli.cell_file import load_cell
+from jaxrnn.cli.python_file import load_cell
 from jaxrnn.config import ModelConfig, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import GRU, TANH, Cell
@@ -129,7 +129,7 @@ def wrong_model(model):
     [
         ("nowhere.py:MGU", r"can't read nowhere.py \(No such file"),
         (".:MGU", r"can't read . \(Is a directory"),
-        ("mine.py:NONE", "mine.py has no NONE; its cells: TANH, MGU, NARROW"),
+        ("mine.py:NONE", "mine.py has no NONE; give one of: TANH, MGU, NARROW"),
         ("mine.py:NUMBER", "NUMBER in mine.py must be a jaxrnn.Cell, got 3"),
         ("mine.py:Cell", "Cell in mine.py must be a jaxrnn.Cell, got <class"),
         ("mine.py:", "must be FILE.py:NAME, got 'mine.py:'"),

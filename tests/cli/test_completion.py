@@ -1,35 +1,39 @@
+import os
+import pty
+import re
+import select
 import shutil
 import subprocess
+import time
 
 import pytest
 
 from jaxrnn.cli import COMMANDS, main
 
-# What stands before the cursor, and some of what is offered there; a leading "not" takes it back.
+# What stands before the cursor, and some of what is offered there.
 CASES = {
     "jaxrnn ": set(COMMANDS),
     "jaxrnn tr": {"train"},
     "jaxrnn train --ce": {"--cell"},
-    "jaxrnn train --cell ": {"tanh", "gru", "lstm"},
-    "jaxrnn train --cell g": {"gru"},
-    "jaxrnn sweep --cell g": {"gru"},
+    "jaxrnn train --schedule ": {"constant", "cosine", "exponential"},
+    "jaxrnn train --schedule ex": {"exponential"},
     "jaxrnn train --preset ": {"min-char-rnn", "char-rnn", "quick", "best"},
-    "jaxrnn train novel.txt --optimizer ad": {"adagrad", "adam", "adamw"},
-    "jaxrnn train t": {"tinyshakespeare", "text.txt"},
-    "jaxrnn sample runs/a --from ": {"best", "last"},
+    "jaxrnn train novel.txt --init f": {"fan_in"},
+    "jaxrnn sweep novel.txt --learning-": {"--learning-rate"},
     "jaxrnn sample runs/a --te": {"--temperature"},
     "jaxrnn evaluate runs/a --split-name ": {"train", "validation", "test"},
-    "jaxrnn bench s": {"step", "sample", "startup", "scaling", "sweep"},
-    "jaxrnn completion ": {"bash", "zsh", "fish"},
+    "jaxrnn train --config t": {"text.txt"},
+    "jaxrnn train tex": {"text.txt"},
+    "jaxrnn sample runs/": {"runs/a", "runs/b"},
 }
-FILES = {"jaxrnn sample runs/": {"runs/a", "runs/b"}, "jaxrnn train --config t": {"text.txt"}}
 
 
 @pytest.fixture
 def script(capsys, tmp_path, monkeypatch):
     def script(shell):
         assert main(["completion", shell]) == 0
-        path = tmp_path / f"jaxrnn.{shell}"
+        path = tmp_path / "scripts" / ("_jaxrnn" if shell == "zsh" else f"jaxrnn.{shell}")
+        path.parent.mkdir()
         path.write_text(capsys.readouterr().out)
         return path
 
@@ -46,49 +50,79 @@ def shell(*command):
     return done.stdout
 
 
+class Typing:
+    """A shell in a terminal of its own, and what it shows when a line and the tab key are typed."""
+
+    def __init__(self, *command):
+        self._end, its_end = pty.openpty()
+        environment = {**os.environ, "TERM": "dumb", "PS1": "READY ", "INPUTRC": "/dev/null"}
+        self._process = subprocess.Popen(
+            command, stdin=its_end, stdout=its_end, stderr=its_end, env=environment, start_new_session=True
+        )
+        os.close(its_end)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._end)
+
+    def until(self, pattern, keys):
+        """Type keys, and return what is shown up to a pattern."""
+        os.write(self._end, keys.encode())
+        shown, end = "", time.monotonic() + 30
+        while not re.search(pattern, shown):
+            assert time.monotonic() < end, shown
+            if select.select([self._end], [], [], 0.1)[0]:
+                shown += os.read(self._end, 4096).decode().replace("\a", "").replace("\b", "")
+        return shown
+
+    def completes(self, line, completed):
+        self.until(re.escape(completed), f"{line}\t")
+        self.until("READY", "\x15\n")  # Ctrl-U
+
+
+LINES = {
+    "jaxrnn tr": "ain ",
+    "jaxrnn train --schedule ex": "ponential ",
+    "jaxrnn train --hidden-s": "ize ",
+    "jaxrnn train tex": "t.txt ",
+    "jaxrnn train --config tex": "t.txt ",
+}
+
+
 def test_bash_completes_commands_flags_values_and_files(script):
-    lines = [f"source {script('bash')}"]
-    for case in (*CASES, *FILES):
-        words = " ".join(f'"{word}"' for word in case.split(" "))
-        lines.append(f'COMP_WORDS=({words}) COMP_CWORD={case.count(" ")}; _jaxrnn; echo "${{COMPREPLY[*]}}"')
-    offered = [set(line.split()) for line in shell("bash", "--norc", "-c", "\n".join(lines)).split("\n")]
-    assert dict(zip(CASES, offered, strict=False)) == CASES
-    # What is not ours it leaves to bash: names of files.
-    assert offered[len(CASES) : -1] == [set()] * len(FILES)
-    assert "-o default" in shell("bash", "--norc", "-c", f"{lines[0]}; complete -p jaxrnn")
+    with Typing("bash", "--norc", "--noprofile", "-i") as bash:
+        bash.until("OK", f"source {script('bash')}; echo O''K\n")
+        for line, rest in LINES.items():
+            bash.completes(line, line + rest)
 
 
-def test_bash_offers_names_with_spaces_whole(script, tmp_path):
-    (tmp_path / "my novel.txt").touch()
-    code = 'COMP_WORDS=(jaxrnn train my) COMP_CWORD=2; _jaxrnn; printf "%s|" "${COMPREPLY[@]}"'
-    assert shell("bash", "--norc", "-c", f"source {script('bash')}; {code}") == "my novel.txt|"
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_completes_commands_flags_values_and_files(script, tmp_path):
+    with Typing("zsh", "-f", "-i") as zsh:
+        directory = script("zsh").parent
+        zsh.until("OK", f"fpath+=({directory}); autoload -Uz compinit; compinit -u -d {tmp_path}/dump; echo O''K\n")
+        for line, rest in LINES.items():
+            zsh.completes(line, line + rest)
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_fish_completes_commands_flags_values_and_files(script):
     lines = [f"source {script('fish')}"]
-    cases = {**CASES, **FILES}
-    for case in cases:
+    for case in CASES:
         lines += [f"complete -C '{case}'", "echo ---"]
-    offered = shell("fish", "--no-config", "-c", "\n".join(lines)).split("---\n")
-    found = {
-        case: {line.partition("\t")[0].rstrip("/") for line in text.splitlines()}
-        for case, text in zip(cases, offered, strict=False)
-    }
-    assert all(expected <= found[case] for case, expected in cases.items()), found
-    assert found["jaxrnn train --cell "] == CASES["jaxrnn train --cell "]
-
-
-@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
-def test_zsh_takes_the_script(script, tmp_path):
-    code = f"autoload -Uz compinit; compinit -u -d {tmp_path}/dump; source {script('zsh')}; echo $_comps[jaxrnn]"
-    assert shell("zsh", "-f", "-c", code) == "_jaxrnn\n"
+    offers = shell("fish", "--no-config", "-c", "\n".join(lines)).split("---\n")
+    for (case, expected), text in zip(CASES.items(), offers, strict=False):
+        assert expected <= {line.partition("\t")[0].rstrip("/") for line in text.splitlines()}, case
 
 
 def test_without_a_name_the_script_is_for_the_users_shell(capsys, monkeypatch):
     monkeypatch.setenv("SHELL", "/usr/bin/fish")
     assert main(["completion"]) == 0
-    assert capsys.readouterr().out.startswith("# Completion of jaxrnn in fish")
+    assert "\nfunction _tyro_jaxrnn\n" in capsys.readouterr().out
     monkeypatch.setenv("SHELL", "/bin/tcsh")
     assert main(["completion"]) == 2
     assert "there is completion for bash, zsh, fish, not for tcsh" in capsys.readouterr().err
