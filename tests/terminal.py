@@ -1,5 +1,6 @@
 """Run a command in a real terminal: read what it shows, type what a person types."""
 
+import codecs
 import contextlib
 import os
 import pty
@@ -21,6 +22,7 @@ runpy.run_module("jaxrnn", run_name="__main__", alter_sys=True)
 class Terminal:
     def __init__(self, *arguments, stderr=None, **environment):
         self._end, its_end = pty.openpty()
+        self._unread, self._decoder = "", codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.process = subprocess.Popen(
             [sys.executable, "-c", _START, *arguments],
             stdin=its_end,
@@ -45,19 +47,19 @@ class Terminal:
         os.write(self._end, keys.encode())
 
     def until(self, text, seconds=30.0):
-        """Wait for a text to appear; return everything shown up to it."""
-        shown, end = "", time.monotonic() + seconds
-        while text not in shown:
-            assert time.monotonic() < end, shown[-1000:]
+        """Wait for a text to appear; return everything shown up to its end. What comes later is kept for the next."""
+        end = time.monotonic() + seconds
+        while text not in self._unread:
+            assert time.monotonic() < end, self._unread[-1000:]
             if select.select([self._end], [], [], 0.1)[0]:
-                shown += os.read(self._end, 4096).decode(errors="replace")
-        return shown
+                self._unread += self._decoder.decode(os.read(self._end, 4096))
+        shown, _, self._unread = self._unread.partition(text)
+        return shown + text
 
     def rest(self):
-        """Wait for the command to end; return what it showed and its exit code."""
-        shown = b""
+        """Wait for the command to end; return what it showed since, and its exit code."""
         with contextlib.suppress(OSError):  # how Linux reports that the other end is closed
             while piece := os.read(self._end, 4096):
-                shown += piece
+                self._unread += self._decoder.decode(piece)
         os.close(self._end)
-        return shown.decode(errors="replace"), self.process.wait(30)
+        return self._unread, self.process.wait(30)

@@ -108,14 +108,14 @@ class _File(NamedTuple):
     validated_on: str | None = None
 
     def __str__(self) -> str:
+        file = f"{self.size:,} bytes, {self.modified}"
         if self.problem:
-            return f"damaged checkpoint: {self.problem}; {self.size:,} bytes, {self.modified}; --repair removes it"
-        is_best, loss = self.path.name == "best.safetensors", ""
-        if is_best and self.validation_loss is not None:
-            loss = f", validation loss {self.validation_loss:.4f} nats per character"
-            loss += f" ({self.validated_on})" if self.validated_on else ""
-        name = "best checkpoint" if is_best else "checkpoint"
-        return f"{name}: {self.path}, step {self.step:,}{loss}, {self.size:,} bytes, {self.modified}, good"
+            return f"damaged checkpoint: {self.problem}; {file}; --repair removes it"
+        name, loss = "checkpoint", ""
+        if self.path.name == "best.safetensors":
+            name = "best checkpoint"
+            loss = f", validation loss {self.validation_loss:.4f} nats per character ({self.validated_on})"
+        return f"{name}: {self.path}, step {self.step:,}{loss}, {file}, good"
 
 
 def _verify(path: Path, cell: str | None) -> _File:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.line_input import line_editing, read_line
@@ -20,28 +20,16 @@ if TYPE_CHECKING:
     from jaxrnn.sampling.generate import Writer
 
 
-class _Setting(NamedTuple):
-    metavar: str
-    help: str
-    kind: str
-    off: Any = ...  # the value of "off", if there is one
-
-
 _SETTINGS = {
-    "temperature": _Setting("X", "below 1 safer, above 1 wilder", "a number"),
-    "top-k": _Setting("N", "draw from the N likeliest characters; off: from all", "a whole number", None),
-    "top-p": _Setting("P", "draw from the fewest that have probability P; off: from all", "a number", None),
-    "greedy": _Setting("on|off", "take the likeliest character instead of drawing one", "on or off", False),
-    "length": _Setting("N", "characters per turn", "a whole number"),
-    "stop": _Setting("TEXT", r"end a turn after TEXT (\n is a new line); off: nowhere", "a text", ""),
-    "seed": _Setting("N", "other draws from here on; the same seed writes the same text", "a whole number"),
+    "temperature": ("X", "below 1 safer, above 1 wilder"),
+    "top-k": ("N", "draw from the N likeliest characters; off: from all"),
+    "top-p": ("P", "draw from the fewest that have probability P; off: from all"),
+    "greedy": ("on|off", "take the likeliest character instead of drawing one"),
+    "length": ("N", "characters per turn"),
+    "stop": ("TEXT", r"end a turn after TEXT (\n is a new line); off: nowhere"),
+    "seed": ("N", "other draws from here on; the same seed writes the same text"),
 }
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "a number": float,
-    "a whole number": int,
-    "on or off": {"on": True}.__getitem__,
-    "a text": lambda value: value.replace("\\n", "\n"),
-}
+_OFF = {"top-k": None, "top-p": None, "greedy": False, "stop": ""}
 _COMMANDS = {
     "again": ("", "take back the last turn of the network and write another one"),
     "reset": ("", "begin a new text"),
@@ -49,7 +37,7 @@ _COMMANDS = {
     "save": ("FILE", "write it to a file"),
     "help": ("", "show this"),
     "quit": ("", "leave, as Ctrl-D does"),
-    **{name: (setting.metavar, setting.help) for name, setting in _SETTINGS.items()},
+    **_SETTINGS,
 }
 _HELP = "\n".join(
     [
@@ -181,25 +169,32 @@ class Conversation:
 
     def _set(self, name: str, value: str) -> None:
         """Change a setting, if a value is given, and show it."""
-        field, off = name.replace("-", "_"), _SETTINGS[name].off
+        field = name.replace("-", "_")
         if value:
             config = dataclasses.replace(self._config, **{field: _parse(name, value)})
             self._writer.check(config)
             self._config = config
         current = getattr(self._config, field)
-        words = repr(current) if isinstance(current, str) else str(current)
-        _say(f"{name}: {'off' if current == off else 'on' if current is True else words}")
+        words = repr(current) if name == "stop" else str(current).replace("True", "on")
+        _say(f"{name}: {'off' if name in _OFF and current == _OFF[name] else words}")
 
 
 def _parse(name: str, value: str) -> Any:
     """Return the value of a setting."""
-    setting = _SETTINGS[name]
-    if value == "off" and setting.off is not ...:
-        return setting.off
+    if value == "off" and name in _OFF:
+        return _OFF[name]
+    if name == "stop":
+        return value.replace("\\n", "\n")
+    parsers: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "temperature": ("a number", float),
+        "top-p": ("a number", float),
+        "greedy": ("on or off", {"on": True}.__getitem__),
+    }
+    kind, parse = parsers.get(name, ("a whole number", int))
     try:
-        return _PARSERS[setting.kind](value)
+        return parse(value)
     except (ValueError, KeyError):
-        raise JaxrnnError(f"/{name} must be {setting.kind}, got {value}") from None
+        raise JaxrnnError(f"/{name} must be {kind}, got {value}") from None
 
 
 def _read_lines() -> str | None:
