@@ -1,4 +1,23 @@
-"""Many processes, on one machine or on many, that train one network: JAX's own runtime joins them."""
+"""Many processes that train one network, on one machine or several, joined by `jax.distributed`.
+
+Two machines: the same command on each except for the last number. Process 0 alone writes the run directory, and all
+processes read it to resume:
+
+    jaxrnn train TEXT --batch-size 256 --run-dir /shared --coordinator 10.0.0.1:1234 --num-processes 2 --process-id 0
+    jaxrnn train TEXT --batch-size 256 --run-dir /shared --coordinator 10.0.0.1:1234 --num-processes 2 --process-id 1
+
+Slurm, from which JAX gets the coordinator and the numbers:
+
+    srun --nodes 2 --ntasks-per-node 1 jaxrnn train TEXT --batch-size 256 --run-dir /shared
+
+Kubernetes: the same command without `srun` in an Indexed Job (`completionMode: Indexed`, completions = parallelism =
+the number of processes) with a headless service as its `subdomain`, a service account that may read pods and jobs, a
+shared volume, and an image with jax's extra `k8s`. `srun -n 1` and a job without an index are one process, alone.
+
+At the start, the processes compare their configuration, corpus (SHA-256), step and version of JAX. A signal to any of
+them stops all at the same step. A process that dies or hangs ends the others with exit code 1: at once if its
+connection breaks, else after HEARTBEAT seconds.
+"""
 
 import contextlib
 import ctypes
@@ -17,28 +36,18 @@ from jax.experimental import multihost_utils
 from jaxrnn.errors import JaxrnnError
 
 HEARTBEAT = 15  # seconds without a sign of life after which a process counts as dead
-PATIENCE = 60  # seconds in which all have to be there
-_AGAIN = "start all of them again, with --resume to go on from the last checkpoint"
+TIMEOUT = 60  # seconds within which all processes must have joined
+_ADVICE = "start all of them again, with --resume to continue from the last checkpoint"
 
 
 class PeerError(JaxrnnError):
-    """Another process of the run is not there, or no more."""
+    """Another process of the run can't be reached, or has ended."""
 
     exit_code = 1
 
 
-def _tell_and_end(_: int) -> None:
-    """Say why, where JAX is about to abort: its own watch has found another process lost."""
-    cause = "JAX ends this process, most likely because another one of the run has ended or does not answer"
-    os.write(2, f"jaxrnn: {cause}; {_AGAIN}\n".encode())
-    os._exit(PeerError.exit_code)
-
-
-_TELL_AND_END = ctypes.CFUNCTYPE(None, ctypes.c_int)(_tell_and_end)  # has to live as long as the process
-
-
 def launched_together() -> bool:
-    """Return whether a launcher (Slurm, MPI, an indexed job of Kubernetes, a TPU pod) says that we are one of many."""
+    """Return whether a launcher (Slurm, MPI, an indexed job of Kubernetes, a TPU pod) started several processes."""
     counts = [os.environ.get(name, "1") for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")]
     if "SLURM_PROCID" in os.environ and "SLURM_STEP_NODELIST" in os.environ:
         counts.append(os.environ.get("SLURM_NTASKS", "1"))
@@ -54,59 +63,69 @@ def start_processes(
     num_processes: int | None = None,
     process_id: int | None = None,
     *,
-    patience: int = PATIENCE,
+    timeout: int = TIMEOUT,
 ) -> None:
-    """Join the other processes; to be called before anything is computed. What is None, JAX asks the launcher for.
+    """Join the other processes, before anything is computed. JAX asks the launcher for arguments that are None.
 
-    Where JAX would abort this process later on, because another one is lost, it says so and exits with 1 instead.
+    If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it.
 
     Args:
-        coordinator: HOST:PORT, where process 0 listens and the others find it.
-        num_processes: how many there are.
-        process_id: which one this is, from 0.
-        patience: seconds in which all have to be there.
+        coordinator: HOST:PORT, the address at which process 0 listens.
+        num_processes: the number of processes.
+        process_id: the number of this process, from 0.
+        timeout: seconds within which all processes must have joined.
 
     Raises:
-        PeerError: the coordinator or one of the others is not there in time.
-        JaxrnnError: the arguments are no address or no such numbers, or the launcher doesn't tell.
+        PeerError: the coordinator or another process did not join in time.
+        JaxrnnError: an argument is invalid, or None and unknown to the launcher.
     """
-    host, bind = "", None
+    host, bind_address = "", None
     if coordinator is not None:
         host, _, port = coordinator.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 2**16:
             raise JaxrnnError(f"coordinator must be HOST:PORT, such as 10.0.0.1:1234, got {coordinator!r}")
-        bind = coordinator if _is_loopback(host) else None
+        bind_address = coordinator if _is_loopback(host) else None
     if num_processes is not None and not 0 <= (process_id or 0) < num_processes:
         raise JaxrnnError(f"process_id must be from 0 to num_processes - 1 = {num_processes - 1}, got {process_id}")
-    jax.config.update("jax_enable_preemption_service", False)  # which would swallow SIGTERM
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python can't heed it while JAX waits
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python can't handle it while JAX waits
     try:
         if coordinator is not None and process_id:
-            _wait_for(host, int(port), patience)
+            _wait_for(host, int(port), timeout)
         jax.distributed.initialize(
             coordinator,
             num_processes,
             process_id,
-            initialization_timeout=patience,
+            initialization_timeout=timeout,
             heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=PATIENCE,
-            coordinator_bind_address=bind,
+            shutdown_timeout_seconds=TIMEOUT,
+            coordinator_bind_address=bind_address,
         )
     except JaxrnnError:
         raise
     except ValueError as error:
         raise JaxrnnError(
-            f"can't tell who the other processes are ({error}); give coordinator, num_processes and process_id"
+            f"no launcher says how to join the processes ({error}); give coordinator, num_processes and process_id"
         ) from None
     except RuntimeError as error:
         raise PeerError(
-            f"not all {num_processes or ''} processes came to the coordinator at {coordinator or 'its address'} "
-            f"within {patience} s ({str(error).splitlines()[0]}); start them all at about the same time"
+            f"not all {num_processes or ''} processes joined the coordinator at {coordinator or 'its address'} within "
+            f"{timeout} s ({str(error).splitlines()[0]}); start them all at about the same time"
         ) from None
     finally:
-        signal.signal(signal.SIGINT, before)
-    # Not by signal.signal: JAX aborts in a thread of its own, and is gone before Python would look at the signal.
-    ctypes.pythonapi.PyOS_setsig(signal.SIGABRT, _TELL_AND_END)
+        signal.signal(signal.SIGINT, handler)
+    # Not by signal.signal: JAX aborts in a thread of its own, before Python would run a handler.
+    ctypes.pythonapi.PyOS_setsig(signal.SIGABRT, _ON_ABORT)
+
+
+def _exit_with_message(_: int) -> None:
+    """Replace JAX's abort of this process, after it has found another one lost."""
+    cause = "JAX ends this process, most likely because another one of the run has ended or does not answer"
+    os.write(2, f"jaxrnn: {cause}; {_ADVICE}\n".encode())
+    os._exit(PeerError.exit_code)
+
+
+_ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_exit_with_message)  # must live as long as the process
 
 
 def _is_loopback(host: str) -> bool:
@@ -116,9 +135,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _wait_for(host: str, port: int, patience: float) -> None:
-    """Wait until somebody listens there; JAX would end the process if nobody did."""
-    end = time.monotonic() + patience
+def _wait_for(host: str, port: int, timeout: float) -> None:
+    """Wait until the coordinator listens; JAX would abort the process if it did not in time."""
+    end = time.monotonic() + timeout
     while True:
         try:
             socket.create_connection((host, port), timeout=max(0.1, end - time.monotonic())).close()
@@ -126,27 +145,27 @@ def _wait_for(host: str, port: int, patience: float) -> None:
         except OSError as error:
             if time.monotonic() >= end - 0.5:
                 raise PeerError(
-                    f"no coordinator at {host}:{port} within {patience:.0f} s ({error.strerror or error}); start "
-                    "process 0 there, and see to it that the port can be reached"
+                    f"no coordinator at {host}:{port} within {timeout:.0f} s ({error.strerror or error}); start "
+                    "process 0 there, and make sure that the port can be reached"
                 ) from None
             time.sleep(0.5)
 
 
 @contextlib.contextmanager
 def peer_errors() -> Iterator[None]:
-    """Say of an error of JAX's that another process has ended, where there are others."""
+    """Turn an error of JAX's that another process has caused into a PeerError."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        # On CPUs it is a ValueError, if a result is waited for; that is told from one of ours by the name in it.
+        # On CPUs, waiting for a result raises a ValueError; the name in it tells it from one of ours.
         if jax.process_count() == 1 or (isinstance(error, ValueError) and "Gloo" not in str(error)):
             raise
         reason = str(error).splitlines()[0]
-        raise PeerError(f"another process of the run has ended, or can't be reached ({reason}); {_AGAIN}") from error
+        raise PeerError(f"another process of the run has ended or can't be reached ({reason}); {_ADVICE}") from error
 
 
-def gathered_texts(text: str) -> list[str]:
-    """Return the text that each process gives, by process; they all have to ask."""
+def gather_texts(text: str) -> list[str]:
+    """Return the texts of all processes, in their order; all of them must call this."""
     data = np.frombuffer(text.encode(), np.uint8)
     sizes = np.asarray(multihost_utils.process_allgather(np.asarray(len(data), np.int32))).reshape(-1)
     padded = np.pad(data, (0, int(sizes.max()) - len(data)))
@@ -155,10 +174,10 @@ def gathered_texts(text: str) -> list[str]:
 
 
 def check_same(facts: dict[str, str]) -> None:
-    """Raise JaxrnnError, in every process, unless all processes state the same facts."""
+    """Raise JaxrnnError, in every process, unless all processes pass the same facts."""
     if jax.process_count() == 1:
         return
-    first, *others = map(json.loads, gathered_texts(json.dumps(facts)))
+    first, *others = map(json.loads, gather_texts(json.dumps(facts)))
     for index, other in enumerate(others, start=1):
         for name, value in first.items():
             if other[name] != value:
@@ -168,8 +187,8 @@ def check_same(facts: dict[str, str]) -> None:
                 )
 
 
-def together(stop: Callable[[], object]) -> Callable[[], object]:
-    """Return a function that is true in all processes once `stop` is in one; they have to ask together."""
+def any_process(predicate: Callable[[], object]) -> Callable[[], object]:
+    """Return a function that is true in all processes if the predicate is in one; they must call it together."""
     if jax.process_count() == 1:
-        return stop
-    return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(bool(stop())))))
+        return predicate
+    return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(bool(predicate())))))

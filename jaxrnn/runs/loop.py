@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig, to_json
 from jaxrnn.distributed.mesh import Devices, make_mesh, on_one
-from jaxrnn.distributed.processes import check_same, peer_errors, together
+from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import bits_per_character
 from jaxrnn.network.loss import loss as cross_entropy
@@ -90,7 +90,7 @@ def fit(
         checkpoint = run.open(resume, overwrite)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
-    should_stop = together(should_stop)
+    should_stop = any_process(should_stop)
     with peer_errors():
         check_same(
             {

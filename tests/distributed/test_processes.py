@@ -86,7 +86,7 @@ def test_a_killed_process_ends_the_other_and_all_of_them_go_on_exactly(whole, tm
     _, err = other.communicate(timeout=60)
     killed.communicate()
     assert "another" in err.splitlines()[-1], err
-    assert err.splitlines()[-1].endswith("start all of them again, with --resume to go on from the last checkpoint")
+    assert err.splitlines()[-1].endswith("start all of them again, with --resume to continue from the last checkpoint")
     assert other.returncode == 1
     assert 10 <= int(load_checkpoint(tmp_path / "run").state.step) < 100
     train("--resume")
@@ -124,7 +124,7 @@ def test_a_launcher_of_many_processes_is_found(variables, together, monkeypatch)
 def test_a_coordinator_that_cannot_be_reached_is_named_in_bounded_time():
     port = free_port()
     with pytest.raises(PeerError, match=f"no coordinator at 127.0.0.1:{port} within 1 s"):
-        start_processes(f"127.0.0.1:{port}", 2, 1, patience=1)
+        start_processes(f"127.0.0.1:{port}", 2, 1, timeout=1)
 
 
 @pytest.mark.parametrize(
