@@ -41,9 +41,10 @@ _COMMANDS = {
 }
 _HELP = "\n".join(
     [
-        "What you type is a new line of the text, and the network continues it; after an empty line it just continues.",
-        "End a line with \\ to continue it in the next one; begin it with // for a line that starts with a single /.",
-        "Ctrl-C stops the writing. A setting without a value shows its value.",
+        "What you type is a new line of the text, and the network continues it; after",
+        "an empty line it just continues. A line that ends in \\ is joined with the",
+        "next one; // at the beginning stands for a single /. Ctrl-C stops the writing.",
+        "A setting without a value shows its value.",
         *table([(f"  /{name} {metavar}", words) for name, (metavar, words) in _COMMANDS.items()]),
     ]
 )

@@ -49,7 +49,7 @@ _KEYS: dict[str, Any] = {
 
 
 def _lines(runs: list["RunSummary"]) -> list[str]:
-    title = ("run", "state", "step", "model", "train", "best", "validation", "best", "corpus")
+    title = ("run", "state", "step", "model", "train", "best", "valid", "best", "corpus")
     head, *lines = table([title, *map(_row, runs)], right=(2, 4, 5, 6, 7))
     start = head.index("state")
     for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
