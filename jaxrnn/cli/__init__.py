@@ -102,7 +102,7 @@ def _run(arguments: list[str]) -> int:
         print(_version())
         return 0
     try:
-        return parse(arguments).run()
+        return parse(arguments).run() or 0
     except SystemExit as stop:  # tyro has printed help, or what is wrong
         return int(stop.code or 0)
 
@@ -136,8 +136,8 @@ COMMANDS = {
 class Command(Protocol):
     """What tyro parses a command line to."""
 
-    def run(self) -> int:
-        """Run the command; return the exit code."""
+    def run(self) -> int | None:
+        """Run the command; return the exit code, None for 0."""
 
 
 def parse(arguments: list[str]) -> Command:

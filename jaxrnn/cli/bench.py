@@ -37,8 +37,8 @@ class Bench:
         defaults = {"batch_size": 64, "hidden_size": 256, "devices": 8} if self.suite == "devices" else {}
         return BenchConfig(**{**defaults, **self.workload})
 
-    def run(self) -> int:
-        """Measure and print; return the exit code."""
+    def run(self) -> None:
+        """Measure and print."""
         config = self.config()
         if config.devices > 1 and self.suite not in ("step", "sample", "devices"):
             raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
@@ -75,7 +75,6 @@ class Bench:
             lines.append(f"plot: {self.plot}")
         values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine}
         print_result(self.json, {**values, "result": result.values(), "plot": self.plot}, "\n".join(lines))
-        return 0
 
 
 def _say(message: str) -> None:

@@ -15,21 +15,10 @@ if TYPE_CHECKING:
     from jaxrnn.runs.checkpoint import Checkpoint
 
 RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
-CheckpointFlag = Annotated[
-    str,
-    tyro.conf.arg(
-        name="from",
-        metavar="best|last|STEP",
-        help="Checkpoint of RUN: best (lowest validation loss), last (newest), or a step.",
-    ),
-]
-CellFlag = Annotated[
-    str | None,
-    tyro.conf.arg(
-        metavar="FILE.py:NAME",
-        help="User-defined cell of RUN: NAME in that Python file, which is executed.",
-    ),
-]
+_FROM = "Checkpoint of RUN: best (lowest validation loss), last (newest), or a step."
+CheckpointFlag = Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP", help=_FROM)]
+_CELL = "User-defined cell of RUN: NAME in that Python file, which is executed."
+CellFlag = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help=_CELL)]
 JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
 
 

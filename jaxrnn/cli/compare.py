@@ -29,8 +29,8 @@ class Compare:
     json: bool = False
     """Print one line of JSON and nothing else: the runs as in `jaxrnn runs --json`, and the settings that differ."""
 
-    def run(self) -> int:
-        """Print the comparison, and return the exit code."""
+    def run(self) -> None:
+        """Print the comparison."""
         from jaxrnn.runs.catalog import summarize_run
 
         if len(self.run_dirs) < 2:
@@ -42,7 +42,6 @@ class Compare:
         different = differences([run.config for run in runs])
         values = {"runs": runs, "differences": different, "same_text": not _text_differences(runs, different)}
         print_result(self.json, values, "\n".join(_lines(runs, different)))
-        return 0
 
 
 def differences(configs: list[TrainConfig | None]) -> dict[str, list[Any]]:

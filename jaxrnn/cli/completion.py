@@ -31,8 +31,8 @@ class Completion:
     ] = None
     """Which shell; by default that of $SHELL."""
 
-    def run(self) -> int:
-        """Print the script, and return the exit code."""
+    def run(self) -> None:
+        """Print the script."""
         from jaxrnn.cli import parse
 
         shell = self.shell or Path(os.environ.get("SHELL", "")).name
@@ -42,4 +42,3 @@ class Completion:
             parse(["--tyro-write-completion", shell, "-"])
         except SystemExit:  # tyro has printed its script
             print(_FILES[shell])
-        return 0

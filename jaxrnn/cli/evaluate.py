@@ -49,8 +49,8 @@ class Evaluate:
     device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
     """Where to compute."""
 
-    def run(self) -> int:
-        """Score, print, and return the exit code."""
+    def run(self) -> None:
+        """Score the text, and print the score."""
         self._check()
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
         mesh = self.device.mesh("lanes", self.lanes)
@@ -61,7 +61,6 @@ class Evaluate:
             print_json(result.values())
         else:
             print(result.text())
-        return 0
 
     def _check(self) -> None:
         tsv = self.per_character

@@ -30,8 +30,8 @@ class Info:
     """Remove damaged checkpoints and files left by interrupted writers, and name each."""
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Print the description, and return the exit code."""
+    def run(self) -> None:
+        """Print the description."""
         if self.run_dir is None:
             if self.repair:
                 raise JaxrnnError("--repair needs RUN, the run directory to repair")
@@ -43,7 +43,6 @@ class Info:
             print_json(values)
         else:
             print("\n".join(lines))
-        return 0
 
     def _describe(self, run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         """Return the description of a run for JSON, and as lines."""

@@ -26,8 +26,8 @@ class Page:
     from_: CheckpointFlag = "last"
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Write the file, say so, and return the exit code."""
+    def run(self) -> None:
+        """Write the file, and print its name."""
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
         checkpoint = open_checkpoint(self.run_dir, self.from_)
@@ -39,4 +39,3 @@ class Page:
         commit(self.out, content)
         values = {"page": self.out, "bytes": len(content), "step": checkpoint.counters["step"]}
         print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB)")
-        return 0

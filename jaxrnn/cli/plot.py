@@ -40,8 +40,8 @@ class Plot:
     cell: CellFlag = None
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Draw the figure, print its name, and return the exit code."""
+    def run(self) -> None:
+        """Draw the figure, and print its name."""
         from jaxrnn.plots import check_plot_file, loss_curves
 
         check_plot_file(self.out, "--out")
@@ -53,7 +53,6 @@ class Plot:
             figure = self._over_text()
         save_figure(figure, self.out)
         print_result(self.json, {"plot": self.out, "kind": self.kind, "runs": self.run_dirs}, f"plot: {self.out}")
-        return 0
 
     def _over_text(self) -> "Figure":
         from jaxrnn import plots

@@ -29,8 +29,8 @@ class Prepare:
     """Check cached tokens against the SHA-256 of the text, which is read again."""
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Read the text, print what it contains, and return the exit code."""
+    def run(self) -> None:
+        """Read the text, and print what it contains."""
         from jaxrnn.runs import load_run_corpus
 
         config = TrainConfig(
@@ -61,4 +61,3 @@ class Prepare:
             text = f"{rate if bytes_read else 'already cached'}{'; verified' if self.verify else ''}"
             text += f"\ncached: {corpus.cache_file}, {corpus.cache_file.stat().st_size:,} bytes"
         print_result(self.json, values, f"{corpus}\n{text}")
-        return 0

@@ -15,28 +15,28 @@ _SECONDS_PER_LINE = 10
 
 @contextlib.contextmanager
 def reading() -> Iterator["Progress"]:
-    """Yield a callback that shows, on a terminal, a bar for each phase of reading that takes longer than a second."""
-    from jaxrnn.text import silent
+    """Yield a callback that shows, on a terminal, a bar for each activity that takes longer than a second."""
+    bars: dict[str, Any] = {}
 
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    from tqdm import tqdm
+    def close() -> None:
+        while bars:
+            bars.popitem()[1].close()
 
-    phase, bar = "", tqdm(disable=True)
+    def show(activity: str, new: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        from tqdm import tqdm
 
-    def show(what: str, more: int, total: int) -> None:
-        nonlocal phase, bar
-        if what != phase:
-            bar.close()
+        if activity not in bars:
+            close()
             options: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False, "dynamic_ncols": True}
-            phase, bar = what, tqdm(desc=what, total=total, delay=1, **options)
-        bar.update(more)
+            bars[activity] = tqdm(desc=activity, total=total, delay=1, **options)
+        bars[activity].update(new)
 
     try:
         yield show
     finally:
-        bar.close()
+        close()
 
 
 class TrainingProgress(contextlib.AbstractContextManager["TrainingProgress"]):
@@ -54,13 +54,9 @@ class TrainingProgress(contextlib.AbstractContextManager["TrainingProgress"]):
             self._bar = tqdm(total=total, unit="char", unit_scale=True, dynamic_ncols=True)
 
     def show(self, characters: int, position: str, losses: str, finished: bool) -> None:
-        """Show how far training is, if it is time to.
+        """Show, if it is time to, how many characters are done, the position and the losses in words.
 
-        Args:
-            characters: the number of characters that the models have been trained on.
-            position: the same in words; a bar shows it by itself.
-            losses: in words.
-            finished: whether training is over; then a line is due in any case.
+        A bar shows the position by itself. The line for the end, when training is `finished`, is always due.
         """
         now = time.monotonic()
         # A resumed run does not start from 0.

@@ -27,8 +27,8 @@ class Runs:
     """recent: by the time of the last write. best: by the lowest loss, of validation if there is one."""
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Print the list, and return the exit code."""
+    def run(self) -> None:
+        """Print the list."""
         from jaxrnn.runs.catalog import find_runs, summarize_run
 
         default = Runs().directory
@@ -38,7 +38,6 @@ class Runs:
             print(f"no runs in {self.directory}; `jaxrnn train` makes one", file=sys.stderr)
         if runs or self.json:
             print_result(self.json, runs, "\n".join(_lines(runs)))
-        return 0
 
 
 _KEYS: dict[str, Any] = {

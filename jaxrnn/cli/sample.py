@@ -42,8 +42,8 @@ class Sample:
     device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
     """Where to compute."""
 
-    def run(self) -> int:
-        """Print what the network writes; return the exit code."""
+    def run(self) -> None:
+        """Print what the network writes."""
         config = SampleConfig(**self.sampling)
         if self.interactive:
             self._check_interactive(config)
@@ -73,7 +73,6 @@ class Sample:
             for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
                 print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
-        return 0
 
     def _check_interactive(self, config: SampleConfig) -> None:
         if sys.stdin is None:

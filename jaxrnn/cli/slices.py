@@ -3,29 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.cli.output import listed
-from jaxrnn.config import TrainConfig
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
     from jaxrnn.text import Corpus, Slice, Vocabulary
 
-
-def slice_lines(config: TrainConfig, corpus: "Corpus") -> list[str]:
-    """Return a line per slice of a text that is split, and one per slice with symbols that training never sees."""
-    from jaxrnn.runs import slices_of
-
-    if len(config.split) < 2:
-        return []
-    train, *others = slices_of(corpus, config).values()
-    unseen = [unseen_line(train, other, corpus.vocabulary) for other in others]
-    return [*map(str, (train, *others)), *filter(None, unseen)]
+    Slices = dict[str, Slice]  # by name; a text that is not split has a single one, "train"
 
 
-def train_slice_note(config: TrainConfig, corpus: "Corpus") -> str:
-    """Return the name of the training slice in parentheses, or nothing if training uses the whole text."""
-    from jaxrnn.runs import slices_of
-
-    return f" ({slices_of(corpus, config)['train']})" if len(config.split) > 1 else ""
+def corpus_values(corpus: "Corpus") -> dict[str, Any]:
+    """Return what identifies a corpus, for JSON."""
+    symbols = len(corpus.vocabulary)
+    return {"source": corpus.source, "sha256": corpus.sha256, "length": len(corpus), "symbols": symbols}
 
 
 def slice_values(part: "Slice") -> dict[str, Any]:
@@ -33,14 +22,13 @@ def slice_values(part: "Slice") -> dict[str, Any]:
     return {"name": part.name, "begin": part.begin, "end": part.end}
 
 
-def corpus_values(corpus: "Corpus") -> dict[str, Any]:
-    """Return what identifies a corpus, for JSON."""
-    return {
-        "source": corpus.source,
-        "sha256": corpus.sha256,
-        "length": len(corpus),
-        "symbols": len(corpus.vocabulary),
-    }
+def slice_lines(slices: "Slices", vocabulary: "Vocabulary") -> list[str]:
+    """Return a line per slice of a text that is split, and one per slice with symbols that training never sees."""
+    if len(slices) == 1:
+        return []
+    train, *others = slices.values()
+    unseen = [unseen_line(train, other, vocabulary) for other in others]
+    return [*map(str, slices.values()), *filter(None, unseen)]
 
 
 def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str:
@@ -54,21 +42,18 @@ def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str
     return f"{other}: {count:,} of its {other.kind} never occur in {train.name} ({len(unseen)} distinct: {symbols})"
 
 
-def validation_lines(report: "Report", config: TrainConfig, corpus: "Corpus") -> list[str]:
+def validation_lines(report: "Report", slices: "Slices", vocabulary: "Vocabulary") -> list[str]:
     """Return the validation losses with the name of their slice, and why training stopped early, if it did."""
-    from jaxrnn.runs import slices_of
-
     if report.best is None:
         return []
-    slices = slices_of(corpus, config)
     now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
+    stopped_early = (
+        f"stopped early: no better validation loss in {report.best.since} validations; "
+        "--resume with a larger --patience goes on"
+    )
     lines = [
         f"{slices['validation']}: {now}best {report.best.loss:.4f} nats each, after step {report.best.step:,}",
-        unseen_line(slices["train"], slices["validation"], corpus.vocabulary),
+        unseen_line(slices["train"], slices["validation"], vocabulary),
+        stopped_early if report.finished and report.step < report.config.steps else "",
     ]
-    if report.finished and report.step < config.steps:
-        lines.append(
-            f"stopped early: no better validation loss in {report.best.since} validations; "
-            "--resume with a larger --patience goes on"
-        )
     return list(filter(None, lines))

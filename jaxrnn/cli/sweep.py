@@ -71,7 +71,7 @@ class Sweep(TrainingFlags):
             return 0
         set_up_jax(config.model.dtype)
         from jaxrnn.plots import check_plot_file, sweep_curves
-        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory
+        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory, slices_of
         from jaxrnn.runs.sweep.table import tabulate_sweep
 
         if options.plot:
@@ -90,8 +90,8 @@ class Sweep(TrainingFlags):
             should_stop=lambda: signals.received,
         )
         if not options.quiet:
-            about = [str(corpus), *slice_lines(config, corpus), f"sweep: {run_dir}, {len(members)} models"]
-            print("\n".join(about), file=sys.stderr)
+            lines = slice_lines(slices_of(corpus, config), corpus.vocabulary)
+            print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
         total = sum(sizes[name] * member.steps for name, member in members.items())
         with signals, contextlib.closing(reports), TrainingProgress(total, options.quiet) as progress:

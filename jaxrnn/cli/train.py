@@ -18,7 +18,7 @@ from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.signals import stop_signals
-from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, train_slice_note, validation_lines
+from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, validation_lines
 from jaxrnn.cli.training_flags import RunOptions, TrainingFlags, read_config
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
@@ -26,7 +26,7 @@ from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
-    from jaxrnn.text import Corpus
+    from jaxrnn.text import Corpus, Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Train(TrainingFlags):
         self.device.mesh("batch_size", config.batch_size)  # raises before anything is read
         import jax
 
-        from jaxrnn.runs import load_run_corpus
+        from jaxrnn.runs import load_run_corpus, slices_of
         from jaxrnn.runs.events import check_tensorboard
 
         prints = jax.process_index() == 0  # of many processes only the first
@@ -73,10 +73,14 @@ class Train(TrainingFlags):
             corpus = load_run_corpus(config, show)
         with stop_signals() as signals:
             run_dir, reports = self._begin(config, optimizer, corpus, lambda: signals.received)
-            report = self._show(reports, config, corpus, run_dir, prints)
+            slices = slices_of(corpus, config)
+            if prints and not self.options.quiet:
+                lines = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
+                print("\n".join(lines), file=sys.stderr)
+            report = self._show(reports, config, run_dir, prints)
         if prints:
-            values = _result_as_json(report, config, corpus, run_dir)
-            print_result(self.options.json, values, _result(report, config, corpus, run_dir))
+            values = _result_as_json(report, config, corpus, slices, run_dir)
+            print_result(self.options.json, values, _result(report, config, corpus, slices, run_dir))
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
@@ -120,17 +124,13 @@ class Train(TrainingFlags):
                 if self.run_dir:
                     raise  # else another process took the directory first: try the next number
 
-    def _show(
-        self, reports: Generator["Report"], config: TrainConfig, corpus: "Corpus", run_dir: Path, prints: bool
-    ) -> "Report":
+    def _show(self, reports: Generator["Report"], config: TrainConfig, run_dir: Path, prints: bool) -> "Report":
         """Show reports as they come, and return the last one."""
         from jaxrnn.runs import sample_title
         from jaxrnn.runs.events import EventLog
 
         options = self.options
         quiet, size = options.quiet or not prints, config.sequence_length * config.batch_size
-        if not quiet:
-            print("\n".join([str(corpus), *slice_lines(config, corpus), f"run: {run_dir}"]), file=sys.stderr)
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(reports))
             events = None
@@ -147,21 +147,21 @@ class Train(TrainingFlags):
         return report
 
 
-def _result(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> str:
+def _result(report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path) -> str:
     lines = [
         f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
         f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
-        + train_slice_note(config, corpus),
-        *validation_lines(report, config, corpus),
+        + (f" ({slices['train']})" if len(slices) > 1 else ""),
+        *validation_lines(report, slices, corpus.vocabulary),
         f"{corpus}\nrun: {run_dir}",
     ]
     return "\n".join(lines)
 
 
-def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run_dir: Path) -> dict[str, Any]:
+def _result_as_json(
+    report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path
+) -> dict[str, Any]:
     import jax
-
-    from jaxrnn.runs import slices_of
 
     return {
         "run": run_dir,
@@ -176,6 +176,6 @@ def _result_as_json(report: "Report", config: TrainConfig, corpus: "Corpus", run
         "sample": report.sample,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
         "unit": corpus.vocabulary.kind,
-        "slices": [slice_values(part) for part in slices_of(corpus, config).values()],
+        "slices": [slice_values(part) for part in slices.values()],
         "corpus": corpus_values(corpus),
     }

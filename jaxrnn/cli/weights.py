@@ -33,8 +33,8 @@ class Export:
     """Replace the file."""
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Write the file, say so, and return the exit code."""
+    def run(self) -> None:
+        """Write the file, and print its name."""
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
         from jaxrnn.runs.torch_weights import save_weights
 
@@ -42,7 +42,6 @@ class Export:
         save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)
         values = {"weights": self.out, "step": checkpoint.counters["step"]}
         print_result(self.json, values, f"weights: {self.out}")
-        return 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +62,8 @@ class Import:
     """Replace the run in --run-dir."""
     json: JsonFlag = False
 
-    def run(self) -> int:
-        """Make the run, describe it, and return the exit code."""
+    def run(self) -> None:
+        """Make the run, and describe it."""
         from jaxrnn.runs import begin_run, new_run_directory
         from jaxrnn.runs.torch_weights import load_weights
         from jaxrnn.text import load_corpus
@@ -90,7 +89,6 @@ class Import:
         }
         text = f"{cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols\n{corpus}\nrun: {run_dir}"
         print_result(self.json, values, text)
-        return 0
 
 
 def _check_symbols(file: Path, weights: "Weights", corpus: "Corpus") -> None:

@@ -1,7 +1,7 @@
 """Figures of runs and of what goes on in a network; matplotlib (the extra "plot") is imported when one is drawn.
 
 Every function returns a matplotlib Figure that belongs to no window and no backend: a notebook shows it,
-`figure.savefig(path)` writes it, and nothing global is touched.
+`figure.savefig(path)` writes it, and no global state changes.
 """
 
 import importlib.util
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.plots.curves import loss_curves, run_name, sweep_curves
+from jaxrnn.plots.curves import loss_curves, sweep_curves
 from jaxrnn.plots.over_text import gate_saturation, hidden_units, next_characters
 from jaxrnn.plots.watch import watch
 
@@ -19,16 +19,15 @@ __all__ = [
     "hidden_units",
     "loss_curves",
     "next_characters",
-    "run_name",
     "sweep_curves",
     "watch",
 ]
 
 
 def check_plot_file(path: Path, flag: str = "--plot") -> None:
-    """Raise JaxrnnError, before anything is computed, if a figure can't be written there."""
+    """Raise JaxrnnError if a figure can't be written to `path`; to be called before anything is computed."""
     if path.suffix.lower() not in (".png", ".svg"):
-        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; give a name that ends so")
+        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; choose one of the two")
     if importlib.util.find_spec("matplotlib") is None:
         raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
     if not path.absolute().parent.is_dir():

@@ -1,151 +1,120 @@
-"""Training that is watched: a picture that grows in a notebook, a bar on a terminal, nothing in a log."""
+"""Watch training: a growing picture in a notebook, a bar on a terminal, nothing in a log."""
 
 import base64
 import contextlib
 import importlib.util
 import io
+import itertools
 import math
 import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
 
-_PAUSE = 0.5  # seconds from one drawing to the next, at least
-_SHARE = 0.1  # of the time may go into drawing
+_PAUSE = 0.5  # seconds between two drawings, at least
+_SHARE = 0.1  # of the time may be spent on drawing, at most
 _DPI = 80
 _COLUMNS = ("step", "train_loss", "bits_per_character", "validation_loss")  # as in plots.loss_curves
 
 
 def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Report]":
-    """Hand on the reports of `fit`, and show meanwhile how training goes.
+    """Pass on the reports of `fit`, and show how training goes.
 
         for report in jaxrnn.watch(jaxrnn.fit(config, corpus)):
             ...
 
-    In a notebook one picture is drawn again and again: the loss so far, each batch faint, smoothed firm, validation
-    dashed, over all the steps that there will be. At the end nothing stands in it that another run would change.
-    Without matplotlib, or with `plot=False`, it is a bar. On a terminal it is a bar on stderr, which makes way for what
-    the loop prints. Where stderr is neither, nothing is shown.
+    In a notebook one picture is redrawn as training goes on: the loss so far (each batch faint, smoothed solid,
+    validation dashed) on an axis of all steps. In the end it shows nothing that another run would change. Without
+    matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way for what
+    the loop prints. If stderr is neither, nothing is shown.
 
     Args:
         reports: from `fit`. They are closed when the loop is left, so that a run directory is saved.
         plot: whether a notebook shows the picture.
     """
-    view: _View = _Notebook(plot and _has_matplotlib()) if _in_notebook() else _Terminal()
-    with contextlib.closing(reports), view:
-        for report in reports:
-            view.show(report)
-            yield report
-            view.back()
+    with contextlib.closing(reports):
+        if _in_notebook():
+            yield from _watch_in_notebook(reports, plot and importlib.util.find_spec("matplotlib") is not None)
+        else:
+            yield from _watch_on_terminal(reports)
 
 
 def _in_notebook() -> bool:
-    """Return whether a kernel runs this, which has a display for pictures; a prompt of IPython has none."""
+    """Return whether this runs in a kernel, which can show pictures; IPython's prompt can't."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")
 
 
-def _has_matplotlib() -> bool:
-    return importlib.util.find_spec("matplotlib") is not None
+def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
+    from tqdm import tqdm
+
+    first = next(reports, None)
+    if first is None:
+        return
+    options: dict[str, Any] = {"unit": "step", "dynamic_ncols": True, "disable": None}  # None: unless a terminal
+    with tqdm(total=first.config.steps, initial=first.step, **options) as bar:
+        for report in itertools.chain([first], reports):
+            bar.set_postfix_str(_losses(report), refresh=False)
+            bar.update(report.step - bar.n)
+            bar.clear()
+            yield report
+            bar.refresh()
 
 
-class _View(Protocol):
-    def show(self, report: "Report") -> None: ...
-    def back(self) -> None: ...  # from the loop, to training
-    def __enter__(self) -> "_View": ...
-    def __exit__(self, *_: object) -> None: ...
+def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
+    from IPython.display import display
 
+    handle = display(display_id=True)
+    columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
 
-class _Terminal(contextlib.AbstractContextManager["_Terminal"]):
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def show(self, report: "Report") -> None:
-        from tqdm import tqdm
-
-        if self._bar is None:  # disable=None: where stderr is no terminal
-            options: dict[str, Any] = {"unit": "step", "dynamic_ncols": True, "disable": None}
-            self._bar = tqdm(total=report.config.steps, initial=report.step, **options)
-        self._bar.set_postfix_str(_losses(report), refresh=False)
-        self._bar.update(report.step - self._bar.n)
-        self._bar.clear()
-
-    def back(self) -> None:
-        self._bar.refresh()
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _Notebook(contextlib.AbstractContextManager["_Notebook"]):
-    def __init__(self, plot: bool) -> None:
-        self._plot = plot
-        self._columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
-        self._latest: Report | None = None
-        self._first_step, self._first_seconds = 0, 0.0
-        self._display: Any = None
-        self._next = 0.0
-
-    def show(self, report: "Report") -> None:
-        if self._latest is None:
-            self._first_step, self._first_seconds = report.step, report.seconds
-        self._latest = report
-        loss = None if report.loss is None else report.loss / report.config.sequence_length
-        values = (report.step, loss, report.bits_per_character, report.validation_loss)
-        for name, value in zip(_COLUMNS, values, strict=True):
-            self._columns[name].append(math.nan if value is None else value)
-        now = time.monotonic()
-        if now >= self._next:
-            self._draw(report, self._time_left(report))
-            self._next = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
-
-    def back(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        if self._latest is not None:
-            self._draw(self._latest, "")
-
-    def _time_left(self, report: "Report") -> str:
-        done = report.step - self._first_step
-        if not done or report.finished:
-            return ""
-        seconds = (report.seconds - self._first_seconds) / done * (report.config.steps - report.step)
-        return f", {seconds:,.0f} s left"
-
-    def _draw(self, report: "Report", time_left: str) -> None:
-        from IPython.display import display
-
+    def show(report: "Report", time_left: str) -> None:
         line = f"step {report.step:,} of {report.config.steps:,}: {_losses(report)}"
-        data, metadata = self._picture(report, line + time_left) if self._plot else (_bar(report, line + time_left), {})
-        data["text/plain"] = line
-        if self._display is None:
-            self._display = display(data, metadata=metadata, raw=True, display_id=True)
-        else:
-            self._display.update(data, metadata=metadata, raw=True)
+        draw = _picture if plot else _bar
+        data, metadata = draw(report, columns, line + time_left)
+        handle.update({"text/plain": line, **data}, metadata=metadata, raw=True)
 
-    def _picture(self, report: "Report", line: str) -> tuple[dict[str, str], dict[str, Any]]:
-        from jaxrnn.plots import loss_curves
+    next_time, report = 0.0, None
+    try:
+        for report in reports:
+            if not columns["step"]:
+                first_step, first_seconds = report.step, report.seconds
+            loss = None if report.loss is None else report.loss / report.config.sequence_length
+            values = (report.step, loss, report.bits_per_character, report.validation_loss)
+            for name, value in zip(_COLUMNS, values, strict=True):
+                columns[name].append(math.nan if value is None else value)
+            now = time.monotonic()
+            if now >= next_time:
+                per_step = (report.seconds - first_seconds) / max(1, report.step - first_step)
+                seconds = per_step * (report.config.steps - report.step)
+                show(report, f", {seconds:,.0f} s left" if seconds else "")
+                next_time = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
+            yield report
+    finally:
+        if report is not None:
+            show(report, "")
 
-        figure = loss_curves(self._columns, labels=[Path(report.config.corpus).stem])
-        axes = figure.axes[0]
-        axes.set_xlim(self._first_step, max(report.config.steps, self._first_step + 1))
-        axes.set_title(line, loc="left", fontsize=10)
-        width, height = figure.get_size_inches()
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=2 * _DPI)  # twice as fine as it is shown, for screens that can
-        size = {"width": round(width * _DPI), "height": round(height * _DPI)}
-        return {"image/png": base64.b64encode(drawn.getvalue()).decode()}, {"image/png": size}
+
+def _picture(report: "Report", columns: dict[str, list[float]], line: str) -> tuple[dict[str, str], dict[str, Any]]:
+    from jaxrnn.plots import loss_curves
+
+    figure = loss_curves(columns, labels=[Path(report.config.corpus).stem])
+    axes = figure.axes[0]
+    axes.set_xlim(columns["step"][0], max(report.config.steps, columns["step"][0] + 1))
+    axes.set_title(line, loc="left", fontsize=10)
+    width, height = figure.get_size_inches()
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=2 * _DPI)  # twice the size at which it is shown, for sharp screens
+    size = {"width": round(width * _DPI), "height": round(height * _DPI)}
+    return {"image/png": base64.b64encode(png.getvalue()).decode()}, {"image/png": size}
 
 
-def _bar(report: "Report", line: str) -> dict[str, str]:
+def _bar(report: "Report", _: dict[str, list[float]], line: str) -> tuple[dict[str, str], dict[str, Any]]:
     steps, style = report.config.steps, "width: 40ex; vertical-align: middle"
-    return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}
+    return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}, {}
 
 
 def _losses(report: "Report") -> str:
