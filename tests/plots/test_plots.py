@@ -12,7 +12,7 @@ import pytest
 from jaxrnn import plots
 from jaxrnn.bench.chart import draw
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.scaling import Growth, ScalingResult
+from jaxrnn.bench.result import Result
 from jaxrnn.bench.timing import Timing
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
@@ -130,9 +130,11 @@ def test_gate_saturation_is_the_part_of_the_time_at_either_end(runs):
 
 
 def test_the_benchmarks_charts_are_figures_too():
-    growth = Growth([2, 4], [0.1, 0.1], [Timing(t, t, t, [t]) for t in (1e-6, 2e-6)], 1.0, 1.0)
-    result = ScalingResult(dict.fromkeys(("hidden_size", "sequence_length", "batch_size", "vocab_size"), growth))
-    figure = drawn(draw(result, BenchConfig(), "this machine"))
+    seconds = {f"{name} {size}": Timing.of([1e-6 * size]) for name in ("H", "T") for size in (2, 4)}
+    figure = drawn(draw(Result(BenchConfig(), seconds, [], characters=25), "this machine"))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["H", "T"]
+    bars = drawn(draw(Result(BenchConfig(), {"jit": Timing.of([1e-4]), "NumPy": Timing.of([2.0])}, []), ""))
+    assert [text.get_text() for text in bars.axes[0].texts] == ["0.0001", "2"]
     assert "this machine" in figure.get_suptitle()
 
 
