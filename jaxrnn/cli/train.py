@@ -71,16 +71,16 @@ class Train(TrainingFlags):
             check_tensorboard()
         with reading() as show:
             corpus = load_run_corpus(config, show)
+        slices = slices_of(corpus, config)
         with stop_signals() as signals:
             run_dir, reports = self._begin(config, optimizer, corpus, lambda: signals.received)
-            slices = slices_of(corpus, config)
             if prints and not self.options.quiet:
-                lines = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
-                print("\n".join(lines), file=sys.stderr)
+                about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
+                print("\n".join(about), file=sys.stderr)
             report = self._show(reports, config, run_dir, prints)
         if prints:
-            values = _result_as_json(report, config, corpus, slices, run_dir)
-            print_result(self.options.json, values, _result(report, config, corpus, slices, run_dir))
+            result = report, config, corpus, slices, run_dir
+            print_result(self.options.json, _result_values(*result), _result(*result))
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
@@ -158,9 +158,10 @@ def _result(report: "Report", config: TrainConfig, corpus: "Corpus", slices: "di
     return "\n".join(lines)
 
 
-def _result_as_json(
+def _result_values(
     report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path
 ) -> dict[str, Any]:
+    """Return the result for JSON."""
     import jax
 
     return {
