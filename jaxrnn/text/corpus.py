@@ -66,14 +66,11 @@ class Corpus:
         """
         if not isinstance(text, str | bytes):
             raise JaxrnnError(f"the text must be a str or bytes, got {type(text).__name__}")
-        try:
-            data = text.encode() if isinstance(text, str) else text
-        except UnicodeEncodeError as error:
-            bad = f"{text[error.start]!r} at {error.start}"
-            raise JaxrnnError(f"the text has half a character, {bad}, which UTF-8 can't hold; remove it") from None
-        return _encode_in_memory(
-            data, TEXT, Rules("characters" if isinstance(text, str) else "bytes", normalize, min_count), silent
-        )
+        if isinstance(text, bytes):
+            return _encode_in_memory(text, TEXT, Rules("bytes", normalize, min_count), silent)
+        # Half a character (a lone surrogate) becomes bytes that are refused with their position.
+        data = text.encode("utf-8", "surrogatepass")
+        return _encode_in_memory(data, TEXT, Rules("characters", normalize, min_count), silent)
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":

@@ -33,7 +33,9 @@ def assert_same(corpus, other):
     np.testing.assert_array_equal(corpus.tokens, other.tokens)
 
 
-@pytest.mark.parametrize("text", [TEXT, TEXT.encode(), b"\xff\0\r\n", "\ufeffa\r\nb"], ids=ascii)
+@pytest.mark.parametrize(
+    "text", [TEXT, TEXT.encode(), b"\xff\0\r\n", "\ufeffa\r\nb"], ids=["text", "bytes", "noise", "marks"]
+)
 @pytest.mark.parametrize("options", [{}, {"normalize": True}, {"min_count": 30}, {"normalize": True, "min_count": 2}])
 def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options):
     (tmp_path / "file").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -54,7 +56,7 @@ def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options
         (["a", "b"], "must be a str or bytes, got list"),
         ("", "is empty"),
         ("aaa", "single distinct symbol"),
-        ("ab\ud800", r"half a character, '\\ud800' at 2"),
+        ("ab\ud800", r"not UTF-8 \(byte 0xed\) at offset 2"),
         (codecs.BOM_UTF8.decode() + "ab", "begins with a byte-order mark"),
     ],
 )
@@ -113,33 +115,25 @@ def test_what_are_no_tokens_of_the_vocabulary_is_refused(tokens, vocabulary, mes
         Corpus.from_tokens(tokens, vocabulary)
 
 
-@pytest.mark.parametrize("made", ["text", "tokens"])
-def test_a_run_on_a_text_in_memory_resumes_with_it_and_from_the_command_line_says_what_is_missing(made, capsys):
+def test_a_run_on_a_text_in_memory_resumes_with_that_text_in_memory_or_in_a_file(tmp_path, capsys):
     vocabulary = Vocabulary.of(TEXT)
-
-    def make():
-        return Corpus.from_text(TEXT) if made == "text" else Corpus.from_tokens(vocabulary.encode(TEXT), vocabulary)
-
-    *_, whole = fit(CONFIG, make())
-    list(fit(dataclasses.replace(CONFIG, steps=4), make(), run_dir="run"))
-    *_, resumed = fit(CONFIG, make(), run_dir="run", resume=True)
+    *_, whole = fit(CONFIG, Corpus.from_tokens(vocabulary.encode(TEXT), vocabulary), run_dir="whole")
+    list(fit(dataclasses.replace(CONFIG, steps=4), Corpus.from_text(TEXT), run_dir="run"))
+    *_, resumed = fit(CONFIG, Corpus.from_text(TEXT), run_dir="run", resume=True)
     assert (resumed.step, resumed.loss, resumed.sample) == (6, whole.loss, whole.sample)
-    assert load_checkpoint("run").config.corpus == f"{made}-in-memory"
-    with pytest.raises(JaxrnnError, match="text was in memory and in no file; hand it over in Python"):
-        list(fit(load_checkpoint("run").config, run_dir="run", resume=True))
-    assert main(["train", "--resume", "--run-dir", "run", "--steps", "8"]) == 2
+    for run, source in (("whole", "tokens-in-memory"), ("run", "text-in-memory")):
+        config = load_checkpoint(run).config
+        assert config.corpus == source
+        with pytest.raises(JaxrnnError, match="text was in memory and in no file; hand it over in Python"):
+            fit(config, run_dir=run, resume=True)
+    resume = ["--resume", "--run-dir", "run", "--steps", "8", "--quiet"]
+    assert main(["train", *resume]) == 2
     assert "hand it over in Python" in capsys.readouterr().err
-    assert main(["sample", "run", "--length", "5"]) == 0
-
-
-def test_a_run_on_a_text_in_memory_resumes_on_a_file_with_the_same_text(tmp_path, capsys):
-    list(fit(CONFIG, Corpus.from_text(TEXT), run_dir="run"))
     (tmp_path / "text.txt").write_text(TEXT)
-    command = ["train", str(tmp_path / "text.txt"), "--resume", "--run-dir", "run", "--steps", "8", "--quiet"]
-    assert main(command) == 0, capsys.readouterr().err
+    assert main(["train", str(tmp_path / "text.txt"), *resume]) == 0
 
 
-@pytest.mark.parametrize("text", [TEXT, "to be or not to be", "x" * 300, "~to be", "a/b/to be\n"], ids=ascii)
+@pytest.mark.parametrize("text", [TEXT, "to be or not to be", "x" * 300, "~to be", "a/b/to be\n"], ids=range(5))
 def test_a_text_that_is_taken_for_a_file_says_so(text):
     with pytest.raises(JaxrnnError, match=r"no such file: [^\n]{,150}; .*or a text itself by jaxrnn.Corpus.from_text"):
         load_corpus(text)
