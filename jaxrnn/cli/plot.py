@@ -59,10 +59,12 @@ class Plot:
 
         if len(self.run_dirs) > 1:
             raise JaxrnnError(f"--kind {self.kind} draws a single run, got {len(self.run_dirs)}; give one")
-        checkpoint = open_checkpoint(self.run_dirs[0], self.from_, self.cell)
-        if self.kind == "units":
-            units = self.units or None
-            return plots.hidden_units(checkpoint, self.text, layer=self.layer, units=units, columns=self.columns)
+        observed = plots.observe(open_checkpoint(self.run_dirs[0], self.from_, self.cell), self.text)
         if self.kind == "probabilities":
-            return plots.next_characters(checkpoint, self.text, columns=self.columns)
-        return plots.gate_saturation(checkpoint, self.text)
+            return plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=self.columns)
+        if self.kind == "gates":
+            return plots.gate_saturation(observed.layers)
+        if not -len(observed.layers) <= self.layer < len(observed.layers):
+            raise JaxrnnError(f"there is no layer {self.layer}; the network has {len(observed.layers)}, counted from 0")
+        values = observed.layers[self.layer]["h"]
+        return plots.hidden_units(values, observed.text, units=self.units or None, columns=self.columns)

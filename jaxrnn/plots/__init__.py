@@ -10,15 +10,17 @@ from pathlib import Path
 
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves, sweep_curves
-from jaxrnn.plots.over_text import gate_saturation, hidden_units, next_characters
+from jaxrnn.plots.over_text import Observed, gate_saturation, hidden_units, next_characters, observe
 from jaxrnn.plots.watch import watch
 
 __all__ = [
+    "Observed",
     "check_plot_file",
     "gate_saturation",
     "hidden_units",
     "loss_curves",
     "next_characters",
+    "observe",
     "sweep_curves",
     "watch",
 ]

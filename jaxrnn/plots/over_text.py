@@ -21,137 +21,29 @@ _FONT = "DejaVu Sans Mono"  # comes with matplotlib
 _GLYPHS = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 
-def hidden_units(
-    source: "str | Path | Checkpoint | NDArray[Any]",
-    text: str | None = None,
-    *,
-    layer: int = -1,
-    name: str = "h",
-    units: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    columns: int = 80,
-) -> "Figure":
-    """Draw units over a text: a row per unit, a column per character, wrapped into lines; orange below 0, blue above.
+class Observed(NamedTuple):
+    """What a network does while it reads a text.
 
-    Args:
-        source: a run directory or a checkpoint; or values [T, H] for the T characters of the text.
-        text: the characters; None lets the network of a run write them.
-        layer: the layer of a network, from 0 at the input; -1 is the top.
-        name: which of its values: "h", "c" or a gate.
-        units: which units, from 0; None takes the eight that vary most and most slowly (the greatest covariance of a
-            value and the next one).
-        labels: the names of the rows; None takes the numbers of the units.
-        columns: characters per line.
+    Attributes:
+        text: T characters; of a network of bytes the characters with their values (Latin-1).
+        symbols: the V symbols of the vocabulary.
+        layers: for each layer arrays [T, H] by name, as `jaxrnn.activations` returns them.
+        probabilities: [T, V], at t those of the character after text[t].
     """
-    if isinstance(source, np.ndarray):
-        values, characters = source, _check_characters(text, len(source))
-    else:
-        observed = _observe(source, text)
-        if not -len(observed.layers) <= layer < len(observed.layers):
-            raise JaxrnnError(f"there is no layer {layer}; the network has {len(observed.layers)}, counted from 0")
-        by_name = observed.layers[layer]
-        if name not in by_name:
-            raise JaxrnnError(f"the layer has no {name!r}; it has {', '.join(sorted(by_name))}")
-        values, characters = np.asarray(by_name[name]), observed.characters
-    chosen = list(_slowest(values, 8) if units is None else units)
-    if not chosen or not all(0 <= unit < values.shape[1] for unit in chosen):
-        raise JaxrnnError(f"units must be some of 0 to {values.shape[1] - 1}, got {chosen}")
-    if labels is not None and len(labels) != len(chosen):
-        raise JaxrnnError(f"labels must be the names of the {len(chosen)} units, got {len(labels)}")
-    values = values[:, chosen]
-    largest = max(float(np.abs(values).max()), 1e-9)
-    figure, panels = _heat_map(characters, values, columns, _SIGNED, (-largest, largest))
-    for axes in panels:
-        axes.set_yticks(range(len(chosen)), labels or [str(unit) for unit in chosen], fontsize=7)
-    return figure
 
-
-def next_characters(
-    source: "str | Path | Checkpoint | NDArray[Any]",
-    text: str | None = None,
-    *,
-    symbols: str | None = None,
-    top: int = 5,
-    columns: int = 80,
-) -> "Figure":
-    """Draw the most likely next characters over a text: below each character those that may follow, by probability.
-
-    Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks".
-
-    Args:
-        source: a run directory or a checkpoint; or probabilities [T, V], at t those of the character after text[t].
-        text: the T characters; None lets the network of a run write them.
-        symbols: the V characters of the probabilities; for a run those of its vocabulary.
-        top: how many to draw.
-        columns: characters per line.
-    """
-    if isinstance(source, np.ndarray):
-        if symbols is None or len(symbols) != source.shape[1]:
-            raise JaxrnnError(f"symbols must be the {source.shape[1]} characters of the probabilities")
-        probabilities, characters = source, _check_characters(text, len(source))
-    else:
-        characters, symbols, _, probabilities = _observe(source, text)
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    shares = np.take_along_axis(probabilities, order, axis=1)
-    figure, panels = _heat_map(characters, shares, columns, _SHARES, (0, 1), "probability")
-    for index, row in np.ndindex(order.shape):
-        color = "white" if shares[index, row] > 0.6 else "#222222"
-        _write(panels[index // columns], index % columns, row, symbols[order[index, row]], color=color)
-    return figure
-
-
-def gate_saturation(
-    source: "str | Path | Checkpoint | Sequence[Mapping[str, Any]]", text: str | None = None, *, low: float = 0.1
-) -> "Figure":
-    """Draw how often each gate is shut or open: a point per unit, a panel per gate, a color per layer.
-
-    The fraction of characters at which a gate is left-saturated (below `low`) against the fraction at which it is
-    right-saturated (above 1 - `low`); Karpathy, Johnson and Li 2015, "Visualizing and understanding recurrent
-    networks", section 4.3. Points near the diagonal are gates that work as switches.
-
-    Args:
-        source: a run directory or a checkpoint; or for each layer arrays [T, H] by name, from `jaxrnn.activations`.
-        text: what the network of a run reads; None lets the network write it.
-        low: the value below which a gate counts as shut.
-
-    Raises:
-        JaxrnnError: the cell has no gates between 0 and 1.
-    """
-    from jaxrnn.evaluation.activations import SATURABLE
-
-    is_network = isinstance(source, str | Path) or hasattr(source, "state")
-    layers: Sequence[Mapping[str, Any]] = _observe(source, text).layers if is_network else source  # type: ignore[assignment]
-    gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), ())
-    if not gates:
-        raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
-    titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}
-    figure = new_figure((1 + 3 * len(gates), 3.9))
-    for axes, gate in zip(figure.subplots(1, len(gates), sharey=True, squeeze=False).flat, gates, strict=True):
-        axes.plot([0, 1], [1, 0], color="#d8d5cd", linewidth=1, zorder=0)
-        for layer, by_name in enumerate(layers):
-            values = np.asarray(by_name[gate])
-            left, right = (values < low).mean(axis=0), (values > 1 - low).mean(axis=0)
-            color = COLORS[layer % len(COLORS)]
-            axes.scatter(right, left, s=26, color=color, alpha=0.55, linewidth=0, label=f"layer {layer}")
-        axes.set(title=f"{titles[gate]} gate ({gate})", xlabel=f"fraction of the time above {1 - low:g}")
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-        tidy(axes)
-    figure.axes[0].set_ylabel(f"fraction of the time below {low:g}")
-    if len(layers) > 1:
-        figure.axes[-1].legend(frameon=False, fontsize=8)
-    return figure
-
-
-class _Observed(NamedTuple):
-    """What a network does while it reads a text: T characters, V symbols, arrays [T, H] by name, and [T, V]."""
-
-    characters: str
+    text: str
     symbols: str
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[dict[str, NDArray[Any]], ...]
     probabilities: NDArray[Any]
 
 
-def _observe(source: Any, text: str | None) -> _Observed:
+def observe(source: "str | Path | Checkpoint", text: str | None = None) -> Observed:
+    """Let a trained network read a text, for the figures below.
+
+    Args:
+        source: a run directory or a checkpoint.
+        text: what it reads; None lets the network write it.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -174,14 +66,101 @@ def _observe(source: Any, text: str | None) -> _Observed:
     starts = jnp.asarray(document_starts(tokens, encode_separator(vocabulary, reset_on))) if reset_on else None
     layers = activations(params, jnp.asarray(tokens, jnp.int32), config, starts)
     probabilities = jax.nn.softmax(layers[-1]["h"] @ params.Why + params.by[None])
-    characters = "".join(vocabulary.symbols[token] for token in tokens)  # one per token, so Latin-1 for bytes
-    return _Observed(characters, vocabulary.symbols, layers, np.asarray(probabilities))
+    read = "".join(vocabulary.symbols[token] for token in tokens)
+    return Observed(read, vocabulary.symbols, jax.tree.map(np.asarray, layers), np.asarray(probabilities))
 
 
-def _check_characters(text: str | None, length: int) -> str:
-    if not text or len(text) != length:
-        raise JaxrnnError(f"text must be the {length} characters that the values are of, got {len(text or '')}")
-    return text
+def hidden_units(
+    values: NDArray[Any],
+    text: str,
+    *,
+    units: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    columns: int = 80,
+) -> "Figure":
+    """Draw units over a text: a row per unit, a column per character, wrapped into lines; orange below 0, blue above.
+
+    Args:
+        values: [T, H], such as `observe(run).layers[-1]["h"]`.
+        text: the T characters.
+        units: which units, from 0; None takes the eight that vary most and most slowly (the greatest covariance of a
+            value and the next one).
+        labels: the names of the rows; None takes the numbers of the units.
+        columns: characters per line.
+    """
+    chosen = list(_slowest(values, 8) if units is None else units)
+    if not chosen or not all(0 <= unit < values.shape[1] for unit in chosen):
+        raise JaxrnnError(f"units must be some of 0 to {values.shape[1] - 1}, got {chosen}")
+    if labels is not None and len(labels) != len(chosen):
+        raise JaxrnnError(f"labels must be the names of the {len(chosen)} units, got {len(labels)}")
+    values = values[:, chosen]
+    largest = max(float(np.abs(values).max()), 1e-9)
+    figure, panels = _heat_map(text, values, columns, _SIGNED, (-largest, largest))
+    for axes in panels:
+        axes.set_yticks(range(len(chosen)), labels or [str(unit) for unit in chosen], fontsize=7)
+    return figure
+
+
+def next_characters(
+    probabilities: NDArray[Any], text: str, symbols: str, *, top: int = 5, columns: int = 80
+) -> "Figure":
+    """Draw the most likely next characters over a text: below each character those that may follow, by probability.
+
+    Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks".
+
+    Args:
+        probabilities: [T, V], at t those of the character after text[t].
+        text: the T characters.
+        symbols: the V characters of the probabilities.
+        top: how many to draw.
+        columns: characters per line.
+    """
+    if len(symbols) != probabilities.shape[1]:
+        raise JaxrnnError(f"symbols must be the {probabilities.shape[1]} characters of the probabilities")
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    shares = np.take_along_axis(probabilities, order, axis=1)
+    figure, panels = _heat_map(text, shares, columns, _SHARES, (0, 1), "probability")
+    for index, row in np.ndindex(order.shape):
+        color = "white" if shares[index, row] > 0.6 else "#222222"
+        _write(panels[index // columns], index % columns, row, symbols[order[index, row]], color=color)
+    return figure
+
+
+def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) -> "Figure":
+    """Draw how often each gate is shut or open: a point per unit, a panel per gate, a color per layer.
+
+    The fraction of characters at which a gate is left-saturated (below `low`) against the fraction at which it is
+    right-saturated (above 1 - `low`); Karpathy, Johnson and Li 2015, "Visualizing and understanding recurrent
+    networks", section 4.3. Points near the diagonal are gates that work as switches.
+
+    Args:
+        layers: for each layer arrays [T, H] by name, from `jaxrnn.activations`.
+        low: the value below which a gate counts as shut.
+
+    Raises:
+        JaxrnnError: the cell has no gates between 0 and 1.
+    """
+    from jaxrnn.evaluation.activations import SATURABLE
+
+    gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), ())
+    if not gates:
+        raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
+    titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}
+    figure = new_figure((1 + 3 * len(gates), 3.9))
+    for axes, gate in zip(figure.subplots(1, len(gates), sharey=True, squeeze=False).flat, gates, strict=True):
+        axes.plot([0, 1], [1, 0], color="#d8d5cd", linewidth=1, zorder=0)
+        for layer, by_name in enumerate(layers):
+            values = np.asarray(by_name[gate])
+            left, right = (values < low).mean(axis=0), (values > 1 - low).mean(axis=0)
+            color = COLORS[layer % len(COLORS)]
+            axes.scatter(right, left, s=26, color=color, alpha=0.55, linewidth=0, label=f"layer {layer}")
+        axes.set(title=f"{titles[gate]} gate ({gate})", xlabel=f"fraction of the time above {1 - low:g}")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+        tidy(axes)
+    figure.axes[0].set_ylabel(f"fraction of the time below {low:g}")
+    if len(layers) > 1:
+        figure.axes[-1].legend(frameon=False, fontsize=8)
+    return figure
 
 
 def _slowest(values: NDArray[Any], count: int) -> list[int]:
@@ -191,19 +170,21 @@ def _slowest(values: NDArray[Any], count: int) -> list[int]:
 
 
 def _heat_map(
-    characters: str,
+    text: str,
     values: NDArray[Any],
     columns: int,
     colors: Sequence[str],
     limits: tuple[float, float],
     label: str = "",
 ) -> tuple["Figure", list[Any]]:
-    """Draw values [T, N] below the T characters, with a panel per line of the text; return the figure and panels."""
+    """Draw values [T, N] below a text of T characters, a panel per line of it; return the figure and the panels."""
     from matplotlib.colors import LinearSegmentedColormap
 
     if columns < 1:
         raise JaxrnnError(f"columns must be at least 1, got {columns}")
     length, rows = values.shape
+    if not text or len(text) != length:
+        raise JaxrnnError(f"text must be the {length} characters of the values, got {len(text)}")
     num_lines = -(-length // columns)
     figure = new_figure((0.115 * columns + 1.6, 0.3 + num_lines * (0.19 * (1 + rows) + 0.12)))
     panels = list(figure.subplots(num_lines, 1, squeeze=False)[:, 0])
@@ -215,7 +196,7 @@ def _heat_map(
         axes.set(xticks=[], yticks=[])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    for index, character in enumerate(characters):
+    for index, character in enumerate(text):
         _write(panels[index // columns], index % columns, -1, character, color="black", weight="bold")
     bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=30, pad=0.01)
     bar.set_label(label, fontsize=8)

@@ -84,7 +84,8 @@ def test_smoothing_is_an_exponential_mean_of_the_batches():
 
 
 def test_hidden_units_are_the_networks_states_wrapped_into_lines(runs):
-    figure = drawn(plots.hidden_units(runs / "lstm", TEXT, layer=0, name="c", units=[3, 7], columns=12))
+    observed = plots.observe(runs / "lstm", TEXT)
+    figure = drawn(plots.hidden_units(observed.layers[0]["c"], observed.text, units=[3, 7], columns=12))
     checkpoint = load_checkpoint(runs / "lstm")
     tokens = jnp.asarray(checkpoint.vocabulary.encode(TEXT), jnp.int32)
     expected = activations(checkpoint.state.params, tokens, checkpoint.config.model)[0]["c"][:, [3, 7]]
@@ -110,12 +111,14 @@ def test_without_a_choice_the_units_are_those_that_move_and_stay():
 
 def test_next_characters_are_the_likeliest_in_order(runs):
     probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
-    figure = drawn(plots.next_characters(probabilities, "ab", symbols="abc", top=2, columns=5))
+    figure = drawn(plots.next_characters(probabilities, "ab", "abc", top=2, columns=5))
     axes = figure.axes[0]
     cells = {(text.get_position()): text.get_text() for text in axes.texts}
     assert cells == {(0, -1): "a", (0, 0): "c", (0, 1): "b", (1, -1): "b", (1, 0): "a", (1, 1): "b"}
     np.testing.assert_allclose(axes.images[0].get_array()[:, :2], [[0.7, 0.5], [0.2, 0.3]])
-    drawn(plots.next_characters(runs / "bytes", "é$$\t", columns=3))
+    observed = plots.observe(runs / "bytes", "é$$\t")
+    assert observed.text == "é$$\t".encode().decode("latin-1")
+    drawn(plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=3))
 
 
 def test_gate_saturation_is_the_part_of_the_time_at_either_end(runs):
@@ -124,9 +127,9 @@ def test_gate_saturation_is_the_part_of_the_time_at_either_end(runs):
     figure = drawn(plots.gate_saturation([gates]))
     assert [axes.get_title() for axes in figure.axes] == ["input gate (i)", "forget gate (f)", "output gate (o)"]
     assert figure.axes[1].collections[0].get_offsets().tolist() == [[0.25, 0.5], [1, 0]]
-    assert len(drawn(plots.gate_saturation(runs / "gru", TEXT)).axes) == 2
+    assert len(drawn(plots.gate_saturation(plots.observe(runs / "gru", TEXT).layers)).axes) == 2
     with pytest.raises(JaxrnnError, match="no gates that could saturate"):
-        plots.gate_saturation(load_checkpoint(runs / "tanh"), TEXT)
+        plots.gate_saturation(plots.observe(load_checkpoint(runs / "tanh"), TEXT).layers)
 
 
 def test_the_benchmarks_charts_are_figures_too():
@@ -176,7 +179,7 @@ def test_what_can_not_be_drawn_is_said(flags, message, runs, monkeypatch, capsys
     [
         (lambda: plots.hidden_units(np.zeros((3, 2)), "ab"), "text must be the 3 characters"),
         (lambda: plots.hidden_units(np.zeros((2, 2)), "ab", labels=["a"]), "labels must be the names of the 2 units"),
-        (lambda: plots.next_characters(np.zeros((2, 3)), "ab"), "symbols must be the 3 characters"),
+        (lambda: plots.next_characters(np.zeros((2, 3)), "ab", "ab"), "symbols must be the 3 characters"),
         (lambda: plots.loss_curves({"step": [1]}, unit="hartley"), "unit must be bits or nats"),
     ],
 )
