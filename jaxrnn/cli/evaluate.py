@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxrnn.evaluation.score import Score
     from jaxrnn.evaluation.stream import Scored, Tally
     from jaxrnn.runs.checkpoint import Checkpoint
-    from jaxrnn.text import Slice
+    from jaxrnn.text import Slice, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +55,13 @@ class Evaluate:
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
         mesh = self.device.mesh("lanes", self.lanes)
         text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
-        with contextlib.nullcontext() if self.per_character is None else replacing(self.per_character) as file:
-            result = _Result(text, _total(text, checkpoint, file), checkpoint, self.lanes)
+        with contextlib.nullcontext() if self.per_character is None else replacing(self.per_character) as tsv:
+            score = _total(text, checkpoint.vocabulary, tsv)
+        step = checkpoint.counters["step"]
         if self.json:
-            print_json(result.values())
+            print_json({**_values(text, score, checkpoint.vocabulary), "lanes": self.lanes, "step": step})
         else:
-            print(result.text())
+            print("\n".join(filter(None, _lines(text, score, checkpoint.vocabulary, self.lanes, step))))
 
     def _check(self) -> None:
         tsv = self.per_character
@@ -132,73 +133,61 @@ class _Text(NamedTuple):
     train: "Slice | None" = None
 
 
-def _total(text: _Text, checkpoint: "Checkpoint", file: BinaryIO | None) -> "Score":
-    """Score a text, add up its surprisals, and write them to a file if one is given."""
+def _total(text: _Text, vocabulary: "Vocabulary", tsv: BinaryIO | None) -> "Score":
+    """Score a text and add up its surprisals; write them to a file if one is given."""
     from jaxrnn.evaluation.score import Score
 
-    utf8_lengths = checkpoint.vocabulary.utf8_lengths()
+    utf8_lengths = vocabulary.utf8_lengths()
     nats, symbols, utf8_bytes = 0.0, 0, 0
     for scored in text.scored:
-        if file:
-            file.write(_tsv_lines(scored).encode())
+        if tsv:
+            tsv.write(_tsv_lines(scored).encode())
         nats += float(scored.nats.sum(dtype="float64"))
         symbols += len(scored.nats)
         utf8_bytes += int(utf8_lengths[scored.tokens].sum())
     if not symbols:
         raise JaxrnnError(
-            f"{text.source} has {text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of them "
-            "unknown; 2 known ones are needed to score one"
+            f"{text.source} has {text.tally.read} {vocabulary.kind}, {text.tally.left_out.total()} of them unknown; "
+            "2 known ones are needed to score one"
         )
     return Score(nats, symbols, utf8_bytes)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Result:
-    of: _Text
-    score: "Score"
-    checkpoint: "Checkpoint"
-    lanes: int
+def _values(text: _Text, score: "Score", vocabulary: "Vocabulary") -> dict[str, Any]:
+    from jaxrnn.text import never_seen
 
-    def values(self) -> dict[str, Any]:
-        from jaxrnn.text import never_seen
+    train, part = text.train, text.part
+    means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")
+    return {
+        "text": text.source,
+        "slice": part and slice_values(part),
+        "unit": vocabulary.kind,
+        "scored": score.symbols,
+        "utf8_bytes": score.utf8_bytes,
+        "nats": score.nats,
+        **{name: getattr(score, name) for name in means},
+        "unknown": text.tally.unknown,
+        "left_out": text.tally.left_out.total(),
+        "unseen": never_seen(train.tokens, part.tokens, len(vocabulary))[1] if train and part else None,
+    }
 
-        (source, _, tally, part, train), score, vocabulary = self.of, self.score, self.checkpoint.vocabulary
-        unseen = never_seen(train.tokens, part.tokens, len(vocabulary))[1] if train and part else None
-        return {
-            "text": source,
-            "slice": part and slice_values(part),
-            "unit": vocabulary.kind,
-            "scored": score.symbols,
-            "utf8_bytes": score.utf8_bytes,
-            "nats": score.nats,
-            "nats_per_character": score.nats_per_character,
-            "bits_per_character": score.bits_per_character,
-            "bits_per_byte": score.bits_per_byte,
-            "perplexity": score.perplexity,
-            "unknown": tally.unknown,
-            "left_out": tally.left_out.total(),
-            "unseen": unseen,
-            "lanes": self.lanes,
-            "step": self.checkpoint.counters["step"],
-        }
 
-    def text(self) -> str:
-        (source, _, tally, part, train), score, vocabulary = self.of, self.score, self.checkpoint.vocabulary
-        kind, step = vocabulary.kind, self.checkpoint.counters["step"]
-        lines = [
-            f"{source}{f', {part}' if part else ''}, by the network after step {step:,}",
-            f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
-            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
-            f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first"
-            + (f", in {self.lanes:,} lanes" if self.lanes > 1 else ""),
-            unseen_line(train, part, vocabulary) if train and part else "",
-            f"{tally.unknown:,} {kind} were read as the unknown symbol" if tally.unknown else "",
-        ]
-        if tally.left_out:
-            symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
-            count = tally.left_out.total()
-            lines.append(f"{count:,} {kind} that the network does not know were left out ({symbols})")
-        return "\n".join(filter(None, lines))
+def _lines(text: _Text, score: "Score", vocabulary: "Vocabulary", lanes: int, step: int) -> Iterator[str]:
+    train, part, tally, kind = text.train, text.part, text.tally, vocabulary.kind
+    yield f"{text.source}{f', {part}' if part else ''}, by the network after step {step:,}"
+    yield (
+        f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
+        f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}"
+    )
+    in_lanes = f", in {lanes:,} lanes" if lanes > 1 else ""
+    yield f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}"
+    if train and part:
+        yield unseen_line(train, part, vocabulary)
+    if tally.unknown:
+        yield f"{tally.unknown:,} {kind} were read as the unknown symbol"
+    if tally.left_out:
+        symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
+        yield f"{tally.left_out.total():,} {kind} that the network does not know were left out ({symbols})"
 
 
 def _tsv_lines(scored: "Scored") -> str:
