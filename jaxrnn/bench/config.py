@@ -46,7 +46,7 @@ class BenchConfig:
     sample_length: int = 1000
     """Characters per stream and call, in the suite `sample`."""
     repeats: int | None = None
-    """Rounds, each of which measures everything once; by default 15; 9 for sweep, devices; 5 for startup, scaling."""
+    """Rounds, each measures everything once; 15, or 9 in sweep, devices, 5 in startup, scaling."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -65,9 +65,9 @@ class BenchConfig:
             raise JaxrnnError(
                 f"streams x sample_length must be at most {_MAX_CHARACTERS:,}; make sample_length smaller"
             )
-        for name in ("streams", "models"):
+        for name, example in (("streams", "1 64"), ("models", "1 64")):
             if not getattr(self, name):
-                raise JaxrnnError(f"{name} must have at least one number, such as --{name} 1 64")
+                raise JaxrnnError(f"{name} must have at least one value, such as --{name} {example}")
 
     @property
     def characters(self) -> int:

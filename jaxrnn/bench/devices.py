@@ -12,7 +12,7 @@ splitting costs, not what four or eight would gain:
 import jax
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.result import Result, Say, compile_seconds, ratios
+from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.step import training_program
 from jaxrnn.bench.timing import race
 from jaxrnn.bench.workload import make_workload
@@ -40,9 +40,9 @@ def measure_devices(config: BenchConfig, say: Say) -> Result:
         "of one device, a median of ratios round by round",
         *overhead_lines(max(int(name.split()[1]) for name in seconds), cores),
     ]
-    columns = {"x 1 device": ratios(seconds, ((name, "devices 1") for name in seconds))}
+    columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
     details = {"cores": cores, "notes": notes}
-    return Result(config, seconds, lines, columns, compile_seconds(contenders), config.characters, details)
+    return Result(config, seconds, lines, columns, config.characters, details)
 
 
 def overhead_lines(devices: int, cores: int | None) -> list[str]:

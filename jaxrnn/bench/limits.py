@@ -15,12 +15,11 @@ import numpy as np
 from jax import lax
 
 from jaxrnn.bench.timing import Contender, Timing, counted
-from jaxrnn.bench.workload import Workload, vocabulary_size
+from jaxrnn.bench.workload import Workload
 from jaxrnn.kernels.matmul import times_matrix
 from jaxrnn.network.cells import get_cell
 
 SECONDS = 0.04  # per measurement and round
-_LARGE = 2**26  # bytes of an array that no cache holds
 _PEAK_SIZES = (512, 1024, 2048, 4096, 8192)
 
 
@@ -34,7 +33,6 @@ class Limits(NamedTuple):
         update: seconds to move the bytes of the optimizer.
         update_bytes: the number of these.
         bandwidth: bytes per second of x = x / 2 + y with arrays of the parameters' size.
-        memory_bandwidth: the same with arrays of 64 MB.
         peak: floating-point operations per second in a large product.
         peak_size: N of that product, [N, N] x [N, N].
         floor: seconds; 2 T recurrent + products + update.
@@ -46,7 +44,6 @@ class Limits(NamedTuple):
     update: Timing
     update_bytes: int
     bandwidth: Timing
-    memory_bandwidth: Timing
     peak: Timing
     peak_size: int
     floor: Timing
@@ -59,8 +56,8 @@ class LimitRace:
         """Compile and warm up."""
         self.workload = workload
         model, B = workload.config.model, workload.config.batch_size
-        cell, H, V = get_cell(model.cell), model.hidden_size, vocabulary_size(model)
-        rows, width = workload.config.sequence_length * B, cell.gates * H
+        cell, H, V, width = get_cell(model.cell), model.hidden_size, workload.vocab_size, workload.width
+        rows = workload.config.sequence_length * B
         dtype, random = jnp.dtype(model.dtype), np.random.default_rng(0)
 
         def orthogonal(rows: int, columns: int) -> np.ndarray:
@@ -82,13 +79,11 @@ class LimitRace:
         self.params_size = (V + H + 1 + cell.recurrent_bias) * width + (H + 1) * V
         Whh, h = np.tile(orthogonal(H, H), cell.gates) / dtype.type(cell.gates), normal(B, H)
         readout = normal(rows, H), np.zeros((H, V), dtype), np.zeros((H, width), dtype)
-        large = _LARGE // dtype.itemsize
         self.contenders: dict[str, Contender] = {
             "forward": _loop(next_h, Whh, h),
             "backward": _loop(previous_h, Whh, h),
             "products": _loop(_products, (orthogonal(H, V), normal(rows, width)), readout),
             "triad": _loop(_triad, normal(self.params_size), normal(self.params_size)),
-            "large triad": _loop(_triad, normal(large), normal(large)),
         }
         for self.peak_size in _PEAK_SIZES:
             size = self.peak_size
@@ -99,9 +94,8 @@ class LimitRace:
     def limits(self, timings: dict[str, Timing]) -> Limits:
         """Return the limits from the timings of `contenders`, round by round."""
         seconds = {name: np.array(timings[name].rounds) for name in self.contenders}
-        config = self.workload.config
-        H, V, T = config.model.hidden_size, vocabulary_size(config.model), config.sequence_length
-        width, itemsize = get_cell(config.model.cell).gates * H, jnp.dtype(config.model.dtype).itemsize
+        config, V, width = self.workload.config, self.workload.vocab_size, self.workload.width
+        T, H, itemsize = config.sequence_length, config.model.hidden_size, jnp.dtype(config.model.dtype).itemsize
         update_bytes = update_values(config.optimizer.name, self.params_size, width, V, self.workload.rows()) * itemsize
         recurrent = (seconds["forward"] + seconds["backward"]) / 2
         bandwidth = 3 * self.params_size * itemsize / seconds["triad"]
@@ -113,7 +107,6 @@ class LimitRace:
             update=Timing.of(update),
             update_bytes=update_bytes,
             bandwidth=Timing.of(bandwidth),
-            memory_bandwidth=Timing.of(3 * _LARGE / seconds["large triad"]),
             peak=Timing.of(2 * self.peak_size**3 / seconds["peak"]),
             peak_size=self.peak_size,
             floor=Timing.of(2 * T * recurrent + seconds["products"] + update),

@@ -4,6 +4,7 @@ Written from the formulas; it imports nothing of jaxrnn. Weight gradients are su
 time. One thing is faster than in the original: a one-hot input is a row to look up, not a product with all of Wxh.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -119,26 +120,23 @@ def loss_and_gradient(
     return loss, gradient, carry
 
 
+@dataclasses.dataclass
 class Reference:
-    """A training run over a chunk of batches, again and again."""
+    """A training run over a chunk of batches, again and again; inputs, targets [K, T, B] and reset [K]."""
 
-    def __init__(
-        self,
-        params: dict[str, np.ndarray],
-        batches: tuple[np.ndarray, np.ndarray, np.ndarray],
-        cell: str,
-        optimizer: str,
-        learning_rate: float,
-        clip_value: float,
-    ) -> None:
-        """Begin with a copy of these parameters, float64, and the first batch of inputs, targets, reset."""
-        self.params = {name: np.array(value) for name, value in params.items()}
-        self.batches, self.cell = batches, cell
-        self.optimizer, self.learning_rate, self.clip_value = optimizer, learning_rate, clip_value
-        self.first, self.second = ({name: np.zeros_like(value) for name, value in params.items()} for _ in range(2))
-        self.steps = 0
-        self.carry = self._zero_carry(batches[0].shape[2])
-        self.random = np.random.default_rng(0)
+    params: dict[str, np.ndarray]
+    batches: tuple[np.ndarray, np.ndarray, np.ndarray]
+    cell: str
+    optimizer: str
+    learning_rate: float
+    clip_value: float
+
+    def __post_init__(self) -> None:
+        """Begin with a copy of the parameters and the first batch."""
+        self.params = {name: np.array(value) for name, value in self.params.items()}
+        self.first, self.second = ({name: 0.0 * value for name, value in self.params.items()} for _ in range(2))
+        self.steps, self.random = 0, np.random.default_rng(0)
+        self.carry = self._zero_carry(self.batches[0].shape[2])
 
     def _zero_carry(self, lanes: int) -> Carry:
         return (np.zeros((lanes, len(self.params["Whh"]))),) * (2 if self.cell == "lstm" else 1)

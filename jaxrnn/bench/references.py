@@ -41,7 +41,7 @@ def start_references(
     say("checking the NumPy reference")
     worker = stack.enter_context(Worker("numpy_reference", threads=1))
     worker.call("Reference", **reference_arguments(workload))
-    check("NumPy", worker.call("train", len(losses)), losses, tolerance(workload))
+    check("NumPy reference", worker.call("train", len(losses)), losses, tolerance(workload))
     contenders, notes = {"NumPy": worker.contender("train", seconds)}, {"NumPy": "float64, 1 thread"}
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
     for name in TORCH:
@@ -62,7 +62,7 @@ def start_references(
             notes[name] = f"does not run: {error}"
             worker.close()
             continue
-        check(name, first_loss, losses[:1], tolerance(workload))
+        check(f"{name} reference", first_loss, losses[:1], tolerance(workload))
         _check_torch(name, worker, losses[1:], gradient, workload)
         threads = worker.call("choose_threads")
         notes[name] = f"{threads} thread{'s' * (threads > 1)}"
@@ -77,10 +77,10 @@ def _check_torch(
     theirs = worker.call("named", gradient=True)
     for part, ours in gradient.items():
         scale = float(np.abs(ours).max())
-        check(f"{name} ({part})", [float(np.abs(theirs[part] - ours).max()) + scale], [scale], 10 * exact)
+        check(f"{name} reference ({part})", [float(np.abs(theirs[part] - ours).max()) + scale], [scale], 10 * exact)
     # The Adagrad of PyTorch is a slightly different formula (see torch_reference), which shows after the first update.
     approximate = 0.05 if workload.config.optimizer.name == "adagrad" else exact
-    check(name, worker.call("train", 1), second_loss, max(exact, approximate))
+    check(f"{name} reference", worker.call("train", 1), second_loss, max(exact, approximate))
 
 
 def reference_arguments(workload: Workload) -> dict[str, Any]:
@@ -122,9 +122,7 @@ def tolerance(workload: Workload) -> float:
 
 
 def check(name: str, theirs: list[float], ours: list[float], tolerance: float) -> None:
-    """Raise BenchError unless a reference's numbers are ours."""
+    """Raise BenchError unless the numbers of a reference, or of another program, are ours."""
     for their, our in zip(theirs, ours, strict=True):
         if not abs(their - our) <= tolerance * abs(our):
-            raise BenchError(
-                f"the {name} reference does not do the same work: it computes {their:.9g} where ours is {our:.9g}"
-            )
+            raise BenchError(f"the {name} does not do the same work: it computes {their:.9g} where ours is {our:.9g}")

@@ -1,11 +1,11 @@
 """What every suite returns, and how it is printed: one table, then lines that explain it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.timing import Contender, Timing
+from jaxrnn.bench.timing import Timing
 
 Say = Callable[[str], None]  # tells the person who waits what is going on
 LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab_size": "V"}
@@ -20,7 +20,6 @@ class Result:
         seconds: by contender, per unit of work: a training step, a character, a process.
         lines: what the table means; long ones are wrapped.
         columns: more columns of the table: rates and ratios by header, then by contender.
-        compile_seconds: by contender, the first call: trace, compile, run.
         characters: per unit of work; None shows no characters per second.
         details: further values, for JSON.
     """
@@ -29,7 +28,6 @@ class Result:
     seconds: dict[str, Timing]
     lines: list[str]
     columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)
-    compile_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     characters: int | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -41,17 +39,16 @@ class Result:
     def table(self) -> list[list[str]]:
         """Return the rows of the table, the header first."""
         name, unit = self.unit
-        header = ["", name, "quartiles"] + ["char/s"] * bool(self.characters) + list(self.columns)
-        rows = [header + ["compile"] * bool(self.compile_seconds)]
+        compiled = any(timing.compile_seconds for timing in self.seconds.values())
+        rows = [["", name, "quartiles"] + ["char/s"] * bool(self.characters) + [*self.columns] + ["compile"] * compiled]
         for contender, timing in self.seconds.items():
             row = [contender, number(timing.median / unit)]
             row.append(f"{number(timing.lower / unit)}-{number(timing.upper / unit)}")
             if self.characters:
                 row.append(number(self.characters / timing.median))
             row += [number(cells[contender].median) if contender in cells else "-" for cells in self.columns.values()]
-            if self.compile_seconds:
-                compiled = self.compile_seconds.get(contender)
-                row.append("-" if compiled is None else f"{compiled:.2f} s")
+            if compiled:
+                row.append(f"{timing.compile_seconds:.2f} s" if timing.compile_seconds else "-")
             rows.append(row)
         return rows
 
@@ -59,22 +56,6 @@ class Result:
         """Return the measurements, for JSON."""
         values = dataclasses.asdict(self)
         return {name: value for name, value in values.items() if name not in ("config", "lines")}
-
-
-def ratios(seconds: Mapping[str, Timing], pairs: Iterable[tuple[str, str]]) -> dict[str, Timing]:
-    """Return, by the first name of each pair, how many times the time of the second it takes."""
-    return {name: seconds[name].over(seconds[other]) for name, other in pairs}
-
-
-def gains(seconds: Mapping[str, Timing], pairs: Iterable[tuple[str, str]]) -> dict[str, Timing]:
-    """Return, by the first name of each pair, how many times as fast as the second it is."""
-    return {name: seconds[other].over(seconds[name]) for name, other in pairs}
-
-
-def compile_seconds(contenders: Mapping[str, Contender]) -> dict[str, float]:
-    """Return the time of the first call of those contenders that are compiled."""
-    times = {name: contender.compile_seconds for name, contender in contenders.items()}
-    return {name: seconds for name, seconds in times.items() if seconds is not None}
 
 
 def workload_line(config: BenchConfig) -> str:

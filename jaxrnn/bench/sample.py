@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import check, reference_arguments, tolerance
-from jaxrnn.bench.result import Result, Say, compile_seconds, gains
+from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.timing import race
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Program, Workload, make_workload
@@ -43,19 +43,19 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
         say("checking the NumPy reference")
         worker.call("Reference", **reference_arguments(workload))
         tokens, nats = worker.call("sample", 100)
-        check("NumPy", [nats], [_surprisal(workload, tokens)], tolerance(workload))
+        check("NumPy reference", [nats], [_surprisal(workload, tokens)], tolerance(workload))
         contenders["NumPy 1"] = worker.contender("sample")
         rounds = config.repeats or 15
         say(f"{rounds} rounds")
         seconds = race(contenders, rounds)
-    columns = {f"x {base}": gains(seconds, ((name, base) for name in ours)) for base in ("NumPy 1", ours[0])}
+    columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in ("NumPy 1", ours[0])}
     lines = [
         f"{config.sample_length:,} characters of each stream per call; x: how many times as many characters per "
         "second, all streams together, medians of ratios round by round; NumPy: float64, 1 thread",
     ]
     if config.devices > 1:
         lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")
-    return Result(config, seconds, lines, columns, compile_seconds(contenders), characters=1)
+    return Result(config, seconds, lines, columns, characters=1)
 
 
 def sampling_program(workload: Workload, streams: int, length: int, devices: int = 1) -> Program:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.result import LETTERS, Result, Say, compile_seconds
+from jaxrnn.bench.result import LETTERS, Result, Say
 from jaxrnn.bench.step import training_program
 from jaxrnn.bench.timing import Timing, race
 from jaxrnn.bench.workload import make_workload
@@ -33,7 +33,6 @@ def measure_scaling(config: BenchConfig, say: Say) -> Result:
     """Measure the training step at the sizes of each axis, one axis at a time; contenders: "H 64" and so on."""
     config = dataclasses.replace(config, chunk_length=min(config.chunk_length, _CHUNK))
     seconds: dict[str, Timing] = {}
-    compiled: dict[str, float] = {}
     exponents, lines = {}, []
     for axis, sizes in AXES.items():
         contenders, letter = {}, LETTERS[axis]
@@ -48,11 +47,10 @@ def measure_scaling(config: BenchConfig, say: Say) -> Result:
         lines.append(f"{axis}: cost ~ {letter}^{overall:.2f} over all sizes; ~ {letter}^{last:.2f} at the end")
         exponents[axis] = {"overall": overall, "last": last}
         seconds |= timings
-        compiled |= compile_seconds(contenders)
     lines.append(
         "time per training step, the other sizes as in the first line; exponents by least squares on logarithms"
     )
-    return Result(config, seconds, lines, {}, compiled, details={"exponents": exponents})
+    return Result(config, seconds, lines, details={"exponents": exponents})
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.bench.result import Result, Say, ratios
+from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.timing import Contender, Timing, race
 from jaxrnn.bench.workload import make_workload
 
@@ -63,9 +63,9 @@ def measure_startup(config: BenchConfig, say: Say) -> Result:
         f"start: from the start of `jaxrnn train` until {config.chunk_length} steps are done; end: until it has ended; "
         "first: with nothing compiled, second: with compiled programs in the cache; x: of the time of the first",
     ]
-    columns = {"x first": ratios(seconds, ((f"second {part}", f"first {part}") for part in ("start", "end")))}
+    ratios = {f"second {part}": seconds[f"second {part}"].over(seconds[f"first {part}"]) for part in ("start", "end")}
     order = ["first start", "first end", "second start", "second end", *_IMPORTS]
-    return Result(config, {name: seconds[name] for name in order}, lines, columns)
+    return Result(config, {name: seconds[name] for name in order}, lines, {"x first": ratios})
 
 
 def _write_text(path: Path, config: BenchConfig) -> None:

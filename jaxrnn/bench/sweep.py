@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.result import Result, Say, compile_seconds, gains
+from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.timing import race
 from jaxrnn.bench.workload import Program, Workload, make_workload
 from jaxrnn.text import Batch
@@ -34,12 +34,13 @@ def measure_sweep(config: BenchConfig, say: Say) -> Result:
         contenders[f"together {count}"] = _together(workload, count).contender(0.2)
         contenders[f"alone {count}"] = _alone(workload, count).contender(0.2)
     seconds = race(contenders, config.repeats or 9)
-    columns = {"x alone": gains(seconds, ((f"together {count}", f"alone {count}") for count in config.models))}
+    pairs = {f"together {count}": f"alone {count}" for count in config.models}
+    columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
     lines = [
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
         "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round",
     ]
-    return Result(config, seconds, lines, columns, compile_seconds(contenders), config.characters)
+    return Result(config, seconds, lines, columns, config.characters)
 
 
 def _together(workload: Workload, count: int) -> Program:

@@ -17,24 +17,26 @@ class Timing:
         lower: the first quartile.
         upper: the third quartile.
         rounds: one value per round.
+        compile_seconds: the first call: trace, compile, run; None where nothing is compiled.
     """
 
     median: float
     lower: float
     upper: float
     rounds: tuple[float, ...]
+    compile_seconds: float | None = None
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> "Timing":
+    def of(cls, values: Iterable[float], compile_seconds: float | None = None) -> "Timing":
         """Return the timing with these rounds.
 
         Example:
             >>> Timing.of([4.0, 1.0, 2.0, 3.0, 10.0])
-            Timing(median=3.0, lower=2.0, upper=4.0, rounds=(4.0, 1.0, 2.0, 3.0, 10.0))
+            Timing(median=3.0, lower=2.0, upper=4.0, rounds=(4.0, 1.0, 2.0, 3.0, 10.0), compile_seconds=None)
         """
         rounds = tuple(map(float, values))
         lower, median, upper = (float(value) for value in np.quantile(rounds, (0.25, 0.5, 0.75)))
-        return cls(median, lower, upper, rounds)
+        return cls(median, lower, upper, rounds, compile_seconds)
 
     def over(self, other: "Timing") -> "Timing":
         """Return the ratio to another timing of the same race, round by round: its median is the median of ratios."""
@@ -46,12 +48,7 @@ class Timing:
 
 
 class Contender(NamedTuple):
-    """Something to time.
-
-    Attributes:
-        run: does some work and returns the seconds per unit of work.
-        compile_seconds: the first call: trace, compile, run; None where nothing is compiled.
-    """
+    """Something to time: `run` does some work and returns the seconds per unit of work."""
 
     run: Callable[[], float]
     compile_seconds: float | None = None
@@ -70,7 +67,7 @@ def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -
         for name in list(contenders)[:: -1 if number % 2 else 1]:
             time.sleep(rest)
             times[name].append(contenders[name].run())
-    return {name: Timing.of(values) for name, values in times.items()}
+    return {name: Timing.of(values, contenders[name].compile_seconds) for name, values in times.items()}
 
 
 def seconds_of(function: Callable[[], object]) -> float:

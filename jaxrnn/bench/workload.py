@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxrnn.bench.timing import Contender, repeated
-from jaxrnn.config import ModelConfig, TrainConfig
+from jaxrnn.config import TrainConfig
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import Params
 from jaxrnn.text import Batch, batches
@@ -21,10 +21,12 @@ class Workload(NamedTuple):
     Attributes:
         config: the training run.
         batches: a chunk, int32 [K, T, B] and bool [K]; one sweep over the text, so that it can be repeated.
+        vocab_size: V.
     """
 
     config: TrainConfig
     batches: Batch
+    vocab_size: int
 
     def initial_state(self) -> TrainState:
         """Return a new state before the first step."""
@@ -34,6 +36,11 @@ class Workload(NamedTuple):
         """Return the K batches one by one, int32 [T, B]."""
         return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
 
+    @property
+    def width(self) -> int:
+        """Columns of Wxh and Whh, G*H."""
+        return get_cell(self.config.model.cell).gates * self.config.model.hidden_size
+
     def rows(self) -> float:
         """Return the number of distinct characters in the inputs of a batch, its mean over the chunk."""
         return float(np.mean([len(np.unique(inputs)) for inputs in self.batches.inputs]))
@@ -41,13 +48,13 @@ class Workload(NamedTuple):
 
 def make_workload(config: TrainConfig) -> Workload:
     """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
-    vocab_size = vocabulary_size(config.model)
+    vocab_size = config.model.vocab_size or 1
     lane_length = config.chunk_length * config.sequence_length + 2
     frequencies = 1 / np.arange(1, vocab_size + 1)
-    tokens = np.random.default_rng(0).choice(
-        vocab_size, config.batch_size * lane_length, p=frequencies / frequencies.sum()
-    )
-    return Workload(config, batches(tokens.astype(np.min_scalar_type(vocab_size)), 0, config.chunk_length, config))
+    probabilities = frequencies / frequencies.sum()
+    tokens = np.random.default_rng(0).choice(vocab_size, config.batch_size * lane_length, p=probabilities)
+    tokens = tokens.astype(np.min_scalar_type(vocab_size))
+    return Workload(config, batches(tokens, 0, config.chunk_length, config), vocab_size)
 
 
 class Program(NamedTuple):
@@ -79,13 +86,6 @@ class Program(NamedTuple):
         return repeated(call, self.units, seconds)
 
 
-def vocabulary_size(model: ModelConfig) -> int:
-    """Return V, which a benchmark always knows."""
-    if model.vocab_size is None:
-        raise ValueError("a benchmark needs ModelConfig(vocab_size=...)")
-    return model.vocab_size
-
-
 def named_params(params: Params) -> dict[str, np.ndarray]:
     """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
     (layer,) = params.layers
@@ -93,12 +93,11 @@ def named_params(params: Params) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in named.items() if value is not None}
 
 
-def training_flop(config: TrainConfig) -> int:
+def training_flop(workload: Workload) -> int:
     """Return the floating-point operations in the matrix products of a training step: 6 B T G H^2 + 6 B T H V.
 
     A product with a matrix of n entries takes 2 n operations per character, and there are three of them: forward, for
     the gradient of its input, and for the gradient of the matrix. A one-hot input is a row to look up and takes none.
     """
-    model = config.model
-    H, characters = model.hidden_size, config.sequence_length * config.batch_size
-    return 6 * characters * (get_cell(model.cell).gates * H * H + H * vocabulary_size(model))
+    config, H = workload.config, workload.config.model.hidden_size
+    return 6 * config.batch_size * config.sequence_length * H * (workload.width + workload.vocab_size)
