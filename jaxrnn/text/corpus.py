@@ -1,5 +1,6 @@
 """A corpus: an encoded text, in memory or, if it is big, on the disk."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -158,10 +159,10 @@ def load_corpus(
     advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
     if len(source) > 255 or any(map(str.isspace, source)):
         advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
-    try:
-        path = Path(source).expanduser().absolute()
-    except RuntimeError:  # there is no such user
-        path = Path(source)
+    path = Path(source)
+    with contextlib.suppress(RuntimeError):  # ~NAME without a user of that name is a file like any other
+        path = path.expanduser()
+    path = path.absolute()
     with open_file(path, advice) as file:
         if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
             cached = _load_big(file, str(path), rules, progress, verify)
@@ -173,8 +174,8 @@ def load_corpus(
 
 
 def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
-    blocks = read_blocks(io.BytesIO(data), lambda new: progress("reading", new, len(data)))
-    survey = survey_text(blocks, source, rules)
+    survey = survey_text(read_blocks(io.BytesIO(data)), source, rules)
+    progress("reading", len(data), len(data))
     vocabulary = vocabulary_of(survey.counts, source, rules)
     tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
     return Corpus(source, vocabulary, tokens, survey.sha256, rules.normalize, rules.min_count)
