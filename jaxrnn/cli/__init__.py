@@ -20,7 +20,7 @@ from jaxrnn.cli.compare import Compare
 from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
-from jaxrnn.cli.jax_setup import mend_cache, set_xla_flags
+from jaxrnn.cli.jax_setup import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
@@ -33,9 +33,9 @@ from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
 
 _DESCRIPTION = (
-    "Character-level recurrent networks in JAX. Exit codes: 0 done, 1 failed, 2 usage, 3 unusable checkpoint, "
-    "4 loss not finite, 130 or 143 stopped by a signal (the run is saved). With --debug any command shows the "
-    "traceback of an error."
+    "Character-level recurrent networks in JAX. Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable "
+    "checkpoint, 4 loss not finite, 130 or 143 stopped by a signal (the run is saved). With any command, --debug "
+    "prints the traceback of an error."
 )
 
 
@@ -43,58 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that can't show every character
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     set_xla_flags()
-    debug = "--debug" in arguments
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warn
+            warnings.showwarning = _show_warning
             code = _run([argument for argument in arguments if argument != "--debug"])
-        sys.stdout.flush()  # here, where what is wrong with it can still be said
+        sys.stdout.flush()  # an error of it must show up here, where it can be reported
         return code
     except (Exception, KeyboardInterrupt) as error:
-        if debug:
+        if "--debug" in arguments:
             traceback.print_exc()
-        code = _told(error)
-        _leave_others(code)
+        code = _report(error)
+        _leave_other_processes(code)
         return code
-
-
-def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    text = str(message)
-    print(f"jaxrnn: warning: {mend_cache(text) or text}", file=sys.stderr)
-
-
-def _leave_others(code: int) -> None:
-    """End at once where other processes wait for this one: an orderly end would wait for them."""
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _told(error: BaseException) -> int:
-    """Say what went wrong in a line or two; return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    if isinstance(error, BrokenPipeError):  # the reader of the output (`| head`) has had enough
-        _drop_output()
-        return 0
-    code = 1
-    if isinstance(error, JaxrnnError):
-        message, code = str(error), error.exit_code
-    elif isinstance(error, OSError):
-        message = str(error)
-    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # NumPy's and JAX's
-        message = "out of memory; try a smaller hidden_size, batch_size, sequence_length or chunk_length"
-    else:
-        found = str(error).partition("\n")[0]
-        message = f"{type(error).__name__}: {found}\nthis is a bug; please report it with what --debug adds"
-    print(f"jaxrnn: {message}", file=sys.stderr)
-    if isinstance(error, OSError):
-        _drop_output()
-    return code
 
 
 def _run(arguments: list[str]) -> int:
@@ -103,16 +65,59 @@ def _run(arguments: list[str]) -> int:
         return 0
     try:
         return parse(arguments).run() or 0
-    except SystemExit as stop:  # tyro has printed help, or what is wrong
+    except SystemExit as stop:  # tyro has printed help or an error
         return int(stop.code or 0)
 
 
-def _drop_output() -> None:
-    """Throw away what stdout has not taken and would complain of once more when Python ends."""
+def _version() -> str:
+    packages = ("jax", "jaxlib", "optax", "numpy")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return f"jaxrnn {importlib.metadata.version('jaxrnn')} ({versions})"
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    text = str(message)
+    print(f"jaxrnn: warning: {clear_damaged_cache(text) or text}", file=sys.stderr)
+
+
+def _report(error: BaseException) -> int:
+    """Print an error in a line or two; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):  # the reader of stdout, such as `| head`, has closed it
+        _discard_stdout()
+        return 0
+    code = 1
+    if isinstance(error, JaxrnnError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, OSError):
+        message = str(error)
+    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # of NumPy and of JAX
+        message = "out of memory; try a smaller hidden_size, batch_size, sequence_length or chunk_length"
+    else:
+        line = str(error).partition("\n")[0]
+        message = f"{type(error).__name__}: {line}\nthis is a bug; please report it with the output of --debug"
+    print(f"jaxrnn: {message}", file=sys.stderr)
+    if isinstance(error, OSError):
+        _discard_stdout()
+    return code
+
+
+def _discard_stdout() -> None:
+    """Discard what stdout could not write, or Python would fail again when it exits."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_other_processes(code: int) -> None:
+    """Exit at once if other processes train with this one: an orderly exit would wait for them."""
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 COMMANDS = {
@@ -144,7 +149,7 @@ def parse(arguments: list[str]) -> Command:
     """Return the command of a command line.
 
     Raises:
-        SystemExit: tyro has printed help (code 0) or what is wrong (code 2).
+        SystemExit: tyro has printed help (code 0) or an error (code 2).
         JaxrnnError: there is no such command.
     """
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
@@ -152,9 +157,9 @@ def parse(arguments: list[str]) -> Command:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
     if arguments[:1] == ["sweep"]:
-        _check_given_once([argument.partition("=")[0] for argument in arguments if argument.startswith("--")])
+        _check_repetition([argument.partition("=")[0] for argument in arguments if argument.startswith("--")])
     kinds: list[Any] = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]
-    with _colors_for_people():
+    with _plain_text_without_colors():
         return tyro.cli(
             functools.reduce(operator.or_, kinds),
             prog="jaxrnn",
@@ -164,16 +169,16 @@ def parse(arguments: list[str]) -> Command:
         )
 
 
-def _check_given_once(flags: list[str]) -> None:
-    """Raise for a flag given twice: of two lists tyro takes the last."""
+def _check_repetition(flags: list[str]) -> None:
+    """Raise JaxrnnError for a flag given twice: tyro takes the last list only."""
     for flag in flags:
         if flags.count(flag) > 1:
             raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
 
 
 @contextlib.contextmanager
-def _colors_for_people() -> Iterator[None]:
-    """Hide the terminal from tyro unless both outputs take colors: it looks at TERM and stdout, not at NO_COLOR."""
+def _plain_text_without_colors() -> Iterator[None]:
+    """Keep tyro from writing escape codes where they are not wanted: it only looks at TERM, and at stdout."""
     terminal = os.environ.get("TERM")
     if terminal is None or (wants_color(sys.stdout) and wants_color(sys.stderr)):
         yield
@@ -183,9 +188,3 @@ def _colors_for_people() -> Iterator[None]:
         yield
     finally:
         os.environ["TERM"] = terminal
-
-
-def _version() -> str:
-    parts = ("jax", "jaxlib", "optax", "numpy")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in parts)
-    return f"jaxrnn {importlib.metadata.version('jaxrnn')} ({versions})"

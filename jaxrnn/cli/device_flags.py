@@ -1,4 +1,4 @@
-"""The flags that say where to compute."""
+"""The flags that choose devices and processes."""
 
 import dataclasses
 import os
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class DeviceFlags:
-    """Where it computes."""
+    """Where to compute."""
 
     device: Literal["cpu", "gpu", "tpu"] | None = None
-    """The kind of device; an error where there is none. By default the best there is."""
+    """Kind of device; by default the best that JAX finds."""
     devices: int | Literal["all"] = 1
-    """How many devices to split the lanes over; with many processes in all, and by default all of theirs. Of a CPU
-    each core can be one."""
+    """Number of devices to split the lanes over, in all processes together; of many processes all by default. Each core
+    of a CPU can be a device."""
 
     def set_up(self) -> None:
-        """Let JAX compute there; to be called before anything is computed.
+        """Make JAX use the devices, before anything is computed.
 
         Raises:
             JaxrnnError: there is no such device.
@@ -38,10 +38,14 @@ class DeviceFlags:
         use_device(self.device)
 
     def mesh(self, name: str, lanes: int) -> "Mesh | None":
-        """Return the devices to split so many lanes over; `name` is the flag that says how many these are.
+        """Return the devices to split a number of lanes over.
+
+        Args:
+            name: the flag that gives the number, for messages.
+            lanes: the number.
 
         Raises:
-            JaxrnnError: there are not so many devices, or they don't divide the lanes.
+            JaxrnnError: there are too few devices, or the lanes can't be split evenly.
         """
         from jaxrnn.distributed.mesh import check_divides, make_mesh
 
@@ -52,32 +56,31 @@ class DeviceFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ProcessFlags(DeviceFlags):
-    """Where it computes, and with whom."""
+    """Where to compute, and with which other processes."""
 
-    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Where process 0 listens, to train with many processes. Under Slurm, MPI, Kubernetes and on TPU pods it is found;
-    the run directory must then be one that all of them see."""
-    num_processes: int | None = None
-    """How many processes there are; 1: this one alone, whatever a launcher says."""
-    process_id: int | None = None
-    """Which of them this one is, from 0; process 0 alone prints and writes files."""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Address of process 0, to train with many processes that share the run directory. Under Slurm, MPI, Kubernetes and
+    on TPU pods it is found by itself."""
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Number of processes; 1 is this one alone, whatever a launcher says."""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Number of this process, from 0. Only process 0 prints and writes files."""
 
     def set_up(self) -> None:
-        """Join the other processes, if there are to be any, and let JAX compute."""
+        """Join the other processes, if there are any, and make JAX use the devices."""
         from jaxrnn.distributed.processes import launched_together, start_processes
 
-        given = self.coordinator, self.num_processes, self.process_id
         if self.coordinator or (launched_together() and self.num_processes != 1):
             _keep_stdout_for_python()
-            start_processes(*given)
+            start_processes(self.coordinator, self.num_processes, self.process_id)
         elif self.process_id or (self.num_processes or 1) > 1:
-            raise JaxrnnError("many processes need --coordinator HOST:PORT, where process 0 listens")
+            raise JaxrnnError("many processes need --coordinator HOST:PORT, the address of process 0")
         super().set_up()
 
 
 def _keep_stdout_for_python() -> None:
-    """Send to stderr what the library that joins processes says of it on stdout, among lines of JSON."""
+    """Redirect to stderr what the library that joins processes writes to stdout, where it would break lines of JSON."""
     sys.stdout.flush()
-    own = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    sys.stdout = os.fdopen(stdout, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)

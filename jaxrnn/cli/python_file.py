@@ -37,7 +37,7 @@ def optimizer_of(text: str) -> "tuple[str, optax.GradientTransformation | None]"
         return text, None
     import optax
 
-    return "custom", _load("--optimizer", text, optax.GradientTransformation, "optax.GradientTransformation")
+    return "custom", _load("--optimizer", text, optax.GradientTransformation, "an optax.GradientTransformation")
 
 
 def load_cell(text: str) -> CellLike:
@@ -46,7 +46,7 @@ def load_cell(text: str) -> CellLike:
     Raises:
         JaxrnnError: the text has another form, the file can't be read or fails, or its NAME is missing or no cell.
     """
-    cell: CellLike = _load("--cell", text, CellLike, "jaxrnn.Cell")
+    cell: CellLike = _load("--cell", text, CellLike, "a jaxrnn.Cell")
     return cell
 
 
@@ -64,7 +64,7 @@ def _load(flag: str, text: str, kind: type, described: str) -> Any:
     if name not in objects:
         raise JaxrnnError(f"{flag}: {file} has no {name}; give one of: {', '.join(suitable) or 'none'}")
     if name not in suitable:
-        raise JaxrnnError(f"{flag}: {name} in {file} must be a {described}, got {objects[name]!r}")
+        raise JaxrnnError(f"{flag}: {name} in {file} must be {described}, got {objects[name]!r}")
     return objects[name]
 
 

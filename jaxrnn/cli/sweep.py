@@ -27,16 +27,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SweepOptions(RunOptions):
-    """What `jaxrnn sweep` does with a sweep."""
+    """How to run `jaxrnn sweep`."""
 
-    overwrite: bool = False
-    """Replace the sweep in --run-dir, which must have the same members."""
-    dry_run: bool = False
-    """Print configuration and members as JSON, and exit."""
-    quiet: bool = False
-    """Print only the table."""
-    json: bool = False
-    """Print one line of JSON instead of the table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Plot the losses, with mean and spread over seeds, as .png or .svg."""
 
@@ -51,8 +43,7 @@ class Sweep(TrainingFlags):
 
     settings: Annotated[dict[str, dict[str, Any]], setting_flags(lists=True)]
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
-    """Directory of the sweep, with a run directory for each member; by default runs/CORPUS-sweep-1, or the next number
-    that is free."""
+    """Directory of the sweep, with a run directory per member; by default runs/CORPUS-sweep-1, or the next number."""
     resume: bool = False
     """Continue the sweep in --run-dir, each member from its newest checkpoint."""
     options: Annotated[SweepOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=SweepOptions)
@@ -103,7 +94,7 @@ class Sweep(TrainingFlags):
         if options.plot:
             save_figure(sweep_curves(run_dir), options.plot)
             lines.append(f"plot: {options.plot}")
-        print_result(options.json, {**_as_json(report, rows, axes, run_dir), "plot": options.plot}, "\n".join(lines))
+        print_result(options.json, {**_values(report, rows, axes, run_dir), "plot": options.plot}, "\n".join(lines))
         if not report.finished:
             return 128 + signals.received
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
@@ -111,8 +102,8 @@ class Sweep(TrainingFlags):
     def _config_and_axes(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
         """Return the configuration, with the first value of every list, and the lists."""
         config, axes = self._start()
-        given = self.given()
-        lists = {name: list(values) for name, values in given.items() if name in SWEEPABLE}
+        changes = self.changes()
+        lists = {name: list(values) for name, values in changes.items() if name in SWEEPABLE}
         single = {name for name, values in lists.items() if len(values) == 1}
         for name in sorted(single & axes.keys()):
             values = ",".join(map(str, axes[name]))
@@ -121,20 +112,23 @@ class Sweep(TrainingFlags):
             raise JaxrnnError("a sweep can't have a user-defined optimizer; name a built-in one")
         if "cell" in single:
             lists["cell"] = [cell_of(*lists["cell"])]
-        first = {name: values[0] for name, values in lists.items()}
-        config = with_settings(config, {"vocab_size": None, **given, **first})
+        first_values = {name: values[0] for name, values in lists.items()}
+        config = with_settings(config, {"vocab_size": None, **changes, **first_values})
         axes |= {name: values for name, values in lists.items() if name not in single}
         if self.seeds is not None:
-            if self.seeds < 1:
-                raise JaxrnnError(f"--seeds must be at least 1, got {self.seeds}")
-            if "seed" in axes and not self.resume:
-                raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
-            axes["seed"] = list(range(config.seed, config.seed + self.seeds))
+            axes["seed"] = self._seeds(self.seeds, config.seed, axes)
         if not axes:
             raise JaxrnnError(
                 "there is nothing to sweep; give a flag several values, such as --learning-rate 0.03,0.1, or --seeds 8"
             )
         return config, axes
+
+    def _seeds(self, count: int, first: int, axes: Mapping[str, Any]) -> list[int]:
+        if count < 1:
+            raise JaxrnnError(f"--seeds must be at least 1, got {count}")
+        if "seed" in axes and not self.resume:
+            raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
+        return list(range(first, first + count))
 
     def _start(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
         """Return the configuration and the lists that flags change."""
@@ -142,8 +136,7 @@ class Sweep(TrainingFlags):
             return self.starting_config(), {}
         from jaxrnn.runs import read_sweep
 
-        config, axes = read_sweep(self.run_dir)
-        return config, dict(axes)
+        return read_sweep(self.run_dir)
 
 
 def _in_short(report: "SweepReport") -> str:
@@ -190,30 +183,19 @@ def _in_words(spread: "Spread | None") -> str:
     return f"{number(spread.mean)} ± {number(spread.deviation)} ({number(spread.lowest)} to {number(spread.highest)})"
 
 
-def _as_json(report: "SweepReport", rows: Sequence["Row"], axes: dict[str, list[Any]], run_dir: Path) -> dict[str, Any]:
+def _values(report: "SweepReport", rows: Sequence["Row"], axes: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """Return the result of a sweep for JSON."""
     from jaxrnn.runs.sweep.table import best_row
 
-    best = best_row(rows)
+    losses = ("loss", "smooth_loss", "bits_per_character", "validation_loss", "best")
     members = {
         name: {
-            "run_dir": str(run_dir / name),
-            "step": found.step,
-            "loss": found.loss,
-            "smooth_loss": found.smooth_loss,
-            "bits_per_character": found.bits_per_character,
-            "validation_loss": found.validation_loss,
-            "best": found.best,
-            "finished": found.finished,
-            "seconds": found.seconds,
+            "run_dir": run_dir / name,
+            **{field: getattr(member, field) for field in ("step", *losses, "finished", "seconds")},
             "failed": report.failed.get(name),
         }
-        for name, found in report.reports.items()
+        for name, member in report.reports.items()
     }
-    return {
-        "run_dir": str(run_dir),
-        "axes": axes,
-        "finished": report.finished,
-        "settings": rows,
-        "best": best.setting if best else None,
-        "members": members,
-    }
+    best = best_row(rows)
+    values = {"run_dir": run_dir, "axes": axes, "finished": report.finished, "settings": rows, "members": members}
+    return {**values, "best": best.setting if best else None}

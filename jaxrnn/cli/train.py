@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions(RunOptions):
-    """What `jaxrnn train` does with a run."""
+    """How to run `jaxrnn train`."""
 
-    quiet: bool = False
-    """Print only the final sample and the result."""
-    json: bool = False
-    """Print one line of JSON instead of samples and result."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard to the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
 
@@ -64,7 +60,7 @@ class Train(TrainingFlags):
         from jaxrnn.runs import load_run_corpus, slices_of
         from jaxrnn.runs.events import check_tensorboard
 
-        prints = jax.process_index() == 0  # of many processes only the first
+        prints = jax.process_index() == 0  # only the first of many processes prints and writes
         if not prints:
             warnings.simplefilter("ignore")
         if self.options.tensorboard:
@@ -86,15 +82,14 @@ class Train(TrainingFlags):
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         """Return the configuration, and the user-defined optimizer or None."""
-        config, given = self._start(), self.given()
-        optimizer = None
-        if "cell" in given:
-            given["cell"] = cell_of(given["cell"])
-        if "optimizer" in given:
-            given["optimizer"], optimizer = optimizer_of(given["optimizer"])
-        if optimizer is not None:  # the fields of a preset's optimizer are not for it
+        config, changes, optimizer = self._start(), self.changes(), None
+        if "cell" in changes:
+            changes["cell"] = cell_of(changes["cell"])
+        if "optimizer" in changes:
+            changes["optimizer"], optimizer = optimizer_of(changes["optimizer"])
+        if optimizer is not None:  # a preset's fields of its optimizer are not for this one
             config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
-        return with_settings(config, {"vocab_size": None, **given}), optimizer
+        return with_settings(config, {"vocab_size": None, **changes}), optimizer
 
     def _start(self) -> TrainConfig:
         """Return the configuration that flags change."""
@@ -125,7 +120,7 @@ class Train(TrainingFlags):
                     raise  # else another process took the directory first: try the next number
 
     def _show(self, reports: Generator["Report"], config: TrainConfig, run_dir: Path, prints: bool) -> "Report":
-        """Show reports as they come, and return the last one."""
+        """Show reports as they come; return the last one."""
         from jaxrnn.runs import sample_title
         from jaxrnn.runs.events import EventLog
 
@@ -164,17 +159,12 @@ def _result_values(
     """Return the result for JSON."""
     import jax
 
+    names = ("step", "finished", "seconds", "smooth_loss", "bits_per_character", "validation_loss", "sample")
     return {
         "run": run_dir,
-        "step": report.step,
+        **{name: getattr(report, name) for name in names},
         "steps": config.steps,
-        "finished": report.finished,
-        "seconds": report.seconds,
-        "smooth_loss": report.smooth_loss,
-        "bits_per_character": report.bits_per_character,
-        "validation_loss": report.validation_loss,
         "best": report.best and {"step": report.best.step, "loss": report.best.loss},
-        "sample": report.sample,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
         "unit": corpus.vocabulary.kind,
         "slices": [slice_values(part) for part in slices.values()],

@@ -20,8 +20,8 @@ from jaxrnn.config import (
 )
 from jaxrnn.errors import JaxrnnError
 
-# The settings in the order of --help, by the title of their group. Those that people set most often have no title: they
-# stand first, below the corpus, the preset and the run directory.
+# The settings by the title of their group in --help. The group without a title has those that people set most often; it
+# comes first, after CORPUS, --preset, --run-dir and --resume.
 GROUPS = {
     "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every"),
     "text": ("vocabulary", "normalize", "min_count", "reset_on"),
@@ -46,10 +46,10 @@ _DESCRIPTIONS = {
 
 
 def setting_flags(lists: bool = False) -> Any:
-    """Return what annotates a dictionary, by group, of the flags given for settings.
+    """Return the annotation of a dictionary of the settings given by flags, in a dictionary per group.
 
     Args:
-        lists: settings that can be swept take lists.
+        lists: whether settings that can be swept take lists.
     """
 
     def group(title: str) -> Any:
@@ -66,16 +66,16 @@ def _flag(name: str, as_list: bool) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What a command does with a run."""
+    """How to run a command."""
 
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json to start from; CORPUS and other flags win over it."""
     overwrite: bool = False
-    """Replace the run in --run-dir."""
+    """Replace what is in --run-dir."""
     dry_run: bool = False
-    """Print the configuration as JSON, as --config takes it, and exit."""
+    """Print the configuration as JSON, and exit."""
     quiet: bool = False
-    """Print only the result."""
+    """Print only the result, without progress and samples on the way."""
     json: bool = False
     """Print one line of JSON instead of text."""
 
@@ -102,22 +102,22 @@ class TrainingFlags:
         if self.resume and not self.run_dir:
             raise JaxrnnError("--resume needs --run-dir, the directory to resume from")
         sources = {"--preset": self.preset, "--config": self.options.config, "--resume": self.resume}
-        given = [name for name, value in sources.items() if value]
-        if len(given) > 1:
-            raise JaxrnnError(f"{' and '.join(given)} both say what to start from; give one of them")
+        flags_in_use = [name for name, value in sources.items() if value]
+        if len(flags_in_use) > 1:
+            raise JaxrnnError(f"{' and '.join(flags_in_use)} both say what to start from; give one of them")
         if self.resume and self.options.overwrite:
             raise JaxrnnError("--resume continues what is in --run-dir and --overwrite replaces it; give one of them")
 
     def starting_config(self) -> TrainConfig:
-        """Return the configuration that flags change, where no run is resumed."""
+        """Return the configuration to start from if no run is resumed."""
         if self.options.config:
             return read_config(self.options.config)
         return PRESETS[self.preset or "min-char-rnn"]
 
-    def given(self) -> dict[str, Any]:
-        """Return the settings that flags and CORPUS give, by the names of their flags."""
-        given = {name: value for group in self.settings.values() for name, value in group.items()}
-        return given if self.corpus is None else {"corpus": self.corpus, **given}
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that flags and CORPUS give, by the names of the flags."""
+        corpus = {} if self.corpus is None else {"corpus": self.corpus}
+        return corpus | {name: value for group in self.settings.values() for name, value in group.items()}
 
 
 def read_config(file: str | Path) -> TrainConfig:

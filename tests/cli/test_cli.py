@@ -657,7 +657,7 @@ def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, m
     [
         (
             ZeroDivisionError("division by zero\nand more"),
-            "ZeroDivisionError: division by zero\nthis is a bug; .*--debug adds",
+            "ZeroDivisionError: division by zero\nthis is a bug; .*output of --debug",
         ),
         (MemoryError(), "out of memory; try a smaller"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), "out of memory; try a smaller"),

@@ -31,5 +31,15 @@ def test_a_mistake_at_a_terminal_is_told_to_a_log_without_escape_codes():
     assert terminal.rest() == ("", 2)
     err = terminal.process.stderr.read().decode()
     terminal.process.stderr.close()
-    assert "perhaps you meant --temperature" in err
+    assert "Perhaps you meant" in err
+    assert "--temperature FLOAT" in err
     assert "\x1b" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)
+def test_a_mistake_has_colors_at_a_terminal_but_not_with_no_color(environment, colored):
+    shown, code = Terminal("sample", "run", "--temprature", "2", **environment).rest()
+    assert code == 2
+    assert "Perhaps" in shown
+    assert ("\x1b" in shown) == colored

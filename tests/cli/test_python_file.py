@@ -1,4 +1,4 @@
-"""A cell of the user's own on the command line, and through a run and its checkpoints."""
+"""User-defined cells and optimizers: on the command line, and through a run and its checkpoints."""
 
 import dataclasses
 import re
@@ -7,10 +7,11 @@ import shlex
 import jax
 import numpy as np
 import pytest
+from command_line import assert_refused
 
 from jaxrnn.cli import main
 from jaxrnn.cli.python_file import load_cell
-from jaxrnn.config import ModelConfig, TrainConfig, from_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import GRU, TANH, Cell
 from jaxrnn.runs import fit
@@ -39,12 +40,19 @@ MGU = Cell(2, TANH.init_carry, update, recurrent_bias=True, init_bias=(Settings(
 NARROW = MGU._replace(update=lambda projected, recurrent, carry: (projected[:, :1],))
 NUMBER = 3
 """
+OPTIMIZERS = """
+import optax
+
+LION = optax.chain(optax.clip(1.0), optax.lion(1e-3))
+RATE = 1e-3
+"""
 FLAGS = "--hidden-size 5 --sequence-length 4 --chunk-length 4 --sample-every 0 --sample-length 8 --quiet"
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(SOURCE)
+    (tmp_path / "optimizers.py").write_text(OPTIMIZERS)
     (tmp_path / "fails.py").write_text("\n\n1 / 0\n")
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 9)
     monkeypatch.chdir(tmp_path)
@@ -151,3 +159,29 @@ def test_a_cell_that_breaks_its_contract_is_told_before_anything_is_written(home
     assert (code, out) == (2, "")
     assert "must return a carry like the one that it gets, (float32[2, 5],), got (float32[2, 1],)" in err
     assert not (home / "new").exists()
+
+
+def test_a_user_defined_optimizer_is_named_custom_and_replaces_that_of_a_preset(home, jaxrnn):
+    code, out, _ = jaxrnn("train text.txt --preset quick --optimizer optimizers.py:LION --dry-run")
+    assert code == 0
+    config = from_json(TrainConfig, out)
+    assert config.optimizer == OptimizerConfig(name="custom")
+    assert config.model == preset("quick").model
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--optimizer optimizers.py:RATE", "RATE in optimizers.py must be an optax.GradientTransformation, got 0.001"),
+        ("--optimizer optimizers.py:NONE", "optimizers.py has no NONE; give one of: LION"),
+        ("--optimizer mine.py:MGU", "MGU in mine.py must be an optax.GradientTransformation"),
+        (
+            "--optimizer optimizers.py:LION --learning-rate 0.1",
+            "learning_rate has no effect on a user-defined optimizer",
+        ),
+        ("--optimizer lion", "--optimizer must be adagrad, adam, adamw, rmsprop, sgd or FILE.py:NAME, got 'lion'"),
+        ("--cell optimizers.py:LION", "LION in optimizers.py must be a jaxrnn.Cell"),
+    ],
+)
+def test_a_file_without_such_an_optimizer_is_told_in_a_line(home, jaxrnn, flags, message):
+    assert_refused(home, jaxrnn, f"train text.txt --run-dir new {flags}", 2, re.escape(message))
