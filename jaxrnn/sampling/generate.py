@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from numpy.lib.stride_tricks import sliding_window_view
 
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.distributed.mesh import by_lanes, check_divides, on_mesh
@@ -165,15 +166,23 @@ class Writer:
     def write(self, position: Position, options: SampleConfig) -> Iterator[tuple[list[Tokens], Position]]:
         """Continue texts: yield the next tokens of each lane, int [N], and the position after them.
 
-        One text branches into `options.num_samples` lanes. A lane that has reached the stop string gets empty pieces.
+        One text branches into `options.num_samples` lanes. A lane that has written the stop string gets empty pieces.
         The last position is meaningful for a single lane only.
         """
-        stops = [_StopString(self._stop_tokens(options)) for _ in range(options.num_samples)]
-        left = options.length
-        while left > 0 and not all(stop.reached for stop in stops):
+        position = position if len(position.tokens) else position.extend(self._first)
+        stop, left, ended = self._stop_tokens(options), options.length, np.zeros(options.num_samples, np.bool_)
+        tail = np.full((max(0, len(stop) - 1), len(ended)), -1)  # where the stop string may have begun
+        while left > 0 and not ended.all():
             tokens, drawn = self._draw(position, options)
-            pieces = [stop.cut(tokens[:left, lane]) for lane, stop in enumerate(stops)]
-            is_cut = len(stops) == 1 and len(pieces[0]) < PIECE
+            tokens = tokens[:left]
+            lengths = np.where(ended, 0, len(tokens))
+            if len(stop):
+                stream = np.concatenate([tail, tokens])
+                is_end = (sliding_window_view(stream, len(stop), axis=0) == stop).all(axis=-1)  # [N, lanes]
+                lengths = np.where(is_end.any(axis=0) & ~ended, is_end.argmax(axis=0) + 1, lengths)
+                ended, tail = ended | is_end.any(axis=0), stream[len(tokens) :]
+            pieces = [tokens[:length, lane] for lane, length in enumerate(lengths)]
+            is_cut = len(pieces) == 1 and len(pieces[0]) < PIECE
             position = position.extend(pieces[0])._replace(drawn=drawn.drawn) if is_cut else drawn
             yield pieces, position
             left -= PIECE
@@ -183,8 +192,7 @@ class Writer:
 
         What lane i draws depends on the seed `options.seed` + i.
         """
-        lanes, size = options.num_samples, max(1, len(self._separator))
-        position = self._read(position if len(position.tokens) else position.extend(self._first))
+        lanes, position = options.num_samples, self._read(position)
         seeds = np.arange(lanes, dtype=np.uint32) + np.uint32(options.seed)
         keys, carry, recent = _keys(seeds, position.drawn), position.carry, position.tokens
         if recent.shape[1] < lanes:  # all lanes begin with the same text, which is read once
@@ -210,7 +218,7 @@ class Writer:
             before=jnp.asarray(recent[:-1]) if documents else None,
         )
         tokens = np.asarray(drawn)
-        recent = np.concatenate([recent, tokens])[-size:]
+        recent = np.concatenate([recent, tokens])[-max(1, len(self._separator)) :]
         return tokens, Position(carry, recent, unread=1, drawn=position.drawn + PIECE)
 
     def _read(self, position: Position) -> Position:
@@ -233,26 +241,3 @@ def _keys(seeds: jax.Array, drawn: int) -> jax.Array:
     """Return the keys of a piece, one per lane; for a single lane a scalar key, which draws the same but faster."""
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), drawn))(seeds)
     return keys[0] if len(seeds) == 1 else keys
-
-
-class _StopString:
-    """Ends a stream of tokens right after the first occurrence of a stop string."""
-
-    def __init__(self, stop: Tokens) -> None:
-        self.reached = False
-        self._stop = stop
-        self._tail = stop[:0]  # the end of the stream, where the stop string may have begun
-
-    def cut(self, tokens: Tokens) -> Tokens:
-        """Return those of the next tokens that belong to the text, int [N]."""
-        length = len(self._stop)
-        if self.reached or not length:
-            return tokens[:0] if self.reached else tokens
-        stream = np.concatenate([self._tail, tokens])
-        if len(stream) >= length:
-            matches = (np.lib.stride_tricks.sliding_window_view(stream, length) == self._stop[None]).all(axis=1)
-            if matches.any():
-                self.reached = True
-                tokens = tokens[: int(matches.argmax()) + length - len(self._tail)]
-        self._tail = stream[max(0, len(stream) - length + 1) :]
-        return tokens

@@ -8,7 +8,7 @@ import pytest
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.model import forward, init_params, initial_carry
-from jaxrnn.sampling.generate import PIECE, write, write_many
+from jaxrnn.sampling.generate import PIECE, Writer, write, write_many
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Vocabulary, document_starts
 
@@ -70,6 +70,19 @@ def test_greedy_text_does_not_depend_on_the_seed_and_is_the_networks_own(prompt)
     carry = initial_carry(MODEL, 1)
     tokens, _ = sample(jax.random.key(9), PARAMS, carry, prime, MODEL, length=150, greedy=True)
     assert texts == {PLAIN.decode(tokens[:, 0])}
+
+
+@pytest.mark.parametrize("prompt", ["", "cab"])
+@pytest.mark.parametrize("reset_on", ["", "d"])
+def test_a_greedy_text_in_turns_is_the_text_in_one(prompt, reset_on):
+    writer = Writer(PARAMS, PLAIN, MODEL, reset_on)
+    position, turns = writer.begin().extend(PLAIN.encode(prompt)), ""
+    for length in (30, PIECE, 1, PIECE + 19):
+        pieces = list(writer.write(position, SampleConfig(length=length, greedy=True)))
+        turns += "".join(PLAIN.decode(tokens) for (tokens,), _ in pieces)
+        position = pieces[-1][1]
+    config = SampleConfig(prompt=prompt, length=len(turns), greedy=True)
+    assert turns == "".join(write(PARAMS, PLAIN, MODEL, config, reset_on=reset_on))
 
 
 @pytest.mark.parametrize(("vocabulary", "start"), [(PLAIN, "\n"), (NO_NEW_LINE, " ")], ids=["new line", "no new line"])
