@@ -222,7 +222,7 @@ def big(place, size, mixed=False):
     from jaxrnn.evaluation.copies import longest_copy
     from jaxrnn.evaluation.score import surprisals_in_parts
     from jaxrnn.evaluation.stream import ordered_surprisals
-    from jaxrnn.runs.material import prepare
+    from jaxrnn.runs.data import prepare
     from jaxrnn.text import blocks, never_seen
     from jaxrnn.training.step import init_train_state, make_train_chunk
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from jaxrnn.runs.checkpoint import Checkpoint as Checkpoint
     from jaxrnn.runs.checkpoint import load_checkpoint as load_checkpoint
     from jaxrnn.runs.checkpoint import save_checkpoint as save_checkpoint
+    from jaxrnn.runs.data import load_run_corpus as load_run_corpus
+    from jaxrnn.runs.data import reload_corpus as reload_corpus
+    from jaxrnn.runs.data import slices_of as slices_of
     from jaxrnn.runs.directory import new_run_directory as new_run_directory
     from jaxrnn.runs.loop import fit as fit
-    from jaxrnn.runs.material import load_run_corpus as load_run_corpus
-    from jaxrnn.runs.material import reload_corpus as reload_corpus
-    from jaxrnn.runs.material import slices_of as slices_of
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
     from jaxrnn.runs.report import sample_title as sample_title
@@ -35,7 +35,7 @@ _NAMES = {
     "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
     "directory": "new_run_directory",
     "loop": "fit",
-    "material": "load_run_corpus reload_corpus slices_of",
+    "data": "load_run_corpus reload_corpus slices_of",
     "metrics": "read_metrics",
     "report": "Report sample_title",
     "sweep.directory": "read_sweep",

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.network.model import Params
+from jaxrnn.runs.data import prepare
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.material import prepare
 from jaxrnn.text import Corpus
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import init_train_state

@@ -21,12 +21,12 @@ from jax.sharding import Mesh
 
 from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.distributed.mesh import on_one, whole
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.events import event_files
 from jaxrnn.runs.lock import LOCK, WriterLock, opening
-from jaxrnn.runs.programs import gathered
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -237,3 +237,8 @@ class RunDirectory:
 
     def _full(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
+
+
+def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
+    """Return a state on one device of each process; all processes must call this."""
+    return on_one(jax.jit(lambda state: state, out_shardings=whole(mesh))(state)) if mesh else state

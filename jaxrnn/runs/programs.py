@@ -1,7 +1,7 @@
-"""The programs of a training run: compiled side by side, before they are first called."""
+"""The programs of a training run, which are compiled at the same time before the first call of each."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ from jaxrnn.distributed.mesh import on_one, whole
 from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
-from jaxrnn.runs.material import Material
+from jaxrnn.runs.data import RunData
+from jaxrnn.runs.trainer import Run, WriteSample
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch, Tokens, position
 from jaxrnn.training.step import (
@@ -32,63 +33,54 @@ from jaxrnn.training.step import (
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 
 
-class SampleStart(NamedTuple):
-    """What a sample goes on from.
+class Programs(NamedTuple):
+    """What the training loop needs.
 
     Attributes:
-        prime: int32 [P, 1].
-        new: bool [], whether the carry before it is the initial one, not that of training.
-        before: int32 [k - 1, 1], what stands before `prime`, where there are documents; else None.
+        state: the state to begin or resume from, on the mesh if there is one.
+        train_chunk: trains on K batches; returns the state, the metrics [K], and whether the state is finite.
+        write_sample: writes a sample.
     """
 
-    prime: Any
-    new: Any
-    before: Any
+    state: TrainState
+    train_chunk: TrainChunk
+    write_sample: WriteSample
 
 
-# The state to begin from, the training chunk, and what draws a sample of (state, SampleStart).
-Programs = tuple[TrainState, TrainChunk, Callable[..., jax.Array]]
+def prepare_programs(run: Run, next_step: int, loss: Loss = cross_entropy) -> Programs:
+    """Return the programs of a run whose first chunk ends with `next_step`.
 
-
-def prepare_programs(
-    config: TrainConfig,
-    material: Material,
-    saved: TrainState | None,
-    step: int,
-    next_step: int,
-    loss: Loss = cross_entropy,
-    mesh: Mesh | None = None,
-) -> Programs:
-    """Return the state to begin from, the training chunk, and the function that draws a sample.
-
-    The chunk returns the state, what was measured, and whether all numbers of the state are finite.
-
-    What they call first is compiled here, side by side: when each is first called, one after the other, takes longer.
-    With a mesh the state lies on it; a sample is drawn by one device, of what `on_one` gives of the state.
+    Those that it calls first are compiled here, each in a thread: one after the other takes longer.
     """
+    config, mesh, saved = run.config, run.mesh, run.checkpoint and run.checkpoint.state
     placed, placed_chunk = _placed(mesh) if mesh else ({}, {})
     init = jax.jit(partial(init_state, config=config), **placed)
     chunk = make_train_chunk(config, loss, mesh)
     train_chunk: Any = jax.jit(partial(_train_chunk, chunk=chunk), donate_argnums=0, **placed_chunk)
-    draw_sample: Any = make_sampler(config, material)
+    sampler = Sampler(config, run.data, mesh)
+    with ThreadPoolExecutor() as pool:
+        for lowered in _first_programs(run, next_step, init, train_chunk, sampler):
+            pool.submit(lowered.compile)  # an error here is raised again by the call
+        state = init(np.uint32(config.seed)) if saved is None else spread(saved, mesh) if mesh else saved
+        return Programs(state, train_chunk, sampler.write)
+
+
+def _first_programs(run: Run, next_step: int, init: Any, train_chunk: Any, sampler: "Sampler") -> Iterator[Any]:
+    """Lower the programs that a run calls first."""
+    config, data, mesh, step = run.config, run.data, run.mesh, run.first_step
     seed = np.uint32(config.seed)
     state = jax.eval_shape(init, seed)
-    with ThreadPoolExecutor() as pool:  # what fails here fails again, and is heard, when it is called
-        if not saved:
-            pool.submit(init.lower(seed).compile)
-        if step < config.steps:
-            pool.submit(train_chunk.lower(state, material.batches(step, next_step - step, config, mesh)).compile)
-        at_end = not config.sample_every
-        if mesh:
-            own = dataclasses.replace(config, batch_size=config.batch_size // mesh.size)
-            state = jax.eval_shape(partial(init_state, config=own), seed)
-        if jax.process_index() == 0:
-            pool.submit(draw_sample.lower(state, sample_start(config, material, step, at_end)).compile)
-        if material.validation and not mesh:
-            pool.submit(_lowered_score(state, len(material.validation.tokens), config).compile)
-        if saved and mesh:
-            saved = spread(saved, mesh)
-        return saved or init(seed), train_chunk, draw_sample
+    if not run.checkpoint:
+        yield init.lower(seed)
+    if step < config.steps:
+        yield train_chunk.lower(state, data.batches(step, next_step - step, config, mesh))
+    if mesh:  # one device draws samples, from its own lanes
+        own = dataclasses.replace(config, batch_size=config.batch_size // mesh.size)
+        state = jax.eval_shape(partial(init_state, config=own), seed)
+    if jax.process_index() == 0:
+        yield sampler.draw.lower(state, sampler.start(step, at_end=not config.sample_every))
+    if data.validation and not mesh:
+        yield _lowered_score(state, len(data.validation.tokens), config)
 
 
 def _placed(mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -112,17 +104,6 @@ def spread(state: TrainState, mesh: Mesh) -> TrainState:
     return jax.jit(with_key, out_shardings=state_sharding(mesh))(plain)
 
 
-def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
-    """Return a state on one device of each process; they all have to ask for it."""
-    return on_one(jax.jit(lambda state: state, out_shardings=whole(mesh))(state)) if mesh else state
-
-
-def make_sampler(config: TrainConfig, material: Material) -> Callable[..., jax.Array]:
-    """Return the jitted function that draws a sample of (state, SampleStart)."""
-    separator = material.separator if len(material.separator) else None
-    return jax.jit(partial(_draw_sample, config=config, separator=separator))
-
-
 def _train_chunk(
     state: TrainState, batches: Batch, chunk: Callable[..., tuple[TrainState, Metrics]]
 ) -> tuple[TrainState, Metrics, jax.Array]:
@@ -131,10 +112,10 @@ def _train_chunk(
 
 
 def all_finite(state: TrainState) -> jax.Array:
-    """Return whether the parameters, the optimizer's memory and the carry hold finite numbers only, bool []."""
+    """Return whether the parameters, the optimizer's state and the carry hold finite numbers only, bool []."""
     leaves = jax.tree.leaves((state.params, state.opt_state, state.carry))
     numbers = jnp.concatenate([leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)])
-    # 0 times infinity or NaN is NaN. One product compiles 0.1 s sooner than a reduction of what isfinite says of each.
+    # 0 times infinity or NaN is NaN. One product compiles 0.1 s faster than isfinite and a reduction of each leaf.
     return jnp.isfinite(jnp.vdot(numbers, jnp.zeros_like(numbers)))
 
 
@@ -150,28 +131,64 @@ def init_state(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
     return init_train_state(jax.random.key(seed), config)
 
 
-def sample_start(config: TrainConfig, material: Material, step: int, at_end: bool) -> SampleStart:
-    """Return what a sample after `step` steps goes on from: the prompt at the end, else the next character of the text.
+class SampleStart(NamedTuple):
+    """What a sample starts from.
 
-    Where there are documents, the prompt begins one: the separator's last symbol stands before it.
+    Attributes:
+        prime: int32 [P, 1], the tokens to read first.
+        new: bool [], whether the carry before them is the initial one, not that of training.
+        before: int32 [k - 1, 1], the tokens before `prime`, where there are documents; else None.
     """
-    separator, text = material.separator, material.train.tokens
 
-    def column(tokens: Tokens) -> np.ndarray[Any, np.dtype[np.int32]]:
-        return tokens.astype(np.int32)[:, None]
+    prime: Any
+    new: Any
+    before: Any
 
-    if config.prompt and at_end:
-        prompt = material.corpus.vocabulary.encode(config.prompt)
-        prime = np.concatenate([separator[-1:], prompt])
-        return SampleStart(column(prime), np.asarray(True), column(separator[:-1]) if len(separator) else None)
-    batch = material.batches(step, 1, config)
-    before = None
-    if len(separator):
-        tail = len(separator) - 1
-        place = position(len(text), step, config)
-        read = text[max(0, place - tail) : place].astype(np.int32)  # -1 is no symbol: nothing stands there
-        before = column(np.concatenate([np.full(tail, -1), read])[len(read) :])
-    return SampleStart(batch.inputs[0, :1, :1], batch.reset[0], before)
+
+class Sampler:
+    """Writes the samples of a run.
+
+    Attributes:
+        draw: the jitted function that draws tokens [sample_length] of (state, SampleStart).
+    """
+
+    def __init__(self, config: TrainConfig, data: RunData, mesh: Mesh | None = None) -> None:
+        """Compile nothing yet."""
+        self._config, self._data, self._mesh = config, data, mesh
+        separator = data.separator if len(data.separator) else None
+        self.draw: Any = jax.jit(partial(_draw_sample, config=config, separator=separator))
+
+    def write(self, state: TrainState, step: int, at_end: bool) -> str | None:
+        """Return a sample after `step` steps; at the end of the run with its prompt. Of many processes one writes."""
+        if jax.process_index() != 0:
+            return None
+        start = self.start(step, at_end)
+        tokens = np.asarray(self.draw(on_one(state) if self._mesh else state, start))
+        if self._config.prompt and at_end:
+            tokens = np.concatenate([start.prime[len(self._data.separator[-1:]) :, 0], tokens])
+        return self._data.corpus.vocabulary.decode(tokens)
+
+    def start(self, step: int, at_end: bool) -> SampleStart:
+        """Return what a sample starts from: at the end the prompt, if there is one; else the next character.
+
+        Where there are documents, the prompt begins one: the separator's last symbol stands before it.
+        """
+        config, data, separator = self._config, self._data, self._data.separator
+        if config.prompt and at_end:
+            prompt = data.corpus.vocabulary.encode(config.prompt)
+            prime = np.concatenate([separator[-1:], prompt])
+            return SampleStart(_column(prime), np.asarray(True), _column(separator[:-1]) if len(separator) else None)
+        batch, before = data.batches(step, 1, config), None
+        if len(separator):
+            text, length = data.train.tokens, len(separator) - 1
+            end = position(len(text), step, config)
+            tail = text[max(0, end - length) : end].astype(np.int32)
+            before = _column(np.concatenate([np.full(length - len(tail), -1), tail]))  # -1, no symbol: nothing there
+        return SampleStart(batch.inputs[0, :1, :1], batch.reset[0], before)
+
+
+def _column(tokens: Tokens) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return tokens.astype(np.int32)[:, None]
 
 
 def _draw_sample(

@@ -1,31 +1,34 @@
-"""What the training loop tells of a moment between two steps."""
+"""What the training loop reports between two steps."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.reprs import of_fields
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.validation import Best
 from jaxrnn.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `fit` tells between two training steps.
+    """A report of `fit` between two training steps.
 
     Attributes:
         step: training steps done.
         loss: of the last batch, nats per T characters; None before the first step.
         smooth_loss: its running mean, nats per T characters.
         bits_per_character: the smooth loss in bits per character.
-        seconds: since `fit` began (the first chunk compiles, which takes a second or two of them); of a run that was
-            resumed also those up to the checkpoint that it went on from.
-        sample: what the network writes now; None where no sample is due.
+        seconds: since `fit` began, compilation included; a resumed run adds those up to its checkpoint.
+        sample: a text that the network writes now; None where no sample is due.
         validation_loss: on the validation slice, nats per character; None where no validation is due.
         best: the best validation so far; None before the first.
         finished: whether the run is over: all steps are done, or `patience` validations brought nothing better.
-        config: the run's configuration with what the corpus gives: `config.model` is the network's.
-        state: the state after `step` steps. The next step reuses its memory: copy what you keep beyond this report
-            (`jax.tree.map(jnp.copy, report.state.params)`); the last report's state stays.
+        config: the run's configuration, completed by its corpus: `config.model` is the network's.
+        current_state: returns the state while training has not moved on, then None; read `state` instead.
     """
 
     step: int
@@ -38,13 +41,34 @@ class Report:
     best: Best | None
     finished: bool
     config: TrainConfig
-    state: TrainState
+    current_state: Callable[[], TrainState | None]
+
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """The state after `step` steps: a copy, made when it is first read.
+
+        Raises:
+            JaxrnnError: it was not read before the next report was taken: training has reused its memory.
+        """
+        state = self.current_state()
+        if state is None:
+            raise JaxrnnError(
+                f"the state of step {self.step} is gone, as training has moved on; read report.state before you take "
+                "the next report: what has been read stays"
+            )
+        return jax.tree.map(_copy, state)
 
     def __repr__(self) -> str:
-        """Give what there is to tell, but for the configuration and the state."""
-        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del told["config"], told["state"]
-        return of_fields(self, **told)
+        """Return what there is to report, without the configuration and the state."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["config"], fields["current_state"]
+        return of_fields(self, **fields)
+
+
+def _copy(leaf: jax.Array) -> jax.Array:
+    """Return a copy that lies on the same devices; of many processes, one alone can make it."""
+    shards = [jax.device_put(shard.data, shard.data.sharding, may_alias=False) for shard in leaf.addressable_shards]
+    return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
 
 
 def sample_title(report: Report) -> str:

@@ -376,7 +376,7 @@ def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(p
         (lambda path: path.unlink(), "needs the text that the run was trained on: no such file: .*text.txt"),
         (
             lambda path: path.write_text(PROSE + "the"),
-            "text.txt is no more the text of .*put the old text back",
+            "text.txt is no longer the text of .*restore the old text",
         ),
     ],
     ids=["gone", "changed"],

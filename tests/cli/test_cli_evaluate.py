@@ -262,7 +262,7 @@ def test_a_corpus_that_is_not_the_runs_any_more_is_refused(place, tmp_path, monk
     (tmp_path / "tiny.json").write_text(to_json(TINY))
     assert jaxrnn(f"{TRAIN} --run-dir run")[0] == 0
     (tmp_path / "text.txt").write_text(PROSE + "more")
-    assert_refused(tmp_path, jaxrnn, "evaluate run", 2, "is no more the text of the run: its SHA-256 is")
+    assert_refused(tmp_path, jaxrnn, "evaluate run", 2, "is no longer the text of the run: its SHA-256 is")
     assert jaxrnn("evaluate run text.txt --json")[0] == 0
 
 

@@ -21,7 +21,8 @@ def training(steps=40, leaves_at=None):
             losses = {"loss": 90.0 - step if step else None, "smooth_loss": 100.0 - step, "best": best}
             losses["bits_per_character"] = 5 - step / 20
             where = {"step": step, "seconds": time.monotonic(), "finished": step == steps, "sample": None}
-            yield jaxrnn.Report(**where, **losses, validation_loss=validation_loss, config=config, state=None)
+            losses["validation_loss"] = validation_loss
+            yield jaxrnn.Report(**where, **losses, config=config, current_state=lambda: None)
     finally:
         print("closed")
 """

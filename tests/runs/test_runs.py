@@ -2,9 +2,11 @@ import contextlib
 import dataclasses
 import gc
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from jaxrnn.network.model import initial_carry
 from jaxrnn.runs import fit, new_run_directory, sample_title
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
+from jaxrnn.runs.lock import WriterLock
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, load_corpus
 
@@ -101,6 +104,26 @@ def test_logging_sampling_checkpoints_and_chunks_never_change_what_is_trained(te
     assert_bit_identical(last.state, whole.last.state)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_state_of_a_report_stays_if_it_is_read_before_the_next_report(text, tmp_path, devices):
+    config = tiny(text, batch_size=2, steps=12, checkpoint_every=4, keep=9)
+    reports = []
+    for report in fit(config, run_dir=tmp_path / "run", devices=devices):
+        assert int(report.state.step) == report.step  # it is read here
+        reports.append(report)
+    for report in reports[1:]:
+        saved = load_checkpoint(checkpoint_path(tmp_path / "run" / "checkpoints", report.step))
+        assert_bit_identical(report.state, saved.state)
+
+
+def test_a_state_that_was_not_read_in_time_says_when_to_read_it_and_the_last_one_stays(text):
+    first, *_, last = run(tiny(text, steps=12))
+    with pytest.raises(JaxrnnError, match=r"state of step 0 is gone.*read report.state before you take the next"):
+        first.state  # noqa: B018
+    assert repr(first).startswith("Report(step=0, ")
+    assert int(last.state.step) == 12
+
+
 # ---- the run directory ---------------------------------------------------------------------------------------------
 
 
@@ -173,9 +196,23 @@ def test_leaving_the_loop_saves_the_run(text, tmp_path, step):
     assert_bit_identical(load_checkpoint(tmp_path / "run").state, reports[-1].state)
 
 
-def test_a_run_that_never_began_leaves_no_file_open(text, tmp_path):
-    fit(tiny(text), run_dir=tmp_path / "run").close()
-    gc.collect()  # would warn of an open file, and a warning is an error here
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_that_is_left_keeps_no_file_open_and_no_lock(text, tmp_path, begun):
+    def open_files():
+        files = (os.path.realpath(descriptor) for descriptor in Path("/proc/self/fd").iterdir())
+        return [name for name in files if name.startswith(str(tmp_path))]
+
+    path = tmp_path / "run"
+    reports = fit(tiny(text), run_dir=path)
+    if begun:
+        next(reports)
+    assert open_files() == [str(path / ".lock")]
+    reports.close()
+    del reports
+    gc.collect()
+    assert open_files() == []
+    WriterLock(path).release()
 
 
 def test_a_run_is_refused_where_one_is_unless_it_is_told_what_to_do_with_it(text, finished):

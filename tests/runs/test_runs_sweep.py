@@ -110,11 +110,11 @@ def test_a_sweep_that_was_killed_while_it_saved_goes_on_exactly(text, tmp_path, 
     """After some members have saved step 12 or 24 and others have not."""
     saves, save = [], RunDirectory.save
 
-    def save_until_power_cut(*args):
+    def save_until_power_cut(*args, **options):
         if len(saves) == saved:
             raise PowerCut
         saves.append(1)
-        save(*args)
+        save(*args, **options)
 
     monkeypatch.setattr(RunDirectory, "save", save_until_power_cut)
     with pytest.raises(PowerCut):
@@ -241,10 +241,10 @@ def test_overwriting_replaces_every_member_and_a_cut_in_it_leaves_no_old_checkpo
 
 
 def test_a_full_disk_ends_the_sweep_with_what_was_saved_before_untouched(text, tmp_path, swept, monkeypatch):
-    def full(self, state, *_):
+    def full(self, state, *args, **options):
         if int(state.step) > 12:
             raise StorageError("no room")
-        save(self, state, *_)
+        save(self, state, *args, **options)
 
     save = RunDirectory.save
     monkeypatch.setattr(RunDirectory, "save", full)

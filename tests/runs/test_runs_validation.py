@@ -20,7 +20,7 @@ from jaxrnn.network.loss import loss
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import best_checkpoint_path, find_checkpoint
-from jaxrnn.runs.loop import validate as original_validate
+from jaxrnn.runs.validation import validate as original_validate
 from jaxrnn.text import load_corpus
 
 HALVES = {"split": (0.5, 0.5), "validate_every": 4}
@@ -108,7 +108,7 @@ def fixed(monkeypatch, losses):
         return losses[next(counter)]
 
     counter = iter(range(len(losses)))
-    monkeypatch.setattr("jaxrnn.runs.loop.validate", validate)
+    monkeypatch.setattr("jaxrnn.runs.trainer.validate", validate)
 
 
 def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(text, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a run is made of: the configuration that its corpus completes, and the corpus in slices."""
+"""The data of a run: its corpus in slices, and the configuration that the corpus completes."""
 
 import dataclasses
 from typing import NamedTuple
@@ -30,14 +30,14 @@ from jaxrnn.text import (
 from jaxrnn.training.step import batch_sharding, init_train_state
 
 
-class Material(NamedTuple):
-    """What is trained on and validated with.
+class RunData(NamedTuple):
+    """What a run trains on and validates with.
 
     Attributes:
         corpus: the whole text.
-        train: the slice that is trained on.
+        train: the slice to train on.
         validation: the slice to validate with; None: there is none.
-        separator: what stands between independent documents, int [k]; k = 0: there are none.
+        separator: what stands between independent documents, int [k]; k = 0: there are no documents.
     """
 
     corpus: Corpus
@@ -54,10 +54,10 @@ class Material(NamedTuple):
 
 
 def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
-    """Return the slices of a corpus by name, with the places where documents start.
+    """Return the slices of a corpus by name, with the starts of their documents.
 
     Raises:
-        JaxrnnError: there is no document boundary, or the vocabulary does not know its symbols.
+        JaxrnnError: the text has no document boundary, or the vocabulary lacks a symbol of it.
     """
     starts = None
     if config.reset_on:
@@ -68,7 +68,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
 
 
 def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
-    """Return the corpus that a configuration names, read as it says, by `load_corpus`."""
+    """Load the corpus that a configuration names, with the settings that it gives."""
     return load_corpus(
         config.corpus,
         vocabulary=config.vocabulary,
@@ -80,25 +80,25 @@ def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify:
 
 
 def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
-    """Return the corpus that a run was trained on.
+    """Load the corpus that a run was trained on.
 
     Raises:
-        JaxrnnError: it is gone, or no more what it was.
+        JaxrnnError: it is gone, or no longer the same.
     """
-    corpus, known = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
-    if corpus.sha256 != known:
+    corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
+    if corpus.sha256 != sha256:
         raise JaxrnnError(
-            f"{corpus.source} is no more the text of the run: its SHA-256 is {corpus.sha256}, and was {known}; "
-            "put the old text back"
+            f"{corpus.source} is no longer the text of the run: its SHA-256 is {corpus.sha256}, and was {sha256}; "
+            "restore the old text"
         )
     return corpus
 
 
-def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, Material]:
-    """Return the configuration of a run on this corpus, and what it is made of.
+def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, RunData]:
+    """Return the configuration of a run on a corpus, completed by the corpus, and the data of the run.
 
     Raises:
-        JaxrnnError: they don't fit together.
+        JaxrnnError: the two don't fit together.
     """
     vocabulary = corpus.vocabulary
     if config.model.vocab_size not in (None, len(vocabulary)):
@@ -126,4 +126,4 @@ def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, Material]
             )
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
-    return config, Material(corpus, slices["train"], slices.get("validation"), separator)
+    return config, RunData(corpus, slices["train"], slices.get("validation"), separator)
