@@ -79,33 +79,6 @@ def cached_files():
     return sorted(file.name for file in cache.directory().iterdir()) if cache.directory().exists() else []
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"abcde\xffg", "is not UTF-8 (byte 0xff) at offset 5; convert it to UTF-8, or train on it with --vocabulary"),
-        ("abcd日e".encode()[:6] + b"e", "is not UTF-8 (byte 0xe6) at offset 4; "),
-        (
-            b"\xef\xbb\xbfabc",
-            "begins with a byte-order mark; drop it by normalize (--normalize)",
-        ),
-        (b"abc\r\ndef\r\n\xff", "has CRLF line ends (the first at offset 3); convert them by normalize (--normalize)"),
-        (b"ab\xffd\r\n", "is not UTF-8 (byte 0xff) at offset 2; "),
-        (b"ab\xe6\r\n", "is not UTF-8 (byte 0xe6) at offset 2; "),
-        (b"aaaaaaaaaaaaa", "has a single distinct symbol, 'a': nothing to predict; give another text"),
-        ("text".encode("utf-16"), "is UTF-16 at offset 0; "),
-    ],
-    ids=ascii,
-)
-@pytest.mark.parametrize("size", [3, 4, 5, 10**6])
-def test_the_error_about_a_text_does_not_depend_on_the_pieces(tmp_path, monkeypatch, big, data, message, size):
-    monkeypatch.setattr(stream, "PIECE", size)
-    (tmp_path / "text").write_bytes(data)
-    with pytest.raises(JaxrnnError) as caught:
-        load_corpus(tmp_path / "text")
-    assert message in str(caught.value)
-    assert cached_files() == []
-
-
 def test_a_small_text_leaves_nothing_in_the_cache(text):
     small = load_corpus(text)
     assert small.cache_file is None
