@@ -2,10 +2,11 @@
 
 from jaxrnn.evaluation.activations import activations
 from jaxrnn.evaluation.copies import Copy, longest_copy
-from jaxrnn.evaluation.score import Score, evaluate, score
-from jaxrnn.evaluation.units import Unit, find_units
+from jaxrnn.evaluation.score import Score, evaluate, score, surprisals
+from jaxrnn.evaluation.units import PROPERTIES, Unit, find_units
 
 __all__ = [
+    "PROPERTIES",
     "Copy",
     "Score",
     "Unit",
@@ -14,4 +15,5 @@ __all__ = [
     "find_units",
     "longest_copy",
     "score",
+    "surprisals",
 ]

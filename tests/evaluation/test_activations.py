@@ -36,7 +36,7 @@ def test_the_hidden_states_are_those_of_forward(cell, num_layers, products):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_gates_are_those_that_made_the_hidden_states(cell):
+def test_the_hidden_states_follow_from_the_gates(cell):
     params, config = network(cell, 2)
     for by_name in activations(params, jnp.asarray(TOKENS), config):
         values = {name: np.asarray(array) for name, array in by_name.items()}
@@ -78,7 +78,7 @@ def test_one_text_needs_no_axis_for_lanes():
         np.testing.assert_allclose(values, all_lanes[0][name][:, 1], atol=1e-6)
 
 
-def test_the_carry_starts_anew_where_it_does_in_forward():
+def test_the_carry_is_reset_where_forward_resets_it():
     params, config = network("lstm", 2)
     starts = jnp.asarray(np.random.default_rng(1).random((T, B)) < 0.3)
     layers = activations(params, jnp.asarray(TOKENS), config, starts)
@@ -88,7 +88,7 @@ def test_the_carry_starts_anew_where_it_does_in_forward():
         activations(params, jnp.asarray(TOKENS), config, starts[:, 0])
 
 
-def test_a_cell_of_the_users_own_has_its_carry_and_no_gates():
+def test_a_user_defined_cell_has_its_carry_and_no_gates():
     def update(projected, recurrent, carry):
         return jnp.tanh(projected + recurrent), carry[1] + 1
 

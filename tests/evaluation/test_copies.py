@@ -5,7 +5,7 @@ from jaxrnn.evaluation.copies import Copy, longest_copy
 
 
 def by_hand(sample, text):
-    """The longest span by trying every one, the longest first."""
+    """Find the longest span by trying every one, the longest first."""
     for length in range(len(sample), 0, -1):
         for begin in range(len(sample) - length + 1):
             if sample[begin : begin + length] in text:
@@ -18,8 +18,8 @@ def by_hand(sample, text):
     ("sample", "text", "expected"),
     [
         ("the cat sat", "a cat, a mat", Copy(" cat", 3, 1)),
-        ("abc", "xxabcxxabc", Copy("abc", 0, 2)),  # all of it, at the first place
-        ("abXcd", "cd ab", Copy("ab", 0, 3)),  # the first of two as long
+        ("abc", "xxabcxxabc", Copy("abc", 0, 2)),  # all of it, where it occurs first
+        ("abXcd", "cd ab", Copy("ab", 0, 3)),  # the first of two equally long ones
         ("xyz", "abc", Copy("", 0, 0)),
         ("", "abc", Copy("", 0, 0)),
         ("abc", "", Copy("", 0, 0)),

@@ -23,7 +23,7 @@ STARTS = document_starts(TOKENS, np.array([0, 1]))
 
 
 def whole(tokens, starts=None):
-    """Every surprisal by one call of the network: no chunks, no lanes, no padding."""
+    """Compute all surprisals by one call of the network, without windows, lanes or padding."""
     starts = None if starts is None else starts[:-1, None]
     logits, _ = forward(PARAMS, initial_carry(CONFIG, 1), jnp.asarray(tokens[:-1, None]), CONFIG, starts=starts)
     log_p = jax.nn.log_softmax(logits[:, 0])
@@ -35,7 +35,7 @@ with_and_without_documents = pytest.mark.parametrize("starts", [None, STARTS], i
 
 @with_and_without_documents
 @pytest.mark.parametrize("length", [1, 7, 1024])
-def test_one_lane_is_the_exact_stream_whatever_the_chunks(monkeypatch, starts, length):
+def test_one_lane_is_the_exact_stream_whatever_the_window(monkeypatch, starts, length):
     monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "window_length", lambda *_: length)
     tokens = TOKENS[:40]
     starts = None if starts is None else starts[:40]
@@ -45,9 +45,9 @@ def test_one_lane_is_the_exact_stream_whatever_the_chunks(monkeypatch, starts, l
 
 @with_and_without_documents
 @pytest.mark.parametrize("lanes", [2, 3, 64])
-def test_every_target_is_scored_once_in_its_place_in_any_number_of_lanes(starts, lanes):
+def test_every_target_is_scored_once_at_its_index_in_any_number_of_lanes(starts, lanes):
     got = surprisals(PARAMS, TOKENS, CONFIG, lanes=lanes, starts=starts)
-    np.testing.assert_allclose(got, whole(TOKENS, starts), rtol=1e-3, atol=1e-3)  # the warm-up reaches far enough
+    np.testing.assert_allclose(got, whole(TOKENS, starts), rtol=1e-3, atol=1e-3)  # the warm-up is long enough
 
 
 @pytest.mark.parametrize("lanes", [2, 5, 9])

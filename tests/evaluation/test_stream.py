@@ -13,7 +13,7 @@ from jaxrnn.text import Vocabulary, document_starts, encode_separator
 
 TEXT = "to be, or\n\nnot to be:\n\n\nthat is the question\n" * 30
 KNOWN = Vocabulary.of(TEXT)
-FOLDED = Vocabulary.of(TEXT, min_count=60)  # among others ',' and ':' are unknown
+FOLDED = Vocabulary.of(TEXT, min_count=60)  # ',' and ':' and some others are unknown
 
 
 def network(vocabulary):
@@ -71,7 +71,7 @@ def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_s
 
 
 @pytest.mark.parametrize("text", ["", "t", "猫t猫"])
-def test_a_text_with_nothing_to_score_gives_nothing_or_says_so(text):
+def test_a_text_with_nothing_to_score_yields_nothing_in_one_lane_and_is_refused_in_several(text):
     params, model = network(KNOWN)
     assert list(score_stream(params, KNOWN, model, lambda: [text], Tally())) == []
     with pytest.raises(JaxrnnError, match="2 are needed"):
@@ -79,14 +79,14 @@ def test_a_text_with_nothing_to_score_gives_nothing_or_says_so(text):
 
 
 @pytest.mark.parametrize("second", [TEXT[:-1], TEXT + "t", TEXT.replace("to", "ot"), "", TEXT[:-1] + "t"], ids=len)
-def test_a_text_that_changes_between_its_readings_is_refused(second):
+def test_a_text_that_changes_between_two_readings_is_refused(second):
     params, model = network(KNOWN)
-    texts = iter([second, TEXT])  # what is scored is read first
+    texts = iter([second, TEXT])  # the scored reading is requested first
     with pytest.raises(JaxrnnError, match="changed while it was read"):
         list(score_stream(params, KNOWN, model, lambda: pieces(next(texts), 100), Tally(), lanes=2))
 
 
-def test_a_full_disk_is_told_and_where(monkeypatch):
+def test_a_full_disk_is_an_error_that_names_the_directory(monkeypatch):
     class Full:
         def write(self, _):
             raise OSError(28, "No space left on device")

@@ -13,7 +13,7 @@ H = 8
 
 
 def quoted_text(rng, words=300):
-    """Prose in which about half of the words stand in quotes, openings and closings told apart."""
+    """Prose in which about half of the words are in typographic quotes."""
     quoted = rng.random(words) < 0.5
     return " ".join(f"“{'ab'[n % 2] * (1 + n % 5)}”" if q else "abc"[: 1 + n % 3] for n, q in enumerate(quoted)) + "\n"
 
@@ -39,7 +39,7 @@ def reading():
     return activations(planted(vocabulary, rng), tokens, config), text
 
 
-def test_a_planted_unit_is_found_and_scores_perfectly_on_text_it_was_not_chosen_by(reading):
+def test_a_planted_unit_is_found_and_scores_perfectly_on_text_it_was_not_chosen_on(reading):
     best, second, *_ = find_units(*reading, "inside quotes")
     assert (best.layer, best.name, best.number, best.sign, best.score) == (0, "h", 5, 1, 1.0)
     assert second.score < 0.9
@@ -53,7 +53,7 @@ def test_a_number_is_scored_by_correlation(reading):
     assert best.score > 0.95
 
 
-def test_what_nobody_can_know_scores_as_chance_although_some_unit_fits_it_best(reading):
+def test_noise_scores_as_chance_on_the_held_out_part_although_some_unit_fits_it(reading):
     _, text = reading
     many = [{"h": np.random.default_rng(1).normal(size=(len(text), 500))}]
     coin = np.random.default_rng(2).random(len(text)) < 0.5
@@ -66,7 +66,7 @@ def test_what_nobody_can_know_scores_as_chance_although_some_unit_fits_it_best(r
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_threshold_and_the_sign_say_how_to_read_the_unit(sign):
+def test_the_threshold_and_the_sign_predict_the_property(sign):
     flags = np.random.default_rng(0).random(200) < 0.3
     values = sign * np.where(flags, 0.7, 0.1)[:, None]
     (unit,) = find_units([{"c": values}], "x" * 200, flags, names=["c"])
@@ -74,7 +74,7 @@ def test_the_threshold_and_the_sign_say_how_to_read_the_unit(sign):
     np.testing.assert_array_equal(sign * values[:, 0] > sign * unit.threshold, flags)
 
 
-def test_balanced_accuracy_is_the_mean_of_both_shares_got_right():
+def test_balanced_accuracy_is_the_mean_of_both_fractions_predicted_right():
     fit = np.array([False] * 4 + [True] * 4)
     rest = np.array([False] * 6 + [True] * 2)
     values = np.concatenate([fit * 1.0, [0, 0, 0, 0, 0, 1, 1, 0]])[:, None]
@@ -83,7 +83,7 @@ def test_balanced_accuracy_is_the_mean_of_both_shares_got_right():
     assert unit.fit_score == 1
 
 
-def test_a_unit_that_never_moves_is_worth_chance():
+def test_a_constant_unit_scores_as_chance():
     flags = np.array([True, False] * 10)
     (unit,) = find_units([{"h": np.zeros((20, 1))}], "x" * 20, flags)
     assert unit.score == unit.fit_score == 0.5
@@ -119,7 +119,7 @@ def test_a_property_is_what_its_name_says(name, text, expected):
         (list("abcdefgh"), "true or false, or numbers"),
     ],
 )
-def test_a_property_that_can_not_be_used_is_refused(target, message):
+def test_an_unusable_property_is_refused(target, message):
     with pytest.raises(JaxrnnError, match=message):
         find_units([{"h": np.zeros((8, 2))}], "abcdefgh", target)
 

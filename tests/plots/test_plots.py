@@ -49,7 +49,7 @@ def save_run(path, cell, text=TEXT):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A directory with runs in it, of which "tanh", "gru" and "lstm" are named for their cells."""
+    """A directory of runs; "tanh", "gru" and "lstm" are named after their cells."""
     path = tmp_path_factory.mktemp("runs")
     for cell in ("tanh", "gru", "lstm"):
         save_run(path / cell, cell)
@@ -58,7 +58,7 @@ def runs(tmp_path_factory):
 
 
 def drawn(figure):
-    """Draw it: what matplotlib complains of is an error here."""
+    """Draw the figure; matplotlib's warnings are errors here."""
     figure.savefig(io.BytesIO(), dpi=40)
     return figure
 
@@ -100,7 +100,7 @@ def test_hidden_units_are_the_networks_states_wrapped_into_lines(runs):
     assert [label.get_text() for label in named.axes[0].get_yticklabels()] == ["quotes", "words"]
 
 
-def test_without_a_choice_the_units_are_those_that_move_and_stay():
+def test_by_default_the_units_are_those_that_vary_most_and_slowly():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(size=(40, 9)) / 9, np.repeat([[-1.0], [1.0]], 20, axis=0)], axis=1)
     figure = plots.hidden_units(values, "ab" * 20)
@@ -121,7 +121,7 @@ def test_next_characters_are_the_likeliest_in_order(runs):
     drawn(plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=3))
 
 
-def test_gate_saturation_is_the_part_of_the_time_at_either_end(runs):
+def test_gate_saturation_is_the_fraction_of_the_time_at_either_end(runs):
     gates = {name: np.full((4, 2), 0.5) for name in "ifo"}
     gates["f"] = np.array([[0.05, 0.95], [0.95, 0.95], [0.5, 0.95], [0.05, 0.99]])
     figure = drawn(plots.gate_saturation([gates]))
@@ -165,7 +165,7 @@ def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
         ("nowhere --out figure.png", "nowhere has no metrics to read"),
     ],
 )
-def test_what_can_not_be_drawn_is_said(flags, message, runs, monkeypatch, capsys):
+def test_what_cannot_be_drawn_is_refused(flags, message, runs, monkeypatch, capsys):
     import re
 
     monkeypatch.chdir(runs)

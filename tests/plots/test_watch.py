@@ -12,7 +12,7 @@ REPORTS = """
 import dataclasses, time, jaxrnn
 from jaxrnn.runs.validation import Best
 
-def training(steps=40, leaves_at=None):
+def training(steps=40):
     config = jaxrnn.TrainConfig(corpus="/texts/verse.txt", steps=steps)
     try:
         for step in range(0, steps + 1, 10):
@@ -44,7 +44,7 @@ for report in jaxrnn.watch(training()):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
-def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_saves_where_the_loop_is_left():
+def test_a_notebook_shows_one_reproducible_picture_or_bar_and_leaving_the_loop_closes_the_run():
     cells = [*map(nbformat.v4.new_code_cell, (REPORTS, FIGURE, WATCHED, WATCHED, BAR, LEFT))]
     run(nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
     nothing, (figure,), watched, again, (bar, _), left = [cell.outputs for cell in cells]
@@ -60,7 +60,7 @@ def test_a_notebook_shows_one_picture_or_bar_that_ends_the_same_each_time_and_sa
     picture, closed = left
     assert picture.data["text/plain"].startswith("step 20 of 40: ")
     assert closed.text == "closed\n"
-    assert figure.data["image/png"].startswith("iVBOR")  # a figure of plots is shown, although nothing imported pyplot
+    assert figure.data["image/png"].startswith("iVBOR")  # shown although nothing imported pyplot
 
 
 def watch_outside_a_notebook(stderr):
@@ -72,7 +72,7 @@ def watch_outside_a_notebook(stderr):
 
 
 def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(capsys, monkeypatch):
-    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # a thread that draws again when ten seconds have passed
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # no thread that redraws after ten seconds
     stderr = io.StringIO()
     stderr.isatty = lambda: True
     watch_outside_a_notebook(stderr)
@@ -82,7 +82,7 @@ def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(cap
     last = stderr.getvalue().split("\r")[-1]
     assert "40/40" in last
     assert last.endswith("\n")
-    assert last.rstrip().endswith("3.000 bits per character, best validation 2.885]")  # blanks cover a longer line
+    assert last.rstrip().endswith("3.000 bits per character, best validation 2.885]")  # blanks overwrite a longer line
     assert capsys.readouterr().out == "closed\n"
 
 

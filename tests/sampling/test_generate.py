@@ -30,7 +30,7 @@ def text(vocabulary=PLAIN, params=PARAMS, **values):
 
 
 def always(*tokens):
-    """A network that all but surely writes these tokens in a circle, whatever it has read."""
+    """A network that almost surely writes these tokens in a cycle, whatever it has read."""
     transitions = jnp.zeros((V, V)).at[jnp.array(tokens), jnp.array([*tokens[1:], tokens[0]])].set(50.0)
     width = MODEL.hidden_size
     zero = jax.tree.map(jnp.zeros_like, PARAMS)
@@ -102,7 +102,7 @@ def test_a_prompt_with_unknown_characters_is_refused_at_the_call_and_names_them(
     assert caught.value.exit_code == 2
 
 
-def test_characters_of_several_bytes_are_never_torn_between_pieces():
+def test_characters_of_several_bytes_are_never_split_between_pieces():
     tokens = NAIVE.encode("naïve").tolist()
     pieces = list(write(always(*tokens), NAIVE, MODEL, SampleConfig(prompt="naïv", length=6 * PIECE + 1)))
     assert "naïv" + "".join(pieces) == "naïve" * (PIECE + 1)
@@ -110,7 +110,7 @@ def test_characters_of_several_bytes_are_never_torn_between_pieces():
 
 
 @pytest.mark.parametrize(("length", "end"), [(2, "na"), (3, "na\ufffd"), (4, "naï")])
-def test_a_text_of_bytes_that_ends_within_a_character_says_so(length, end):
+def test_a_text_of_bytes_that_ends_within_a_character_ends_with_the_replacement_character(length, end):
     tokens = NAIVE.encode("naïve").tolist()
     assert text(NAIVE, always(*tokens), prompt="e", length=length) == end
 
@@ -125,8 +125,8 @@ def test_the_text_ends_right_after_the_first_stop_string_that_was_written(prompt
 
 
 @pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE])
-def test_a_stop_string_across_pieces_is_found_and_nothing_beyond_it_is_drawn(length):
-    """The network writes abcd in a circle; the stop string is so long that it crosses borders of pieces."""
+def test_a_stop_string_across_pieces_is_found_and_no_piece_beyond_it_is_drawn(length):
+    """The network writes abcd in a cycle; the stop string is so long that it spans pieces."""
     values = {"prompt": "a", "length": length}
     circle = ("bcda" * (5 * PIECE))[:length]
     for size in (1, 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 50):
@@ -153,7 +153,7 @@ def test_a_stop_string_of_bytes_ends_within_no_character():
     ids=str,
 )
 @pytest.mark.parametrize("function", [write, write_many])
-def test_what_the_vocabulary_rules_out_is_refused_at_the_call(function, values, message):
+def test_options_that_the_vocabulary_rules_out_are_refused_at_the_call(function, values, message):
     with pytest.raises(JaxrnnError, match=message):
         function(PARAMS, PLAIN, MODEL, SampleConfig(**values))
 
@@ -176,12 +176,12 @@ def test_each_of_many_samples_is_what_its_own_seed_writes_however_many_there_are
         assert write_many(PARAMS, PLAIN, MODEL, config) == alone[:number]
 
 
-def test_the_last_seeds_write_too():
+def test_the_largest_seeds_work():
     config = SampleConfig(length=20, seed=2**32 - 2, num_samples=2)
     assert write_many(PARAMS, PLAIN, MODEL, config)[1] == text(length=20, seed=2**32 - 1)
 
 
-def test_top_k_and_top_p_are_heeded():
+def test_top_k_and_top_p_take_effect():
     greedy = text(length=150, greedy=True)
     assert text(length=150, top_k=1) == text(length=150, top_p=1e-6) == greedy
     assert len({greedy, text(length=150, top_k=2), text(length=150, top_p=0.6), text(length=150)}) == 4
@@ -196,7 +196,7 @@ def test_text_arrives_piece_by_piece_as_it_is_drawn():
 @pytest.mark.parametrize("prompt", ["", "\nab a"])
 def test_with_documents_every_character_is_written_as_training_would_have_read_it(reset_on, prompt):
     config = SampleConfig(length=2 * PIECE + 50, greedy=True, prompt=prompt)
-    for seed in range(50):  # a network that writes the separator now and then, and no short circle
+    for seed in range(50):  # find a network that writes the separator sometimes, and no short cycle
         params = jax.tree.map(lambda leaf: 4 * leaf, init_params(jax.random.key(seed), MODEL))
         written = "".join(write(params, PLAIN, MODEL, config, reset_on=reset_on))
         read = PLAIN.encode(reset_on + prompt + written)
@@ -215,7 +215,7 @@ def test_with_documents_every_character_is_written_as_training_would_have_read_i
 
 
 @pytest.mark.parametrize("prompt", ["", "ab", "a b.c"])
-def test_many_samples_of_documents_are_those_of_one_at_a_time(prompt):
+def test_many_samples_of_documents_are_those_of_single_calls(prompt):
     vocabulary = Vocabulary("\n .abc")
     params = init_params(jax.random.key(3), MODEL)
     options = SampleConfig(prompt=prompt, length=2 * PIECE + 7, num_samples=3, seed=5)
