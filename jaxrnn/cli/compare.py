@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-import json
+import operator
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,8 @@ import tyro
 
 from jaxrnn.cli.output import BOLD, print_result, styled, table
 from jaxrnn.cli.runs import problem_lines
-from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.config import TrainConfig
+from jaxrnn.config.grid import SETTINGS
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -57,12 +58,10 @@ def differences(configs: list[TrainConfig | None]) -> dict[str, list[Any]]:
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return all settings by name, such as `model.cell`, with the optimizer's defaults where they are left to it."""
-    values = json.loads(to_json(config))
+    values = {path: operator.attrgetter(path)(config) for path in SETTINGS.values()}
     if config.optimizer.name != "custom":
-        rates = {"learning_rate": config.optimizer.peak_learning_rate, "weight_decay": config.optimizer.decay}
-        values["optimizer"] |= rates
-    for part in ("model", "optimizer"):
-        values |= {f"{part}.{name}": value for name, value in values.pop(part).items()}
+        values["optimizer.learning_rate"] = config.optimizer.peak_learning_rate
+        values["optimizer.weight_decay"] = config.optimizer.decay
     return values
 
 
@@ -95,7 +94,7 @@ def _lines(runs: list["RunSummary"], different: dict[str, list[Any]]) -> list[st
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, str) and not (value and value.isprintable()):
         return repr(value)

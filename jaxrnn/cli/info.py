@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from jaxrnn.cli.checkpoint_flags import CellFlag, JsonFlag, open_checkpoint
-from jaxrnn.cli.output import listed, print_json
+from jaxrnn.cli.output import print_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
@@ -36,7 +36,7 @@ class Info:
             if self.repair:
                 raise JaxrnnError("--repair needs RUN, the run directory to repair")
             values = _installation()
-            lines = [f"{name}: {value if isinstance(value, str) else listed(value)}" for name, value in values.items()]
+            lines = [f"{name}: {value if name == 'cache' else ', '.join(value)}" for name, value in values.items()]
         else:
             values, lines = self._describe(self.run_dir)
         if self.json:
@@ -46,7 +46,7 @@ class Info:
 
     def _describe(self, run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         """Return the description of a run for JSON, and as lines."""
-        files, left_over = self._repair(run_dir) if self.repair else self._verify(run_dir)
+        files, left_over = self._repair(run_dir) if self.repair else self._look_through(run_dir)
         try:
             checkpoint = open_checkpoint(run_dir, cell=self.cell)
         except CheckpointError:
@@ -61,7 +61,7 @@ class Info:
         lines = [*_run_lines(checkpoint, self.cell), *map(str, files)]
         return values, lines + [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
 
-    def _verify(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+    def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
         """Return the checkpoints of a run, and the files that interrupted writers left."""
         from jaxrnn.runs.directory import temporaries
 
@@ -69,14 +69,14 @@ class Info:
         return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], left_over
 
     def _repair(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
-        """Remove what can't be used, and return the rest as `_verify` does."""
+        """Remove what can't be used, and return the rest as `_look_through` does."""
         from jaxrnn.runs.lock import WriterLock
 
         if not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         lock = WriterLock(run_dir)
         try:
-            files, left_over = self._verify(run_dir)
+            files, left_over = self._look_through(run_dir)
             for file in files:
                 if file.problem:
                     _remove(file.path, file.problem)
