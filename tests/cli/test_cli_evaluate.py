@@ -22,7 +22,7 @@ N = len(PROSE)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A directory with runs that have a validation slice, documents, an unknown symbol, or nothing of that."""
+    """A directory with runs that have a validation slice, documents, an unknown symbol, or none of these."""
     path = tmp_path_factory.mktemp("prepared")
     files = {
         "text.txt": PROSE,
@@ -70,7 +70,7 @@ def as_json(jaxrnn, command):
         ("--lanes 3", "validation", int(0.6 * N), N),
     ],
 )
-def test_a_slice_is_scored_named_and_in_every_unit(place, jaxrnn, options, name, begin, end):
+def test_the_score_of_a_slice_is_given_with_its_name_in_all_units(place, jaxrnn, options, name, begin, end):
     got = as_json(jaxrnn, f"evaluate run {options}")
     checkpoint, corpus = load_checkpoint(place / "run"), load_corpus(place / "text.txt")
     nats = surprisals(checkpoint.state.params, corpus.tokens[begin:end], checkpoint.config.model)
@@ -88,7 +88,7 @@ def test_a_slice_is_scored_named_and_in_every_unit(place, jaxrnn, options, name,
     assert f"{mean:.4f} nats/character" in out
 
 
-def test_a_run_without_a_split_is_scored_whole_and_a_file_the_same(place, jaxrnn):
+def test_a_run_without_a_split_is_scored_whole_like_its_file(place, jaxrnn):
     whole, file = as_json(jaxrnn, "evaluate plain"), as_json(jaxrnn, "evaluate plain text.txt")
     assert whole["slice"] == {"name": "train", "begin": 0, "end": N}
     assert file["slice"] is None
@@ -138,7 +138,7 @@ def test_bytes_are_scored_as_bytes(place, tmp_path, jaxrnn):
     assert decoded == PROSE.encode()[begin:]
 
 
-def test_characters_that_the_network_does_not_know_are_left_out_counted_and_told(place, jaxrnn):
+def test_characters_that_the_network_does_not_know_are_left_out_and_reported(place, jaxrnn):
     code, out, _ = jaxrnn("evaluate run odd.txt")
     assert code == 0
     assert "4 characters that the network does not know were left out ('猫', '\\\\', '\\t')" in out
@@ -146,7 +146,7 @@ def test_characters_that_the_network_does_not_know_are_left_out_counted_and_told
     assert (got["left_out"], got["scored"]) == (4, 10)
 
 
-def test_symbols_that_training_never_saw_are_told_by_train_and_evaluate(place, tmp_path, jaxrnn):
+def test_train_and_evaluate_report_symbols_that_training_never_saw(place, tmp_path, jaxrnn):
     line = "30 of its characters never occur in train (2 distinct: 'o', 'z')"
     code, out, err = jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --run-dir {tmp_path}/run")
     assert code == 0
@@ -155,7 +155,7 @@ def test_symbols_that_training_never_saw_are_told_by_train_and_evaluate(place, t
     assert line in jaxrnn(f"evaluate {tmp_path}/run")[1]
 
 
-def test_json_counts_what_training_never_saw_and_what_is_read_as_the_unknown_symbol(place, tmp_path, jaxrnn):
+def test_json_counts_unseen_and_unknown_symbols(place, tmp_path, jaxrnn):
     assert jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --quiet --run-dir {tmp_path}/run")[0] == 0
     assert as_json(jaxrnn, f"evaluate {tmp_path}/run")["unseen"] == 30
     assert as_json(jaxrnn, f"evaluate {tmp_path}/run --split-name train")["unseen"] == 0
@@ -166,7 +166,7 @@ def test_json_counts_what_training_never_saw_and_what_is_read_as_the_unknown_sym
     assert f"{unknown} characters were read as the unknown symbol" in jaxrnn("evaluate folded")[1]
 
 
-def test_per_character_replaces_a_file_only_if_it_is_told_to(place, tmp_path, jaxrnn):
+def test_per_character_replaces_a_file_only_with_overwrite(place, tmp_path, jaxrnn):
     path = tmp_path / "text.txt"
     path.write_text(PROSE)
     assert_refused(tmp_path, jaxrnn, f"evaluate run {path} --per-character {path}", 2, "exists already; .*--overwrite")
@@ -205,7 +205,7 @@ def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
         ("folded", ["min count: 8; symbols that occur fewer times become the unknown symbol"]),
     ],
 )
-def test_info_tells_what_was_read_and_how(place, jaxrnn, run, facts):
+def test_info_describes_how_the_corpus_was_read(place, jaxrnn, run, facts):
     code, out, _ = jaxrnn(f"info {run}")
     assert code == 0
     assert all(fact in out for fact in facts), out
@@ -252,11 +252,11 @@ BAD = [
 
 
 @pytest.mark.parametrize(("command", "message"), BAD, ids=lambda value: ascii(value)[1:50])
-def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(place, jaxrnn, command, message):
+def test_a_mistake_is_reported_in_at_most_two_lines_and_nothing_is_written(place, jaxrnn, command, message):
     assert_refused(place, jaxrnn, command, 2, message)
 
 
-def test_a_corpus_that_is_not_the_runs_any_more_is_refused(place, tmp_path, monkeypatch, jaxrnn):
+def test_a_corpus_that_has_changed_since_training_is_refused(place, tmp_path, monkeypatch, jaxrnn):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(PROSE)
     (tmp_path / "tiny.json").write_text(to_json(TINY))

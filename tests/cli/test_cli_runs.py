@@ -34,7 +34,7 @@ def metrics(smooth=SMOOTH, validation=VALIDATION):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Runs as training leaves them, with metrics that are known."""
+    """Runs as training leaves them, with known metrics."""
     path = tmp_path_factory.mktemp("made")
     (path / "text.txt").write_text("the cat sat on a mat\n" * 9)
     (path / "other.txt").write_text("a cat\n" * 30)
@@ -61,24 +61,24 @@ def home(made, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def told(capsys):
+def output(capsys):
     """Run a command that succeeds; return what it printed, parsed with --json."""
 
-    def told(*arguments):
+    def output(*arguments):
         assert main(list(arguments)) == 0
         out, err = capsys.readouterr()
         assert err == ""
         return json.loads(out) if "--json" in arguments else out
 
-    return told
+    return output
 
 
 def by_name(runs):
     return {run["path"].removeprefix("runs/"): run for run in runs}
 
 
-def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, told):
-    runs = by_name(told("runs", "--json"))
+def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output):
+    runs = by_name(output("runs", "--json"))
     assert set(runs) == {"a", "b", "elsewhere/c"}
     a = runs["a"]
     assert (a["state"], a["step"], a["seconds"], a["problem"]) == ("stopped", 20, 120.0, None)
@@ -89,7 +89,7 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, told):
     assert a["parameters"] == 8 * vocab + 8 * 8 + 8 + 8 * vocab + vocab
     assert a["corpus"]["source"].endswith("/text.txt")
     assert (runs["elsewhere/c"]["train"], runs["elsewhere/c"]["step"]) == (None, 0)
-    lines = told("runs").splitlines()
+    lines = output("runs").splitlines()
     row = next(line for line in lines if line.startswith("runs/a "))
     assert row.split() == [
         "runs/a",
@@ -110,17 +110,17 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, told):
     assert len(lines) == 4
 
 
-def test_the_state_of_a_run_is_told(home, told):
+def test_runs_shows_the_state_of_each_run(home, output):
     runs = home / "runs"
     (runs / "b" / "metrics.jsonl").write_text(metrics([9.0] * 11, [None, *[1.0] * 10]))  # all 100 steps
     patient = dataclasses.replace(CONFIG, patience=2)
     (runs / "elsewhere" / "c" / "config.json").write_text(to_json(patient))
     (runs / "elsewhere" / "c" / "metrics.jsonl").write_text(metrics([9.0] * 4, [None, 1.0, 1.5, 1.25]))
     lock = WriterLock(runs / "a")
-    states = {name: run["state"] for name, run in by_name(told("runs", "--json")).items()}
+    states = {name: run["state"] for name, run in by_name(output("runs", "--json")).items()}
     assert states == {"a": "running", "b": "finished", "elsewhere/c": "finished"}
     lock.release()
-    assert by_name(told("runs", "--json"))["a"]["state"] == "stopped"
+    assert by_name(output("runs", "--json"))["a"]["state"] == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_the_state_of_a_run_is_told(home, told):
         ("checkpoints/best.safetensors", b"half", "best.safetensors can't be used"),
     ],
 )
-def test_a_damaged_run_has_a_line_that_says_so_and_the_others_are_listed(home, told, name, content, message):
+def test_a_damaged_run_is_reported_and_the_others_are_listed(home, output, name, content, message):
     path = home / "runs" / "a" / name
     path.unlink(missing_ok=True)
     if content is not None:
         path.write_bytes(content)
-    runs = by_name(told("runs", "--json"))
+    runs = by_name(output("runs", "--json"))
     assert {name: run["state"] for name, run in runs.items()} == {
         "a": "damaged",
         "b": "stopped",
@@ -154,24 +154,24 @@ def test_a_damaged_run_has_a_line_that_says_so_and_the_others_are_listed(home, t
     }
     assert message in runs["a"]["problem"]
     for command in (["runs"], ["compare", "runs/a", "runs/b"], ["compare", "runs/a", "runs/a"]):
-        lines = told(*command).splitlines()
+        lines = output(*command).splitlines()
         damaged = [line for line in lines if line.startswith("damaged: runs/a: ")]
         assert len(damaged) == command.count("runs/a") or command == ["runs"]
         assert message in damaged[0]
 
 
-def test_the_last_line_of_the_metrics_may_be_half_written(home, told):
+def test_the_last_line_of_the_metrics_may_be_half_written(home, output):
     with (home / "runs" / "a" / "metrics.jsonl").open("a") as log:
         log.write('{"step": 30, "lo')
-    assert by_name(told("runs", "--json"))["a"]["step"] == 20
+    assert by_name(output("runs", "--json"))["a"]["step"] == 20
 
 
-def test_runs_can_be_sorted(home, told):
+def test_runs_can_be_sorted(home, output):
     for age, name in enumerate(("elsewhere/c", "a", "b")):
         for path in (home / "runs" / name, home / "runs" / name / "metrics.jsonl"):
             os.utime(path, (1e9 - age, 1e9 - age))
     orders = {
-        order: [run["path"].removeprefix("runs/") for run in told("runs", "--sort", order, "--json")]
+        order: [run["path"].removeprefix("runs/") for run in output("runs", "--sort", order, "--json")]
         for order in ("recent", "best", "name")
     }
     assert orders == {
@@ -181,7 +181,7 @@ def test_runs_can_be_sorted(home, told):
     }
 
 
-def test_where_there_are_no_runs_it_says_so(tmp_path, capsys):
+def test_a_directory_without_runs_is_reported(tmp_path, capsys):
     assert main(["runs"]) == 0
     assert capsys.readouterr() == ("", "no runs in runs; `jaxrnn train` makes one\n")
     assert main(["runs", str(tmp_path), "--json"]) == 0
@@ -190,18 +190,20 @@ def test_where_there_are_no_runs_it_says_so(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("jaxrnn: no such directory: nowhere")
 
 
-def test_compare_shows_what_differs_and_what_came_of_it(home, told):
-    found = told("compare", "runs/a", "runs/b", "--json")
-    assert found["differences"] == {
+def test_compare_shows_different_settings_and_the_results(home, output):
+    comparison = output("compare", "runs/a", "runs/b", "--json")
+    assert comparison["differences"] == {
         "steps": [40, 100],
         "seed": [0, 3],
         "model.hidden_size": [8, 12],
         "optimizer.name": ["adagrad", "adam"],
         "optimizer.learning_rate": [0.1, 0.002],  # what each rule makes of none
     }
-    assert found["runs"] == [by_name(told("runs", "--json"))[name] for name in "ab"]
-    assert found["same_text"] is True
-    rows = {line.split("  ")[0]: line.split()[-2:] for line in told("compare", "runs/a", "runs/b").splitlines() if line}
+    assert comparison["runs"] == [by_name(output("runs", "--json"))[name] for name in "ab"]
+    assert comparison["same_text"] is True
+    rows = {
+        line.split("  ")[0]: line.split()[-2:] for line in output("compare", "runs/a", "runs/b").splitlines() if line
+    }
     assert rows["model.hidden_size"] == ["8", "12"]
     assert rows["steps done"] == ["20", "10"]
     assert rows["train loss, last"] == ["1.6000", "1.0000"]
@@ -209,12 +211,12 @@ def test_compare_shows_what_differs_and_what_came_of_it(home, told):
     assert "batch_size" not in rows
 
 
-def test_compare_says_where_losses_are_not_of_the_same_text(home, told):
-    found = told("compare", "runs/a", "runs/elsewhere/c", "runs/b", "--json")
-    assert found["same_text"] is False
-    assert found["differences"]["split"] == [[0.5, 0.5], [1.0], [0.5, 0.5]]
-    assert "they are not of the same text: text, split differ" in told("compare", "runs/a", "runs/elsewhere/c")
-    assert "the settings are the same" in told("compare", "runs/a", "runs/a")
+def test_compare_says_if_losses_are_not_of_the_same_text(home, output):
+    comparison = output("compare", "runs/a", "runs/elsewhere/c", "runs/b", "--json")
+    assert comparison["same_text"] is False
+    assert comparison["differences"]["split"] == [[0.5, 0.5], [1.0], [0.5, 0.5]]
+    assert "they are not of the same text: text, split differ" in output("compare", "runs/a", "runs/elsewhere/c")
+    assert "the settings are the same" in output("compare", "runs/a", "runs/a")
 
 
 @pytest.mark.parametrize(
@@ -226,12 +228,12 @@ def test_compare_says_where_losses_are_not_of_the_same_text(home, told):
         ("compare runs/a runs/notes", "runs/notes is no run directory"),
     ],
 )
-def test_what_is_no_run_is_refused(home, capsys, command, message):
+def test_a_directory_that_is_no_run_is_refused(home, capsys, command, message):
     assert main(command.split()) == 2
     assert message in capsys.readouterr().err
 
 
-def test_neither_waits_for_jax(home):
+def test_runs_and_compare_do_not_import_jax(home):
     script = """
 import sys
 from jaxrnn.cli import main
@@ -243,8 +245,8 @@ assert "jax" not in sys.modules and "optax" not in sys.modules
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["runs", "compare runs/a runs/b"])
-def test_colors_are_for_a_terminal_and_for_those_who_want_them(home, told, command):
-    assert "\x1b" not in told(*command.split())
+def test_colors_are_used_on_a_terminal_unless_no_color_is_set(home, output, command):
+    assert "\x1b" not in output(*command.split())
     for environment, colored in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
         shown, code = Terminal(*command.split(), **environment).rest()
         assert code == 0

@@ -10,7 +10,7 @@ from jaxrnn.cli import COMMANDS, main
 @pytest.mark.parametrize(
     ("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
 )
-def test_help_has_colors_at_a_terminal_only_and_not_with_no_color(environment, colored):
+def test_help_has_colors_on_a_terminal_unless_no_color_is_set(environment, colored):
     shown, code = Terminal("sample", "--help", **environment).rest()
     assert code == 0
     assert "--temperature" in shown
@@ -26,7 +26,7 @@ def test_no_help_writes_escape_codes_to_a_pipe(capsys, command):
 
 
 @pytest.mark.slow
-def test_a_mistake_at_a_terminal_is_told_to_a_log_without_escape_codes():
+def test_an_error_in_a_log_has_no_escape_codes():
     terminal = Terminal("sample", "run", "--temprature", "2", stderr=subprocess.PIPE)
     assert terminal.rest() == ("", 2)
     err = terminal.process.stderr.read().decode()

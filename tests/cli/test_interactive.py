@@ -20,7 +20,7 @@ TEXT = "the cat sat on a mat\nand a café\n" * 9
 
 
 def make_run(path, **values):
-    """A run of a network that nobody has trained: it writes nonsense, and always the same."""
+    """Make a run of an untrained network, which always writes the same nonsense."""
     (path / "text.txt").write_text(TEXT, "utf-8")
     corpus = load_corpus(path / "text.txt")
     model = ModelConfig(hidden_size=8, init_scale=1.0, vocab_size=len(corpus.vocabulary))
@@ -37,7 +37,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def talk(place, capsys, monkeypatch):
-    """Type lines; return what came to stdout and to stderr."""
+    """Type lines; return the output to stdout and to stderr."""
     monkeypatch.chdir(place)
 
     def talk(*lines, flags="", run="run"):
@@ -67,26 +67,26 @@ def test_the_first_turn_writes_what_sample_writes_after_the_same_prompt(talk, sa
     assert talk(flags=f"--prompt '{beginning}'") == (expected, "")
 
 
-def test_an_empty_line_lets_it_go_on_just_where_it_stopped(talk, sample):
+def test_an_empty_line_lets_the_network_continue_where_it_stopped(talk, sample):
     whole = sample("--greedy --prompt the --length 390")
     assert talk("the", "", "", "/show", flags="--greedy").out.endswith(whole)
     assert talk("", "/show").out.count(sample("")) == 2  # without a beginning it finds one
 
 
-def test_what_is_typed_next_stands_on_a_line_of_its_own_and_the_network_has_read_all(talk, sample):
+def test_the_next_typed_text_starts_a_new_line_and_the_network_has_read_everything(talk, sample):
     first = sample("--greedy --prompt the").removesuffix("\n")
     prompt = first + "\n" * (not first.endswith("\n")) + "a mat"
     written = talk("the", "a mat", "/show", flags="--greedy").out
     assert written.endswith(sample(f"--greedy --prompt '{prompt}'"))
 
 
-def test_reset_begins_as_at_the_start(talk):
+def test_reset_starts_over(talk):
     once = talk("the").out
     assert talk("the", "/reset", "the").out == once + once
     assert talk("the", "/reset", "the", "/show").out == once + once + once[: len("the") + 130] + "\n"
 
 
-def test_again_takes_back_what_was_written_and_writes_something_else(talk):
+def test_again_replaces_the_last_turn_of_the_network(talk):
     once = talk("the").out
     written = talk("the", "/again", "/show").out.removeprefix(once)
     other = written[:130]
@@ -106,14 +106,14 @@ def test_again_takes_back_what_was_written_and_writes_something_else(talk):
         ("/seed 3", "--seed 3"),
     ],
 )
-def test_a_setting_is_what_the_flag_of_that_name_is(talk, sample, command, flags):
+def test_a_setting_does_what_the_flag_of_that_name_does(talk, sample, command, flags):
     out, err = talk(command, "the")
     assert out.removesuffix("\n") == sample(f"--prompt the {flags}").rstrip("\n")
     assert out != talk("the").out
     assert err.startswith(command[1:].split()[0].replace("_", "-") + ": ")
 
 
-def test_a_setting_can_be_asked_for_and_taken_back(talk):
+def test_a_setting_can_be_shown_and_switched_off(talk):
     lines = ("/top-k 2", "/top-k", "/top-k off", "/greedy", "/stop", "/temperature")
     assert talk(*lines, "the") == (
         talk("the").out,
@@ -143,7 +143,7 @@ def test_a_setting_can_be_asked_for_and_taken_back(talk):
     ],
     ids=ascii,
 )
-def test_a_mistake_is_said_in_a_line_and_asked_again_and_changes_nothing(talk, place, line, message):
+def test_a_mistake_is_reported_in_a_line_and_changes_nothing(talk, place, line, message):
     expected = talk("the", "").out
     out, err = talk("the", line, "")
     assert out == expected
@@ -152,7 +152,7 @@ def test_a_mistake_is_said_in_a_line_and_asked_again_and_changes_nothing(talk, p
     assert (place / "text.txt").read_text("utf-8") == TEXT
 
 
-def test_save_writes_the_text_so_far_and_replaces_only_what_it_saved(talk, tmp_path):
+def test_save_writes_the_text_so_far_and_replaces_only_its_own_file(talk, tmp_path):
     path = tmp_path / "saved.txt"
     out, err = talk("the café", f"/save {path}", "", f"/save {path}", "/show")
     assert out.endswith(path.read_text("utf-8") + "\n")
@@ -167,12 +167,12 @@ def test_help_names_every_command_and_quit_leaves(talk):
     assert all(f"  {word} " in err for word in WORDS)
 
 
-def test_lines_can_be_joined_and_a_beginning_may_be_told_from_a_command(talk, sample):
+def test_lines_can_be_joined_and_a_text_can_begin_with_a_slash(talk, sample):
     assert talk("the\\", "cat").out == sample("--prompt 'the\ncat'")
     assert "never seen '/'" in talk("//save").err
 
 
-def test_documents_begin_anew_as_with_sample(talk, tmp_path, capsys):
+def test_documents_reset_the_state_as_in_sample(talk, tmp_path, capsys):
     make_run(tmp_path, reset_on="\n")
     for flags in ("--greedy", "--seed 2"):
         assert (
@@ -183,13 +183,13 @@ def test_documents_begin_anew_as_with_sample(talk, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flag", ["--json", "--report-copies", "--num-samples 2", "--prompt-file -"])
-def test_flags_that_make_no_sense_beside_it_are_refused(place, capsys, monkeypatch, flag):
+def test_conflicting_flags_are_refused(place, capsys, monkeypatch, flag):
     monkeypatch.chdir(place)
     assert main(["sample", "run", "--interactive", *flag.split()]) == 2
     assert "don't go together" in capsys.readouterr().err
 
 
-def test_without_a_stdin_it_says_so(place, capsys, monkeypatch):
+def test_a_closed_stdin_is_reported(place, capsys, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, "stdin", None)  # as after <&-
     assert main(["sample", "run", "--interactive"]) == 2

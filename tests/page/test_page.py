@@ -33,7 +33,7 @@ METRICS[2]["validation_loss"] = 2.5
 
 
 def save_run(path, text, source="/somewhere/else/verse.txt", reset_on="", min_count=1, **model):
-    """A run of random weights, large enough that the states move, with biases that are not zero."""
+    """Save a run of random weights, large enough to move the states, with nonzero biases."""
     vocabulary = Vocabulary.of(text, min_count)
     model = {"hidden_size": 12, "init_scale": 0.5, **model}
     model = ModelConfig(vocab_size=len(vocabulary), **model)
@@ -67,7 +67,7 @@ def browser(tmp_path_factory):
 
 
 class Opened:
-    """A page in the browser, used as a person would."""
+    """A page in the browser, used as a person uses it."""
 
     def __init__(self, driver, path):
         self.driver = driver
@@ -110,7 +110,7 @@ class Opened:
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Write a run, make its page by the command line, open it; at the end nothing may have been complained of."""
+    """Save a run, make its page with the command line, open it; at the end the browser's log must be empty."""
 
     def open_page(text=TEXT, *flags, opening="To be", **options):
         run = tmp_path / "run"
@@ -178,7 +178,7 @@ def test_half_the_weights_are_float16_to_the_last_bit(opened):
     assert ours == halves.view(np.float16).astype(float).tolist()
 
 
-def test_a_person_types_and_sees_units_surprise_and_what_comes_next(opened):
+def test_typing_shows_units_surprise_and_the_next_characters(opened):
     window, params, config, vocabulary = opened(cell="tanh")
     window.find("text").send_keys(" or")
     window.wait("read === items.length && items.length === 8")
@@ -199,7 +199,7 @@ def test_a_person_types_and_sees_units_surprise_and_what_comes_next(opened):
     window.wait("document.getElementById('live').textContent.includes('Next: ')")  # said once the caret rests
 
 
-def test_hovering_looks_at_the_character_under_the_pointer(opened):
+def test_hovering_inspects_the_character_under_the_pointer(opened):
     from selenium.webdriver.common.action_chains import ActionChains
 
     window, *_ = opened(cell="tanh")
@@ -209,7 +209,7 @@ def test_hovering_looks_at_the_character_under_the_pointer(opened):
     window.wait("document.getElementById('at').textContent.startsWith('e · character 5 of 5')")
 
 
-def test_every_control_works_by_the_keyboard_alone(opened):
+def test_every_control_works_with_the_keyboard_alone(opened):
     window, params, config, vocabulary = opened(cell="gru", num_layers=2)
     window.run("choose(0)")
     visited = []
@@ -241,7 +241,7 @@ def test_every_control_works_by_the_keyboard_alone(opened):
     assert value == pytest.approx(float(layers[0]["h"][-1, 11]), abs=0.006)
 
 
-def test_the_network_goes_on_writing_until_it_is_stopped(opened):
+def test_the_network_writes_until_it_is_stopped(opened):
     window, *_, vocabulary = opened(cell="lstm")
     window.find("temperature").send_keys("\ue012" * 4)  # arrow left
     assert window.text_of("temperature-value") == "0.80"
@@ -266,7 +266,7 @@ def test_the_network_goes_on_writing_until_it_is_stopped(opened):
     window.find("write").click()
 
 
-def test_what_it_draws_has_the_distribution_of_the_softmax(opened):
+def test_draws_follow_the_softmax(opened):
     window, params, config, vocabulary = opened(cell="tanh")
     draws = window.run(
         "return Array.from({length: 20000}, (_, n) => drawCharacter(0.7, () => (n + 0.5) / 20000)[0].tokens[0])"
@@ -312,7 +312,7 @@ def test_characters_never_seen_are_marked_and_not_fed(opened):
     assert not window.find("notice").is_displayed()
 
 
-def test_the_unknown_symbol_stands_for_what_was_never_seen(opened):
+def test_the_unknown_symbol_replaces_characters_never_seen(opened):
     window, *_, vocabulary = opened("aabbc", cell="tanh", min_count=2, opening="a")
     window.set_text("abxc")
     assert [token for (token,) in window.run("return items.map((item) => item.tokens)")] == vocabulary.encode(
@@ -320,7 +320,7 @@ def test_the_unknown_symbol_stands_for_what_was_never_seen(opened):
     ).tolist()
 
 
-def test_between_documents_the_state_starts_anew_as_in_training(opened):
+def test_the_state_is_reset_between_documents_as_in_training(opened):
     text = "ab--ba-b--a---b"
     window, params, config, vocabulary = opened(text, cell="lstm", reset_on="--", opening="a")
     window.set_text(text)
@@ -333,7 +333,7 @@ def test_between_documents_the_state_starts_anew_as_in_training(opened):
     )
 
 
-def test_editing_in_the_middle_is_the_same_as_typing_it_anew(opened):
+def test_editing_in_the_middle_gives_the_state_of_typing_everything_again(opened):
     window, *_ = opened(cell="gru")
     window.set_text("To be")
     window.set_text("To not be")
@@ -367,7 +367,7 @@ def test_it_shows_the_loss_curve_and_the_run(opened):
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-def test_nothing_is_wider_than_the_screen_and_the_colors_lie_under_the_letters(opened, width):
+def test_nothing_is_wider_than_the_screen_and_colors_align_with_letters(opened, width):
     window, *_ = opened(cell="tanh", opening=(TEXT + " ") * 6)
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     window.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -410,7 +410,7 @@ TEXT_ON = [
 ]
 
 
-def test_it_is_light_or_dark_as_the_person_has_it_and_can_be_switched_and_is_legible_in_both(opened):
+def test_light_and_dark_follow_the_system_can_be_switched_and_are_legible(opened):
     window, *_ = opened(cell="tanh")
 
     def prefer(theme):
@@ -466,7 +466,7 @@ def test_no_request_leaves_the_page_and_no_other_script_could_run_in_it(opened):
     assert any("Content Security Policy" in entry["message"] for entry in window.driver.get_log("browser"))
 
 
-def test_the_default_models_file_is_small_and_tells_nothing_of_where_it_was_made(tmp_path):
+def test_the_default_models_file_is_small_and_reveals_no_path(tmp_path):
     text = "".join(map(chr, range(32, 135)))
     save_run(tmp_path / "run", text, source=str(tmp_path / "verse.txt"), hidden_size=100)
     content = page(load_checkpoint(tmp_path / "run"), text="a")
@@ -476,7 +476,7 @@ def test_the_default_models_file_is_small_and_tells_nothing_of_where_it_was_made
     assert not re.findall(r"(?:src|href)=(?!['\"]?(?:data:|#))", content)
 
 
-def test_without_a_text_the_network_writes_one_always_the_same(tmp_path):
+def test_without_a_text_the_network_writes_the_same_one_every_time(tmp_path):
     save_run(tmp_path / "run", TEXT, cell="gru")
     checkpoint = load_checkpoint(tmp_path / "run")
     data = [json.loads(re.search(r'id="data">(.*?)</script>', page(checkpoint))[1]) for _ in range(2)]
@@ -491,7 +491,7 @@ def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
     assert '"steps":[]' in (tmp_path / "model.html").read_text()
 
 
-def test_a_page_can_not_have_a_cell_that_its_script_does_not_know(tmp_path):
+def test_a_page_refuses_a_user_defined_cell(tmp_path):
     mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
     save_run(tmp_path / "run", TEXT, cell=mine)
     with pytest.raises(JaxrnnError, match="the cells tanh, gru, lstm, and this network's cell is user-defined"):
@@ -508,14 +508,14 @@ def test_a_page_can_not_have_a_cell_that_its_script_does_not_know(tmp_path):
         ("page run --out .", "can't write to"),
     ],
 )
-def test_a_page_that_can_not_be_made_says_why(command, message, tmp_path, monkeypatch, capsys):
+def test_errors_of_the_command_are_reported(command, message, tmp_path, monkeypatch, capsys):
     save_run(tmp_path / "run", TEXT)
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_run_without_readable_metrics_says_so(tmp_path, capsys):
+def test_unreadable_metrics_are_reported(tmp_path, capsys):
     save_run(tmp_path / "run", TEXT)
     (tmp_path / "run" / "metrics.jsonl").write_text("[1]\n")
     assert main(["page", str(tmp_path / "run"), "--out", str(tmp_path / "model.html")]) == 2
