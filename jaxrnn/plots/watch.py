@@ -68,14 +68,19 @@ def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
 def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
     from IPython.display import display
 
-    handle = display(display_id=True)
+    handle: Any = None
     columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
 
     def show(report: "Report", time_left: str) -> None:
+        nonlocal handle
         line = f"step {report.step:,} of {report.config.steps:,}: {_losses(report)}"
         draw = _picture if plot else _bar
         data, metadata = draw(report, columns, line + time_left)
-        handle.update({"text/plain": line, **data}, metadata=metadata, raw=True)
+        data["text/plain"] = line
+        if handle is None:
+            handle = display(data, metadata=metadata, raw=True, display_id=True)
+        else:
+            handle.update(data, metadata=metadata, raw=True)
 
     next_time, report = 0.0, None
     try:
