@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxrnn.config import CellName, TrainConfig, with_settings
+from jaxrnn.config.checks import check_in
 from jaxrnn.errors import JaxrnnError
 
 _MAX_CHARACTERS = 10**8  # in memory at a time
@@ -51,23 +52,17 @@ class BenchConfig:
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         self.train_config()
-        singles = [(name, getattr(self, name)) for name in ("vocab_size", "devices", "sample_length", "repeats")]
-        lists = [(name, value) for name in ("streams", "models") for value in getattr(self, name)]
-        for name, value in [*singles, *lists]:
-            largest = 1000 if name == "devices" else 10**6  # each CPU device takes at least one thread
-            if value is not None and not 1 <= value <= largest:
-                raise JaxrnnError(f"{name} must be from 1 to {largest:,}, got {value}")
-        most = f"{_MAX_CHARACTERS:,}"
+        check_in(self, "[1, 1000000]", "vocab_size", "sample_length", "repeats")
+        check_in(self, "[1, 1000]", "devices")  # each device of a CPU takes at least one thread
+        for name in ("streams", "models"):
+            numbers = getattr(self, name)
+            if not numbers or not all(1 <= number <= 10**6 for number in numbers):
+                raise JaxrnnError(f"{name} must be numbers from 1 to 1,000,000, such as 1 64, got {numbers}")
         if self.chunk_length * self.characters > _MAX_CHARACTERS:
             product = "chunk_length x sequence_length x batch_size"
-            raise JaxrnnError(f"{product} must be at most {most}; make chunk_length smaller")
-        if max(self.streams, default=1) * self.sample_length > _MAX_CHARACTERS:
-            raise JaxrnnError(
-                f"streams x sample_length must be at most {_MAX_CHARACTERS:,}; make sample_length smaller"
-            )
-        for name, example in (("streams", "1 64"), ("models", "1 64")):
-            if not getattr(self, name):
-                raise JaxrnnError(f"{name} must have at least one value, such as --{name} {example}")
+            raise JaxrnnError(f"{product} must be at most {_MAX_CHARACTERS:,}; reduce chunk_length")
+        if max(self.streams) * self.sample_length > _MAX_CHARACTERS:
+            raise JaxrnnError(f"streams x sample_length must be at most {_MAX_CHARACTERS:,}; reduce sample_length")
 
     @property
     def characters(self) -> int:

@@ -42,7 +42,7 @@ def measure_devices(config: BenchConfig, say: Say) -> Result:
     ]
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
     details = {"cores": cores, "notes": notes}
-    return Result(config, seconds, lines, columns, config.characters, details)
+    return Result(config, seconds, lines, columns, config.characters, details, chart="curves")
 
 
 def overhead_lines(devices: int, cores: int | None) -> list[str]:

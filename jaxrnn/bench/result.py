@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.timing import Timing
@@ -22,6 +22,7 @@ class Result:
         columns: more columns of the table: rates and ratios by header, then by contender.
         characters: per unit of work; None shows no characters per second.
         details: further values, for JSON.
+        chart: its form.
     """
 
     config: BenchConfig
@@ -30,11 +31,12 @@ class Result:
     columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)
     characters: int | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    chart: Literal["bars", "curves", "ratios"] = "bars"
 
     @property
     def unit(self) -> tuple[str, float]:
         """The unit of time that suits these measurements: its name and its seconds."""
-        return ("s", 1.0) if max(timing.median for timing in self.seconds.values()) > 0.5 else ("us", 1e-6)
+        return ("s", 1.0) if min(timing.median for timing in self.seconds.values()) > 0.01 else ("us", 1e-6)
 
     def table(self) -> list[list[str]]:
         """Return the rows of the table, the header first."""
@@ -55,7 +57,7 @@ class Result:
     def values(self) -> dict[str, Any]:
         """Return the measurements, for JSON."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in ("config", "lines")}
+        return {name: value for name, value in values.items() if name not in ("config", "lines", "chart")}
 
 
 def workload_line(config: BenchConfig) -> str:

@@ -50,7 +50,7 @@ def measure_scaling(config: BenchConfig, say: Say) -> Result:
     lines.append(
         "time per training step, the other sizes as in the first line; exponents by least squares on logarithms"
     )
-    return Result(config, seconds, lines, details={"exponents": exponents})
+    return Result(config, seconds, lines, details={"exponents": exponents}, chart="curves")
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:

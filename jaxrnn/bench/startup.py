@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -52,10 +53,13 @@ def measure_startup(config: BenchConfig, say: Say) -> Result:
             ends[which].append(end)
             return first_steps
 
+        def end(code: str) -> float:
+            return _run(["-c", code], os.environ)[1]
+
         say("filling a cache")
         _train(directory, directory / "cache", config)
         contenders = {f"{which} start": Contender(partial(start, which)) for which in ends}
-        contenders |= {name: Contender(partial(_seconds_of_python, code)) for name, code in _IMPORTS.items()}
+        contenders |= {name: Contender(partial(end, code)) for name, code in _IMPORTS.items()}
         say(f"{rounds} rounds")
         seconds = race(contenders, rounds)
     seconds |= {f"{which} end": Timing.of(values) for which, values in ends.items()}
@@ -79,38 +83,31 @@ def _write_text(path: Path, config: BenchConfig) -> None:
 def _train(directory: Path, cache: Path, config: BenchConfig) -> tuple[float, float]:
     """Run `jaxrnn train` for one chunk; return the seconds until its log has these steps, and until it has ended."""
     run = Path(tempfile.mkdtemp(dir=directory))
-    flags = {name: getattr(config, name) for name in ("cell", "hidden_size", "dtype", "optimizer", "sequence_length")}
-    flags |= {"batch_size": config.batch_size, "run_dir": run}
+    same = ("cell", "hidden_size", "dtype", "optimizer", "sequence_length", "batch_size")
+    flags = {name: getattr(config, name) for name in same} | {"run_dir": run}
     flags |= dict.fromkeys(("steps", "chunk_length", "log_every"), config.chunk_length)
-    command = [sys.executable, "-m", "jaxrnn", "train", str(directory / "text.txt"), "--quiet"]
-    command += [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    texts = [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    command = ["-m", "jaxrnn", "train", str(directory / "text.txt"), "--quiet", *texts]
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
-    metrics, first_steps = run / "metrics.jsonl", None
-    begin = time.perf_counter()
+    return _run(command, {**environment, "XDG_CACHE_HOME": str(cache)}, run / "metrics.jsonl")
+
+
+def _run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> tuple[float, float]:
+    """Run Python; return the seconds until the log has a line, and until the process has ended."""
+    begin, logged = time.perf_counter(), None
     with subprocess.Popen(
-        command,
-        env={**environment, "XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             while process.poll() is None:
-                if first_steps is None and metrics.is_file() and metrics.read_text().endswith("\n"):
-                    first_steps = time.perf_counter() - begin
-                time.sleep(0.002)
+                if log and logged is None and log.is_file() and log.read_text().endswith("\n"):
+                    logged = time.perf_counter() - begin
+                time.sleep(0.001)
         finally:
             process.kill()
         end = time.perf_counter() - begin
         complaint = process.stderr.read() if process.stderr else ""
     if process.returncode:
-        raise BenchError(f"`jaxrnn train` ended with exit code {process.returncode}: {complaint.strip()[-200:]}")
-    return first_steps or end, end
-
-
-def _seconds_of_python(code: str) -> float:
-    begin = time.perf_counter()
-    process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    if process.returncode:
-        raise BenchError(f"`python -c {code!r}` failed: {process.stderr.strip()[-200:]}")
-    return time.perf_counter() - begin
+        command_line = " ".join(["python", *command])
+        raise BenchError(f"`{command_line}` ended with exit code {process.returncode}: {complaint.strip()[-200:]}")
+    return logged or end, end

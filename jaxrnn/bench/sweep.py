@@ -40,7 +40,7 @@ def measure_sweep(config: BenchConfig, say: Say) -> Result:
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
         "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round",
     ]
-    return Result(config, seconds, lines, columns, config.characters)
+    return Result(config, seconds, lines, columns, config.characters, chart="curves")
 
 
 def _together(workload: Workload, count: int) -> Program:
