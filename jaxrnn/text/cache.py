@@ -100,22 +100,16 @@ def store_tokens(
     _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
     digest, written = hashlib.sha256(), 0
-
-    def start() -> bytes:
-        """Return what precedes the tokens, with the hash of those written so far."""
-        return _pack(
-            {
-                "text_sha256": survey.sha256,
-                "rules": list(rules),
-                "symbols": vocabulary.symbols,
-                "unknown": vocabulary.unknown,
-                "count": count,
-                "tokens_sha256": digest.hexdigest(),
-            }
-        )
-
+    header = {
+        "text_sha256": survey.sha256,
+        "rules": list(rules),
+        "symbols": vocabulary.symbols,
+        "unknown": vocabulary.unknown,
+        "count": count,
+        "tokens_sha256": digest.hexdigest(),  # to be replaced by one of the same length
+    }
     with replacing(path) as file:
-        offset = file.write(start())
+        offset = file.write(_pack(header))
         for piece in pieces:
             data = np.ascontiguousarray(piece, dtype).data
             digest.update(data)
@@ -123,8 +117,9 @@ def store_tokens(
             written += len(piece)
         if written != count:
             raise changed(name)
+        header["tokens_sha256"] = digest.hexdigest()
         file.seek(0)
-        file.write(start())  # as long as before
+        file.write(_pack(header))
     record_sha256(str(path), path.stat(), digest.hexdigest())
     return CachedTokens(path, survey.sha256, vocabulary, np.memmap(path, dtype, "r", offset, (count,)))
 
