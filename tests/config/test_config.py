@@ -76,7 +76,7 @@ def test_a_whole_number_in_json_is_a_float_where_the_field_is_one():
         (SampleConfig, '{"qqq": null}', "SampleConfig has no field 'qqq'; remove it"),
     ],
 )
-def test_an_unknown_field_is_refused_with_what_it_may_have_meant(kind, text, message):
+def test_an_unknown_field_is_refused_with_a_suggestion(kind, text, message):
     with pytest.raises(JaxrnnError) as caught:
         from_json(kind, text)
     assert message in str(caught.value)
@@ -245,12 +245,12 @@ def test_a_config_is_frozen_and_hashable(kind):
         ({"patience": 5, "split": (0.9, 0.1)}, "patience counts validations"),
     ],
 )
-def test_what_needs_another_field_says_so(values, message):
+def test_a_field_that_needs_another_says_so(values, message):
     with pytest.raises(JaxrnnError, match=message):
         TrainConfig(**values)
 
 
-def test_a_cell_of_the_users_own_is_written_as_custom_and_can_be_put_back():
+def test_a_user_defined_cell_is_written_as_custom_and_can_be_restored():
     config = TrainConfig(model=ModelConfig(cell=TANH._replace(init_bias=(1.0,)), hidden_size=3))
     read = from_json(TrainConfig, to_json(config))
     assert read.model.cell == json.loads(to_json(config))["model"]["cell"] == "custom"
@@ -259,7 +259,7 @@ def test_a_cell_of_the_users_own_is_written_as_custom_and_can_be_put_back():
     assert hash(put_back) == hash(config)
 
 
-def test_a_cell_that_no_program_can_be_compiled_for_is_refused():
+def test_a_cell_that_is_not_hashable_is_refused():
     with pytest.raises(JaxrnnError, match="cell must be hashable"):
         ModelConfig(cell=TANH._replace(init_bias=[1.0]))
 
@@ -306,7 +306,7 @@ def test_the_seeds_of_all_samples_are_seeds():
         ("sgd", 0.001, 0.0),
     ],
 )
-def test_each_rule_has_a_learning_rate_and_a_decay_of_its_own_where_none_is_given(name, rate, decay):
+def test_each_update_rule_has_a_default_learning_rate_and_weight_decay(name, rate, decay):
     config = OptimizerConfig(name=name)
     assert (config.peak_learning_rate, config.decay) == (rate, decay)
     config = OptimizerConfig(name=name, learning_rate=0.5, weight_decay=0)

@@ -7,7 +7,7 @@ from jaxrnn.config.grid import SWEEPABLE, combinations, value_of
 from jaxrnn.errors import JaxrnnError
 
 
-def test_every_combination_is_a_configuration_with_a_name_that_says_it():
+def test_every_combination_is_a_configuration_named_after_its_values():
     config = TrainConfig(steps=7, optimizer=OptimizerConfig(clip_value=2.0))
     members = combinations(config, {"learning_rate": [0.03, 0.1], "hidden_size": (8, 16), "seed": range(2)})
     assert len(members) == 8
@@ -22,7 +22,7 @@ def test_every_combination_is_a_configuration_with_a_name_that_says_it():
     assert combinations(config, {}) == {"run": config}
 
 
-def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
+def test_the_settings_of_the_network_and_its_training_can_be_swept():
     config = TrainConfig()
     assert all(value_of(config, name) == value_of(TrainConfig(), name) for name in SWEEPABLE)
     assert {"cell", "dropout", "optimizer", "momentum", "seed", "batch_size"} <= SWEEPABLE.keys()
@@ -54,7 +54,7 @@ def test_what_can_be_swept_is_what_changes_the_network_and_its_training():
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-def test_values_that_can_not_be_swept_or_that_clash_are_refused(axes, words):
+def test_settings_that_cannot_be_swept_and_equal_runs_are_refused(axes, words):
     with pytest.raises(JaxrnnError) as error:
         combinations(TrainConfig(), axes)
     assert words in str(error.value)
@@ -72,6 +72,6 @@ def test_values_that_can_not_be_swept_or_that_clash_are_refused(axes, words):
     ],
     ids=str,
 )
-def test_values_that_have_an_effect_are_not(optimizer, axes):
+def test_values_that_make_a_difference_are_accepted(optimizer, axes):
     config = dataclasses.replace(TrainConfig(), optimizer=OptimizerConfig(**optimizer))
     assert len(combinations(config, axes)) == 2

@@ -9,13 +9,13 @@ from jaxrnn.text import batches
 from jaxrnn.training.optimizer import learning_rate
 
 
-def test_there_are_those_that_are_promised_and_the_first_is_the_default():
+def test_the_documented_presets_exist_and_the_first_is_the_default():
     assert list(PRESETS) == ["min-char-rnn", "char-rnn", "quick", "best"]
     assert preset("min-char-rnn") == TrainConfig()
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_is_a_config_that_can_be_kept_and_run(name):
+def test_a_preset_can_be_saved_and_run(name):
     config = preset(name)
     assert from_json(TrainConfig, to_json(config)) == config
     rate = learning_rate(config.optimizer, config.steps)
@@ -52,7 +52,7 @@ def test_char_rnns_epochs_are_those_of_nine_tenths_of_tinyshakespeare():
         ("gpt", "there are min-char-rnn, char-rnn"),
     ],
 )
-def test_an_unknown_preset_is_refused_with_what_there_is(name, hint):
+def test_an_unknown_preset_is_refused_with_a_hint(name, hint):
     with pytest.raises(JaxrnnError) as caught:
         preset(name)
     assert f"no such preset: {name}; {hint}" in str(caught.value)

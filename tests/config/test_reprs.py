@@ -19,12 +19,12 @@ from jaxrnn.training.step import Metrics
         SampleConfig(prompt="To be", top_k=3),
     ],
 )
-def test_a_configuration_shows_what_builds_it_again_and_not_all_the_rest(config):
+def test_the_repr_of_a_configuration_rebuilds_it_and_is_short(config):
     assert eval(repr(config)) == config
     assert len(repr(config)) < 330
 
 
-def test_a_configuration_shows_its_size_and_what_is_unusual():
+def test_the_repr_of_a_configuration_shows_sizes_and_changes_from_the_defaults():
     shown = repr(TrainConfig(model=ModelConfig(cell="lstm", dropout=0.1), steps=7))
     assert "cell='lstm', hidden_size=100, num_layers=1, dropout=0.1" in shown
     assert "steps=7" in shown
@@ -40,7 +40,7 @@ def test_a_cell_shows_its_update_and_no_address():
     assert "0x" not in repr(ModelConfig(cell=LSTM))
 
 
-def test_parameters_and_the_state_show_shapes_and_the_numbers_that_count():
+def test_parameters_and_states_show_shapes_and_scalars():
     config = TrainConfig(model=ModelConfig(hidden_size=8, vocab_size=5), optimizer=OptimizerConfig(name="adam"))
     state = jaxrnn.init_train_state(jax.random.key(0), config)
     layer = "Layer(Wxh=float32[5, 8], Whh=float32[8, 8], bh=float32[8])"
@@ -52,7 +52,7 @@ def test_parameters_and_the_state_show_shapes_and_the_numbers_that_count():
     assert "Wxh=(5, 8)" in repr(jax.tree.map(jnp.shape, state.params))  # what is no array is itself
 
 
-def test_what_is_traced_or_was_given_away_shows_its_shape():
+def test_traced_and_donated_arrays_show_their_shapes():
     seen = []
 
     def step(metrics):
@@ -66,7 +66,7 @@ def test_what_is_traced_or_was_given_away_shows_its_shape():
     assert repr(before) == "Metrics(loss=float32[], smooth_loss=float32[3])"
 
 
-def test_a_vocabulary_shows_how_many_symbols_and_the_first():
+def test_a_vocabulary_shows_its_size_and_first_symbols():
     assert repr(Vocabulary.of("banana")) == "Vocabulary(3 characters: 'abn')"
     many = repr(Vocabulary.of("".join(map(chr, range(0x4E00, 0x4E00 + 5000)))))
     assert many.startswith("Vocabulary(5,000 characters: '一丁")
@@ -74,7 +74,7 @@ def test_a_vocabulary_shows_how_many_symbols_and_the_first():
     assert "one of them for all others" in repr(Vocabulary.of("banana", min_count=2))
 
 
-def test_batches_slices_and_units_show_no_pages_of_numbers():
+def test_batches_slices_and_units_have_short_reprs():
     tokens = np.arange(1000) % 7
     batch = jaxrnn.batches(tokens, 0, 3, TrainConfig(batch_size=2))
     assert repr(batch) == "Batch(inputs=int32[3, 25, 2], targets=int32[3, 25, 2], reset=bool[3])"
@@ -83,7 +83,7 @@ def test_batches_slices_and_units_show_no_pages_of_numbers():
     assert repr(unit) == "Unit(layer=0, name='h', number=5, score=0.333333, fit_score=0.666667, sign=1)"
 
 
-def test_reports_and_checkpoints_say_where_a_run_is(tmp_path):
+def test_reports_and_checkpoints_show_the_step(tmp_path):
     (tmp_path / "verse.txt").write_text("to be or not to be " * 50)
     config = TrainConfig(model=ModelConfig(hidden_size=4), steps=2, sample_length=5)
     corpus = jaxrnn.load_corpus(tmp_path / "verse.txt")

@@ -66,7 +66,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_processes_train_what_one_with_all_their_devices_does(whole):
+def test_processes_train_as_one_process_with_all_their_devices(whole):
     run, (first, second) = whole
     assert json.loads(first)["step"] == 100
     assert second == ""  # process 0 alone prints
@@ -75,7 +75,7 @@ def test_processes_train_what_one_with_all_their_devices_does(whole):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_other_and_all_of_them_go_on_exactly(whole, tmp_path, monkeypatch):
+def test_a_killed_process_ends_the_other_and_both_resume_exactly(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     processes = start(2, [f"{TRAIN} {STEPS}"] * 2)
     killed, other = processes
@@ -115,7 +115,7 @@ def test_processes_that_disagree_all_say_so(tmp_path, monkeypatch):
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
     ],
 )
-def test_a_launcher_of_many_processes_is_found(variables, together, monkeypatch):
+def test_launchers_of_many_processes_are_detected(variables, together, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launched_together() == together
@@ -130,6 +130,6 @@ def test_a_coordinator_that_cannot_be_reached_is_named_in_bounded_time():
 @pytest.mark.parametrize(
     ("arguments", "message"), [(("nowhere", 2, 1), "HOST:PORT"), (("127.0.0.1:9", 2, 2), "process_id must be from 0")]
 )
-def test_what_is_no_address_or_number_of_a_process_is_refused(arguments, message):
+def test_an_invalid_address_or_process_number_is_refused(arguments, message):
     with pytest.raises(JaxrnnError, match=message):
         start_processes(*arguments)

@@ -110,7 +110,7 @@ def test_tokens_on_the_disk_stay_there(tmp_path):
         (np.array([0]), "ab", "must be a jaxrnn.Vocabulary"),
     ],
 )
-def test_what_are_no_tokens_of_the_vocabulary_is_refused(tokens, vocabulary, message):
+def test_tokens_that_do_not_fit_the_vocabulary_are_refused(tokens, vocabulary, message):
     with pytest.raises(JaxrnnError, match=message):
         Corpus.from_tokens(tokens, vocabulary)
 

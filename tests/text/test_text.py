@@ -192,7 +192,7 @@ def test_every_chunking_gives_the_same_batches(N, T, B):
 
 
 @pytest.mark.parametrize(("N", "T", "B"), [(7, 5, 1), (53, 5, 1), (200, 4, 3)])
-def test_starts_lie_beside_their_inputs_and_cost_nothing_where_there_are_none(N, T, B):
+def test_starts_belong_to_their_inputs_and_are_none_without_documents(N, T, B):
     tokens, config = np.arange(N), TrainConfig(sequence_length=T, batch_size=B)
     assert batches(tokens, 0, 20, config).starts is None
     batch = batches(tokens, 0, 20, config, starts=tokens % 3 == 0)
@@ -269,7 +269,7 @@ def test_utf8_lengths_are_those_of_the_encoding(symbol):
 @pytest.mark.parametrize(
     ("reset_on", "message"), [("|", "not in the vocabulary"), ("c", "not in the vocabulary"), ("\ufffd", "not in the")]
 )
-def test_a_separator_that_the_vocabulary_cannot_tell_is_refused(reset_on, message):
+def test_a_separator_that_is_not_in_the_vocabulary_is_refused(reset_on, message):
     with pytest.raises(JaxrnnError, match=message):
         encode_separator(Vocabulary.of(RARE, min_count=2), reset_on)
 
@@ -341,7 +341,7 @@ def test_a_text_too_short_for_one_batch_is_refused(N, T, B, needed):
     ids=lambda value: ascii(value)[:30],
 )
 @pytest.mark.parametrize("size", [None, 3, 4, 5], ids=lambda size: f"pieces of {size}" if size else "in memory")
-def test_a_text_that_is_not_what_it_should_be_is_refused(tmp_path, monkeypatch, data, options, message, size):
+def test_a_text_that_cannot_be_trained_on_is_refused(tmp_path, monkeypatch, data, options, message, size):
     path = tmp_path / "text"
     path.write_bytes(data)
     if size:
@@ -441,7 +441,7 @@ def test_python_docs_are_the_help_texts_of_this_python():
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_the_name_of_a_corpus_wins_over_a_file():
+def test_the_name_of_a_corpus_takes_precedence_over_a_file():
     Path("python-docs").write_text("a file of that name")
     assert len(load_corpus("python-docs")) > 100_000
     assert len(load_corpus(Path("python-docs").absolute())) == 19
@@ -463,7 +463,7 @@ def test_the_source_is_an_absolute_path_that_is_found_from_anywhere(tmp_path, mo
     assert (again.source, again.sha256) == (corpus.source, corpus.sha256)
 
 
-def test_a_corpus_says_what_a_person_wants_to_know(tmp_path):
+def test_the_repr_of_a_corpus_summarizes_it(tmp_path):
     (tmp_path / "novel.txt").write_text("abcab" * 1000)
     shown = repr(load_corpus(tmp_path / "novel.txt"))
     assert shown.startswith("Corpus(novel: 5,000 characters, 3 distinct, sha256 ")
@@ -501,6 +501,6 @@ def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["nowhere", ".", "\0"])
-def test_what_is_no_file_is_not_read_in_pieces(tmp_path, name):
+def test_read_pieces_refuses_what_is_not_a_file(tmp_path, name):
     with pytest.raises(JaxrnnError, match=r"no such file|can't read|is a directory"):
         list(read_pieces(tmp_path / name, "characters", False))

@@ -4,7 +4,7 @@ from jaxrnn.atomic import replacing
 from jaxrnn.errors import StorageError
 
 
-def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+def test_a_file_is_replaced_when_it_is_complete(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
     with replacing(path) as file:
@@ -15,7 +15,7 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_fails_on_the_way_leaves_what_was_there_and_nothing_else(tmp_path, error):
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("before")
 
@@ -30,6 +30,6 @@ def test_what_fails_on_the_way_leaves_what_was_there_and_nothing_else(tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_cannot_be_written_is_an_error_of_the_disk(tmp_path):
+def test_a_file_that_cannot_be_written_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="can't write"), replacing(tmp_path / "nowhere" / "file"):
         pass
