@@ -32,11 +32,13 @@ from jaxrnn.cli.train import Train
 from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
 
-_DESCRIPTION = (
-    "Character-level recurrent networks in JAX. Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable "
-    "checkpoint, 4 loss not finite, 130 or 143 stopped by a signal (the run is saved). With any command, --debug "
-    "prints the traceback of an error."
-)
+_DESCRIPTION = """\
+Character-level recurrent networks in JAX.
+
+Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable checkpoint,
+4 loss not finite, 130 or 143 stopped by a signal (the run is saved).
+
+--debug prints the traceback of an error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,7 +167,7 @@ def parse(arguments: list[str]) -> Command:
             prog="jaxrnn",
             description=_DESCRIPTION,
             args=arguments or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
         )
 
 

@@ -19,17 +19,16 @@ _FILES = {
 
 @dataclasses.dataclass(frozen=True)
 class Completion:
-    """Print the script that makes a shell complete commands, flags and values.
-
-    bash: `source <(jaxrnn completion bash)` in ~/.bashrc. zsh: `jaxrnn completion zsh > DIR/_jaxrnn`, with `fpath+=DIR`
-    before compinit in ~/.zshrc. fish: `jaxrnn completion fish > ~/.config/fish/completions/jaxrnn.fish`.
-    """
+    """Print the script that makes a shell complete commands, flags and values."""
 
     shell: Annotated[
         tyro.conf.Positional[Literal["bash", "zsh", "fish"] | None],
         tyro.conf.arg(metavar="{bash,zsh,fish}", help_behavior_hint=""),
     ] = None
-    """Which shell; by default that of $SHELL."""
+    """Which shell; by default that of $SHELL. Where the script belongs:
+    bash: in ~/.bashrc, source <(jaxrnn completion bash)
+    zsh: jaxrnn completion zsh > DIR/_jaxrnn; in ~/.zshrc, fpath+=DIR before compinit
+    fish: jaxrnn completion fish > ~/.config/fish/completions/jaxrnn.fish"""
 
     def run(self) -> None:
         """Print the script."""

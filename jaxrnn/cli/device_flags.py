@@ -20,8 +20,7 @@ class DeviceFlags:
     device: Literal["cpu", "gpu", "tpu"] | None = None
     """Kind of device; by default the best that JAX finds."""
     devices: int | Literal["all"] = 1
-    """Number of devices to split the lanes over, in all processes together; of many processes all by default. Each core
-    of a CPU can be a device."""
+    """Devices to split the lanes over, in all; by default 1, or all of many processes. A CPU core can be one."""
 
     def set_up(self) -> None:
         """Make JAX use the devices, before anything is computed.
@@ -59,8 +58,7 @@ class ProcessFlags(DeviceFlags):
     """Where to compute, and with which other processes."""
 
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
-    """Address of process 0, to train with many processes that share the run directory. Under Slurm, MPI, Kubernetes and
-    on TPU pods it is found by itself."""
+    """Address of process 0, to train with many processes; found by itself under Slurm, MPI, Kubernetes, on TPU pods."""
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Number of processes; 1 is this one alone, whatever a launcher says."""
     process_id: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None

@@ -10,7 +10,8 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, TypedDict, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, TypedDict, get_args, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -46,14 +47,15 @@ def flag(kind: type, name: str, hint: Any = None, description: str = "", as_list
     hint = hint or get_type_hints(kind)[name]
     if as_list:
         hint = comma_separated(hint)
+    elif hint is bool:
+        hint = _SWITCH
+    elif NoneType in get_args(hint):
+        metavar, parse = _parser(hint)
+        hint = Annotated[object, _spec(1, metavar, lambda words: parse(words[0]))]
     default = getattr(kind, name)
-    return Annotated[
-        _SWITCH if hint is bool else hint,
-        tyro.conf.arg(
-            help=description or _docstrings(kind)[name],
-            help_behavior_hint="" if default is None else f"(default: {_in_words(default)})",
-        ),
-    ]
+    behavior = "" if default is None else f"(default: {_in_words(default)})"
+    description = description or _docstrings(kind)[name]
+    return Annotated[hint, tyro.conf.arg(help=description, help_behavior_hint=behavior)]
 
 
 def one_of(names: Collection[str]) -> PrimitiveConstructorSpec[Any]:
@@ -68,18 +70,28 @@ def file_or_one_of(names: Collection[str]) -> Any:
 
 def comma_separated(hint: Any) -> Any:
     """Return the type of a flag that takes values with commas between them, parsed to a tuple."""
-    element = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))
-    assert isinstance(element, PrimitiveConstructorSpec)
+    metavar, parse = _parser(hint)
+    return Annotated[
+        object, _spec(1, f"{metavar},...", lambda words: tuple(parse(word.strip()) for word in words[0].split(",")))
+    ]
 
-    def parse_one(word: str) -> Any:
-        if element.choices and word not in element.choices:
-            raise ValueError(f"{word!r} is none of {', '.join(element.choices)}")
-        return element.instance_from_str([word])
 
-    def parse(words: list[str]) -> tuple[Any, ...]:
-        return tuple(parse_one(word.strip()) for word in words[0].split(","))
+def _parser(hint: Any) -> tuple[str, Callable[[str], Any]]:
+    """Return the metavar of a type, and how a single value of it is parsed; None is parsed but not shown."""
+    is_optional = NoneType in get_args(hint)
+    if is_optional:
+        (hint,) = set(get_args(hint)) - {NoneType}
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))
+    assert isinstance(spec, PrimitiveConstructorSpec)
 
-    return Annotated[object, _spec(1, f"{element.metavar},...", parse)]
+    def parse(word: str) -> Any:
+        if is_optional and word == "None":
+            return None
+        if spec.choices and word not in spec.choices:
+            raise ValueError(f"{word!r} is none of {', '.join(spec.choices)}")
+        return spec.instance_from_str([word])
+
+    return spec.metavar, parse
 
 
 def _spec(

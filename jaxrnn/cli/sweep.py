@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SweepOptions(RunOptions):
-    """How to run `jaxrnn sweep`."""
+    """Files and output."""
 
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Plot the losses, with mean and spread over seeds, as .png or .svg."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions(RunOptions):
-    """How to run `jaxrnn train`."""
+    """Files and output."""
 
     tensorboard: bool = False
     """Also write the metrics for TensorBoard to the run directory (`tensorboard --logdir runs`); needs tensorboardX."""

@@ -66,7 +66,7 @@ def _flag(name: str, as_list: bool) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How to run a command."""
+    """Files and output."""
 
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json to start from; CORPUS and other flags win over it."""
