@@ -1,5 +1,6 @@
 """`jaxrnn info`: what a run holds and whether it can be used, or what this installation is."""
 
+import contextlib
 import dataclasses
 import datetime
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from jaxrnn.cli.checkpoint_flags import CellFlag, JsonFlag, open_checkpoint
-from jaxrnn.cli.output import print_json
+from jaxrnn.cli.output import print_result
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
@@ -39,14 +40,11 @@ class Info:
             lines = [f"{name}: {value if name == 'cache' else ', '.join(value)}" for name, value in values.items()]
         else:
             values, lines = self._describe(self.run_dir)
-        if self.json:
-            print_json(values)
-        else:
-            print("\n".join(lines))
+        print_result(self.json, values, "\n".join(lines))
 
     def _describe(self, run_dir: Path) -> tuple[dict[str, Any], list[str]]:
         """Return the description of a run for JSON, and as lines."""
-        files, left_over = self._repair(run_dir) if self.repair else self._look_through(run_dir)
+        files, left_over = self._files(run_dir)
         try:
             checkpoint = open_checkpoint(run_dir, cell=self.cell)
         except CheckpointError:
@@ -61,29 +59,25 @@ class Info:
         lines = [*_run_lines(checkpoint, self.cell), *map(str, files)]
         return values, lines + [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
 
-    def _look_through(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
-        """Return the checkpoints of a run, and the files that interrupted writers left."""
+    def _files(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+        """Return the checkpoints of a run and the files that interrupted writers left, after a repair if asked for."""
         from jaxrnn.runs.directory import temporaries
-
-        left_over = temporaries(run_dir) if run_dir.is_dir() else []
-        return [_verify(file, self.cell) for file in all_checkpoints(run_dir)], left_over
-
-    def _repair(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
-        """Remove what can't be used, and return the rest as `_look_through` does."""
         from jaxrnn.runs.lock import WriterLock
 
-        if not (run_dir / "checkpoints").is_dir():
+        if self.repair and not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
-        lock = WriterLock(run_dir)
-        try:
-            files, left_over = self._look_through(run_dir)
+        with contextlib.ExitStack() as stack:
+            if self.repair:
+                stack.callback(WriterLock(run_dir).release)
+            files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
+            left_over = temporaries(run_dir) if run_dir.is_dir() else []
+            if not self.repair:
+                return files, left_over
             for file in files:
                 if file.problem:
                     _remove(file.path, file.problem)
             for path in left_over:
                 _remove(path, f"{path}, which an interrupted writer left")
-        finally:
-            lock.release()
         return [file for file in files if not file.problem], []
 
 
