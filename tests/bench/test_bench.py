@@ -41,8 +41,8 @@ SMALL_FLAGS = "--hidden-size 6 --sequence-length 5 --vocab-size 7 --chunk-length
 
 
 @pytest.fixture(autouse=True)
-def _jax_as_it_was():
-    """The command changes settings of its process, which here is everybody's."""
+def _settings_of_jax_restored():
+    """The command changes settings of its process, which all tests share here."""
     names = ("jax_enable_compilation_cache", "jax_cpu_enable_async_dispatch", "jax_compilation_cache_dir")
     before = {name: jax.config.values[name] for name in names}
     yield
@@ -57,7 +57,7 @@ def without_torch(monkeypatch):
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    """The machine's limits are found in moments, if not exactly."""
+    """Measure the machine's limits in moments, if not exactly."""
     monkeypatch.setattr(limits, "SECONDS", 0.004)
 
 
@@ -91,13 +91,13 @@ def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
     ours = jax.jit(jax.value_and_grad(lambda params: loss(params, carry, batch, model), has_aux=True))
     (nats, after), gradient = ours(params)
 
-    found = numpy_reference.loss_and_gradient(
+    their_nats, their_gradient, their_carry = numpy_reference.loss_and_gradient(
         named_params(params), inputs, targets, tuple(map(np.asarray, carry[0])), cell
     )
-    assert found[0] == pytest.approx(float(nats), rel=1e-12)
+    assert their_nats == pytest.approx(float(nats), rel=1e-12)
     for name, expected in named_params(gradient).items():
-        np.testing.assert_allclose(found[1][name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
-    np.testing.assert_allclose(found[2], after[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(their_gradient[name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(their_carry, after[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_the_numpy_sampler_draws_with_our_probabilities(x64, cell):
     assert nats == pytest.approx(float(ours), rel=1e-9)
 
 
-def drawn_arguments(cell, lanes, vocab_size, optimizer):
-    """What a reference is made from, without waiting for JAX."""
+def random_arguments(cell, lanes, vocab_size, optimizer):
+    """The arguments of a reference, without waiting for JAX."""
     random, width = np.random.default_rng(0), CELLS[cell].gates * 6
     shapes = {
         "Wxh": (vocab_size, width),
@@ -160,22 +160,22 @@ def test_the_torch_reference_has_the_numpy_references_loss_gradient_and_update(c
     pytest.importorskip("torch")
     from jaxrnn.bench import torch_reference
 
-    arguments = drawn_arguments(cell, lanes, vocab_size, "adam")
+    arguments = random_arguments(cell, lanes, vocab_size, "adam")
     ours, theirs = numpy_reference.Reference(**arguments), torch_reference.Reference(**arguments, dtype="float64")
     assert theirs.looks_up == (vocab_size > CELLS[cell].gates * 6)
     zero_carry = (np.zeros((lanes, 6)),) * (1 + (cell == "lstm"))
     inputs, targets, _ = arguments["batches"]
     _, gradient, _ = numpy_reference.loss_and_gradient(ours.params, inputs[0], targets[0], zero_carry, cell)
     assert theirs.train(1) == pytest.approx(ours.train(1), rel=1e-12)
-    for name, found in theirs.named(gradient=True).items():
-        np.testing.assert_allclose(found, np.clip(gradient[name], -0.2, 0.2), rtol=1e-9, atol=1e-12, err_msg=name)
+    for name, value in theirs.named(gradient=True).items():
+        np.testing.assert_allclose(value, np.clip(gradient[name], -0.2, 0.2), rtol=1e-9, atol=1e-12, err_msg=name)
     assert theirs.train(6) == pytest.approx(ours.train(6), rel=1e-9)  # beyond the chunk: again with a zero carry
-    for name, found in theirs.named().items():
-        np.testing.assert_allclose(found, ours.params[name], rtol=1e-9, atol=1e-12, err_msg=name)
+    for name, value in theirs.named().items():
+        np.testing.assert_allclose(value, ours.params[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.slow
-def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
+def test_the_torch_reference_does_our_work_and_runs(monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(references, "TORCH", ("PyTorch",))  # compiling in PyTorch takes longer than all of these tests
     with contextlib.ExitStack() as stack:
@@ -185,7 +185,7 @@ def test_the_torch_reference_is_found_to_do_our_work_and_runs(monkeypatch):
 
 
 @pytest.mark.slow
-def test_torchs_adagrad_is_near_ours():
+def test_the_adagrad_of_torch_is_near_ours():
     torch = pytest.importorskip("torch")
     from jaxrnn.bench.torch_reference import _ADAGRAD_EPS
 
@@ -219,7 +219,7 @@ def test_a_wrong_reference_stops_the_benchmark(without_torch, monkeypatch, capsy
 def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
     started = []
 
-    class Noted(Worker):
+    class RecordedWorker(Worker):
         def __init__(self, *arguments, **named):
             super().__init__(*arguments, **named)
             started.append(self.process)
@@ -231,7 +231,7 @@ def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
             assert started[-1].poll() is None
             raise ZeroDivisionError
 
-    monkeypatch.setattr(references, "Worker", Noted)
+    monkeypatch.setattr(references, "Worker", RecordedWorker)
     with pytest.raises(ZeroDivisionError):
         fail()
     monkeypatch.setattr(references, "check", lambda *arguments: 1 / 0)
@@ -249,9 +249,9 @@ worker = Worker("numpy_reference")
 print(worker.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL
-    worker = int(done.stdout)
+    parent = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert parent.returncode == -signal.SIGKILL
+    worker = int(parent.stdout)
     deadline = time.monotonic() + 10
     while is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -259,7 +259,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_running(process):
-    """A process that has ended but that nobody waited for (a container without an init) doesn't run either."""
+    """A process that has ended and that nobody waited for (in a container without an init) does not run either."""
     try:
         os.kill(process, 0)
         with open(f"/proc/{process}/stat") as stat:  # noqa: PTH123
@@ -268,7 +268,7 @@ def is_running(process):
         return False
 
 
-def test_workers_have_the_threads_that_they_were_given_and_tell_what_went_wrong(tmp_path, monkeypatch):
+def test_workers_have_as_many_threads_as_asked_for_and_report_errors(tmp_path, monkeypatch):
     with Worker("numpy_reference", threads=1) as worker:
         with pytest.raises(BenchError, match=r"TypeError: .*nonsense"):
             worker.call("Reference", nonsense=1)
@@ -298,7 +298,7 @@ def test_the_floating_point_operations_of_a_step(cell, flop):
     )
 
 
-def test_what_an_optimizer_has_to_move():
+def test_the_number_of_values_that_an_optimizer_has_to_move():
     # 3 of 10 rows of Wxh have a gradient, G*H = 4; 100 parameters in all.
     assert update_values("adagrad", 100, 4, 10, 3.0) == 5 * (100 - 7 * 4)
     assert update_values("adam", 100, 4, 10, 3.0) == 7 * 100
@@ -341,7 +341,7 @@ def test_a_contender_runs_about_as_long_as_it_should(monkeypatch):
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 2, -1.5])
-def test_the_exponent_of_a_power_law_is_found(power):
+def test_exponent_recovers_a_power_law(power):
     sizes = [64, 128, 256, 512, 1024]
     assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power, abs=1e-12)
 
@@ -451,12 +451,12 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monk
 
 
 @pytest.mark.parametrize(("cores", "lines"), [(1, 1), (2, 0), (None, 0)])
-def test_more_devices_than_cores_are_said_to_show_overhead_only(cores, lines):
+def test_the_report_says_that_more_devices_than_cores_show_overhead_only(cores, lines):
     expected = ["more devices than the 1 cores show what splitting costs, not what they would gain"]
     assert overhead_lines(2, cores) == expected[:lines]
 
 
-def test_the_suite_devices_has_lanes_to_split_unless_flags_say_otherwise():
+def test_the_suite_devices_has_lanes_to_split_by_default():
     config = Bench({}, "devices").config()
     assert (config.batch_size, config.sequence_length, config.hidden_size, config.devices) == (64, 25, 256, 8)
     assert Bench({"devices": 2, "hidden_size": 8}, "devices").config() == BenchConfig(
@@ -493,7 +493,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda value: value)
-def test_a_mistake_is_told_before_anything_is_measured(flags, message, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.png").mkdir()
     assert main(["bench", *shlex.split(flags)]) == 2
@@ -511,7 +511,7 @@ def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
 
 def test_help_shows_every_flag_without_importing_jax():
     script = "import sys; from jaxrnn.cli import main; main(['bench', '--help']); print('jax' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     flags = {"--" + name.replace("_", "-") for name in BenchConfig.__dataclass_fields__}
-    assert flags | {"--json", "--plot", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", done.stdout))
-    assert done.stdout.endswith("False\n")
+    assert flags | {"--json", "--plot", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", process.stdout))
+    assert process.stdout.endswith("False\n")
