@@ -6,6 +6,7 @@ import pytest
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
 def test_the_python_of_the_readme_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -216,6 +216,7 @@ def test_the_advice_for_a_text_that_is_refused_works(home, jaxrnn, flags, kind):
     assert "\r" not in vocabulary.symbols
 
 
+@pytest.mark.slow
 def test_float64_runs_can_be_trained_resumed_sampled_and_described(home, jaxrnn):
     try:
         for command in (

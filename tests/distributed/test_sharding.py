@@ -58,7 +58,15 @@ def curve(config, devices, loss=cross_entropy):
     return np.asarray(metrics.loss), state
 
 
-@pytest.mark.parametrize(("case", "counts"), list(zip(CASES, [(2, 8), (2,), (2,)], strict=True)), ids=list(CASES))
+@pytest.mark.parametrize(
+    ("case", "counts"),
+    [
+        ("tanh", (2, 8)),
+        pytest.param("gru, 2 layers, dropout, documents", (2,), marks=pytest.mark.slow),
+        ("float64, learning rate 0.1", (2,)),
+    ],
+    ids=list(CASES),
+)
 def test_any_number_of_devices_trains_as_one_does(case, counts, request):
     config, tolerance = sized(CASES[case]), 1e-6
     if config.model.dtype == "float64":
@@ -162,6 +170,7 @@ def run_config():
     return sized(CASES["tanh"], split=(0.9, 0.1), validate_every=20, checkpoint_every=20, **sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*can't be promised")
 def test_a_run_goes_on_with_any_number_of_devices(run_config, tmp_path):
     whole = list(fit(run_config, corpus()))

@@ -51,7 +51,9 @@ def scalar(run, cell):
 
 
 cells = pytest.mark.parametrize("cell", [TANH, GRU, LSTM, LEAKY], ids=["tanh", "gru", "lstm", "a user's own"])
-batched = pytest.mark.parametrize("batch", [(), (B,)], ids=["one sequence", "batch"])
+batched = pytest.mark.parametrize(
+    "batch", [pytest.param((), marks=pytest.mark.slow, id="one sequence"), pytest.param((B,), id="batch")]
+)
 
 
 @batched
@@ -68,7 +70,8 @@ def test_it_computes_the_tanh_recurrence(batch, x64):
 @cells
 @batched
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "jit"), [("float32", 1e-4, True), ("float64", 1e-11, True), ("float64", 1e-11, False)]
+    ("dtype", "tolerance", "jit"),
+    [("float32", 1e-4, True), ("float64", 1e-11, True), pytest.param("float64", 1e-11, False, marks=pytest.mark.slow)],
 )
 def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, jit, x64):
     arguments = problem(cell, batch, dtype)
@@ -138,7 +141,10 @@ def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell,
 
 
 @cells
-@pytest.mark.parametrize("outer", [jax.jacrev, jax.jacfwd], ids=["reverse", "forward"])
+@pytest.mark.parametrize(
+    "outer",
+    [pytest.param(jax.jacrev, id="reverse"), pytest.param(jax.jacfwd, id="forward", marks=pytest.mark.slow)],
+)
 def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
     Whh, projected, carry = problem(cell, (), jnp.float64)
     arguments = Whh, projected[:3], carry
@@ -175,7 +181,7 @@ def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
 
 
 @cells
-@pytest.mark.parametrize("batch", [(), (B,)], ids=["one sequence", "batch"])
+@batched
 def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
     Whh, projected, carry = problem(cell, batch, jnp.float32)
     Whh = Whh * 0.3

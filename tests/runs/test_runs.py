@@ -300,7 +300,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
 @pytest.mark.parametrize(
     ("cell", "rule", "schedule", "changes"),
     [
-        ("gru", "adagrad", "constant", {}),
+        pytest.param("gru", "adagrad", "constant", {}, marks=pytest.mark.slow),
         ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
         pytest.param("tanh", "adamw", "constant", {"dropout": 0.5}, marks=pytest.mark.slow),
         pytest.param("tanh", "rmsprop", "exponential", {}, marks=pytest.mark.slow),

@@ -220,7 +220,8 @@ def test_documents_are_trained_validated_and_sampled_and_resumed_bit_for_bit(tex
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("rule", ["adagrad", pytest.param("adam", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["adagrad", "adam"])
 def test_a_vocabulary_of_10_000_trains_and_its_rare_symbols_fold(tmp_path, rule):
     distinct = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))
     (tmp_path / "text.txt").write_text(distinct + distinct[:4000])

@@ -295,6 +295,7 @@ def test_counts_stream(monkeypatch):
     assert count == int((other % 3 == 1).sum())
 
 
+@pytest.mark.slow
 def test_a_big_text_trains_and_evaluates_as_a_small_one(text, monkeypatch):
     config = TrainConfig(
         steps=6, log_every=2, sample_every=0, sample_length=5, sequence_length=5, split=(0.8, 0.2), reset_on="\n\n",

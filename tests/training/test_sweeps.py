@@ -31,7 +31,7 @@ def plain(state):
     return jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_with_the_default_settings_200_steps_of_a_member_have_the_bits_of_its_run_alone(dtype, x64):
     # There min-char-rnn is chaotic: the smallest difference would grow to that of any two runs.
     config = dataclasses.replace(TrainConfig(steps=200), model=ModelConfig(vocab_size=20, dtype=dtype))
@@ -45,8 +45,12 @@ def test_with_the_default_settings_200_steps_of_a_member_have_the_bits_of_its_ru
 
 RULES = [
     ({"name": "adam", "schedule": "cosine", "clip": "norm", "warmup_steps": 3}, ["beta1", "beta2", "final_fraction"]),
-    ({"name": "rmsprop", "schedule": "exponential", "decay_every": 4}, ["rms_decay", "decay_rate"]),
-    ({"name": "sgd", "weight_decay": 0.1}, ["momentum"]),
+    pytest.param(
+        {"name": "rmsprop", "schedule": "exponential", "decay_every": 4},
+        ["rms_decay", "decay_rate"],
+        marks=pytest.mark.slow,
+    ),
+    pytest.param({"name": "sgd", "weight_decay": 0.1}, ["momentum"], marks=pytest.mark.slow),
 ]
 
 
