@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn import bench as bench
-    from jaxrnn import kernels as kernels
     from jaxrnn import page as page
     from jaxrnn.config import PRESETS as PRESETS
     from jaxrnn.config import ModelConfig as ModelConfig

@@ -17,7 +17,7 @@ from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.timing import race
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Program, Workload, make_workload
-from jaxrnn.distributed.mesh import by_lanes, make_mesh, on_mesh
+from jaxrnn.distributed.mesh import by_lanes, make_mesh, replicate
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import initial_carry
 from jaxrnn.sampling.sample import sample
@@ -66,7 +66,7 @@ def sampling_program(workload: Workload, streams: int, length: int, devices: int
     if mesh:  # as `jaxrnn sample` does: a key for each lane, and every computation follows its inputs
         keys, lanes = jax.random.split(key, streams), by_lanes(mesh, 0)
         key, carry, prime = jax.device_put((keys, carry, prime), (lanes, lanes, by_lanes(mesh, 1)))
-        params = on_mesh(params, mesh)
+        params = replicate(params, mesh)
 
     def write(carry: Any, prime: jax.Array) -> tuple[Any, jax.Array]:
         return carry, sample(key, params, carry, prime, model, length=length)[0]

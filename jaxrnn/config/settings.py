@@ -15,6 +15,7 @@ from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "gru", "lstm"]
 VocabularyKind = Literal["characters", "bytes"]
+Products = Literal["full", "bfloat16"]
 _INT32, _UINT32 = 2**31 - 1, 2**32 - 1
 
 
@@ -36,7 +37,7 @@ class ModelConfig:
     """Scale of the initial weights, for normal and uniform."""
     dtype: Literal["float32", "float64"] = "float32"
     """Data type of the parameters and of all arithmetic."""
-    products: Literal["full", "bfloat16"] = "full"
+    products: Products = "full"
     """Precision of the factors of matrix products: full is dtype's; bfloat16 is faster for large networks."""
     vocab_size: int | None = None
     """Distinct symbols (V); None until a corpus is known."""

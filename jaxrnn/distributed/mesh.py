@@ -6,10 +6,12 @@ optimizer's memory, lies whole on each. What a program has to send between devic
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.errors import JaxrnnError
@@ -107,7 +109,7 @@ def check_divides(mesh: Mesh | None, name: str, lanes: int) -> None:
         )
 
 
-def whole(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh) -> NamedSharding:
     """Return the sharding of what lies whole on each device."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -126,7 +128,7 @@ def local_lanes(mesh: Mesh | None, lanes: int) -> slice:
     return slice(min(begins), max(ends))
 
 
-def place(tree: Any, sharding: Any) -> Any:
+def to_mesh(tree: Any, sharding: Any) -> Any:
     """Return arrays that lie on a mesh, from what of them is this process's own (`local_lanes`).
 
     Args:
@@ -136,21 +138,73 @@ def place(tree: Any, sharding: Any) -> Any:
     return jax.make_array_from_process_local_data(sharding, tree)
 
 
-def on_mesh(tree: Any, mesh: Mesh) -> Any:
+def replicate(tree: Any, mesh: Mesh) -> Any:
     """Return arrays that lie whole on each device of a mesh; those of a single process may have lain elsewhere."""
-    return jax.device_put(tree, whole(mesh)) if jax.process_count() == 1 else tree
+    return jax.device_put(tree, replicated(mesh)) if jax.process_count() == 1 else tree
 
 
-def on_one(tree: Any) -> Any:
+def on_first_device(tree: Any) -> Any:
     """Return what of the arrays lies on this process's first device: all of those that lie whole on each."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def in_groups(tree: Any, groups: int, axis: int) -> Any:
-    """Return arrays [..., B, ...] as [..., groups, B / groups, ...], B being their axis `axis`."""
-    return jax.tree.map(lambda x: x.reshape(*x.shape[:axis], groups, -1, *x.shape[axis + 1 :]), tree)
+def over_lanes(function: Callable[..., Any], mesh: Mesh, in_lanes: Sequence[Any], out_lanes: Any) -> Callable[..., Any]:
+    """Return `function`, run by every device of a mesh on its own lanes: data parallelism, by `jax.shard_map`.
+
+    Inside, `mean_over_devices` and `own_lanes` are what devices know of each other.
+
+    Args:
+        function: of arrays.
+        mesh: from `make_mesh`.
+        in_lanes: for each argument, or for parts of it as a pytree, which axis its lanes are; NO_LANES: every device
+            gets all of it.
+        out_lanes: the same for the result; what has no lanes must be the same on every device.
+    """
+    specs = jax.tree.map(_spec, (tuple(in_lanes), out_lanes))
+    return jax.shard_map(function, mesh=mesh, in_specs=specs[0], out_specs=specs[1], check_vma=False)
 
 
-def out_of_groups(tree: Any, axis: int) -> Any:
-    """Undo `in_groups`."""
-    return jax.tree.map(lambda x: x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :]), tree)
+NO_LANES = -1
+
+
+def _spec(axis: int) -> PartitionSpec:
+    return PartitionSpec() if axis == NO_LANES else PartitionSpec(*[None] * axis, LANES)
+
+
+def shardings(mesh: Mesh, lanes: Any) -> Any:
+    """Return where arrays lie on a mesh, as a pytree of `NamedSharding`; `lanes` as `over_lanes` takes it."""
+    return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis)), lanes)
+
+
+def _on_mesh() -> bool:
+    """Return whether this is traced by a function inside `over_lanes`."""
+    try:
+        lax.axis_size(LANES)
+    except NameError:
+        return False
+    return True
+
+
+def mean_over_devices(tree: Any) -> Any:
+    """Return the mean over the devices inside `over_lanes`; elsewhere the arrays themselves."""
+    return lax.pmean(tree, LANES) if _on_mesh() else tree
+
+
+def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...], axis: int) -> jax.Array:
+    """Return what one device would draw for all lanes, but only the lanes of this device.
+
+    Args:
+        draw: of a shape, the same on every device.
+        shape: of this device's lanes.
+        axis: which of its axes they are.
+    """
+    if not _on_mesh():
+        return draw(shape)
+    size = shape[axis]
+    all_lanes = draw((*shape[:axis], size * lax.axis_size(LANES), *shape[axis + 1 :]))
+    return lax.dynamic_slice_in_dim(all_lanes, lax.axis_index(LANES) * size, size, axis)
+
+
+def gather_lanes(array: jax.Array, axis: int) -> jax.Array:
+    """Return the lanes of all devices, on every device, inside `over_lanes`."""
+    return lax.all_gather(array, LANES, axis=axis, tiled=True)

@@ -9,7 +9,8 @@ from jax import lax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import Cell, CellCarry, built_in_name, get_cell, gru_gates, lstm_gates
+from jaxrnn.kernels.unroll import CellCarry
+from jaxrnn.network.cells import Cell, built_in_name, get_cell, gru_gates, lstm_gates
 from jaxrnn.network.model import Carry, Params, forward, initial_carry
 
 Activations = tuple[dict[str, jax.Array], ...]  # one per layer, from the input upwards

@@ -17,16 +17,15 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax import lax
 from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.distributed.mesh import by_lanes, in_groups, local_lanes, on_mesh, out_of_groups, place, whole
+from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import surprisal
 from jaxrnn.network.model import Carry, Params, forward, initial_carry
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
-from jaxrnn.training.step import batch_sharding
+from jaxrnn.training.step import batch_lanes, batch_sharding
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
 
@@ -85,14 +84,16 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
 @partial(jax.jit, static_argnames=("config", "mesh"))
 def _score_on_mesh(
     params: Params, carry: Carry, batch: Batch, config: ModelConfig, mesh: Mesh
-) -> tuple[jax.Array, Carry]:  # fmt: skip
-    """Do what `score` does for lanes that are split over a mesh; the surprisals come together on every device."""
-    inputs, targets, starts = in_groups((batch.inputs, batch.targets, batch.starts), mesh.size, axis=1)
-    nats, carry = jax.vmap(lambda carry, batch: score(params, carry, batch, config), (0, Batch(1, 1, None, 1)), (1, 0))(
-        in_groups(carry, mesh.size, axis=0), Batch(inputs, targets, batch.reset, starts)
-    )
-    carry = lax.with_sharding_constraint(out_of_groups(carry, axis=0), by_lanes(mesh, 0))
-    return lax.with_sharding_constraint(out_of_groups(nats, axis=1), whole(mesh)), carry
+) -> tuple[jax.Array, Carry]:
+    """Do what `score` does for lanes that are split over a mesh; every device gets the surprisals of all lanes."""
+
+    def score_own_lanes(params: Params, carry: Carry, batch: Batch) -> tuple[jax.Array, Carry]:
+        nats, carry = score(params, carry, batch, config)
+        return gather_lanes(nats, axis=1), carry
+
+    on_lanes = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, batch_lanes(1)), (NO_LANES, 0))
+    nats, carry = on_lanes(params, carry, batch)
+    return nats, carry
 
 
 def surprisals(
@@ -157,10 +158,10 @@ def surprisals_in_parts(
             yield indices[is_scored], np.asarray(nats)[is_scored]
         return
     all_lanes = -(-lanes // mesh.size) * mesh.size  # of the last ones nothing is scored
-    params = on_mesh(params, mesh)
+    params = replicate(params, mesh)
     carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(config, all_lanes)
     for batch, places, scored in _lanes(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
-        found, carry = _score_on_mesh(params, carry, place(batch, batch_sharding(mesh, 1)), config, mesh)
+        found, carry = _score_on_mesh(params, carry, to_mesh(batch, batch_sharding(mesh, 1)), config, mesh)
         yield places[scored], np.asarray(found)[scored]
 
 

@@ -1,1 +1,51 @@
-"""How the network is made fast."""
+"""How the network is made fast on a CPU: each kernel beside its plain twin, the expression that it equals.
+
+The rest of the package says what is computed; a kernel says how XLA is made to do it fast. Each module states at its
+top what its kernel earns, as time without it / time with it. `jaxrnn bench kernels` measures that on your machine.
+
+    kernel        its plain twin
+    unroll        network.recurrence: a `lax.scan` that JAX differentiates
+    matmul        h @ W inside a loop, a.T @ b after it
+    sequential    the body itself, without a loop around it
+    categorical   a cumulative sum over all tokens
+    sparse_rows   the training step, with a dense update of Wxh
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from jaxrnn.errors import JaxrnnError
+
+__all__ = ["KERNELS", "plain", "uses"]
+
+KERNELS = ("unroll", "matmul", "sequential", "categorical", "sparse_rows")
+
+# Part of the key of JAX's caches, as `jax.default_matmul_precision` is: where it differs, functions are traced again.
+_plain: Any = jax.make_user_context(default_value=frozenset())
+
+
+@contextlib.contextmanager
+def plain(*names: str) -> Iterator[None]:
+    """Trace with the plain twins of these kernels; without names, of all.
+
+    Example:
+        >>> with plain("unroll"):
+        ...     uses("unroll"), uses("matmul")
+        (False, True)
+
+    Raises:
+        JaxrnnError: there is no such kernel.
+    """
+    for name in names:
+        if name not in KERNELS:
+            raise JaxrnnError(f"no such kernel: {name}; there are {', '.join(KERNELS)}")
+    with _plain(_plain.value | frozenset(names or KERNELS)):
+        yield
+
+
+def uses(name: str) -> bool:
+    """Return whether a kernel is to be traced, rather than its plain twin."""
+    return bool(name not in _plain.value)

@@ -1,6 +1,7 @@
 """The network: cells, the loop over time, parameters, logits, loss."""
 
-from jaxrnn.network.cells import CELLS, GRU, LSTM, TANH, Cell, CellCarry
+from jaxrnn.kernels.unroll import CellCarry
+from jaxrnn.network.cells import CELLS, GRU, LSTM, TANH, Cell
 from jaxrnn.network.loss import bits_per_character, loss
 from jaxrnn.network.model import Carry, Layer, Params, forward, init_params, initial_carry
 from jaxrnn.network.recurrence import unroll, unroll_plain

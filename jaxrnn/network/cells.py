@@ -1,26 +1,27 @@
 """Recurrent cells: each is its elementwise update; `recurrence.unroll` owns the matrix product and the time loop."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.config import CellLike
 from jaxrnn.config.reprs import describe
 from jaxrnn.errors import JaxrnnError
-
-CellCarry = tuple[jax.Array, ...]  # what a cell hands from step to step; the first entry is h, [B, H]
+from jaxrnn.kernels.unroll import CellCarry
 
 
 class Cell(NamedTuple):
-    """A recurrent cell; one of your own goes wherever the name of a built-in one does.
+    """A recurrent cell; a user-defined one goes wherever the name of a built-in one does.
 
     Example:
         >>> from jaxrnn.config import ModelConfig
         >>> def update(projected, recurrent, carry):
         ...     return (jax.nn.relu(projected + recurrent),)
-        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update))
+        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update, additive=True))
 
     Attributes:
         gates: G, how many values each unit gets from the input and from the previous hidden state.
@@ -28,9 +29,11 @@ class Cell(NamedTuple):
             first is h.
         update: (projected [B, G*H], recurrent [B, G*H], carry) -> carry, where projected = x_t Wxh + bh and
             recurrent = h_tm1 Whh (+ bhh). It must act on each unit by itself (elementwise), with or without the axis B.
-        recurrent_bias: whether the layer has a bias bhh of its own for the recurrent product. Only a cell that does not
-            just add projected and recurrent can tell it from bh.
-        init_bias: what bh begins at, one number a gate; empty: zero.
+        recurrent_bias: whether the layer has a bias bhh for the recurrent product, beside bh. Only a cell that is not
+            additive can tell them apart.
+        init_bias: initial value of bh, one number per gate; empty: zero.
+        additive: whether the update uses `projected + recurrent` only: both then have one gradient, which is computed
+            and stored once.
     """
 
     gates: int
@@ -38,9 +41,10 @@ class Cell(NamedTuple):
     update: Callable[[jax.Array, jax.Array, CellCarry], CellCarry]
     recurrent_bias: bool = False
     init_bias: tuple[float, ...] = ()
+    additive: bool = False
 
     def __repr__(self) -> str:
-        """Name its update, without the addresses of functions."""
+        """Name the update, without the addresses of functions."""
         return f"Cell(gates={self.gates}, update={getattr(self.update, '__name__', self.update)})"
 
 
@@ -94,11 +98,17 @@ def lstm_gates(projected: jax.Array, recurrent: jax.Array) -> tuple[jax.Array, .
 
 
 # Gates are in torch.nn's order: r, z, n and i, f, g, o.
-TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update)
+TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update, additive=True)
 GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update, recurrent_bias=True)
 # A forget gate that begins open, with bias 1, lets the memory last from the start: Gers et al. 2000, "Learning to
 # forget"; Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures", section 4.
-LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update, init_bias=(0.0, 1.0, 0.0, 0.0))
+LSTM = Cell(
+    gates=4,
+    init_carry=_zero_hidden_and_memory,
+    update=_lstm_update,
+    init_bias=(0.0, 1.0, 0.0, 0.0),
+    additive=True,
+)
 
 CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
 
@@ -107,19 +117,25 @@ def get_cell(cell: str | CellLike) -> Cell:
     """Return the cell that `ModelConfig.cell` means.
 
     Raises:
-        JaxrnnError: it is "custom", which is all that a file says of a cell of the user's own.
+        JaxrnnError: it is "custom", which is all that a file says of a user-defined cell.
     """
     if cell == "custom":
         raise JaxrnnError(
-            "the cell is one of the user's own, which no file holds; hand it over again: ModelConfig(cell=MINE), "
+            "the cell is user-defined, which no file holds; hand it over again: ModelConfig(cell=MINE), "
             "load_checkpoint(path, cell=MINE), or --cell FILE.py:NAME"
         )
     if isinstance(cell, str):
         return CELLS[cell]
     if isinstance(cell, Cell):
         return cell
-    recurrent_bias, init_bias = getattr(cell, "recurrent_bias", False), getattr(cell, "init_bias", ())
-    return Cell(cell.gates, cell.init_carry, cell.update, recurrent_bias, tuple(init_bias))
+    return Cell(
+        cell.gates,
+        cell.init_carry,
+        cell.update,
+        recurrent_bias=getattr(cell, "recurrent_bias", False),
+        init_bias=tuple(getattr(cell, "init_bias", ())),
+        additive=getattr(cell, "additive", False),
+    )
 
 
 def built_in_name(cell: str | CellLike) -> str | None:
@@ -128,10 +144,10 @@ def built_in_name(cell: str | CellLike) -> str | None:
 
 
 def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
-    """Try a cell on shapes alone.
+    """Try a user-defined cell on shapes, and on a few numbers if it says that it is additive.
 
     Raises:
-        JaxrnnError: its functions fail, or don't give the carry that they should; the message says what they gave.
+        JaxrnnError: its functions fail, or don't return the carry that they should; the message says what they return.
     """
     entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
     try:
@@ -155,3 +171,16 @@ def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> Non
             f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
             f"got {describe(after)}"
         )
+    if cell.additive and not _is_additive(cell, dtype):
+        raise JaxrnnError(
+            "the cell says additive=True, but its update does not use projected + recurrent only; leave additive out"
+        )
+
+
+def _is_additive(cell: Cell, dtype: jax.typing.DTypeLike) -> bool:
+    """Return whether an update gives the same if a part of `recurrent` is moved to `projected`."""
+    with jax.ensure_compile_time_eval():
+        a, b = (jnp.asarray(np.linspace(begin, 1, 6 * cell.gates).reshape(2, -1), dtype) for begin in (-0.9, -0.4))
+        carry = cell.init_carry(2, 3, dtype)
+        apart, together = cell.update(a, b, carry), cell.update(a + b, jnp.zeros_like(b), carry)
+        return all(map(partial(np.allclose, atol=1e-5), apart, together))

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.reprs import of_fields
+from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
-from jaxrnn.network.cells import CellCarry, check_cell, get_cell
+from jaxrnn.kernels.unroll import CellCarry
+from jaxrnn.network.cells import check_cell, get_cell
 from jaxrnn.network.recurrence import unroll
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
@@ -56,14 +58,13 @@ class Params(NamedTuple):
 
 
 def init_params(key: jax.Array, config: ModelConfig) -> Params:
-    """Draw the initial parameters: weights as `config.init` says, biases zero but where the cell has an initial bias.
+    """Draw the initial parameters: weights by `config.init`; biases zero, or a cell's `init_bias`.
 
     - normal: standard deviation `init_scale`.
     - uniform: within +-`init_scale` (char-rnn: 0.08).
-    - fan_in: normal with standard deviation 1/sqrt(n), n the entries of the input that are not zero: what a product
-      makes of inputs of size 1 is then of size 1 (LeCun et al. 1998, "Efficient BackProp", section 4.6). That is H for
-      a matrix that hidden states are multiplied by; for the first layer's Wxh it is 1, as a one-hot vector times Wxh is
-      a single row, however large V is.
+    - fan_in: normal with standard deviation 1/sqrt(n), n the nonzero entries of the input: a product of inputs of size
+      1 is then of size 1 (LeCun et al. 1998, "Efficient BackProp", section 4.6). n is H for a matrix that hidden states
+      are multiplied by, and 1 for the first layer's Wxh: a one-hot vector times Wxh is a single row.
 
     Raises:
         JaxrnnError: `vocab_size` is None, or the dtype is float64 and JAX has not been told to use it.
@@ -73,22 +74,21 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
         raise JaxrnnError("vocab_size is None; set ModelConfig(vocab_size=len(vocabulary))")
     cell = get_cell(config.cell)
     width = cell.gates * hidden_size
-    inputs = (vocab_size, *[hidden_size] * (config.num_layers - 1))
-    shapes = [(rows, width) for below in inputs for rows in (below, hidden_size)] + [(hidden_size, vocab_size)]
-    sizes = [rows * columns for rows, columns in shapes]
-    # One draw for all the matrices: to compile a draw takes longer than to make it.
-    draw = jax.random.normal if config.init != "uniform" else partial(jax.random.uniform, minval=-1, maxval=1)
-    pieces = jnp.split(draw(key, (sum(sizes),), dtype), list(itertools.accumulate(sizes[:-1])))
+    input_sizes = (vocab_size, *[hidden_size] * (config.num_layers - 1))
+    shapes = [(rows, width) for input_size in input_sizes for rows in (input_size, hidden_size)]
+    shapes.append((hidden_size, vocab_size))
     scales = [config.init_scale] * len(shapes)
     if config.init == "fan_in":
         scales = [1.0] + [hidden_size**-0.5] * (len(shapes) - 1)
-    *weights, Why = (scale * piece.reshape(shape) for scale, piece, shape in zip(scales, pieces, shapes, strict=True))
+    # One draw for all matrices: compiling a draw takes longer than making it.
+    draw = partial(jax.random.uniform, minval=-1, maxval=1) if config.init == "uniform" else jax.random.normal
+    sizes = [rows * columns for rows, columns in shapes]
+    numbers = jnp.split(draw(key, (sum(sizes),), dtype), list(itertools.accumulate(sizes[:-1])))
+    *weights, Why = (scale * n.reshape(shape) for scale, n, shape in zip(scales, numbers, shapes, strict=True))
 
-    def layer(Wxh: jax.Array, Whh: jax.Array) -> Layer:  # with biases of its own: a step donates each array once
-        init_bias = jnp.asarray(cell.init_bias or (0,) * cell.gates, dtype)
-        return Layer(
-            Wxh, Whh, jnp.repeat(init_bias, hidden_size), jnp.zeros(width, dtype) if cell.recurrent_bias else None
-        )
+    def layer(Wxh: jax.Array, Whh: jax.Array) -> Layer:  # arrays of its own: a step donates each array once
+        bh = jnp.repeat(jnp.asarray(cell.init_bias or (0,) * cell.gates, dtype), hidden_size)
+        return Layer(Wxh, Whh, bh, jnp.zeros(width, dtype) if cell.recurrent_bias else None)
 
     return Params(tuple(map(layer, weights[::2], weights[1::2])), Why, jnp.zeros(vocab_size, dtype))
 
@@ -97,7 +97,7 @@ def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 
     Raises:
-        JaxrnnError: a cell of the user's own does not keep to what a Cell must be.
+        JaxrnnError: a user-defined cell is not what a Cell must be.
     """
     cell = get_cell(config.cell)
     if not isinstance(config.cell, str):
@@ -112,7 +112,6 @@ def forward(
     config: ModelConfig,
     *,
     key: jax.Array | None = None,
-    kept: jax.Array | None = None,
     starts: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over T characters of B lanes.
@@ -127,51 +126,55 @@ def forward(
         carry: the carry before the first of these characters, from `initial_carry` or from the call before.
         tokens: int [T, B].
         config: the network's configuration.
-        key: with one, `config.dropout` of the hidden states that a layer hands upwards, to the next or to the logits,
-            are zero, at random, and the others are scaled by 1 / (1 - dropout); what a layer hands to its next step is
-            left whole (Zaremba et al. 2014, "Recurrent neural network regularization"). Without a key nothing is
-            dropped.
-        kept: what such a key draws, from `draw_kept`, in its place.
-        starts: bool [T, B], the characters before which the carry becomes the initial one; None: nowhere.
+        key: for dropout. With a key, `config.dropout` of the hidden states that a layer hands upward, to the next layer
+            or to the logits, are zeroed at random, and the others are scaled by 1 / (1 - dropout); what a layer hands
+            to its next step is not dropped (Zaremba et al. 2014, "Recurrent neural network regularization"). Without a
+            key nothing is dropped.
+        starts: bool [T, B], the characters before which the carry is reset to the initial one; None: none.
 
     Returns:
         logits [T, B, V] (the softmax of logits[t] is the distribution of the character after tokens[t]), and the carry
         after the last character.
+
+    Raises:
+        JaxrnnError: `tokens` is not [T, B].
     """
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")
     cell = get_cell(config.cell)
-    dtype = None if config.products == "full" else config.products
-
-    def times(hidden: jax.Array, W: jax.Array) -> jax.Array:
-        # As one [T*B, H] matrix: the gradient of W is then a single product that needs no transpose.
-        return product(hidden.reshape(-1, config.hidden_size), W, dtype).reshape(*tokens.shape, -1)
-
-    if key is not None and config.dropout:
-        kept = draw_kept(key, tokens.shape, config)
-
-    def over_time(index: int, projected: jax.Array) -> tuple[jax.Array, CellCarry]:
-        layer = params.layers[index]
-        hidden, last = unroll(cell, layer.Whh, projected, carry[index], dtype, layer.bhh, starts)
-        return hidden if kept is None else jnp.where(kept[index], hidden / (1 - config.dropout), 0), last
-
-    first = params.layers[0]
-    if first.Wxh.shape[0] <= tokens.size:  # to the fewer rows; the gradient of bh is then a sum over these
-        projected = (first.Wxh + first.bh[None])[tokens]
-    else:
-        projected = first.Wxh[tokens] + first.bh[None, None]
-    hidden, last = over_time(0, projected)
-    carries = [last]
-    for index, layer in enumerate(params.layers[1:], start=1):
-        hidden, last = over_time(index, times(hidden, layer.Wxh) + layer.bh[None, None])
-        carries.append(last)
-    return times(hidden, params.Why) + params.by[None, None], tuple(carries)
+    mask = _draw_mask(key, tokens.shape, config) if key is not None and config.dropout else None
+    last = []
+    hidden = tokens
+    for index, layer in enumerate(params.layers):
+        projected = times(hidden, layer.Wxh, config) + layer.bh[None, None] if index else look_up(layer, tokens)
+        hidden, layer_carry = unroll(
+            cell, layer.Whh, projected, carry[index], bhh=layer.bhh, starts=starts, products=config.products
+        )
+        last.append(layer_carry)
+        if mask is not None:
+            hidden = jnp.where(mask[index], hidden / (1 - config.dropout), 0)
+    return times(hidden, params.Why, config) + params.by[None, None], tuple(last)
 
 
-def draw_kept(key: jax.Array, shape: tuple[int, ...], config: ModelConfig) -> jax.Array:
-    """Return which hidden states dropout leaves for tokens of a shape [T, B]: bool [L, T, B, H]."""
-    # One draw for all the layers, outside of every loop over t: in small pieces it takes much longer.
-    return jax.random.bernoulli(key, 1 - config.dropout, (config.num_layers, *shape, config.hidden_size))
+def look_up(layer: Layer, tokens: jax.Array) -> jax.Array:
+    """Return the first layer's input, x_t Wxh + bh for one-hot x_t: rows of Wxh; int [T, B] -> [T, B, G*H]."""
+    if layer.Wxh.shape[0] <= tokens.size:  # the bias is added to the fewer rows
+        return (layer.Wxh + layer.bh[None])[tokens]
+    return layer.Wxh[tokens] + layer.bh[None, None]
+
+
+def times(hidden: jax.Array, W: jax.Array, config: ModelConfig) -> jax.Array:
+    """Return hidden states times a matrix; [T, B, H], [H, N] -> [T, B, N]."""
+    # As one [T*B, H] matrix: the gradient of W is then a single product.
+    return product(hidden.reshape(-1, W.shape[0]), W, config.products).reshape(*hidden.shape[:-1], -1)
+
+
+def _draw_mask(key: jax.Array, shape: tuple[int, ...], config: ModelConfig) -> jax.Array:
+    """Return which hidden states dropout leaves, bool [L, T, B, H], for tokens [T, B]."""
+    # One draw for all layers, outside of every loop over t. All devices draw the mask of all lanes and take their own:
+    # any number of devices then trains alike.
+    keep = partial(jax.random.bernoulli, key, 1 - config.dropout)
+    return own_lanes(keep, (config.num_layers, *shape, config.hidden_size), axis=2)
 
 
 def _dtype(config: ModelConfig) -> jnp.dtype:

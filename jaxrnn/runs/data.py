@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.distributed.mesh import local_lanes, place
+from jaxrnn.distributed.mesh import local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import (
@@ -50,7 +50,7 @@ class RunData(NamedTuple):
         lanes = local_lanes(mesh, config.batch_size)
         chunk = batches(self.train.tokens, step, num_steps, config, starts=self.train.starts, lanes=lanes)
         release_pages(self.train.tokens)  # or a text larger than memory would fill it
-        return place(chunk, batch_sharding(mesh, 2)) if mesh else chunk
+        return to_mesh(chunk, batch_sharding(mesh, 2)) if mesh else chunk
 
 
 def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from jaxrnn.config import TrainConfig, to_json
-from jaxrnn.distributed.mesh import Devices, make_mesh
+from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
@@ -23,7 +23,7 @@ from jaxrnn.runs.programs import prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.trainer import Run, Trainer, next_step
 from jaxrnn.text import Corpus
-from jaxrnn.training.step import Loss, check_mesh
+from jaxrnn.training.step import Loss
 
 
 def fit(
@@ -77,7 +77,7 @@ def fit(
     """
     _check_arguments(config, corpus, should_stop, loss)
     mesh = make_mesh(devices)
-    check_mesh(mesh, config, loss)
+    check_divides(mesh, "batch_size", config.batch_size)
     config, data = prepare(config, corpus or load_run_corpus(config))
     directory, checkpoint = None, None
     if run_dir is not None:

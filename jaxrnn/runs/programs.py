@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.distributed.mesh import on_one, whole
+from jaxrnn.distributed.mesh import replicated
 from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
@@ -55,7 +55,7 @@ def prepare_programs(run: Run, next_step: int, loss: Loss = cross_entropy) -> Pr
     config, mesh, saved = run.config, run.mesh, run.checkpoint and run.checkpoint.state
     placed, placed_chunk = _placed(mesh) if mesh else ({}, {})
     init = jax.jit(partial(init_state, config=config), **placed)
-    chunk = make_train_chunk(config, loss, mesh)
+    chunk = make_train_chunk(config, loss=loss, mesh=mesh)
     train_chunk: Any = jax.jit(partial(_train_chunk, chunk=chunk), donate_argnums=0, **placed_chunk)
     sampler = Sampler(config, run.data, mesh)
     with ThreadPoolExecutor() as pool:
@@ -85,7 +85,7 @@ def _first_programs(run: Run, next_step: int, init: Any, train_chunk: Any, sampl
 
 def _placed(mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return where on a mesh lies what the initial state's program and the training chunk take and return."""
-    state, everywhere = state_sharding(mesh), whole(mesh)
+    state, everywhere = state_sharding(mesh), replicated(mesh)
     chunk = {
         "in_shardings": (state, batch_sharding(mesh, 2)),
         "out_shardings": (state, everywhere, everywhere),
@@ -163,7 +163,7 @@ class Sampler:
         if jax.process_index() != 0:
             return None
         start = self.start(step, at_end)
-        tokens = np.asarray(self.draw(on_one(state) if self._mesh else state, start))
+        tokens = np.asarray(self.draw(on_first_device(state) if self._mesh else state, start))
         if self._config.prompt and at_end:
             tokens = np.concatenate([start.prime[len(self._data.separator[-1:]) :, 0], tokens])
         return self._data.corpus.vocabulary.decode(tokens)

@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 from numpy.lib.stride_tricks import sliding_window_view
 
 from jaxrnn.config import ModelConfig, SampleConfig
-from jaxrnn.distributed.mesh import by_lanes, check_divides, on_mesh
+from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.model import Carry, Params, initial_carry
-from jaxrnn.sampling.sample import check_draw, read, sample
+from jaxrnn.sampling.sample import advance, check_draw, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast
@@ -134,7 +134,7 @@ class Writer:
         """
         self.vocabulary = vocabulary
         self._params, self._config, self._mesh = params, config, mesh
-        self._replicated_params = on_mesh(params, mesh) if mesh else params
+        self._replicated_params = replicate(params, mesh) if mesh else params
         self._separator = vocabulary.encode(reset_on)
         self._first = vocabulary.encode("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
 
@@ -231,7 +231,7 @@ class Writer:
         for length in _READ_LENGTHS:
             while len(unread) >= length:
                 part = None if starts is None else jnp.asarray(starts[:length])
-                carry = read(self._params, carry, jnp.asarray(unread[:length]), self._config, part)
+                carry = advance(self._params, carry, jnp.asarray(unread[:length]), self._config, part)
                 unread, starts = unread[length:], None if starts is None else starts[length:]
         return position._replace(carry=carry, tokens=position.tokens[-max(1, len(separator)) :], unread=1)
 

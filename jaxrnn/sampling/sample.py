@@ -1,4 +1,4 @@
-"""Writing text: draw a character, feed it back, draw the next."""
+"""The key-threaded sampler: draw a character, feed it back, draw the next."""
 
 import math
 from functools import partial
@@ -6,12 +6,12 @@ from typing import TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.sequential import in_order
+from jaxrnn.kernels.categorical import draw
+from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
 
 Number = TypeVar("Number", bound=float | jax.Array)
@@ -34,33 +34,32 @@ def sample(
 ) -> tuple[jax.Array, Carry]:
     """Run the network over `prime`, then write `length` characters.
 
-    A character is drawn from the softmax of the logits rather than taken at its maximum, which soon writes the same
-    words again and again; `greedy` takes the maximum. The drawn character is fed back as a one-hot vector, never the
-    softmax itself: the network was trained on one-hot inputs, and a one-hot input is one row of Wxh to look up where a
-    distribution would be a product with all of it.
+    A character is drawn from the softmax of the logits; its maximum (`greedy`) soon repeats the same words. The drawn
+    character is fed back as a one-hot vector, never the softmax itself: the network was trained on one-hot inputs, and
+    a one-hot input is one row of Wxh to look up where a distribution would be a product with all of it.
 
-    `top_k` and `top_p` keep the likeliest characters only, and these keep their proportions: the k first of them (Fan
-    et al. 2018), or the fewest that together have probability p or more (Holtzman et al. 2019), one at least. Both look
-    at the distribution as the temperature has made it; where both are given, the fewer characters stay. Of equally
-    likely characters the ones with the smaller tokens come first, as in `greedy`, which is k = 1.
+    `top_k` and `top_p` keep the likeliest characters only, in their proportions: the k likeliest (Fan et al. 2018), or
+    the fewest whose probabilities add up to p or more (Holtzman et al. 2019), at least one. Both apply to the
+    distribution after the temperature; if both are given, the smaller set is kept. Among equally likely characters
+    those with smaller tokens come first, as in `greedy`, which is k = 1.
 
-    To go on where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, where
-    there are documents, with the k - 1 characters before that one as `before`).
+    To continue where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, if there
+    are documents, with the k - 1 characters before that one as `before`).
 
     Args:
-        key: the same key draws the same text; B and `length` are parts of what it draws. Or keys [B], one a lane: then
-            what a lane draws depends on no other lane, but for the rounding of matrix products of another size.
+        key: the same key draws the same text for the same B and `length`. Or keys [B], one per lane: what a lane draws
+            is then independent of the other lanes, but for the rounding of matrix products of another size.
         params: the parameters.
         carry: the carry before the first character of `prime`.
-        prime: int [P, B], P >= 1, the characters to go on from.
+        prime: int [P, B], P >= 1, the characters to continue from.
         config: the network's configuration; static under jit.
         length: characters to write; static under jit.
         temperature: divides the logits before the draw; toward 0 it becomes greedy. A positive number.
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all.
         top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
-        separator: int [k], what ends a document: the carry starts anew at its last character; None: nothing does.
-        before: int [M, B], what stands before `prime`, so that a separator may begin there; -1 is no character.
+        separator: int [k], what ends a document: the carry is reset at its last character; None: nothing does.
+        before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.
 
     Returns:
         tokens int [length, B], and the carry that goes with them: after all but the last of them.
@@ -77,7 +76,7 @@ def sample(
     if separator is not None:
         starts, recent = find_starts(prime, separator, before)
     if prime.shape[0] > 1:
-        carry = read(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
+        carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
         prime = prime[-1:]
     return _write(key, params, carry, prime, config, length, temperature, top_k, top_p, greedy, separator, recent)
 
@@ -115,10 +114,10 @@ def find_starts(prime: jax.Array, separator: jax.Array, before: jax.Array | None
 
 
 @partial(jax.jit, static_argnames="config")
-def read(
+def advance(
     params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None = None
 ) -> Carry:
-    """Return the carry after the network has read `tokens`, int [T, B]; it starts anew at `starts`, bool [T, B]."""
+    """Return the carry after the network has read `tokens`, int [T, B]; it is reset at `starts`, bool [T, B]."""
     return forward(params, carry, tokens, config, starts=starts)[1]
 
 
@@ -139,14 +138,14 @@ def _write(
 ) -> tuple[jax.Array, Carry]:
     token, dtype = prime[0], params.by.dtype
 
-    def draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+    def choose(logits: jax.Array, uniform: jax.Array) -> jax.Array:
         if greedy:
             return logits.argmax(axis=-1)
         if top_k is None and top_p is None:
-            return _draw(logits / temperature, uniform)
+            return draw(logits / temperature, uniform)
         return _draw_likely(logits / temperature, uniform, top_k, top_p)
 
-    State = tuple[jax.Array, Carry, jax.Array | None]  # the last token, the carry, the last k tokens where they matter
+    State = tuple[jax.Array, Carry, jax.Array | None]  # last token; carry; last k tokens if there is a separator
 
     def step(state: State, uniform_t: jax.Array) -> tuple[State, jax.Array]:
         token_tm1, carry, recent = state
@@ -154,12 +153,12 @@ def _write(
         if separator is not None and recent is not None:
             starts = jnp.equal(recent, separator[:, None]).all(axis=0)[None]
         logits, carry = forward(params, carry, token_tm1[None], config, starts=starts)
-        token_t = draw(logits[0], uniform_t).astype(token.dtype)
+        token_t = choose(logits[0], uniform_t).astype(token.dtype)
         recent = None if recent is None else jnp.concatenate([recent[1:], token_t[None]])
         return (token_t, carry, recent), token_t
 
-    def write(nothing: tuple[jax.Array, Carry], inputs: tuple[jax.Array, Carry]) -> tuple[jax.Array, Carry]:
-        # All randomness before the loop: one uniform number a character, turned into a draw by the inverse of the CDF.
+    def write(before: tuple[jax.Array, Carry], inputs: tuple[jax.Array, Carry]) -> tuple[jax.Array, Carry]:
+        # All randomness before the loop: one uniform number per character, and the draw is the inverse of the CDF.
         key, carry = inputs
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim:
             uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,), dtype), out_axes=1)(key)
@@ -168,34 +167,8 @@ def _write(
         (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
         return tokens, carry
 
-    # Everything follows from the key, so all of it is inside of the loop of one; what it begins with is written over.
-    nothing = jnp.zeros((length, *token.shape), token.dtype)
-    return in_order(write, (nothing, carry), (key, carry), never=jnp.asarray(temperature) < 0)
-
-
-def _draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Return for each lane the first token at which the cumulative softmax exceeds `uniform`; [B, V], [B] -> [B]."""
-    lanes, vocab_size = logits.shape
-    weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
-    # First the block of tokens that it lies in, then the place in that block: fewer sums than over all tokens.
-    size = 16 * math.ceil(math.sqrt(vocab_size) / 16)
-    weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % size))).reshape(lanes, -1, size)
-    ends = _cumulative(weights.sum(axis=-1))
-    # Against the last sum, not 1: rounding must not draw a token beyond the last.
-    sought = uniform * ends[:, -1]
-    passed = ends <= sought[:, None]
-    block = passed.sum(axis=-1)
-    sought -= jnp.where(passed, ends, 0).max(axis=-1)  # the end of the block before
-    within = _cumulative(jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0])
-    # Nor may it lead out of the block, or below 0: to a first token that has no weight.
-    sought = sought.clip(0, within[:, -1] * (1 - 2 * jnp.finfo(within.dtype).eps))
-    return block * size + (within <= sought[:, None]).sum(axis=-1)
-
-
-def _cumulative(numbers: jax.Array) -> jax.Array:
-    """Return cumulative sums along the last axis of [B, N]."""
-    # As a product with a triangle of ones: faster than a cumsum, whose partial sums wait for each other.
-    return jnp.matmul(numbers, np.triu(np.ones((numbers.shape[1],) * 2, numbers.dtype)), precision="highest")
+    # Everything that follows from the key is computed in order; the state to begin with is overwritten.
+    return run_sequentially(write, (jnp.zeros((length, *token.shape), token.dtype), carry), (key, carry))
 
 
 def _draw_likely(
@@ -204,14 +177,14 @@ def _draw_likely(
     """Return for each lane a draw from the likeliest tokens; [B, V], [B] -> [B]."""
     order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
     ranked = jnp.take_along_axis(logits, order, axis=-1)
-    kept = jnp.ones(ranked.shape, bool)
+    mask = jnp.ones(ranked.shape, bool)
     if top_k is not None:
-        kept &= jnp.arange(ranked.shape[1])[None] < top_k
+        mask &= jnp.arange(ranked.shape[1])[None] < top_k
     if top_p is not None:
         weights = jnp.exp(ranked - ranked[:, :1])
         sums = weights.cumsum(axis=-1)
         # A token stays where those before it fall short of p. At p = 1 all stay: rounding must not cost the last ones.
-        kept &= (sums - weights < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1)
-    place = _draw(jnp.where(kept, ranked, -jnp.inf), uniform)
-    place = jnp.minimum(place, kept.sum(axis=-1) - 1)  # nor draw a token beyond the last
-    return jnp.take_along_axis(order, place[:, None], axis=-1)[:, 0]
+        mask &= (sums - weights < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1)
+    rank = draw(jnp.where(mask, ranked, -jnp.inf), uniform)
+    rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
+    return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]

@@ -40,8 +40,8 @@ def program_of(config: TrainConfig) -> TrainConfig:
     )
 
 
-def groups(members: Mapping[str, TrainConfig]) -> list[list[str]]:
-    """Return the names of the members that train together, group after group."""
+def group_by_program(members: Mapping[str, TrainConfig]) -> list[list[str]]:
+    """Return the names of the members that one program trains, group after group."""
     by_program: dict[TrainConfig, list[str]] = {}
     for name, config in members.items():
         by_program.setdefault(program_of(config), []).append(name)
@@ -158,7 +158,7 @@ def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[Tr
     """
     members = combinations(config, axes)
     results: dict[str, tuple[TrainState, Metrics]] = {}
-    for names in groups(members):
+    for names in group_by_program(members):
         configs = [members[name] for name in names]
         chunk, states, losses = make_sweep_chunk(configs), init_members(configs), []
         for step in range(0, configs[0].steps, configs[0].chunk_length):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.kernels.sequential import in_order
+from jaxrnn.kernels.sequential import run_sequentially
 
 
 def add_and_count(state, inputs):
@@ -14,7 +14,7 @@ def add_and_count(state, inputs):
 
 
 def run(total, x, offset=0):
-    return in_order(add_and_count, (total, jnp.asarray(offset)), {"x": x}, never=total < -1e9)
+    return run_sequentially(add_and_count, (total, jnp.asarray(offset)), {"x": x})
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, lambda function: jax.jit(jax.vmap(function))])
@@ -29,7 +29,7 @@ def test_it_computes_what_its_body_does_and_once(transform):
 
 def test_keys_go_in_as_inputs():
     key = jax.random.key(3)
-    program = jax.jit(lambda key, x: in_order(lambda x, key: x + jax.random.uniform(key), x, key, never=x < 0))
+    program = jax.jit(lambda key, x: run_sequentially(lambda x, key: x + jax.random.uniform(key), x, key))
     assert program(key, jnp.zeros(())) == jax.random.uniform(key)
 
 

@@ -86,8 +86,8 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
 
 @pytest.mark.parametrize("cell", [GRU, LEAKY], ids=["gru", "a user's own"])
 @batched
-@pytest.mark.parametrize("dtype", [None, "bfloat16"])
-def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, dtype, x64):
+@pytest.mark.parametrize("products", ["full", "bfloat16"])
+def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, products, x64):
     Whh, projected, carry = problem(cell, batch, jnp.float64)
     bhh = jnp.asarray(np.random.default_rng(1).normal(size=cell.gates * H))
 
@@ -97,13 +97,13 @@ def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, bat
 
         return jax.jit(jax.value_and_grad(scalar(biased, cell), argnums=(0, 1, 2)))
 
-    got = with_bias(unroll, dtype=dtype)(Whh, projected, (*carry, bhh))
+    got = with_bias(unroll, products=products)(Whh, projected, (*carry, bhh))
     expected = with_bias(unroll_plain)(Whh, projected, (*carry, bhh))
-    tolerance = 0.05 if dtype else 1e-11
+    tolerance = 0.05 if products == "bfloat16" else 1e-11
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert jnp.linalg.norm(a - b) <= tolerance * jnp.linalg.norm(b)
-    hidden, _ = unroll(cell, Whh, projected, carry, dtype)
-    assert (unroll(cell, Whh, projected, carry, dtype, bhh)[0] != hidden).any()
+    hidden, _ = unroll(cell, Whh, projected, carry, products=products)
+    assert (unroll(cell, Whh, projected, carry, products=products, bhh=bhh)[0] != hidden).any()
 
 
 @cells
@@ -185,14 +185,14 @@ def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
 def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
     Whh, projected, carry = problem(cell, batch, jnp.float32)
     Whh = Whh * 0.3
-    hidden, _ = unroll(cell, Whh, projected, carry, "bfloat16")
+    hidden, _ = unroll(cell, Whh, projected, carry, products="bfloat16")
     for t in range(T):
         carry = cell.update(projected[t], bfloat16(carry[0]) @ bfloat16(Whh), carry)
         np.testing.assert_allclose(hidden[t], carry[0], rtol=1e-4, atol=1e-4)
     arguments = Whh, projected, problem(cell, batch, jnp.float32)[2]
     rounded, full = (
         jax.jit(jax.grad(scalar(run, cell), argnums=(0, 1, 2)))(*arguments)
-        for run in (lambda *a: unroll(*a, "bfloat16"), unroll)
+        for run in (lambda *a: unroll(*a, products="bfloat16"), unroll)
     )
     for got, expected in zip(jax.tree.leaves(rounded), jax.tree.leaves(full), strict=True):
         assert got.dtype == jnp.float32

@@ -11,7 +11,7 @@ from jaxrnn.config.grid import combinations
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
 from jaxrnn.training.step import init_train_state, make_train_chunk
-from jaxrnn.training.sweep import groups, init_members, make_sweep_chunk, sweep, train_chunk_of_many
+from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk, sweep, train_chunk_of_many
 
 TOKENS = np.random.default_rng(0).choice(20, 3000, p=1 / np.arange(1, 21) / (1 / np.arange(1, 21)).sum())
 TINY = TrainConfig(model=ModelConfig(hidden_size=6, vocab_size=20), sequence_length=4, steps=30)
@@ -67,7 +67,7 @@ def test_every_number_of_an_optimizer_can_be_a_members_own(structure, names, x64
         )
         for place in (0, 1)
     ]
-    assert groups({"a": configs[0], "b": configs[1]}) == [["a", "b"]]
+    assert group_by_program({"a": configs[0], "b": configs[1]}) == [["a", "b"]]
     states, metrics = make_sweep_chunk(configs)(init_members(configs), batches(TOKENS, 0, 30, base))
     expected, losses = alone(configs[1], 30, chunk=30)
     np.testing.assert_allclose(metrics[1].loss, losses, rtol=1e-9)
@@ -92,7 +92,7 @@ def test_every_number_of_an_optimizer_can_be_a_members_own(structure, names, x64
     ids=str,
 )
 def test_members_that_share_shapes_share_a_program(axes, sizes):
-    assert [len(names) for names in groups(combinations(TINY, axes))] == sizes
+    assert [len(names) for names in group_by_program(combinations(TINY, axes))] == sizes
 
 
 def test_one_compilation_serves_all_members_and_all_chunks():

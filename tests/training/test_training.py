@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import oracle
 import pytest
 from arrays import assert_same_bits
@@ -280,7 +281,7 @@ def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_wou
         assert not touches_rows_only(name=name)
 
 
-def test_a_loss_of_ones_own_is_what_the_step_and_the_chunk_make_small_whatever_it_looks_at():
+def test_the_step_and_the_chunk_minimize_a_user_defined_loss_whatever_it_looks_at():
     def halved_and_bounded(params, carry, batch, config, *, key=None):
         nats, carry = loss(params, carry, batch, config, key=key)
         return nats / 2 + (params.layers[0].Wxh ** 2).sum(), carry
@@ -291,12 +292,28 @@ def test_a_loss_of_ones_own_is_what_the_step_and_the_chunk_make_small_whatever_i
     mine = jax.jit(jax.value_and_grad(lambda params: halved_and_bounded(params, state.carry, one, model)[0]))
     (wanted, gradient), before = mine(state.params), jax.tree.map(np.asarray, state.params)
     for make, wrap in ((make_train_step, lambda a: a), (make_train_chunk, lambda a: a[None])):
-        after, metrics = make(config, halved_and_bounded)(init(jax.random.key(0), config), jax.tree.map(wrap, one))
+        after, metrics = make(config, loss=halved_and_bounded)(init(jax.random.key(0), config), jax.tree.map(wrap, one))
         np.testing.assert_allclose(np.ravel(metrics.loss)[0], wanted, rtol=1e-6)
         for old, new, slope in zip(*map(jax.tree.leaves, (before, after.params, gradient)), strict=True):
             # Adagrad's first step goes down by 0.1 wherever the slope is not tiny.
             slope = np.asarray(slope)
             np.testing.assert_allclose(new - old, -0.1 * slope / np.sqrt(slope**2 + 1e-8), atol=1e-5)
+
+
+def test_a_user_defined_optimizer_takes_the_place_of_the_configured_one():
+    config = TrainConfig(model=ModelConfig(vocab_size=50, hidden_size=6), sequence_length=9)
+    optimizer = optax.lion(0.01)
+    state = init_train_state(jax.random.key(0), config, optimizer=optimizer)
+    one = batch(np.arange(50), 0, config)
+    gradient = jax.grad(lambda params: loss(params, state.carry, one, config.model)[0])(state.params)
+    before = jax.tree.map(np.asarray, state.params)
+    assert jax.tree.structure(state.opt_state) == jax.tree.structure(optimizer.init(state.params))
+    for make, wrap in ((make_train_step, lambda a: a), (make_train_chunk, lambda a: a[None])):
+        begin = init_train_state(jax.random.key(0), config, optimizer=optimizer)
+        after, _ = make(config, optimizer=optimizer)(begin, jax.tree.map(wrap, one))
+        for old, new, slope in zip(*map(jax.tree.leaves, (before, after.params, gradient)), strict=True):
+            # Lion goes 0.01 down the sign of the slope (Chen et al. 2023), less its decay of 0.001.
+            np.testing.assert_allclose(new - old, -0.01 * (np.sign(slope) + 0.001 * old), atol=1e-6)
 
 
 @pytest.mark.slow

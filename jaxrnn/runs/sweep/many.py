@@ -23,7 +23,7 @@ from jaxrnn.runs.sweep.directory import SweepDirectory
 from jaxrnn.runs.trainer import Run, Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Metrics, TrainState
-from jaxrnn.training.sweep import groups, init_members, make_sweep_chunk
+from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
 
 Result = tuple[TrainState, Metrics, jax.Array]  # of a chunk: the state, the metrics [K], whether the state is finite
 
@@ -98,7 +98,7 @@ def fit_many(
         model=dataclasses.replace(config.model, vocab_size=completed.model.vocab_size),
     )
     members = combinations(config, axes)
-    for name, *_ in groups(members):
+    for name, *_ in group_by_program(members):
         with _named(name):
             prepare(members[name], data.corpus)  # raises if it doesn't fit the text
     directory = None
@@ -128,7 +128,7 @@ def _train_many(
 ) -> Generator[SweepReport]:
     report = SweepReport(members, {}, {})
     with contextlib.closing(directory) if directory else contextlib.nullcontext():
-        for names in groups(members):
+        for names in group_by_program(members):
             with contextlib.ExitStack() as stack:
                 runs = {name: _open(name, members[name], data, directory, stack) for name in names}
                 for in_step in _by_step(runs):

@@ -1,0 +1,148 @@
+"""A cell over time, with a backward pass derived by hand.
+
+The transpose of a `lax.scan` adds an [H, G*H] outer product to the gradient of Whh at every step. Here the backward
+loop emits the gradient of h_tm1 Whh for each t instead, and one product after it sums over t and the batch:
+
+    dWhh = sum_t  h_tm1^T  d(h_tm1 Whh)_t,        dbhh = sum_t  d(h_tm1 Whh)_t.
+
+What the two loops hand to each other, stacked over t:
+
+    forward loop    projected_t ---> update ---> carry_t, of which h_t is returned as `hidden`
+                                       |
+                                       +-------> pull_back_t, the residuals of the update
+    backward loop   pull_back_t, h_t and h_tm1 from `hidden` ---> d_projected_t, d_recurrent_t, d_carry_tm1
+
+Residuals that are h_t or h_tm1 are not stored a second time, and those that are as cheap to compute as to load are
+computed again.
+
+Earns (time of a training step without / with, Intel Sapphire Rapids; in chunks, one call a step): tanh B 1 T 25 H 100
+1.28, 2.04; GRU B 16 T 48 H 128 1.60, 1.47; LSTM B 50 T 50 H 128 1.44, 1.35; LSTM B 64 T 64 H 512 1.10, 1.10.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn.config import CellLike, Products
+from jaxrnn.kernels.matmul import times_matrix, transposed_product
+
+CellCarry = tuple[jax.Array, ...]
+
+
+def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) -> CellCarry:
+    """Return the initial carry in the lanes that start here, bool [B], and `carry` in the others."""
+    if starts_t is None:
+        return carry
+    return jax.tree.map(lambda new, entry: jnp.where(starts_t[..., None], new, entry), initial, carry)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def unroll(
+    cell: CellLike,
+    products: Products,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    initial: CellCarry,
+    bhh: jax.Array | None,
+    starts: jax.Array | None,
+) -> tuple[jax.Array, CellCarry]:
+    """Return hidden [T, B, H] and the last carry; arguments and results are those of `network.recurrence.scan_cell`."""
+    return _forward(cell, products, Whh, projected, carry, initial, bhh, starts)[0]
+
+
+class _Hidden(NamedTuple):
+    """Stands for h_t among the residuals of an update."""
+
+
+class _HiddenTm1(NamedTuple):
+    """Stands for h_tm1 among the residuals of an update."""
+
+
+# Operations that cost no more than loading their stored result.
+_CHEAP = {"add", "sub", "mul", "neg", "abs", "max", "min", "square", "one_minus_square", "sign", "select_n"}
+
+
+def _is_stored(primitive: Any, *_: Any, **__: Any) -> bool:
+    return primitive.name not in _CHEAP
+
+
+class _Residuals(NamedTuple):
+    """What the backward pass needs; `pull_backs` is that of each update, a pytree of arrays stacked over t."""
+
+    hidden: jax.Array
+    pull_backs: Any
+    Whh: jax.Array
+    first: CellCarry
+    initial: CellCarry
+    bhh: jax.Array | None
+    starts: jax.Array | None
+
+
+def _forward(
+    cell: CellLike,
+    products: Products,
+    Whh: jax.Array,
+    projected: jax.Array,
+    carry: CellCarry,
+    initial: CellCarry,
+    bhh: jax.Array | None,
+    starts: jax.Array | None,
+) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
+    times_Whh = times_matrix(Whh, _lanes(carry), products)
+    update = jax.checkpoint(cell.update, policy=_is_stored, prevent_cse=False)  # a loop needs no guard against CSE
+    bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
+
+    def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, tuple[jax.Array, Any]]:
+        projected_t, starts_t = at_t
+        carry_tm1 = restart(starts_t, initial, carry_tm1)
+        recurrent_t = times_Whh(carry_tm1[0])
+        recurrent_t = recurrent_t if bias is None else recurrent_t + bias
+        # Linearized here, where the arguments are at hand: to compute them again would cost a product over all t.
+        carry_t, pull_back = jax.vjp(update, projected_t, recurrent_t, carry_tm1)
+        stand_ins = {id(carry_t[0]): _Hidden(), id(carry_tm1[0]): _HiddenTm1()}
+        return carry_t, (carry_t[0], jax.tree.map(lambda leaf: stand_ins.get(id(leaf), leaf), pull_back))
+
+    last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
+    return (hidden, last), _Residuals(hidden, pull_backs, Whh, carry, initial, bhh, starts)
+
+
+def _backward(
+    cell: CellLike, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
+) -> tuple[jax.Array, jax.Array, CellCarry, CellCarry | None, jax.Array | None, None]:
+    hidden, pull_backs, Whh, first, initial, bhh, starts = residuals
+    d_hidden, d_last = cotangents
+    times_Whh_T = times_matrix(Whh, _lanes(first), products, transposed=True)
+    additive = getattr(cell, "additive", False)
+    zero = jax.tree.map(jnp.zeros_like, first)
+    hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
+    if starts is not None:
+        hidden_tm1 = jnp.where(starts[..., None], initial[0][None], hidden_tm1)
+
+    def step(d_carry_t: CellCarry, at_t: tuple[Any, ...]) -> tuple[CellCarry, tuple[jax.Array, jax.Array | None]]:
+        d_hidden_t, pull_back, starts_t, h_t, h_tm1 = at_t
+        values = {_Hidden: h_t, _HiddenTm1: h_tm1}
+        pull_back = jax.tree.map(
+            lambda leaf: values.get(type(leaf), leaf), pull_back, is_leaf=lambda node: type(node) in values
+        )
+        d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
+        d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
+        # Where the update only adds its two inputs, both have the same gradient, which is stored once.
+        return restart(starts_t, zero, d_carry_tm1), (d_projected_t, None if additive else d_recurrent_t)
+
+    at_all = d_hidden, pull_backs, starts, hidden, hidden_tm1
+    d_first, (d_projected, d_recurrent) = lax.scan(step, d_last, at_all, reverse=True)
+    d_recurrent = (d_projected if d_recurrent is None else d_recurrent).reshape(-1, Whh.shape[1])
+    d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent, products)
+    d_bhh = None if bhh is None else d_recurrent.sum(axis=0)
+    return d_Whh, d_projected, d_first, None, d_bhh, None
+
+
+def _lanes(carry: CellCarry) -> int:
+    return carry[0].shape[0] if carry[0].ndim > 1 else 1
+
+
+unroll.defvjp(_forward, _backward)
