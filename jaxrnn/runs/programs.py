@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.distributed.mesh import replicated
+from jaxrnn.distributed.mesh import on_first_device, replicated
 from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
