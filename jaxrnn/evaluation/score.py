@@ -63,7 +63,7 @@ class Score(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        """Exp of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
+        """The exponential of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
         return math.exp(min(self.nats_per_character, 700.0))  # exp(710) overflows
 
 
@@ -178,12 +178,8 @@ def evaluate(
     """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
     parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
-    return Score(nats, len(tokens) - 1, utf8_bytes(tokens[1:], vocabulary))
-
-
-def utf8_bytes(tokens: Tokens, vocabulary: Vocabulary) -> int:
-    """Return the size of a text in UTF-8, in bounded memory."""
-    return int(count_tokens(tokens, len(vocabulary)) @ vocabulary.utf8_lengths())
+    utf8_bytes = int(count_tokens(tokens[1:], len(vocabulary)) @ vocabulary.utf8_lengths())
+    return Score(nats, len(tokens) - 1, utf8_bytes)
 
 
 def _lanes(
