@@ -35,8 +35,8 @@ class Result:
 
     @property
     def unit(self) -> tuple[str, float]:
-        """The unit of time that suits these measurements: its name and its seconds."""
-        return ("s", 1.0) if min(timing.median for timing in self.seconds.values()) > 0.01 else ("us", 1e-6)
+        """The unit of time that suits these measurements: its name, and how many seconds it has."""
+        return ("ms", 1e-3) if min(timing.median for timing in self.seconds.values()) > 1e-3 else ("us", 1e-6)
 
     def table(self) -> list[list[str]]:
         """Return the rows of the table, the header first."""
