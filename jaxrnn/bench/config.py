@@ -1,12 +1,13 @@
 """The configuration of a benchmark: one small dataclass, the flags of `jaxrnn bench`."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxrnn.config import CellName, TrainConfig, with_settings
 from jaxrnn.config.checks import check_in
 from jaxrnn.errors import JaxrnnError
 
+WorkloadName = Literal["seed", "seed-call", "gru", "lstm", "lstm-512", "sample-1", "sample-64", "vocab-5000", "flags"]
 _MAX_CHARACTERS = 10**8  # in memory at a time
 
 
@@ -44,10 +45,12 @@ class BenchConfig:
     """Numbers of texts written side by side, in the suite `sample`."""
     models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     """Numbers of models trained side by side, in the suite `sweep`."""
+    workloads: tuple[WorkloadName, ...] = get_args(WorkloadName)[:-1]
+    """Workloads of the suite `kernels`; `flags` is the one that the other flags describe."""
     sample_length: int = 1000
     """Characters per stream and call, in the suite `sample`."""
     repeats: int | None = None
-    """Rounds, each measures everything once; 15, or 9 in sweep, devices, 5 in startup, scaling."""
+    """Rounds, each measures everything once; 15, or 9 in sweep, devices, 7 in kernels, 5 in startup, scaling."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
@@ -58,6 +61,8 @@ class BenchConfig:
             numbers = getattr(self, name)
             if not numbers or not all(1 <= number <= 10**6 for number in numbers):
                 raise JaxrnnError(f"{name} must be numbers from 1 to 1,000,000, such as 1 64, got {numbers}")
+        if not self.workloads:
+            raise JaxrnnError("workloads must name at least one, such as --workloads seed lstm")
         if self.chunk_length * self.characters > _MAX_CHARACTERS:
             product = "chunk_length x sequence_length x batch_size"
             raise JaxrnnError(f"{product} must be at most {_MAX_CHARACTERS:,}; reduce chunk_length")

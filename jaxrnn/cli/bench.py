@@ -16,7 +16,7 @@ from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.errors import JaxrnnError
 
-Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices"]
+Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Bench:
     workload: Annotated[dict[str, Any], config_flags(BenchConfig)]
     suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters per second. startup: whole processes. scaling: cost against size.
-    sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8."""
+    sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8.
+    kernels: what each kernel of jaxrnn.kernels earns."""
     json: bool = False
     """Print one line of JSON instead of the table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

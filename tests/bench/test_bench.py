@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from command_line import in_a_line
 
-from jaxrnn.bench import limits, numpy_reference, references, scaling
+from jaxrnn.bench import kernels, limits, numpy_reference, references, scaling
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.devices import measure_devices, overhead_lines
 from jaxrnn.bench.limits import update_values
@@ -29,6 +29,7 @@ from jaxrnn.bench.workload import make_workload, named_params, training_flop
 from jaxrnn.cli import main
 from jaxrnn.cli.bench import Bench
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels import KERNELS
 from jaxrnn.network.cells import CELLS
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import init_params, initial_carry
@@ -363,6 +364,7 @@ SUITES = {  # contenders, the compiled ones first; how many of them are compiled
     "scaling": ([f"{letter} {size}" for letter, size in zip("HHTTBBVV", (6, 9, 5, 9, 1, 9, 7, 9), strict=True)], 8, []),
     "sweep": (["together 1", "alone 1", "together 3", "alone 3"], 4, ["x alone"]),
     "devices": (["devices 1", "devices 2"], 2, ["x 1 device"]),
+    "kernels": (["flags"], 0, [*KERNELS, "all"]),
 }
 DETAILS = {
     "step": {"flop", "limits", "peak_memory", "notes"},
@@ -389,7 +391,7 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
     measure = f"jaxrnn.bench.{suite}.measure_{suite}"
     monkeypatch.setattr(measure, functools.cache(pydoc.locate(measure)))  # measured once, printed twice
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
-    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --plot {plot}"
+    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --workloads flags --plot {plot}"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
     flags += f" --batch-size {lanes} --devices {split[-1:] or 1}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
@@ -422,6 +424,25 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
 
 
 @pytest.mark.slow
+def test_programs_without_a_kernel_compute_the_same_losses(monkeypatch):
+    losses = {}
+
+    def record(name, theirs, ours, tolerance):
+        losses[name] = theirs
+        check(name, theirs, ours, tolerance)
+
+    monkeypatch.setattr(kernels, "check", record)
+    result = kernels.measure_kernels(BenchConfig(**SMALL, workloads=("flags",), repeats=2), lambda message: None)
+    assert {"program without none", "program without unroll"} <= set(losses)
+    assert all(len(values) == 2 for values in losses.values())
+    assert set(result.columns["unroll"]) == set(result.columns["all"]) == {"flags"}
+    assert len(result.columns["unroll"]["flags"].rounds) == 2
+    assert result.columns["categorical"] == {}  # it is not in a training step
+    monkeypatch.setattr(kernels, "tolerance", lambda workload: -1.0)
+    with pytest.raises(BenchError, match="the program without none does not do the same work"):
+        kernels.measure_kernels(BenchConfig(**SMALL, workloads=("flags",)), lambda message: None)
+
+
 def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, monkeypatch, capsys):
     monkeypatch.setattr("jaxrnn.bench.step.measure_step", functools.cache(measure_step))
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16")) == 0
@@ -481,6 +502,8 @@ BAD = [
     ("--streams", "streams"),
     ("--models 4 0", "models"),
     ("--models", "models"),
+    ("--workloads", "workloads"),
+    ("--workloads seeds", "workloads"),
     ("--batch-size 1000000", "reduce chunk_length"),
     ("--streams 1000000", "reduce sample_length"),
     ("--learning-rate 1", "--learning-rate"),

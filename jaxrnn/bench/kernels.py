@@ -1,0 +1,96 @@
+"""The suite `kernels`: what each kernel of `jaxrnn.kernels` earns on this machine, as time without it / time with it.
+
+Each kernel is taken out alone, and then all of them. A program that a kernel is not in is not timed again: the table
+shows a dash.
+"""
+
+import contextlib
+from functools import partial
+from typing import Any
+
+import jax
+
+from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.references import check, tolerance
+from jaxrnn.bench.result import Result, Say
+from jaxrnn.bench.sample import sampling_program
+from jaxrnn.bench.step import training_program
+from jaxrnn.bench.timing import Contender, Timing, race
+from jaxrnn.bench.workload import Program, Workload, make_workload
+from jaxrnn.kernels import KERNELS, plain
+from jaxrnn.training.step import Metrics
+
+_SAMPLE_LENGTH = 2000  # characters of each stream per call
+_ADAM: dict[str, Any] = {"optimizer": "adam"}
+_SETTINGS: dict[str, dict[str, Any]] = {  # by workload, where they differ from min-char-rnn's
+    "gru": _ADAM | {"cell": "gru", "batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
+    "lstm": _ADAM | {"cell": "lstm", "batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
+    "lstm-512": _ADAM
+    | {"cell": "lstm", "batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
+    "vocab-5000": {"vocab_size": 5000},
+}
+
+
+def measure_kernels(config: BenchConfig, say: Say) -> Result:
+    """Measure the programs of `config.workloads` with all kernels, without each of them, and without all.
+
+    Contenders: the workloads, in seconds per training step, or per character of all streams together.
+
+    Raises:
+        BenchError: without a kernel a program computes another loss.
+    """
+    seconds: dict[str, Timing] = {}
+    columns: dict[str, dict[str, Timing]] = {kernel: {} for kernel in (*KERNELS, "all")}
+    for name in config.workloads:
+        say(f"measuring {name}")
+        timings = _race(name, config)
+        seconds[name] = timings.pop("none")
+        for kernel, timing in timings.items():
+            if timing is not seconds[name]:
+                columns[kernel][name] = timing.over(seconds[name])
+    lines = [
+        "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "
+        "with it, a median of ratios round by round: above 1 it helps; -: it is not in this program",
+        "seed: min-char-rnn's workload, 100 steps per call; seed-call: one; gru: B 16, T 48, H 128, Adam; lstm: B 50, "
+        "T 50, H 128, Adam; lstm-512: B 64, T 64, H 512, Adam; sample: 1 and 64 streams; vocab-5000: seed with V 5,000",
+    ]
+    return Result(config, seconds, lines, columns, chart="ratios")
+
+
+def _race(name: str, config: BenchConfig) -> dict[str, Timing]:
+    """Return timings by the kernel taken out, "none" or "all"; equal programs share one timing."""
+    workload = make_workload((config if name == "flags" else BenchConfig(**_SETTINGS.get(name, {}))).train_config())
+    texts: dict[str, str] = {}  # of the lowered programs, by the kernel taken out
+    contenders: dict[str, Contender] = {}  # by these texts
+    losses: dict[str, list[float]] = {}
+    for kernel in ("none", *KERNELS, "all"):
+        with _without(kernel):
+            program = _program(name, workload)
+            texts[kernel] = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
+            if texts[kernel] in contenders:
+                continue
+            state, output = program.function(program.state, program.feeds[0])
+            if isinstance(output, Metrics):
+                losses[kernel] = output.loss.reshape(-1)[:2].tolist()
+                check(f"program without {kernel}", losses[kernel], losses["none"], tolerance(workload))
+            contender = program._replace(state=state).contender()
+        contenders[texts[kernel]] = Contender(partial(_run_without, kernel, contender))
+    timings = race(contenders, config.repeats or 7)
+    return {kernel: timings[text] for kernel, text in texts.items()}
+
+
+def _program(name: str, workload: Workload) -> Program:
+    if name.startswith("sample-"):
+        return sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
+    return training_program(workload, chunked=name != "seed-call")
+
+
+def _without(kernel: str) -> contextlib.AbstractContextManager[None]:
+    if kernel == "none":
+        return contextlib.nullcontext()
+    return plain() if kernel == "all" else plain(kernel)
+
+
+def _run_without(kernel: str, contender: Contender) -> float:
+    with _without(kernel):  # outside, JAX would trace the program again, with the kernel
+        return contender.run()
