@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -47,3 +48,32 @@ def test_json_is_one_line_on_stdout_and_nothing_else(home, jaxrnn, command, argu
 
 def test_every_command_has_json_but_the_one_that_prints_a_script():
     assert set(ARGUMENTS) == set(COMMANDS) - {"completion"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plot run --out FILE.svg",
+        "page run --out FILE.html --text the",
+        "export run --out FILE.safetensors --overwrite",
+        "evaluate run --per-character FILE.tsv --overwrite",
+    ],
+)
+def test_a_file_is_replaced_whole_or_not_at_all(home, jaxrnn, monkeypatch, command):
+    pytest.importorskip("matplotlib")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = home / next(word for word in command.split() if word.startswith("FILE"))
+    file.write_text("the old one")
+    names = sorted(home.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        code, out, err = jaxrnn(command)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"jaxrnn: can't write {file.name} (No space left on device)")
+    assert (file.read_text(), sorted(home.iterdir())) == ("the old one", names)
+    assert jaxrnn(command)[0] == 0
+    assert file.read_bytes()[:11] != b"the old one"
+    assert sorted(home.iterdir()) == names
