@@ -19,18 +19,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the file can't be written; the message says why.
     """
+    target = path.resolve()  # what a link points to is replaced, not the link
     # A process id alone is not unique where containers share a directory.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        if target.exists() and not (target.is_file() or target.is_dir()):  # a device or a pipe
+            raise OSError("it is not a regular file")
         try:
             with temporary.open("xb") as file:
                 yield file
                 _sync(file)
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             with contextlib.suppress(OSError):  # after success there is none
                 temporary.unlink()
-        sync_directory(path.parent)
+        sync_directory(target.parent)
     except OSError as error:
         raise StorageError(
             f"can't write {path} ({error.strerror or error}); make room, or choose another place"
