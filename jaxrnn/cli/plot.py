@@ -23,7 +23,7 @@ class Plot:
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """Figure to write, .png or .svg."""
     kind: Literal["loss", "units", "probabilities", "gates"] = "loss"
-    """Loss curves; over a text, hidden units or the likeliest next characters; how often gates are saturated."""
+    """loss: curves. units, probabilities, gates: hidden units, next characters, gate saturation over a text."""
     text: str | None = None
     """Text that the network reads; by default it writes one."""
     unit: Literal["bits", "nats"] = "bits"

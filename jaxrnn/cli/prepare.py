@@ -26,7 +26,7 @@ class Prepare:
     min_count: int = 1
     """As for `jaxrnn train`: replace symbols that occur fewer times by the unknown symbol."""
     verify: bool = False
-    """Check cached tokens against the SHA-256 of the text, which is read again."""
+    """Read the text and the cached tokens again, and check the SHA-256 of both."""
     json: JsonFlag = False
 
     def run(self) -> None:
