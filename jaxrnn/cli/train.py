@@ -58,7 +58,7 @@ class Train(TrainingFlags):
         import jax
 
         from jaxrnn.runs import load_run_corpus, slices_of
-        from jaxrnn.runs.events import check_tensorboard
+        from jaxrnn.runs.metrics import check_tensorboard
 
         prints = jax.process_index() == 0  # only the first of many processes prints and writes
         if not prints:
@@ -122,7 +122,7 @@ class Train(TrainingFlags):
     def _show(self, reports: Generator["Report"], config: TrainConfig, run_dir: Path, prints: bool) -> "Report":
         """Show reports as they come; return the last one."""
         from jaxrnn.runs import sample_title
-        from jaxrnn.runs.events import EventLog
+        from jaxrnn.runs.metrics import EventLog
 
         options = self.options
         quiet, size = options.quiet or not prints, config.sequence_length * config.batch_size

@@ -1,11 +1,32 @@
-"""The run directory: what a training loop leaves on the disk, and in which order.
+"""The run directory: what a training run leaves on the disk, and what it promises.
 
-- config.json: the configuration; `jaxrnn train --config` runs it again
-- metrics.jsonl: a line for each report: step, loss, smooth loss, bits per character, validation loss, seconds
-- samples.txt: the samples, each under a line with its step
-- checkpoints/: step-NNNNNNNNNN.safetensors, the newest few; best.safetensors, that of the lowest validation loss
-- events.out.tfevents.*: the metrics for TensorBoard, if it was asked for
-- .lock: empty; the process that trains holds a lock on it
+| file | what it holds |
+|---|---|
+| `config.json` | the configuration; `jaxrnn train --config` runs it again |
+| `metrics.jsonl` | a line per report: step, loss, smooth loss, bits per character, validation loss, seconds |
+| `samples.txt` | the samples, each below a line with its step and loss |
+| `checkpoints/step-NNNNNNNNNN.safetensors` | the state after so many steps; the newest `keep` of them stay |
+| `checkpoints/best.safetensors` | the state with the lowest validation loss, where there is a validation slice |
+| `events.out.tfevents.*` | the metrics for TensorBoard, with `--tensorboard` |
+| `.lock` | nothing; the process that trains holds a lock on it |
+
+One process writes to a directory at a time; the system releases the lock when that process ends, however it ends. Other
+commands only read.
+
+A file is written under a temporary name, forced to the disk, read back and renamed: a checkpoint is whole or not there.
+Only then are older ones removed. A reader takes the newest checkpoint that verifies; where the newest is damaged, a
+warning says so and the one before is used. `jaxrnn info RUN` verifies every byte; `--repair` removes damaged
+checkpoints and temporary files that a killed writer has left.
+
+Ctrl-C, SIGTERM, or leaving the loop over `fit` saves the run at the end of the chunk: at most `chunk_length` steps,
+fewer of a large model. A validation is interrupted, and repeated on resume. `jaxrnn train` then exits with 130 or 143;
+a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter that is not finite with
+4; neither costs a checkpoint that is there.
+
+`--resume` continues from the newest checkpoint: metrics and samples after it are cut off and written again. On the same
+JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one; otherwise it continues
+with a warning. Text, vocabulary, slices, network, batch, seed and the optimizer's rule and schedule must be the same;
+steps, intervals, patience, chunk length, prompt and the numbers of the optimizer may change.
 """
 
 import dataclasses
@@ -25,8 +46,8 @@ from jaxrnn.distributed.mesh import on_first_device, replicated
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
-from jaxrnn.runs.events import event_files
-from jaxrnn.runs.lock import LOCK, WriterLock, opening
+from jaxrnn.runs.lock import LOCK, WriterLock, close_on_error
+from jaxrnn.runs.metrics import METRICS, event_files
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
@@ -42,7 +63,7 @@ def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
 
 
 def temporaries(path: Path) -> list[Path]:
-    """Return the files in a run directory that were to become others when their writer ended."""
+    """Return the temporary files that writers have left in a run directory."""
     return sorted(file for folder in (path, path / "checkpoints") for file in folder.glob(".*.tmp"))
 
 
@@ -53,84 +74,75 @@ class RunDirectory:
     """A run directory that a training loop writes to."""
 
     def __init__(self, path: Path, corpus: Corpus, config: TrainConfig, mesh: Mesh | None = None) -> None:
-        """Remember where, what the run is, and the devices that its states lie on; `open` does the rest."""
+        """Remember where the run is kept and what it is; `open` does the rest."""
         self._path, self._corpus, self._config, self._mesh = path, corpus, config, mesh
         self._device_count = mesh.size if mesh else 1
-        self._writes = jax.process_index() == 0  # of many processes one alone; the others read and keep step
+        self._writes = jax.process_index() == 0  # of many processes one writes
         self._saved_step = -1
         self._lock: WriterLock | None = None
 
     def open(self, resume: bool, overwrite: bool) -> Checkpoint | None:
-        """Make the directory ready and this its only writer; return the checkpoint to go on from.
+        """Prepare the directory, become its only writer, and return the checkpoint to resume from.
 
-        There is none at the beginning of a run, and for one that ended before it saved its first.
+        There is none when a run begins, nor for a run that ended before its first checkpoint.
 
         Raises:
-            TakenError: somebody trains there, or the directory holds another run.
+            TakenError: another process trains there, or the directory holds another run.
             JaxrnnError: it holds something else, or can't be written.
         """
         checkpoint = None
         if not self._writes:
-            return self._to_go_on_from() if resume else None
-        with opening(self._path, self.close):
+            return self._resume() if resume else None
+        with close_on_error(self._path, self.close):
             if not resume:
                 self._check_ours()
                 make_directory(self._path)
             if not resume or self._holds_run():
                 self._lock = WriterLock(self._path)
             if resume:
-                checkpoint = self._to_go_on_from()
+                checkpoint = self._resume()
             elif not overwrite and self._holds_run():
                 raise TakenError(
-                    f"{self._path} holds a run already; go on with it by --resume, or replace it by --overwrite"
+                    f"{self._path} holds a run already; continue it with --resume, or replace it with --overwrite"
                 )
             self._begin(checkpoint)
         return checkpoint
 
     def close(self) -> None:
-        """Let others write here."""
+        """Release the lock."""
         if self._lock:
             self._lock.release()
 
     def _holds_run(self) -> bool:
         return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
-    def _to_go_on_from(self) -> Checkpoint | None:
-        if self._begun_only():
+    def _resume(self) -> Checkpoint | None:
+        if not all_checkpoints(self._path) and (self._path / "config.json").is_file():
+            warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
-        checkpoint = self._checkpoint()
+        cell = self._config.model.cell
+        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
+        self._check_same_run(checkpoint)
+        here = computed_by(self._device_count)
+        if checkpoint.computed_by != here:
+            then, now = map(describe_computer, (checkpoint.computed_by, here))
+            warnings.warn(
+                f"{self._path} was trained on {then} and continues on {now}: a result that is bit-identical to an "
+                "uninterrupted run can't be promised",
+                stacklevel=1,
+            )
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
             self._saved_step = int(checkpoint.state.step)
         return checkpoint
 
-    def _begun_only(self) -> bool:
-        if all_checkpoints(self._path) or not (self._path / "config.json").is_file():
-            return False
-        warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
-        return True
-
     def _check_ours(self) -> None:
-        """Refuse a directory that holds anything but a run, or what a run that was cut at once leaves."""
+        """Refuse a directory that holds anything but a run, or the beginnings of a run that was killed at once."""
         path = self._path
         if self._holds_run() or not path.exists():
             return
         ours = {path / LOCK, path / "checkpoints", *temporaries(path)}
         if not path.is_dir() or not ours.issuperset(file for file in (*path.iterdir(), *path.glob("checkpoints/*"))):
             raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
-
-    def _checkpoint(self) -> Checkpoint:
-        cell = self._config.model.cell
-        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
-        self._check_same_run(checkpoint)
-        computed_here = computed_by(self._device_count)
-        if checkpoint.computed_by != computed_here:
-            then, now = map(describe_computer, (checkpoint.computed_by, computed_here))
-            warnings.warn(
-                f"{self._path} was trained on {then}, and goes on with {now}: that its bits will be those of an "
-                "uninterrupted run can't be promised",
-                stacklevel=1,
-            )
-        return checkpoint
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
         then, now = checkpoint.config, self._config
@@ -143,26 +155,26 @@ class RunDirectory:
             *("vocabulary", "normalize", "min_count", "split", "reset_on"),
             *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
             *("sequence_length", "batch_size", "seed"),
-            *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # what its memory is made of
+            *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state
         )
-        for name, get in {name: operator.attrgetter(name) for name in same}.items():
-            if get(then) != get(now):
+        for name in same:
+            old, new = map(operator.attrgetter(name), (then, now))
+            if old != new:
                 raise JaxrnnError(
-                    f"{self._path} was trained with {name} {get(then)}, not {get(now)}; "
-                    "resume it with what it began with, or begin another run"
+                    f"{self._path} was trained with {name} {old}, not {new}; "
+                    "resume it with the same setting, or begin another run"
                 )
 
     def _begin(self, checkpoint: Checkpoint | None) -> None:
-        """Leave just what belongs to the run up to the checkpoint."""
+        """Leave in the directory what belongs to the run up to the checkpoint."""
         (self._path / "checkpoints").mkdir(exist_ok=True)
         for left_over in temporaries(self._path):
             left_over.unlink()
         if not checkpoint:
-            # At a resume the best one stays, even if it was found after the checkpoint that the run goes on from: the
-            # run will find it there again.
+            # On resume the best one stays even if it is newer than the checkpoint: the run will find it again.
             for old in (*all_checkpoints(self._path), *event_files(self._path)):
                 old.unlink()
-        # The corpus gives vocab_size: left out, the config can be run again on another one.
+        # Without vocab_size, which the corpus gives, the config can be run on another corpus.
         config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
         commit(self._path / "config.json", (to_json(config) + "\n").encode())
         for name in _LOGS:
@@ -174,8 +186,7 @@ class RunDirectory:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
         if not self._writes:
             return
-        names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
-        self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in names}) + "\n")
+        self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in METRICS}) + "\n")
         if report.sample is not None:
             self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
 
@@ -184,27 +195,25 @@ class RunDirectory:
             with (self._path / name).open("ab") as log:
                 log.write(text.encode())
         except OSError as error:
-            raise self._full(name, error) from None
+            raise self._storage_error(name, error) from None
 
-    def save(
-        self, state: TrainState, best: Best | None, seconds: float, *, unreported: float | None = None
-    ) -> None:  # fmt: skip
-        """Save a checkpoint unless this step's is there, then remove all but the newest few up to this step.
+    def save(self, state: TrainState, best: Best | None, seconds: float, unreported: float | None = None) -> None:
+        """Save a checkpoint unless this step has one, then remove all but the newest few up to this step.
 
-        Where the step has yet to be reported, `unreported` is its loss.
+        Where the step is still to be reported, `unreported` is its loss.
         """
         step = int(state.step)
         if step == self._saved_step:
             return
         directory = self._path / "checkpoints"
-        more = {} if unreported is None else {"loss": max(0.0, unreported)}
-        self._save(checkpoint_path(directory, step), state, {**to_counters(best), **more}, seconds)
+        loss = {} if unreported is None else {"loss": max(0.0, unreported)}
+        self._save(checkpoint_path(directory, step), state, {**to_counters(best), **loss}, seconds)
         self._saved_step = step
         if self._writes:
             prune(directory, step, self._config.keep)
 
     def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
-        """Save the checkpoint with the lowest validation loss, in the place of the one before."""
+        """Save the checkpoint with the lowest validation loss, which replaces the one before."""
         self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
 
     def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
@@ -215,7 +224,7 @@ class RunDirectory:
             )
         if not self._writes:
             return
-        sizes = {name: self._to_disk(name) for name in _LOGS}
+        sizes = {name: self._sync(name) for name in _LOGS}
         save_checkpoint(
             path,
             state,
@@ -226,16 +235,16 @@ class RunDirectory:
             device_count=self._device_count,
         )
 
-    def _to_disk(self, name: str) -> int:
-        """Force a log to the disk, as a checkpoint will say how much of it there is; return its size in bytes."""
+    def _sync(self, name: str) -> int:
+        """Force a log to the disk and return its size in bytes, which a checkpoint keeps."""
         try:
             with (self._path / name).open("ab") as log:
                 os.fsync(log.fileno())
                 return log.tell()
         except OSError as error:
-            raise self._full(name, error) from None
+            raise self._storage_error(name, error) from None
 
-    def _full(self, name: str, error: OSError) -> StorageError:
+    def _storage_error(self, name: str, error: OSError) -> StorageError:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
 
 

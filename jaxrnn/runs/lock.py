@@ -1,4 +1,4 @@
-"""One writer a run directory: a lock that the system takes back when its process ends, however it ends."""
+"""A lock that gives a run directory one writer; the system releases it when its process ends, however it ends."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _try(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several processes may ask at once
 
 
 def is_locked(directory: Path) -> bool:
-    """Return whether a process trains there now; nothing is written."""
+    """Return whether a process trains in a directory now; nothing is written."""
     try:
         descriptor = os.open(directory / LOCK, os.O_RDONLY)
     except OSError:
@@ -49,14 +49,14 @@ def is_locked(directory: Path) -> bool:
 class WriterLock:
     """The right to write to a run directory, until `release` or the end of this object or its process.
 
-    Where the file system has no locks, a warning says so and nothing is held.
+    On a file system without locks a warning says so, and nothing is held.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Take it.
+        """Take the lock.
 
         Raises:
-            TakenError: somebody has it.
+            TakenError: another process or run holds it.
             OSError: the directory can't be written.
         """
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -71,18 +71,18 @@ class WriterLock:
             ) from None
         except OSError as error:
             warnings.warn(
-                f"can't lock {directory} ({error.strerror or error}); see to it that nothing else trains there",
+                f"can't lock {directory} ({error.strerror or error}); make sure that nothing else trains there",
                 stacklevel=1,
             )
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self._close()
 
 
 @contextlib.contextmanager
-def opening(directory: Path, close: Callable[[], None]) -> Generator[None]:
-    """Close a directory again if it can't be made ready in here; raise JaxrnnError if it can't be written."""
+def close_on_error(directory: Path, close: Callable[[], None]) -> Generator[None]:
+    """Call `close` if an error ends this context; an OSError becomes a JaxrnnError."""
     try:
         yield
     except OSError as error:

@@ -1,26 +1,34 @@
-"""The metrics of a run, read back as columns."""
+"""The metrics of a run: metrics.jsonl read as columns, and written for TensorBoard; without JAX."""
 
+import importlib.util
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 
+if TYPE_CHECKING:
+    from jaxrnn.runs.report import Report
+
+METRICS = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")  # of a line
+
 Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
 def read_metrics(run: str | Path) -> Columns:
-    """Return what a run's metrics.jsonl holds, each column float [N], NaN where a line has no such value.
+    """Return a run's metrics.jsonl as columns, float [N], NaN where a line has no such value.
 
-    Beside the columns of the file ("step", "loss" and "smooth_loss" in nats per T characters, "bits_per_character",
-    "seconds", and "validation_loss" in nats per character where the run has one) stands "train_loss", the loss of a
-    batch in nats per character.
+    The columns are those of the file ("step", "loss" and "smooth_loss" in nats per T characters, "bits_per_character",
+    "seconds", and "validation_loss" in nats per character where the run has one) and "train_loss", the loss of a batch
+    in nats per character.
 
     Raises:
-        JaxrnnError: `run` is no run directory, or its files can't be read.
+        JaxrnnError: `run` is not a run directory, or its files can't be read.
     """
     run = Path(run)
     try:
@@ -35,15 +43,15 @@ def read_metrics(run: str | Path) -> Columns:
 
 
 def read_columns(run: Path) -> Columns:
-    """Return the columns of a run's metrics.jsonl, "step" among them, of which there may be none yet.
+    """Return the columns of a run's metrics.jsonl; "step" is there even if it has no line yet.
 
     Raises:
         OSError: the file can't be read.
         ValueError: it is damaged.
     """
     text = (run / "metrics.jsonl").read_text("utf-8")
-    # A line that is being written has no end yet.
     try:
+        # What follows the last newline is a line that is being written.
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         names = dict.fromkeys(name for line in lines for name in line)
         columns = {
@@ -51,7 +59,67 @@ def read_columns(run: Path) -> Columns:
             for name in names
         }
     except (TypeError, AttributeError, OverflowError, RecursionError):
-        raise ValueError("a line of it is not what it should be") from None
+        raise ValueError("a line of it is not a JSON object of numbers") from None
     if lines and not np.isfinite(columns.get("step", np.nan)).all():
         raise ValueError("a line of it has no step")
     return {"step": np.zeros(0), **columns}
+
+
+def check_tensorboard() -> None:
+    """Raise JaxrnnError if tensorboardX, which the extra "tensorboard" installs, is missing."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        raise JaxrnnError("--tensorboard needs tensorboardX, which is not installed; pip install tensorboardX")
+
+
+def event_files(run_dir: Path) -> list[Path]:
+    """Return the files for TensorBoard in a run directory."""
+    return sorted(run_dir.glob("events.out.tfevents.*"))
+
+
+class EventLog:
+    """Writes a file for TensorBoard: first the metrics that a run has logged, then each report, once.
+
+    The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step is there twice, and
+    none is missing that was logged before TensorBoard was asked for. Losses are in nats per character.
+    """
+
+    def __init__(self, run_dir: Path, length: int) -> None:
+        """Begin the file of a run with T = `length`, whose only writer the caller is.
+
+        Raises:
+            JaxrnnError: tensorboardX is not installed.
+        """
+        check_tensorboard()
+        from tensorboardX import SummaryWriter
+
+        columns = read_columns(run_dir)
+        for old in event_files(run_dir):
+            old.unlink()
+        self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
+        self._length, self._step = length, -1
+        self._began = time.time() - (columns["seconds"][-1] if len(columns["step"]) else 0.0)
+        for values in zip(*columns.values(), strict=True):
+            self._add({name: float(value) for name, value in zip(columns, values, strict=True) if not np.isnan(value)})
+
+    def add(self, report: "Report") -> None:
+        """Write a report, unless its step has been written."""
+        values = {name: getattr(report, name) for name in METRICS}
+        self._add({name: value for name, value in values.items() if value is not None})
+
+    def _add(self, metrics: Mapping[str, float]) -> None:
+        step = int(metrics["step"])
+        if step <= self._step:
+            return
+        self._step = step
+        for tag, name, scale in (
+            ("loss/batch", "loss", self._length),
+            ("loss/smooth", "smooth_loss", self._length),
+            ("loss/validation", "validation_loss", 1),
+            ("bits_per_character", "bits_per_character", 1),
+        ):
+            if name in metrics:
+                self._writer.add_scalar(tag, metrics[name] / scale, step, self._began + metrics["seconds"])
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()

@@ -200,7 +200,7 @@ class Trainer:
     def save(self, unreported: float | None = None) -> None:
         """Save a checkpoint, if the run is kept; `unreported` is the loss of a step that is still to be reported."""
         if self._run.directory:
-            self._run.directory.save(self.state, self._best, self._seconds, unreported=unreported)
+            self._run.directory.save(self.state, self._best, self._seconds, unreported)
 
     @property
     def _seconds(self) -> float:

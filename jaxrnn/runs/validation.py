@@ -1,4 +1,4 @@
-"""Validation while training: the loss on a slice that is not trained on, and the best one so far."""
+"""Validation while training: the loss on a slice that is not trained on, and the best loss so far."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ class Best(NamedTuple):
     """The best validation so far.
 
     Attributes:
-        step: training steps that had then been done.
+        step: training steps that had been done.
         loss: nats per character.
-        since: validations after it, none of which was better.
+        since: validations since then, none of which was better.
     """
 
     step: int
@@ -35,9 +35,9 @@ def validate(
     should_stop: Callable[[], object] = lambda: False,
     mesh: Mesh | None = None,
 ) -> float | None:
-    """Return the loss on a slice, nats per character; the slice is read in up to 64 lanes, split over a mesh.
+    """Return the loss on a slice, nats per character, read in up to 64 lanes that are split over a mesh.
 
-    It is left, and None returned, once `should_stop`, which is asked again and again, returns something true.
+    Return None as soon as `should_stop`, which is called repeatedly, returns true.
 
     Raises:
         NonFiniteError: the loss is infinite or not a number.
@@ -56,17 +56,17 @@ def validate(
 
 
 def better(best: Best | None, step: int, loss: float) -> Best:
-    """Return the best validation, now that one more is known."""
+    """Return the best validation after one more."""
     return Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
 
 
 def to_counters(best: Best | None) -> dict[str, int | float]:
-    """Return what a checkpoint keeps of it."""
+    """Return the counters that a checkpoint keeps of the best validation."""
     return {} if best is None else {f"best_{name}": value for name, value in best._asdict().items()}
 
 
 def from_counters(counters: Mapping[str, int | float]) -> Best | None:
-    """Return the best validation that a checkpoint knows of."""
+    """Return the best validation of a checkpoint's counters."""
     if "best_step" not in counters:
         return None
     return Best(int(counters["best_step"]), float(counters["best_loss"]), int(counters["best_since"]))

@@ -629,7 +629,7 @@ def test_a_resume_by_another_version_or_on_other_devices_says_that_bits_may_diff
     assert checkpoint.computed_by["device_count"] == 1  # of those that there are
     other = {**checkpoint.computed_by, **change}
     monkeypatch.setattr("jaxrnn.runs.directory.computed_by", lambda device_count: other)
-    with pytest.warns(UserWarning, match=r"was trained on \d x .*, and goes on with .*\b99\b.*can't be promised"):
+    with pytest.warns(UserWarning, match=r"was trained on \d x .* and continues on .*\b99\b.*can't be promised"):
         reports = run(tiny(text), tmp_path / "run", resume=True)
     assert_bit_identical(reports[-1].state, whole.last.state)
 

@@ -214,7 +214,7 @@ def test_a_directory_that_holds_something_else_is_refused(text, tmp_path, swept)
         assert contents(tmp_path) == before
 
     path = shutil.copytree(swept[0], tmp_path / "s")
-    refused("holds a sweep already; go on with it by --resume", run_dir=path)
+    refused("holds a sweep already; continue it with --resume", run_dir=path)
     refused(
         "holds a sweep of other values: learning_rate 0.05,0.1 seed 0,1; resume",
         {"seed": [0, 1]},

@@ -347,8 +347,6 @@ def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, ja
             "knows 'd', and other has 'z' instead; import it",
         ),
         ("import text.txt --corpus text.txt", "text.txt is not a safetensors file"),
-        ("import gru.safetensors", "--corpus"),
-        ("export run", "--out"),
         ("export run --out gru.safetensors", "gru.safetensors exists already; .* --overwrite"),
         ("export nowhere --out new.safetensors", "no such run: nowhere"),
     ],
@@ -361,6 +359,13 @@ def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(home, jaxrnn,
     assert re.search(message, err), err
     assert len(err.splitlines()) <= 2
     assert {path: path.is_file() and path.read_bytes() for path in home.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("command", "flag"), [("import gru.safetensors", "--corpus"), ("export run", "--out")])
+def test_a_flag_that_is_missing_is_named(home, jaxrnn, command, flag):
+    code, out, err = jaxrnn(command)
+    assert (code, out) == (2, "")
+    assert flag in err
 
 
 def test_overwrite_replaces_a_file_and_a_run(home, jaxrnn):

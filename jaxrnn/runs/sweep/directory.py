@@ -1,8 +1,10 @@
-"""The directory of a sweep: what is swept, and an ordinary run directory for each member.
+"""The directory of a sweep.
 
-- sweep.json: the configuration that all members have in common, and the values that are swept
-- learning_rate=0.1,seed=0/ and so on: the members
-- .lock: empty; the process that trains holds a lock on it
+| file | what it holds |
+|---|---|
+| `sweep.json` | the configuration that all members share, and the values that are swept |
+| `learning_rate=0.1,seed=0/` and so on | the run directory of each member |
+| `.lock` | nothing; the process that trains holds a lock on it |
 """
 
 import dataclasses
@@ -15,16 +17,16 @@ from jaxrnn.atomic import commit
 from jaxrnn.config import TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.lock import LOCK, WriterLock, opening
+from jaxrnn.runs.lock import LOCK, WriterLock, close_on_error
 
 SWEEP = "sweep.json"
 
 
 def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
-    """Return what the sweep in a directory is: the configuration of all, and the values by the name of the setting.
+    """Return the configuration of a sweep and its values, by the name of the setting.
 
     Raises:
-        JaxrnnError: there is none.
+        JaxrnnError: the directory holds no sweep.
     """
     path = Path(path)
     try:
@@ -42,20 +44,20 @@ class SweepDirectory:
     """A directory of a sweep that a process writes to."""
 
     def __init__(self, path: Path, config: TrainConfig, axes: dict[str, list[Any]], names: Iterable[str]) -> None:
-        """Remember where, and what the sweep is; `open` does the rest."""
+        """Remember where the sweep is kept and what it is; `open` does the rest."""
         self._path, self._config, self._axes, self._names = path, config, axes, list(names)
         self._lock: WriterLock | None = None
 
     def open(self, resume: bool, overwrite: bool) -> None:
-        """Make the directory ready, and this process its only writer.
+        """Prepare the directory, and become its only writer.
 
         Raises:
-            JaxrnnError: somebody trains there, the directory holds another sweep or something else, or it can't be
-                written.
+            JaxrnnError: another process trains there, the directory holds another sweep or something else, or it can't
+                be written.
         """
-        with opening(self._path, self.close):
+        with close_on_error(self._path, self.close):
             if resume:
-                read_sweep(self._path)  # or there is nothing to go on with
+                read_sweep(self._path)  # raises if there is nothing to resume
             else:
                 self._check_ours()
                 self._path.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ class SweepDirectory:
             if (self._path / SWEEP).exists():
                 if not resume and not overwrite:
                     raise JaxrnnError(
-                        f"{self._path} holds a sweep already; go on with it by --resume, or replace it by --overwrite"
+                        f"{self._path} holds a sweep already; continue it with --resume, or replace it with --overwrite"
                     )
                 self._check_same(resume)
             if not resume:
@@ -73,7 +75,7 @@ class SweepDirectory:
             commit(self._path / SWEEP, (json.dumps({"config": config, "axes": self._axes}, indent=2) + "\n").encode())
 
     def close(self) -> None:
-        """Let others write here."""
+        """Release the lock."""
         if self._lock:
             self._lock.release()
 
@@ -82,7 +84,7 @@ class SweepDirectory:
         return self._path / name
 
     def begun(self, name: str) -> bool:
-        """Return whether a member has a checkpoint to go on from."""
+        """Return whether a member has a checkpoint to resume from."""
         return bool(all_checkpoints(self.member(name)))
 
     def _check_ours(self) -> None:
@@ -96,14 +98,14 @@ class SweepDirectory:
     def _check_same(self, resume: bool) -> None:
         _, axes = read_sweep(self._path)
         if axes != self._axes:
-            found = " ".join(f"{name} {','.join(map(str, several))}" for name, several in axes.items())
-            what = "resume it with these" if resume else "remove it by hand"
+            values = " ".join(f"{name} {','.join(map(str, several))}" for name, several in axes.items())
+            advice = "resume it with these" if resume else "remove it by hand"
             raise JaxrnnError(
-                f"{self._path} holds a sweep of other values: {found}; {what}, or choose another --run-dir"
+                f"{self._path} holds a sweep of other values: {values}; {advice}, or choose another --run-dir"
             )
 
     def _clean(self) -> None:
-        """Take what members have left before the new sweep is written down: a run that is cut here resumes the old."""
+        """Remove the checkpoints of an earlier sweep, before sweep.json says that there is a new one."""
         for name in self._names:
             for file in all_checkpoints(self.member(name)):
                 file.unlink(missing_ok=True)

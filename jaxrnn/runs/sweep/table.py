@@ -1,4 +1,4 @@
-"""What a sweep found: for each setting of what is swept, mean and spread over its seeds."""
+"""The results of a sweep: for each setting of what is swept, mean and spread over its seeds."""
 
 import math
 import statistics
@@ -11,13 +11,13 @@ from jaxrnn.runs.sweep.many import SweepReport
 
 
 class Spread(NamedTuple):
-    """Numbers in short.
+    """The mean and the spread of some numbers.
 
     Attributes:
-        mean: of them.
-        deviation: their standard deviation, by n - 1; None for a single one.
-        lowest: of them.
-        highest: of them.
+        mean: their mean.
+        deviation: their standard deviation, by n - 1; None for a single number.
+        lowest: the lowest of them.
+        highest: the highest of them.
     """
 
     mean: float
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Return it.
+        """Return the spread of numbers, of which there is at least one.
 
         Example:
             >>> Spread.of([1.0, 2.0, 3.0])
@@ -43,10 +43,10 @@ class Row(NamedTuple):
     Attributes:
         setting: the values, by name, without the seed.
         members: the names of its runs.
-        failed: how many of them ended because their loss was not finite any more; the rest counts below.
-        bits_per_character: their smooth losses; None where none is left, as below.
-        validation_loss: the best of each, nats per character; None where there is no validation.
-        best: the name of the best member, by validation where there is one.
+        failed: how many of them ended because their loss was no longer finite; the others count below.
+        bits_per_character: their smooth losses; None where no run is left.
+        validation_loss: their best validations, nats per character; None where there is none.
+        best: the name of the best member, by validation where there is one; None where no run is left.
     """
 
     setting: dict[str, Any]
@@ -68,33 +68,33 @@ def tabulate_sweep(report: SweepReport, axes: Sequence[str]) -> list[Row]:
     names = [axis for axis in axes if axis != "seed"]
     for name, config in report.members.items():
         by_setting.setdefault(tuple(value_of(config, axis) for axis in names), []).append(name)
-    rows = []
-    for values, members in by_setting.items():
-        told = {name: report.reports[name] for name in members if name in report.reports and name not in report.failed}
-        validations = [member.best.loss for member in told.values() if member.best]
-        rows.append(
-            Row(
-                setting=dict(zip(names, values, strict=True)),
-                members=tuple(members),
-                failed=len(report.failed.keys() & set(members)),
-                bits_per_character=Spread.of([member.bits_per_character for member in told.values()]) if told else None,
-                validation_loss=Spread.of(validations) if validations else None,
-                best=min(told, key=lambda name: member_loss(told[name]), default=None),
-            )
-        )
-    return rows
+    return [_row(dict(zip(names, values, strict=True)), members, report) for values, members in by_setting.items()]
+
+
+def _row(setting: dict[str, Any], members: Sequence[str], report: SweepReport) -> Row:
+    reports = {name: report.reports[name] for name in members if name in report.reports and name not in report.failed}
+    losses = [member.bits_per_character for member in reports.values()]
+    validations = [member.best.loss for member in reports.values() if member.best]
+    return Row(
+        setting,
+        tuple(members),
+        failed=len(report.failed.keys() & set(members)),
+        bits_per_character=Spread.of(losses) if losses else None,
+        validation_loss=Spread.of(validations) if validations else None,
+        best=min(reports, key=lambda name: member_loss(reports[name]), default=None),
+    )
 
 
 def member_loss(report: Report) -> float:
-    """Return what members are compared by, nats a character: the best validation, or else the smooth loss."""
+    """Return the loss that members are compared by, nats per character: the best validation, or the smooth loss."""
     return report.best.loss if report.best else report.bits_per_character * math.log(2)
 
 
 def best_row(rows: Sequence[Row]) -> Row | None:
-    """Return the row with the lowest mean, by validation where there is one; None where nothing is left."""
+    """Return the row with the lowest mean, by validation where there is one; None where no run is left."""
 
     def mean(row: Row) -> float:
-        found = row.validation_loss or row.bits_per_character
-        return found.mean if found else math.inf
+        losses = row.validation_loss or row.bits_per_character
+        return losses.mean if losses else math.inf
 
     return min((row for row in rows if row.bits_per_character), key=mean, default=None)
