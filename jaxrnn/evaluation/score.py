@@ -153,16 +153,16 @@ def surprisals_in_parts(
     length = window_length(lanes, config)
     if mesh is None:
         carry = initial_carry(config, lanes)
-        for batch, indices, is_scored in _lanes(tokens, starts, lanes, length, lanes, slice(None)):
+        for batch, indices, is_scored in _batches(tokens, starts, lanes, length, lanes, slice(None)):
             nats, carry = score(params, carry, batch, config)
             yield indices[is_scored], np.asarray(nats)[is_scored]
         return
-    all_lanes = -(-lanes // mesh.size) * mesh.size  # of the last ones nothing is scored
+    all_lanes = -(-lanes // mesh.size) * mesh.size  # in the additional ones nothing is scored
     params = replicate(params, mesh)
     carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(config, all_lanes)
-    for batch, places, scored in _lanes(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
-        found, carry = _score_on_mesh(params, carry, to_mesh(batch, batch_sharding(mesh, 1)), config, mesh)
-        yield places[scored], np.asarray(found)[scored]
+    for batch, indices, is_scored in _batches(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
+        nats, carry = _score_on_mesh(params, carry, to_mesh(batch, batch_sharding(mesh, 1)), config, mesh)
+        yield indices[is_scored], np.asarray(nats)[is_scored]
 
 
 def evaluate(
@@ -182,7 +182,7 @@ def evaluate(
     return Score(nats, len(tokens) - 1, utf8_bytes)
 
 
-def _lanes(
+def _batches(
     tokens: Tokens, starts: Starts | None, lanes: int, length: int, all_lanes: int, own: slice
 ) -> Iterator[tuple[Batch, Indices, Flags]]:
     """Yield batches [T, L] of a text in lanes, the index of each of their surprisals, and which of these count.
