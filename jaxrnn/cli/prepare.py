@@ -52,7 +52,7 @@ class Prepare:
             "bytes_read": bytes_read,
             "seconds": seconds,
             "verified": self.verify,
-            "kept": corpus.cache_file,
+            "cache_file": corpus.cache_file,
         }
         if corpus.cache_file is None:
             text = f"small: read at every start, {bytes_read:,} bytes in {seconds:.3f} s; nothing is cached"

@@ -49,7 +49,7 @@ def validation_lines(report: "Report", slices: "Slices", vocabulary: "Vocabulary
     now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
     stopped_early = (
         f"stopped early: no better validation loss in {report.best.since} validations; "
-        "--resume with a larger --patience goes on"
+        "use --resume with a larger --patience to continue"
     )
     lines = [
         f"{slices['validation']}: {now}best {report.best.loss:.4f} nats each, after step {report.best.step:,}",

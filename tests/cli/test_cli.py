@@ -347,7 +347,7 @@ def test_json_of_the_other_commands_is_a_line_of_what_they_made(home, jaxrnn):
     imported = told("import weights.safetensors --corpus text.txt --run-dir imported")
     assert (imported["run"], imported["cell"], imported["hidden_size"]) == ("imported", "tanh", 8)
     prepared = told("prepare text.txt")
-    assert (prepared["length"], prepared["sha256"], prepared["kept"]) == (len(PROSE), corpus["sha256"], None)
+    assert (prepared["length"], prepared["sha256"], prepared["cache_file"]) == (len(PROSE), corpus["sha256"], None)
 
 
 @pytest.mark.parametrize("flags", ["", "--prompt the", "--num-samples 2"])

@@ -179,7 +179,10 @@ def test_train_names_the_slices_in_its_result(place, tmp_path, jaxrnn):
     assert code == 0
     assert f"bits each (train, characters 0-{int(0.6 * N):,})" in out
     assert f"validation, characters {int(0.6 * N):,}-{N:,}: " in out
-    assert "stopped early: no better validation loss in 1 validations; --resume with a larger --patience goes on" in out
+    assert (
+        "stopped early: no better validation loss in 1 validations; use --resume with a larger --patience to continue"
+        in out
+    )
 
 
 def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
