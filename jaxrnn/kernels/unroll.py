@@ -32,6 +32,17 @@ from jaxrnn.kernels.matmul import times_matrix, transposed_product
 CellCarry = tuple[jax.Array, ...]
 
 
+class Inputs(NamedTuple):
+    """What `network.unroll` is given: arrays as there; `initial` is the carry at `starts`."""
+
+    Whh: jax.Array
+    projected: jax.Array
+    carry: CellCarry
+    initial: CellCarry
+    bhh: jax.Array | None
+    starts: jax.Array | None
+
+
 def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) -> CellCarry:
     """Return the initial carry in the lanes that start here, bool [B], and `carry` in the others."""
     if starts_t is None:
@@ -40,18 +51,9 @@ def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) ->
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def unroll(
-    cell: CellLike,
-    products: Products,
-    Whh: jax.Array,
-    projected: jax.Array,
-    carry: CellCarry,
-    initial: CellCarry,
-    bhh: jax.Array | None,
-    starts: jax.Array | None,
-) -> tuple[jax.Array, CellCarry]:
-    """Return hidden [T, B, H] and the last carry; arguments and results are those of `network.recurrence.scan_cell`."""
-    return _forward(cell, products, Whh, projected, carry, initial, bhh, starts)[0]
+def unroll(cell: CellLike, products: Products, inputs: Inputs) -> tuple[jax.Array, CellCarry]:
+    """Return hidden [T, B, H], h after each step, and the carry after the last one."""
+    return _forward(cell, products, inputs)[0]
 
 
 class _Hidden(NamedTuple):
@@ -71,27 +73,13 @@ def _is_stored(primitive: Any, *_: Any, **__: Any) -> bool:
 
 
 class _Residuals(NamedTuple):
-    """What the backward pass needs; `pull_backs` is that of each update, a pytree of arrays stacked over t."""
-
+    inputs: Inputs
     hidden: jax.Array
-    pull_backs: Any
-    Whh: jax.Array
-    first: CellCarry
-    initial: CellCarry
-    bhh: jax.Array | None
-    starts: jax.Array | None
+    pull_backs: Any  # of each update, a pytree of arrays stacked over t
 
 
-def _forward(
-    cell: CellLike,
-    products: Products,
-    Whh: jax.Array,
-    projected: jax.Array,
-    carry: CellCarry,
-    initial: CellCarry,
-    bhh: jax.Array | None,
-    starts: jax.Array | None,
-) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
+def _forward(cell: CellLike, products: Products, inputs: Inputs) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
+    Whh, projected, carry, initial, bhh, starts = inputs
     times_Whh = times_matrix(Whh, _lanes(carry), products)
     update = jax.checkpoint(cell.update, policy=_is_stored, prevent_cse=False)  # a loop needs no guard against CSE
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
@@ -107,13 +95,13 @@ def _forward(
         return carry_t, (carry_t[0], jax.tree.map(lambda leaf: stand_ins.get(id(leaf), leaf), pull_back))
 
     last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
-    return (hidden, last), _Residuals(hidden, pull_backs, Whh, carry, initial, bhh, starts)
+    return (hidden, last), _Residuals(inputs, hidden, pull_backs)
 
 
 def _backward(
     cell: CellLike, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
-) -> tuple[jax.Array, jax.Array, CellCarry, CellCarry | None, jax.Array | None, None]:
-    hidden, pull_backs, Whh, first, initial, bhh, starts = residuals
+) -> tuple[Inputs]:
+    (Whh, _, first, initial, bhh, starts), hidden, pull_backs = residuals
     d_hidden, d_last = cotangents
     times_Whh_T = times_matrix(Whh, _lanes(first), products, transposed=True)
     additive = getattr(cell, "additive", False)
@@ -138,7 +126,7 @@ def _backward(
     d_recurrent = (d_projected if d_recurrent is None else d_recurrent).reshape(-1, Whh.shape[1])
     d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent, products)
     d_bhh = None if bhh is None else d_recurrent.sum(axis=0)
-    return d_Whh, d_projected, d_first, None, d_bhh, None
+    return (Inputs(d_Whh, d_projected, d_first, jax.tree.map(jnp.zeros_like, initial), d_bhh, None),)
 
 
 def _lanes(carry: CellCarry) -> int:

@@ -13,10 +13,10 @@ from jax import lax
 
 from jaxrnn.config import Products
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels import unroll as unroll_kernel
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.matmul import product
 from jaxrnn.kernels.unroll import CellCarry, restart
-from jaxrnn.kernels.unroll import unroll as unroll_kernel
 from jaxrnn.network.cells import Cell
 
 
@@ -50,9 +50,11 @@ def unroll(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
+    if not uses("unroll"):
+        return unroll_plain(cell, Whh, projected, carry, bhh=bhh, starts=starts, products=products)
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    loop = unroll_kernel if uses("unroll") else scan_cell
-    return loop(cell, products, Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
+    inputs = unroll_kernel.Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
+    return unroll_kernel.unroll(cell, products, inputs)
 
 
 def unroll_plain(
@@ -65,22 +67,9 @@ def unroll_plain(
     starts: jax.Array | None = None,
     products: Products = "full",
 ) -> tuple[jax.Array, CellCarry]:
-    """Run a cell over T steps: the same function as `unroll`, differentiated by JAX; arguments as there."""
+    """Run a cell over T steps: `unroll` in its shortest form, differentiated by JAX; arguments as there."""
     _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    return scan_cell(cell, products, Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
-
-
-def scan_cell(
-    cell: Cell,
-    products: Products,
-    Whh: jax.Array,
-    projected: jax.Array,
-    carry: CellCarry,
-    initial: CellCarry,
-    bhh: jax.Array | None,
-    starts: jax.Array | None,
-) -> tuple[jax.Array, CellCarry]:
-    """Return hidden [T, B, H] and the last carry: the loop in its shortest form, the plain twin of `kernels.unroll`."""
+    initial = _initial_like(cell, carry)
     bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, jax.Array]:

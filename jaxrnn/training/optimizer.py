@@ -1,6 +1,7 @@
 """The optimizer: an optax chain of clipping, a rule, weight decay and a learning rate that may change."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +35,14 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
         steps: of the whole run; the cosine ends there, and the other schedules do without.
 
     Raises:
-        JaxrnnError: the schedule is a cosine, and `steps` is missing or not above `warmup_steps`.
+        JaxrnnError: the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or the name is
+            "custom", which is all that a file says of a user-defined optimizer.
     """
+    if config.name == "custom":
+        raise JaxrnnError(
+            "the optimizer is user-defined, which no file holds; hand it over again: optimizer=MINE, or --optimizer "
+            "FILE.py:NAME"
+        )
     clips = {
         "value": lambda: optax.clip(config.clip_value),
         "norm": lambda: optax.clip_by_global_norm(config.clip_value),
@@ -48,8 +55,11 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
         "sgd": lambda: optax.trace(config.momentum),
     }
     rules["adamw"] = rules["adam"]
+    decay = optax.identity()
+    if config.decays:
+        decay = optax.add_decayed_weights(config.decay, mask=partial(jax.tree.map, lambda leaf: leaf.ndim > 1))
     rate = optax.scale_by_learning_rate(learning_rate(config, steps))
-    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), _weight_decay(config), rate))
+    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), decay, rate))
 
 
 def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | optax.Schedule:
@@ -87,9 +97,3 @@ def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | 
         "exponential": exponential,
     }
     return lambda count: shapes[config.schedule](count) * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)
-
-
-def _weight_decay(config: OptimizerConfig) -> optax.GradientTransformation:
-    if not config.decays:
-        return optax.identity()
-    return optax.stateless_with_tree_map(lambda update, leaf: update + config.decay * leaf if leaf.ndim > 1 else update)
