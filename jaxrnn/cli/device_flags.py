@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 
+DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of the following types
+
+
 @dataclasses.dataclass(frozen=True)
 class DeviceFlags:
     """Where to compute."""

@@ -11,7 +11,7 @@ import tyro
 
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.device_flags import DeviceFlags
+from jaxrnn.cli.device_flags import DEVICE, DeviceFlags
 from jaxrnn.cli.output import listed, print_json
 from jaxrnn.cli.progress import reading
 from jaxrnn.cli.slices import slice_values, unseen_line
@@ -46,8 +46,7 @@ class Evaluate:
     normalize: bool = False
     """Drop a byte-order mark of FILE and convert its CRLF and CR line ends to LF; implied if the run did so."""
     json: JsonFlag = False
-    device: tyro.conf.OmitArgPrefixes[DeviceFlags] = dataclasses.field(default_factory=DeviceFlags)
-    """Where to compute."""
+    device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
 
     def run(self) -> None:
         """Score the text, and print the score."""

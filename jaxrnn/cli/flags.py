@@ -1,7 +1,7 @@
 """Flags for the fields of a configuration: each has its field's type, default and docstring.
 
-tyro parses them to a dictionary of the flags that the user gave, and to nothing else, so that they can win over a
-preset, a file or the configuration of a run. The configuration is built after parsing.
+tyro parses them to an object that knows which of them the user gave, so that these can win over a preset, a file or the
+configuration of a run. The configuration is built after parsing.
 """
 
 import ast
@@ -9,106 +9,101 @@ import dataclasses
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection
 from types import NoneType
-from typing import Annotated, Any, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-_typed_dict: Any = TypedDict  # mypy knows it with literal keys only
+Spec = PrimitiveConstructorSpec[Any]  # how tyro parses and shows a flag
+_ABSENT = object()
+_type_hints = functools.cache(get_type_hints)
 
 
 def config_flags(kind: type) -> Any:
-    """Return what annotates a dictionary of the flags given for the fields of a configuration class."""
+    """Return the annotation of the flags for all fields of a configuration class."""
     return flags(lambda: {field.name: flag(kind, field.name) for field in dataclasses.fields(kind)})
 
 
-def flags(make: Callable[[], Mapping[str, Any]], title: str = "") -> Any:
-    """Return what annotates a dictionary of the flags given, such as {"steps": 500}.
+def flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:
+    """Return the annotation of several flags.
 
     Args:
-        make: returns the annotation of each flag; it is called when tyro needs them.
-        title: of the group of the flags in --help.
+        annotations: returns the annotation of each flag by its name; it is called when tyro needs them.
+        title: of the flags' group in --help.
     """
-    return tyro.conf.arg(name=title, constructor_factory=lambda: _typed_dict(title, make(), total=False))
+
+    @functools.cache
+    def make_type() -> type:
+        return dataclasses.make_dataclass("Flags", [(name, flag, _ABSENT) for name, flag in annotations().items()])
+
+    return tyro.conf.arg(name=title, help="", constructor_factory=make_type)
 
 
-def flag(kind: type, name: str, hint: Any = None, description: str = "", as_list: bool = False) -> Any:
+def given(flags: Any) -> dict[str, Any]:
+    """Return the flags that the user gave: their values by name."""
+    return {name: value for name, value in vars(flags).items() if value is not _ABSENT}
+
+
+def flag(kind: type, name: str, spec: Spec | None = None, description: str = "") -> Any:
     """Return the annotation of the flag for a field of a configuration class.
 
     Args:
         kind: the class.
         name: the name of the field.
-        hint: how the flag is parsed; by default as the type of the field.
+        spec: how the flag is parsed; by default as the type of the field.
         description: the help text; by default the docstring of the field.
-        as_list: the flag takes several values with commas between them.
     """
-    hint = hint or get_type_hints(kind)[name]
-    if as_list:
-        hint = comma_separated(hint)
-    elif hint is bool:
-        hint = _SWITCH
-    elif NoneType in get_args(hint):
-        metavar, parse = _parser(hint)
-        hint = Annotated[object, _spec(1, metavar, lambda words: parse(words[0]))]
+    spec = dataclasses.replace(spec or spec_of(kind, name), str_from_instance=lambda _: [])
     default = getattr(kind, name)
     behavior = "" if default is None else f"(default: {_in_words(default)})"
     description = description or _docstrings(kind)[name]
-    return Annotated[hint, tyro.conf.arg(help=description, help_behavior_hint=behavior)]
+    return Annotated[object, spec, tyro.conf.arg(help=description, help_behavior_hint=behavior)]
 
 
-def one_of(names: Collection[str]) -> PrimitiveConstructorSpec[Any]:
-    """Return how a flag is parsed that takes one of some names."""
-    return _spec(1, f"{{{','.join(names)}}}", lambda words: words[0], names)
-
-
-def file_or_one_of(names: Collection[str]) -> Any:
-    """Return the type of a flag that takes one of some names, or the object of a Python file."""
-    return Annotated[str, _spec(1, f"{{{','.join(names)},FILE.py:NAME}}", lambda words: words[0])]
-
-
-def comma_separated(hint: Any) -> Any:
-    """Return the type of a flag that takes values with commas between them, parsed to a tuple."""
-    metavar, parse = _parser(hint)
-    return Annotated[
-        object, _spec(1, f"{metavar},...", lambda words: tuple(parse(word.strip()) for word in words[0].split(",")))
-    ]
-
-
-def _parser(hint: Any) -> tuple[str, Callable[[str], Any]]:
-    """Return the metavar of a type, and how a single value of it is parsed; None is parsed but not shown."""
-    is_optional = NoneType in get_args(hint)
-    if is_optional:
-        (hint,) = set(get_args(hint)) - {NoneType}
-    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))
-    assert isinstance(spec, PrimitiveConstructorSpec)
-
-    def parse(word: str) -> Any:
-        if is_optional and word == "None":
-            return None
-        if spec.choices and word not in spec.choices:
-            raise ValueError(f"{word!r} is none of {', '.join(spec.choices)}")
-        return spec.instance_from_str([word])
-
-    return spec.metavar, parse
-
-
-def _spec(
-    nargs: int, metavar: str, parse: Callable[[list[str]], Any], choices: Collection[str] | None = None
-) -> PrimitiveConstructorSpec[Any]:
-    return PrimitiveConstructorSpec(
-        nargs=nargs,
-        metavar=metavar,
-        instance_from_str=parse,
-        is_instance=lambda _: True,
-        str_from_instance=lambda value: [str(value)],
-        choices=None if choices is None else tuple(choices),
+def spec_of(kind: type, name: str) -> Spec:
+    """Return how the flag for a field is parsed; None is parsed where the field may be None, but not shown."""
+    hint = _type_hints(kind)[name]
+    if hint is bool:
+        return dataclasses.replace(_spec_of_type(str), nargs=0, metavar="", instance_from_str=lambda _: True)
+    if NoneType not in get_args(hint):
+        return _spec_of_type(hint)
+    (hint,) = set(get_args(hint)) - {NoneType}
+    spec = _spec_of_type(hint)
+    return dataclasses.replace(
+        spec, instance_from_str=lambda words: None if words == ["None"] else spec.instance_from_str(words)
     )
 
 
-# A flag without a value that is absent from the dictionary unless given; tyro's own are always there.
-_SWITCH = Annotated[object, _spec(nargs=0, metavar="", parse=lambda _: True)]
+def _spec_of_type(hint: Any) -> Spec:
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))
+    assert isinstance(spec, PrimitiveConstructorSpec)
+    return spec
+
+
+def one_of(names: Collection[str]) -> Spec:
+    """Return how a flag is parsed that takes one of some names."""
+    return dataclasses.replace(_spec_of_type(str), metavar=f"{{{','.join(names)}}}", choices=tuple(names))
+
+
+def file_or_one_of(names: Collection[str]) -> Spec:
+    """Return how a flag is parsed that takes one of some names, or an object in a Python file."""
+    return dataclasses.replace(_spec_of_type(str), metavar=f"{{{','.join(names)},FILE.py:NAME}}")
+
+
+def comma_separated(spec: Spec) -> Spec:
+    """Return how a flag is parsed that takes several values with commas between them."""
+
+    def parse(words: list[str]) -> tuple[Any, ...]:
+        values = [word.strip() for word in words[0].split(",")]
+        for value in values:
+            if spec.choices and value not in spec.choices:
+                raise ValueError(f"{value!r} is none of {', '.join(spec.choices)}")
+        return tuple(spec.instance_from_str([value]) for value in values)
+
+    return dataclasses.replace(spec, metavar=f"{spec.metavar},...", instance_from_str=parse, choices=None)
 
 
 def _in_words(default: Any) -> str:
@@ -120,10 +115,16 @@ def _in_words(default: Any) -> str:
 @functools.cache
 def _docstrings(kind: type) -> dict[str, str]:
     """Return the docstring below each field of a class, on one line."""
-    (definition,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(definition, ast.ClassDef)
+    body = _classes(kind.__module__)[kind.__name__].body
     return {
         ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
-        for field, text in itertools.pairwise(definition.body)
+        for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
     }
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """Return the definitions of the classes in a module by name; faster than to get the source of each."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}

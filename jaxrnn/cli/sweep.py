@@ -16,7 +16,7 @@ from jaxrnn.cli.progress import TrainingProgress, reading
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import slice_lines
-from jaxrnn.cli.training_flags import RunOptions, TrainingFlags, setting_flags
+from jaxrnn.cli.training_flags import OPTIONS, RunOptions, TrainingFlags, setting_flags
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
@@ -41,12 +41,12 @@ class Sweep(TrainingFlags):
     directory of its own.
     """
 
-    settings: Annotated[dict[str, dict[str, Any]], setting_flags(lists=True)]
+    settings: Annotated[Any, setting_flags(lists=True)]
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Directory of the sweep, with a run directory per member; by default runs/CORPUS-sweep-1, or the next number."""
     resume: bool = False
     """Continue the sweep in --run-dir, each member from its newest checkpoint."""
-    options: Annotated[SweepOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=SweepOptions)
+    options: Annotated[SweepOptions, OPTIONS] = dataclasses.field(default_factory=SweepOptions)
     seeds: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Train each combination with N seeds: SEED, SEED + 1, ..."""
 

@@ -10,16 +10,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
-from jaxrnn.cli.device_flags import ProcessFlags
+from jaxrnn.cli.device_flags import DEVICE, ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.signals import stop_signals
 from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, validation_lines
-from jaxrnn.cli.training_flags import RunOptions, TrainingFlags, read_config
+from jaxrnn.cli.training_flags import OPTIONS, RunOptions, TrainingFlags, read_config
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
@@ -41,8 +39,8 @@ class TrainOptions(RunOptions):
 class Train(TrainingFlags):
     """Train on a text; show progress and samples; write a run directory."""
 
-    options: Annotated[TrainOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=TrainOptions)
-    device: ProcessFlags = dataclasses.field(default_factory=ProcessFlags)
+    options: Annotated[TrainOptions, OPTIONS] = dataclasses.field(default_factory=TrainOptions)
+    device: Annotated[ProcessFlags, DEVICE] = dataclasses.field(default_factory=ProcessFlags)
 
     def run(self) -> int:
         """Train, print, and return the exit code."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
-from jaxrnn.cli.flags import comma_separated, file_or_one_of, flag, flags, one_of
+from jaxrnn.cli.flags import comma_separated, file_or_one_of, flag, flags, given, one_of, spec_of
 from jaxrnn.config import (
     PRESETS,
     SETTINGS,
@@ -34,10 +34,10 @@ GROUPS = {
     "logging": ("prompt", "sample_length", "log_every", "checkpoint_every", "keep", "validate_every", "patience"),
 }
 _PARTS = {"": TrainConfig, "model": ModelConfig, "optimizer": OptimizerConfig}
-_HINTS = {
+_SPECS = {
     "cell": file_or_one_of(get_args(CellName)),
     "optimizer": file_or_one_of(get_args(OptimizerName)),
-    "split": comma_separated(float),
+    "split": comma_separated(spec_of(ModelConfig, "dropout")),
 }
 _DESCRIPTIONS = {
     "cell": "Recurrent cell. FILE.py:NAME is a user-defined one: NAME in that Python file, which is run.",
@@ -46,7 +46,7 @@ _DESCRIPTIONS = {
 
 
 def setting_flags(lists: bool = False) -> Any:
-    """Return the annotation of a dictionary of the settings given by flags, in a dictionary per group.
+    """Return the annotation of the flags for all settings, in their groups.
 
     Args:
         lists: whether settings that can be swept take lists.
@@ -56,12 +56,17 @@ def setting_flags(lists: bool = False) -> Any:
         names = GROUPS[title]
         return flags(lambda: {name: _flag(name, lists and name in SWEEPABLE) for name in names}, title)
 
-    return flags(lambda: {title or "first": Annotated[dict[str, Any], group(title)] for title in GROUPS})
+    return flags(lambda: {title or "first": Annotated[Any, group(title)] for title in GROUPS})
 
 
 def _flag(name: str, as_list: bool) -> Any:
     part, _, field = SETTINGS[name].rpartition(".")
-    return flag(_PARTS[part], field, _HINTS.get(name), _DESCRIPTIONS.get(name, ""), as_list=as_list)
+    kind = _PARTS[part]
+    spec = _SPECS.get(name) or spec_of(kind, field)
+    return flag(kind, field, comma_separated(spec) if as_list else spec, _DESCRIPTIONS.get(name, ""))
+
+
+OPTIONS = tyro.conf.arg(name="run", help="Files and output.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +89,7 @@ class RunOptions:
 class TrainingFlags:
     """What to start from, and what to change."""
 
-    settings: Annotated[dict[str, dict[str, Any]], setting_flags()]
+    settings: Annotated[Any, setting_flags()]
     corpus: Annotated[
         tyro.conf.Positional[str | None], tyro.conf.arg(metavar="CORPUS", help_behavior_hint="(default: python-docs)")
     ] = None
@@ -95,7 +100,7 @@ class TrainingFlags:
     """Directory of the run; by default runs/CORPUS-1, or the next number that is free."""
     resume: bool = False
     """Continue the run in --run-dir from its newest checkpoint, with its configuration."""
-    options: Annotated[RunOptions, tyro.conf.arg(name="run")] = dataclasses.field(default_factory=RunOptions)
+    options: Annotated[RunOptions, OPTIONS] = dataclasses.field(default_factory=RunOptions)
 
     def check(self) -> None:
         """Raise JaxrnnError for flags that contradict each other."""
@@ -117,7 +122,7 @@ class TrainingFlags:
     def changes(self) -> dict[str, Any]:
         """Return the settings that flags and CORPUS give, by the names of the flags."""
         corpus = {} if self.corpus is None else {"corpus": self.corpus}
-        return corpus | {name: value for group in self.settings.values() for name, value in group.items()}
+        return corpus | {name: value for group in given(self.settings).values() for name, value in given(group).items()}
 
 
 def read_config(file: str | Path) -> TrainConfig:

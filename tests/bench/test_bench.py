@@ -26,8 +26,7 @@ from jaxrnn.bench.step import measure_step
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import make_workload, named_params, training_flop
-from jaxrnn.cli import main
-from jaxrnn.cli.bench import Bench
+from jaxrnn.cli import main, parse
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import KERNELS
 from jaxrnn.network.cells import CELLS
@@ -478,12 +477,13 @@ def test_the_report_says_that_more_devices_than_cores_show_overhead_only(cores, 
 
 
 def test_the_suite_devices_has_lanes_to_split_by_default():
-    config = Bench({}, "devices").config()
-    assert (config.batch_size, config.sequence_length, config.hidden_size, config.devices) == (64, 25, 256, 8)
-    assert Bench({"devices": 2, "hidden_size": 8}, "devices").config() == BenchConfig(
-        batch_size=64, hidden_size=8, devices=2
-    )
-    assert Bench({"devices": 2}, "step").config() == BenchConfig(devices=2)
+    def config(command):
+        return parse(["bench", *command.split()]).config()
+
+    lanes = config("devices --json")
+    assert (lanes.batch_size, lanes.sequence_length, lanes.hidden_size, lanes.devices) == (64, 25, 256, 8)
+    assert config("devices --devices 2 --hidden-size 8") == BenchConfig(batch_size=64, hidden_size=8, devices=2)
+    assert config("step --devices 2") == BenchConfig(devices=2)
 
 
 BAD = [
