@@ -8,10 +8,12 @@ import pytest
 
 SCRIPT = """
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxrnn
+import numpy as np
 from jaxrnn import Batch, Cell, ModelConfig, Params, Report, SampleConfig, TrainConfig, fit, make_train_step
 from jaxrnn.network import Carry
 
@@ -38,6 +40,9 @@ state = jaxrnn.init_train_state(jax.random.key(0), config)
 batches = jaxrnn.batches(corpus.tokens, step=0, num_steps=1, config=config)
 state, metrics = make_train_step(config, loss=penalized)(state, jax.tree.map(lambda leaf: leaf[0], batches))
 nats: jax.Array = metrics.loss
+inputs: jax.Array | np.ndarray[Any, np.dtype[Any]] = batches.inputs
+chunk = Batch(jnp.asarray(batches.inputs), batches.targets, batches.reset)
+logits = jaxrnn.network.forward(state.params, state.carry, np.zeros((5, 1), int), config.model)[0]
 
 text: str = "".join(jaxrnn.write(state.params, corpus.vocabulary, config.model, SampleConfig(length=10)))
 prime, carry = jnp.zeros((1, 1), int), jaxrnn.initial_carry(config.model, 1)
@@ -53,6 +58,7 @@ steps: int = jaxrnn.TrainConfig(steps="ten").steps
 jaxrnn.fitt
 report = next(jaxrnn.fit(jaxrnn.TrainConfig()))
 report.bits_per_character.upper()
+jaxrnn.Batch("to be", "o be ", None)
 """
 
 
@@ -64,5 +70,5 @@ def test_a_users_script_passes_the_strictest_check_and_mistakes_are_found(tmp_pa
     # A directory of its own: no configuration of this repository applies.
     checked = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path).stdout
     assert "script.py" not in checked, checked
-    for line, code in ((4, "arg-type"), (5, "attr-defined"), (7, "attr-defined")):
+    for line, code in ((4, "arg-type"), (5, "attr-defined"), (7, "attr-defined"), (8, "arg-type")):
         assert re.search(rf"^mistakes.py:{line}: .*\[{code}\]$", checked, re.MULTILINE), checked

@@ -8,7 +8,7 @@ import optax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.network.model import Carry, Params, forward
-from jaxrnn.text import Batch
+from jaxrnn.text import Array, Batch
 
 
 def loss(
@@ -35,7 +35,7 @@ def loss(
     return surprisal(logits, batch.targets).sum(axis=0).mean(), carry
 
 
-def surprisal(logits: jax.Array, targets: jax.Array) -> jax.Array:
+def surprisal(logits: jax.Array, targets: Array) -> jax.Array:
     """Return -ln softmax(logits)[target] in nats; [T, B, V], int [T, B] -> [T, B]. NaN where a target is no token."""
     targets = jnp.where(targets < 0, logits.shape[-1], targets)  # else -1 would be the last token
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets)

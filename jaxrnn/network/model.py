@@ -15,6 +15,7 @@ from jaxrnn.kernels.matmul import product
 from jaxrnn.kernels.unroll import CellCarry
 from jaxrnn.network.cells import check_cell, get_cell
 from jaxrnn.network.recurrence import unroll
+from jaxrnn.text import Array
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
@@ -108,11 +109,11 @@ def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
 def forward(
     params: Params,
     carry: Carry,
-    tokens: jax.Array,
+    tokens: Array,
     config: ModelConfig,
     *,
     key: jax.Array | None = None,
-    starts: jax.Array | None = None,
+    starts: "Array | None" = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over T characters of B lanes.
 
@@ -141,6 +142,7 @@ def forward(
     """
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")
+    tokens, starts = jnp.asarray(tokens), None if starts is None else jnp.asarray(starts)
     cell = get_cell(config.cell)
     mask = _draw_mask(key, tokens.shape, config) if key is not None and config.dropout else None
     last = []

@@ -1,6 +1,6 @@
 """Text as integers: the vocabulary, a corpus, its slices, and the batches that a training step sees."""
 
-from jaxrnn.text.batch import Batch, batches, check_length, position
+from jaxrnn.text.batch import Array, Batch, batches, check_length, position
 from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
 from jaxrnn.text.mapped import blocks, count_tokens, on_disk, release_pages
@@ -10,6 +10,7 @@ from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
 
 __all__ = [
     "UNKNOWN",
+    "Array",
     "Batch",
     "Corpus",
     "Decoder",

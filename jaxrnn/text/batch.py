@@ -1,6 +1,6 @@
 """Batches: what a training step sees of a text."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -9,6 +9,11 @@ from jaxrnn.config.reprs import of_fields
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.vocabulary import Tokens
+
+if TYPE_CHECKING:
+    import jax
+
+Array: TypeAlias = "jax.Array | np.ndarray[Any, np.dtype[Any]]"
 
 
 class Batch(NamedTuple):
@@ -21,10 +26,10 @@ class Batch(NamedTuple):
         starts: bool [T, B], the inputs before which the carry is reset; None: nowhere.
     """
 
-    inputs: Any
-    targets: Any
-    reset: Any
-    starts: Any = None
+    inputs: Array
+    targets: Array
+    reset: Array
+    starts: "Array | None" = None
 
     def __repr__(self) -> str:
         """Show the types and shapes."""

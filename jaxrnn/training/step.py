@@ -211,7 +211,7 @@ def _state_lanes() -> TrainState:
 
 def batch_lanes(axis: int) -> Batch:
     """Return which axis of a batch's arrays is that of the lanes, as `over_lanes` takes it: 1; 2 in a chunk."""
-    return Batch(axis, axis, NO_LANES, axis)
+    return Batch._make((axis, axis, NO_LANES, axis))
 
 
 def state_sharding(mesh: Mesh) -> TrainState:
