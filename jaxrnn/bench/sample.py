@@ -45,9 +45,8 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
         tokens, nats = worker.call("sample", 100)
         check("NumPy reference", [nats], [_surprisal(workload, tokens)], tolerance(workload))
         contenders["NumPy 1"] = worker.contender("sample")
-        rounds = config.repeats or 15
-        say(f"{rounds} rounds")
-        seconds = race(contenders, rounds)
+        say("measuring")
+        seconds = race(contenders, config.repeats or 15)
     columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in ("NumPy 1", ours[0])}
     lines = [
         f"{config.sample_length:,} characters of each stream per call; x: how many times as many characters per "

@@ -42,53 +42,43 @@ class Reference:
         )
         self.lanes, self.steps, self.carry = inputs.shape[2], 0, None
         self._build(params, cell)
-        self.trained = [weight for weight in self.parameters() if weight.requires_grad]
+        self.trained = [weight for weight, _ in self.weights.values()]
         self.optimizer = _make_optimizer(optimizer, self.trained, learning_rate)
         self.loss_and_carry = torch.compile(self._loss_and_carry) if compiled else self._loss_and_carry
 
     def _build(self, params: dict[str, np.ndarray], cell: str) -> None:
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.tensor(array, dtype=self.dtype, device=self.device)
-
         vocab_size, width = params["Wxh"].shape
-        self.looks_up = width < vocab_size  # products of T*B*V*G*H against T*B*(G*H)^2
-        kind = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
         options = {"dtype": self.dtype, "device": self.device}
-        self.rnn = kind(width if self.looks_up else vocab_size, len(params["Whh"]), **options)
+        self.looks_up = width < vocab_size  # products of T*B*V*G*H against T*B*(G*H)^2
+        input_size = width if self.looks_up else vocab_size
+        self.rnn = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](input_size, len(params["Whh"]), **options)
         self.readout = nn.Linear(*params["Why"].shape, **options)
-        # What an input token is looked up in: the weights themselves, or one-hot vectors.
-        rows = tensor(params["Wxh"]) if self.looks_up else torch.eye(vocab_size, **options)
-        self.rows = nn.Parameter(rows, requires_grad=self.looks_up)
-        weight_ih = torch.eye(width, **options) if self.looks_up else tensor(params["Wxh"].T)
+        # The row of an input token: of the weights, which `weight_ih` leaves as it is, or a one-hot vector.
+        self.rows = nn.Parameter(torch.eye(vocab_size, input_size, **options), requires_grad=self.looks_up)
+        # The trained weights by jaxrnn's names, and whether they are transposed.
+        self.weights: dict[str, tuple[Any, bool]] = {
+            "Wxh": (self.rows, False) if self.looks_up else (self.rnn.weight_ih_l0, True),
+            "Whh": (self.rnn.weight_hh_l0, True),
+            "bh": (self.rnn.bias_ih_l0, False),
+            **({"bhh": (self.rnn.bias_hh_l0, False)} if "bhh" in params else {}),
+            "Why": (self.readout.weight, True),
+            "by": (self.readout.bias, False),
+        }
         with torch.no_grad():
-            self.rnn.weight_ih_l0.copy_(weight_ih)
-            self.rnn.weight_hh_l0.copy_(tensor(params["Whh"].T))
-            self.rnn.bias_ih_l0.copy_(tensor(params["bh"]))
-            self.rnn.bias_hh_l0.copy_(tensor(params.get("bhh", np.zeros_like(params["bh"]))))
-            self.readout.weight.copy_(tensor(params["Why"].T))
-            self.readout.bias.copy_(tensor(params["by"]))
+            self.rnn.weight_ih_l0.copy_(torch.eye(width, input_size))
+            self.rnn.bias_hh_l0.zero_()
+            for name, (weight, transposed) in self.weights.items():
+                weight.copy_(torch.as_tensor(params[name].T if transposed else params[name]))
         self.rnn.weight_ih_l0.requires_grad_(not self.looks_up)
         self.rnn.bias_hh_l0.requires_grad_("bhh" in params)
 
-    def parameters(self) -> list[Any]:
-        """Return every weight, trained or not."""
-        return [self.rows, *self.rnn.parameters(), *self.readout.parameters()]
-
     def named(self, gradient: bool = False) -> dict[str, np.ndarray]:
         """Return the parameters, or their gradient, in jaxrnn's names and layout."""
-
-        def array(weight: Any) -> np.ndarray:
-            return (weight.grad if gradient else weight.detach()).double().cpu().numpy()
-
-        two_biases = self.rnn.bias_hh_l0.requires_grad
-        return {
-            "Wxh": array(self.rows) if self.looks_up else array(self.rnn.weight_ih_l0).T,
-            "Whh": array(self.rnn.weight_hh_l0).T,
-            "bh": array(self.rnn.bias_ih_l0),
-            **({"bhh": array(self.rnn.bias_hh_l0)} if two_biases else {}),
-            "Why": array(self.readout.weight).T,
-            "by": array(self.readout.bias),
+        arrays = {
+            name: (weight.grad if gradient else weight.detach()).double().cpu().numpy()
+            for name, (weight, _) in self.weights.items()
         }
+        return {name: array.T if self.weights[name][1] else array for name, array in arrays.items()}
 
     def _loss_and_carry(self, inputs: torch.Tensor, targets: torch.Tensor, carry: Any) -> tuple[torch.Tensor, Any]:
         hidden, carry = self.rnn(nn.functional.embedding(inputs, self.rows), carry)
