@@ -25,7 +25,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import surprisal
 from jaxrnn.network.model import Carry, Params, forward, initial_carry
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
-from jaxrnn.training.step import batch_lanes, batch_sharding
+from jaxrnn.training.step import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
 
@@ -91,7 +91,7 @@ def _score_on_mesh(
         nats, carry = score(params, carry, batch, config)
         return gather_lanes(nats, axis=1), carry
 
-    on_lanes = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, batch_lanes(1)), (NO_LANES, 0))
+    on_lanes = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, BATCH_LANES), (NO_LANES, 0))
     nats, carry = on_lanes(params, carry, batch)
     return nats, carry
 
@@ -161,7 +161,7 @@ def surprisals_in_parts(
     params = replicate(params, mesh)
     carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(config, all_lanes)
     for batch, indices, is_scored in _batches(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
-        nats, carry = _score_on_mesh(params, carry, to_mesh(batch, batch_sharding(mesh, 1)), config, mesh)
+        nats, carry = _score_on_mesh(params, carry, to_mesh(batch, by_lanes(mesh, BATCH_LANES)), config, mesh)
         yield indices[is_scored], np.asarray(nats)[is_scored]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.distributed.mesh import local_lanes, to_mesh
+from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import (
@@ -27,7 +27,7 @@ from jaxrnn.text import (
     silent,
     split,
 )
-from jaxrnn.training.step import batch_sharding, init_train_state
+from jaxrnn.training.step import CHUNK_LANES, init_train_state
 
 
 class RunData(NamedTuple):
@@ -50,7 +50,7 @@ class RunData(NamedTuple):
         lanes = local_lanes(mesh, config.batch_size)
         chunk = batches(self.train.tokens, step, num_steps, config, starts=self.train.starts, lanes=lanes)
         release_pages(self.train.tokens)  # or a text larger than memory would fill it
-        return to_mesh(chunk, batch_sharding(mesh, 2)) if mesh else chunk
+        return to_mesh(chunk, by_lanes(mesh, CHUNK_LANES)) if mesh else chunk
 
 
 def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:

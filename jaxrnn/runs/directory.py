@@ -42,7 +42,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
-from jaxrnn.distributed.mesh import on_first_device, replicated
+from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
@@ -250,4 +250,6 @@ class RunDirectory:
 
 def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
     """Return a state on one device of each process; all processes must call this."""
-    return on_first_device(jax.jit(lambda state: state, out_shardings=replicated(mesh))(state)) if mesh else state
+    if mesh is None:
+        return state
+    return on_first_device(jax.jit(lambda state: state, out_shardings=by_lanes(mesh, NO_LANES))(state))

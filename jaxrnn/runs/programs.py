@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.distributed.mesh import on_first_device, replicated
+from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
@@ -21,13 +21,13 @@ from jaxrnn.runs.trainer import Run, WriteSample
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch, Tokens, position
 from jaxrnn.training.step import (
+    CHUNK_LANES,
+    STATE_LANES,
     Loss,
     Metrics,
     TrainState,
-    batch_sharding,
     init_train_state,
     make_train_chunk,
-    state_sharding,
 )
 
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
@@ -85,9 +85,9 @@ def _first_programs(run: Run, next_step: int, init: Any, train_chunk: Any, sampl
 
 def _placed(mesh: Mesh) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return where on a mesh lies what the initial state's program and the training chunk take and return."""
-    state, everywhere = state_sharding(mesh), replicated(mesh)
+    state, everywhere = by_lanes(mesh, STATE_LANES), by_lanes(mesh, NO_LANES)
     chunk = {
-        "in_shardings": (state, batch_sharding(mesh, 2)),
+        "in_shardings": (state, by_lanes(mesh, CHUNK_LANES)),
         "out_shardings": (state, everywhere, everywhere),
     }
     return {"out_shardings": state}, chunk
@@ -101,7 +101,7 @@ def spread(state: TrainState, mesh: Mesh) -> TrainState:
     def with_key(state: TrainState) -> TrainState:
         return state._replace(key=jax.random.wrap_key_data(state.key))
 
-    return jax.jit(with_key, out_shardings=state_sharding(mesh))(plain)
+    return jax.jit(with_key, out_shardings=by_lanes(mesh, STATE_LANES))(plain)
 
 
 def _train_chunk(

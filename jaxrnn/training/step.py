@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.reprs import of_fields
-from jaxrnn.distributed.mesh import NO_LANES, check_divides, mean_over_devices, over_lanes, shardings
+from jaxrnn.distributed.mesh import NO_LANES, by_lanes, check_divides, mean_over_devices, over_lanes
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.kernels.sparse_rows import on_rows_of_batch
@@ -169,7 +169,7 @@ def make_train_step(
         JaxrnnError: the devices don't divide the batch.
     """
     if mesh:
-        return _on_mesh(partial(train_step, config=config, loss=loss, optimizer=optimizer), config, mesh, axis=1)
+        return _on_mesh(partial(train_step, config=config, loss=loss, optimizer=optimizer), config, mesh, BATCH_LANES)
     step = _fastest_step(config, loss, optimizer)
 
     def step_sequentially(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -192,36 +192,21 @@ def make_train_chunk(
     """
     if mesh:
         step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
-        return _on_mesh(lambda state, batches: lax.scan(step, state, batches), config, mesh, axis=2)
+        return _on_mesh(lambda state, batches: lax.scan(step, state, batches), config, mesh, CHUNK_LANES)
     return jax.jit(partial(train_chunk, config=config, loss=loss, optimizer=optimizer), donate_argnums=0)
 
 
-def _on_mesh(step: TrainStep, config: TrainConfig, mesh: Mesh, axis: int) -> TrainStep:
+def _on_mesh(step: TrainStep, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
     check_divides(mesh, "batch_size", config.batch_size)
-    on_lanes = over_lanes(step, mesh, (_state_lanes(), batch_lanes(axis)), (_state_lanes(), NO_LANES))
-    placed = shardings(mesh, (_state_lanes(), batch_lanes(axis)))
-    return jax.jit(on_lanes, in_shardings=placed, donate_argnums=0)
+    arguments = STATE_LANES, lanes
+    on_own_lanes = over_lanes(step, mesh, arguments, (STATE_LANES, NO_LANES))
+    return jax.jit(on_own_lanes, in_shardings=by_lanes(mesh, arguments), donate_argnums=0)
 
 
-def _state_lanes() -> TrainState:
-    """Return which axis of a state's arrays is that of the lanes, as `over_lanes` takes it: 0 for the carry alone."""
-    axes: dict[str, Any] = {**dict.fromkeys(TrainState._fields, NO_LANES), "carry": 0}
-    return TrainState(**axes)
-
-
-def batch_lanes(axis: int) -> Batch:
-    """Return which axis of a batch's arrays is that of the lanes, as `over_lanes` takes it: 1; 2 in a chunk."""
-    return Batch._make((axis, axis, NO_LANES, axis))
-
-
-def state_sharding(mesh: Mesh) -> TrainState:
-    """Return where a state lies on a mesh, as a pytree of `NamedSharding`."""
-    return shardings(mesh, _state_lanes())
-
-
-def batch_sharding(mesh: Mesh, axis: int) -> Batch:
-    """Return where a batch lies on a mesh, as a pytree of `NamedSharding`; `axis` as in `batch_lanes`."""
-    return shardings(mesh, batch_lanes(axis))
+# The lanes' axis in each array of a state, of a batch and of a chunk, as `over_lanes` and `by_lanes` take it.
+_FIRST: Any = 0
+STATE_LANES = TrainState(NO_LANES, NO_LANES, _FIRST, NO_LANES, NO_LANES, NO_LANES)
+BATCH_LANES, CHUNK_LANES = (Batch(axis, axis, NO_LANES, axis) for axis in (_FIRST + 1, _FIRST + 2))
 
 
 def _dropout_key(state: TrainState) -> jax.Array:

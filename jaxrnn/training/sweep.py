@@ -20,7 +20,7 @@ from jaxrnn.training.step import Metrics, TrainState, init_train_state, train_ch
 
 SweepChunk = Callable[[Sequence[TrainState], Batch], tuple[list[TrainState], list[Metrics]]]
 
-# What the program takes as arguments; every other setting is a part of it, but for those of the initial state.
+# Settings that the program takes as arguments; the others are part of it, except those of the initial state.
 _ARGUMENTS = (
     *("learning_rate", "clip_value", "momentum", "rms_decay", "beta1", "beta2"),
     *("weight_decay", "final_fraction", "decay_rate"),
@@ -28,7 +28,7 @@ _ARGUMENTS = (
 
 
 def program_of(config: TrainConfig) -> TrainConfig:
-    """Return what the program of a member is made of: members of which it is the same train together."""
+    """Return the configuration that a member's program is compiled for: members that share it train together."""
     optimizer = config.optimizer
     arguments = {name: getattr(OptimizerConfig(), name) for name in _ARGUMENTS}
     arguments |= {"learning_rate": 1.0, "weight_decay": 1.0 if optimizer.decays else 0.0}
@@ -49,7 +49,7 @@ def group_by_program(members: Mapping[str, TrainConfig]) -> list[list[str]]:
 
 
 def init_members(configs: Sequence[TrainConfig]) -> list[TrainState]:
-    """Return the states before the first step, each as `init_train_state` makes it of a key from the member's seed."""
+    """Return the states before the first step, each from `init_train_state` with the member's seed."""
 
     @partial(jax.jit, static_argnames="config")
     def init(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
@@ -65,8 +65,8 @@ def train_chunk_of_many(
 ) -> tuple[TrainState, Metrics]:
     """Train N models on K batches: `train_chunk`, vmapped over their states and over numbers of their optimizers.
 
-    On a CPU `lax.map` stands for `vmap`: a product of many small matrices is no faster there than one after the other,
-    and so each model has the very bits of its run alone.
+    On a CPU `lax.map` replaces `vmap`: a product of many small matrices is no faster there than one after the other,
+    and each model has the same bits as in a run of its own.
 
     Args:
         states: of N models; every leaf has a leading axis N.
@@ -87,21 +87,21 @@ def train_chunk_of_many(
 
 
 def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
-    """Return the chunk of many models, (their states, batches) -> (their states, their metrics [K]); compiled once.
+    """Return the compiled chunk of many models, (their states, batches) -> (their states, their metrics [K]).
 
-    On a CPU, where a model keeps one core busy, a thread for each core trains its part of the models. States are the
-    models' own, not stacked, and are not donated.
+    On a CPU, where a model keeps one core busy, one thread per core trains its part of the models. States are not
+    stacked and not donated.
 
     Args:
         configs: the members, of one group.
     """
     threads = available_cores() if jax.default_backend() == "cpu" else 1
     size = -(-len(configs) // threads)
-    # Every part has the same size, or there would be two programs; the last member stands in for what is missing.
-    parts = [range(begin, begin + size) for begin in range(0, len(configs), size)]
-    places = [[min(place, len(configs) - 1) for place in part] for part in parts]
+    # All parts have one size, and so one program; the last one repeats the last member.
+    starts = range(0, len(configs), size)
+    parts = [[min(start + index, len(configs) - 1) for index in range(size)] for start in starts]
     arguments = _arguments(configs)
-    of_parts = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in places]
+    part_arguments = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in parts]
     pool = ThreadPoolExecutor(len(parts))
     compiled: dict[int, Any] = {}
 
@@ -114,20 +114,21 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     def train(states: Sequence[TrainState], batches: Batch) -> tuple[list[TrainState], list[Metrics]]:
         batches = jax.device_put(batches)
         inputs = [
-            (tuple(states[place] for place in part), own, batches) for part, own in zip(places, of_parts, strict=True)
+            (tuple(states[member] for member in part), own, batches)
+            for part, own in zip(parts, part_arguments, strict=True)
         ]
         length = len(batches.reset)
-        if length not in compiled:  # in this thread, whose settings of JAX the others don't have
+        if length not in compiled:  # in this thread, as JAX's settings may be thread-local
             compiled[length] = chunk.lower(*inputs[0]).compile()
-        done = pool.map(lambda part: jax.block_until_ready(compiled[length](*part)), inputs)
-        after, metrics = zip(*itertools.islice(itertools.chain(*done), len(configs)), strict=True)
+        results = pool.map(lambda part: jax.block_until_ready(compiled[length](*part)), inputs)
+        after, metrics = zip(*itertools.islice(itertools.chain(*results), len(configs)), strict=True)
         return list(after), list(metrics)
 
     return train
 
 
 def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the numbers of the optimizer that differ, [N]; those that don't stay constants of the program."""
+    """Return the optimizer settings that differ between members, [N] each; equal ones stay constants of the program."""
     dtype = np.dtype(configs[0].model.dtype)
     found = {
         name: [

@@ -465,7 +465,7 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monk
     assert list(result["seconds"]) == ["devices 1", "devices 2"]
     assert result["columns"]["x 1 device"]["devices 1"]["rounds"] == [1.0]
     notes = {f"devices {count}": f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
-    notes["devices 9"] = "devices must be from 1 to 8, the cpu devices there are, got 9"
+    notes["devices 9"] = "devices must be from 1 to 8, the cpu devices here, got 9"
     assert result["details"]["notes"] == notes
     assert lines[7:10] == [f"{name} left out: {note}" for name, note in notes.items()]
 

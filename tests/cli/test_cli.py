@@ -584,7 +584,7 @@ BAD = [
     ),
     # where to compute
     (f"{TRAIN} --device tpu", "there is no tpu that JAX can use here, it finds cpu.*; choose another device"),
-    (f"{TRAIN} --devices 9", "devices must be from 1 to 8, the cpu devices there are, got 9"),
+    (f"{TRAIN} --devices 9", "devices must be from 1 to 8, the cpu devices here, got 9"),
     (f"{TRAIN} --devices 8 --batch-size 6", "batch_size 6 can't be split over 8 devices; .*, or devices 6"),
     ("evaluate run --devices 2 --lanes 3", "lanes 3 can't be split over 2 devices"),
     ("sample run --devices all", "num_samples 1 can't be split over 8 devices"),

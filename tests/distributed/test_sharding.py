@@ -18,7 +18,7 @@ from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.sampling.generate import write_many
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, document_starts, load_corpus
-from jaxrnn.training.step import init_train_state, make_train_chunk, make_train_step, state_sharding
+from jaxrnn.training.step import STATE_LANES, init_train_state, make_train_chunk, make_train_step
 
 # At Adagrad's 0.1 min-char-rnn is chaotic (see test_training.py): there the curves of float64 are compared.
 CASES = {
@@ -44,7 +44,7 @@ def sized(config, **sizes):
 
 def begin(config, mesh):
     state = jax.jit(init_train_state, static_argnums=1)(jax.random.key(0), config)
-    return jax.device_put(state, state_sharding(mesh)) if mesh else state
+    return jax.device_put(state, by_lanes(mesh, STATE_LANES)) if mesh else state
 
 
 def curve(config, devices, loss=cross_entropy):
@@ -191,7 +191,7 @@ def test_a_run_goes_on_with_any_number_of_devices(run_config, tmp_path):
 @pytest.mark.parametrize(
     ("devices", "lanes", "message"),
     [
-        (9, 16, "devices must be from 1 to 8, the cpu devices there are, got 9"),
+        (9, 16, "devices must be from 1 to 8, the cpu devices here, got 9"),
         (0, 16, "devices must be from 1 to 8"),
         (4, 6, "batch_size 6 can't be split over 4 devices; make it a multiple of 4, or devices 3"),
         ("all", 12, "over 8 devices; make it a multiple of 8, or devices 6"),
