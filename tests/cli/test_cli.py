@@ -26,11 +26,12 @@ from jaxrnn.runs.lock import WriterLock
 # ---- what is there -------------------------------------------------------------------------------------------------
 
 
-def test_help_and_version_answer_without_importing_jax():
+def test_help_version_and_completion_answer_without_importing_jax():
     script = """
 import sys
 from jaxrnn.cli import COMMANDS, main
-for arguments in (["--version"], [], ["--help"], *([command, "--help"] for command in COMMANDS)):
+helps = ([command, "--help"] for command in COMMANDS)
+for arguments in (["--version"], [], ["--help"], ["completion", "bash"], *helps):
     try:
         code = main(arguments)
     except SystemExit as stop:
@@ -40,7 +41,7 @@ print("imported:", [name for name in ("jax", "optax", "numpy") if name in sys.mo
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("jaxrnn 0.")
-    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (3 + len(COMMANDS))
+    assert re.findall(r"^exit (.*)", done.stdout, re.MULTILINE) == ["0"] * (4 + len(COMMANDS))
     assert not re.search(r"│ +│\n│ +│", done.stdout)  # a docstring of two paragraphs would tear the list of commands
     assert done.stdout.endswith("imported: []\n")
     assert done.stderr == ""
