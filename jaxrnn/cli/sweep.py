@@ -143,9 +143,9 @@ def _in_short(report: "SweepReport") -> str:
     """Return how many models have ended, and the range of the losses."""
     ended = sum(member.finished for member in report.reports.values())
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
-    parts = [f"{ended} of {len(report.members)} models done"]
+    parts = [f"{ended}/{len(report.members)} done"]
     if losses:
-        parts.append(f"{min(losses):.3f} to {max(losses):.3f} bits/char")
+        parts.append(f"{min(losses):.3f}-{max(losses):.3f} bits/char")
     if report.failed:
         parts.append(f"{len(report.failed)} not finite")
     return ", ".join(parts)
