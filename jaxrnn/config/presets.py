@@ -2,6 +2,27 @@
 
 A preset does not choose the corpus. char-rnn counts epochs; here they are steps, for a training slice as long as that
 of tinyshakespeare, 1,003,854 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
+
+How good they are: best validation loss in nats per character on the last tenth of tinyshakespeare, with version 0.1.0,
+seed 0, on two cores of an AMD EPYC (Zen 5; (4) marks Zen 4). Seconds include the validations.
+
+    | network                                                 | parameters | loss  | after                           |
+    | ------------------------------------------------------- | ---------- | ----- | ------------------------------- |
+    | quick: GRU 128, Adam 0.004, B 16, T 48, 13,000 steps    | 83,265     | 1.576 | 29 s; below 1.88 after 3 s      |
+    | GRU 192, 7,500 steps                                    | 161,729    | 1.545 | 51 s; below 1.88 after 9 s (4)  |
+    | GRU 256, Adam 0.003, 4,800 steps                        | 264,769    | 1.530 | 68 s; below 1.88 after 16 s (4) |
+    | char-rnn: LSTM 2 x 128; it overfits later               | 239,297    | 1.576 | 146 s, step 6,000 of 20,050     |
+    | char-rnn, seed 1                                        | 239,297    | 1.550 | 152 s, step 6,000               |
+    | best: GRU 2 x 384, AdamW 0.003, B 32, T 64, 2,000 steps | 1,431,617  | 1.432 | 114 s                           |
+    | best, dropout 0.15, 4,000 steps                         | 1,431,617  | 1.443 | 271 s                           |
+    | best, dropout 0.35, 2,000 steps                         | 1,431,617  | 1.508 | 2,000 steps                     |
+    | best, dropout 0.35, 20,000 steps                        | 1,431,617  | 1.469 | 35 minutes, step 13,600 (4)     |
+
+What helps `best` most is a cosine schedule that reaches zero before the network overfits: four passes over the text do
+better than forty. What does not help: dropout 0.35, which learns more slowly and overfits in the end all the same; a
+little dropout and twice the steps; wider layers within a minute, which end lower but take longer to get below 1.88.
+For comparison, nanoGPT's GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the
+networks here carry their state through the whole slice.
 """
 
 import difflib

@@ -12,6 +12,11 @@ from jaxrnn.cli import main
 from jaxrnn.config import to_json
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_quickly(compiled_quickly):
+    """These tests are of commands and files; others are of the programs."""
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A directory with a run of the command line in it, and with everything that can't be used as an input."""
