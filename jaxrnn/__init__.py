@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn import bench as bench
+    from jaxrnn import min_char_rnn as min_char_rnn
     from jaxrnn import page as page
     from jaxrnn.config import PRESETS as PRESETS
     from jaxrnn.config import ModelConfig as ModelConfig

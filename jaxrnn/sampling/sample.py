@@ -13,6 +13,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.categorical import draw
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
+from jaxrnn.text import Array
 
 Number = TypeVar("Number", bound=float | jax.Array)
 
@@ -21,7 +22,7 @@ def sample(
     key: jax.Array,
     params: Params,
     carry: Carry,
-    prime: jax.Array,
+    prime: Array,
     config: ModelConfig,
     *,
     length: int,
@@ -102,7 +103,7 @@ def _is_known(value: Number | None) -> TypeGuard[Number]:
 
 
 @jax.jit
-def find_starts(prime: jax.Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def find_starts(prime: Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """Return where in `prime` the text so far ends in the separator, bool [P, B], and its last k characters, [k, B]."""
     size, lanes = prime.shape
     nothing = jnp.full((separator.shape[0] - 1, lanes), -1, prime.dtype)
@@ -126,7 +127,7 @@ def _write(
     key: jax.Array,
     params: Params,
     carry: Carry,
-    prime: jax.Array,
+    prime: Array,
     config: ModelConfig,
     length: int,
     temperature: float | jax.Array,
