@@ -76,17 +76,3 @@ def number(value: float) -> str:
         ('0.621', '75.8', '1,234,568')
     """
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
-
-
-def byte_size(count: float) -> str:
-    """Return a number of bytes with its unit.
-
-    Example:
-        >>> byte_size(364_000), byte_size(12)
-        ('364 KB', '12 bytes')
-    """
-    units = iter(("bytes", "KB", "MB", "GB", "TB"))
-    unit = next(units)
-    while count >= 1000:
-        count, unit = count / 1000, next(units)
-    return f"{number(count)} {unit}"

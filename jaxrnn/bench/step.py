@@ -33,7 +33,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import LimitRace, Limits
 from jaxrnn.bench.machine import peak_memory
 from jaxrnn.bench.references import start_references
-from jaxrnn.bench.result import Result, Say, byte_size, number
+from jaxrnn.bench.result import Result, Say, number
 from jaxrnn.bench.timing import race
 from jaxrnn.bench.workload import Program, Workload, make_workload, training_flop
 from jaxrnn.distributed.mesh import make_mesh
@@ -73,7 +73,7 @@ def measure_step(config: BenchConfig, say: Say) -> Result:
     }
     for other in ("jit", "chunk", "floor"):
         columns[f"x {other}"] = {name: timing.over(seconds[other]) for name, timing in seconds.items()}
-    device = "not counted here" if memory["device"] is None else byte_size(memory["device"])
+    device = "not counted here" if memory["device"] is None else f"{number(memory['device'] / 1e6)} MB"
     lines = [
         f"jit: jaxrnn, one training step per call; chunk: {config.chunk_length} steps per call; x: how many times its "
         f"time, a median of ratios round by round; a step has {number(flop / 1e6)} MFLOP; peak: of a large product",
@@ -81,7 +81,7 @@ def measure_step(config: BenchConfig, say: Say) -> Result:
         "",
         *_floor_lines(limits, workload),
         "",
-        f"peak memory after training: process {byte_size(memory['process'] or 0)}, device {device}",
+        f"peak memory after training: process {number((memory['process'] or 0) / 1e6)} MB, device {device}",
     ]
     details = {"flop": flop, "limits": limits._asdict(), "peak_memory": memory, "notes": notes}
     return Result(config, seconds, lines, columns, config.characters, details)
@@ -106,7 +106,7 @@ def _floor_lines(limits: Limits, workload: Workload) -> list[str]:
         (f"2T x {number(recurrent)} us", 2 * T * recurrent, f"[{B}, {H}] x [{H}, {width}], one after the other"),
         (f"{number(flop / 1e6)} MFLOP / {rate} GFLOP/s", products, f"[{T * B}, {H}] x [{H}, {V}] and all gradients"),
         (
-            f"{byte_size(limits.update_bytes)} / {bandwidth} GB/s",
+            f"{number(limits.update_bytes / 1e6)} MB / {bandwidth} GB/s",
             update,
             f"what {config.optimizer.name} reads and writes",
         ),
