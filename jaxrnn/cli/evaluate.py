@@ -80,9 +80,9 @@ class Evaluate:
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
         scored = score_stream(
             checkpoint.state.params,
+            lambda: read_pieces(file, vocabulary.kind, self.normalize or config.normalize),
             vocabulary,
             config.model,
-            lambda: read_pieces(file, vocabulary.kind, self.normalize or config.normalize),
             tally,
             reset_on=config.reset_on,
             lanes=self.lanes,

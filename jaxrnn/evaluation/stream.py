@@ -64,9 +64,9 @@ class Tally:
 
 def score_stream(
     params: Params,
+    pieces: Callable[[], Iterable[str | bytes]],
     vocabulary: Vocabulary,
     config: ModelConfig,
-    pieces: Callable[[], Iterable[str | bytes]],
     tally: Tally,
     *,
     reset_on: str = "",
@@ -80,9 +80,9 @@ def score_stream(
 
     Args:
         params: the parameters.
+        pieces: returns the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
         vocabulary: the symbols.
         config: the network's configuration.
-        pieces: returns the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
         tally: is added to while the text is read.
         reset_on: the separator of documents, as in training.
         lanes: as for `surprisals`.

@@ -28,7 +28,7 @@ def pieces(text, size):
 def scored(vocabulary, text, size=50, **options):
     params, model = network(vocabulary)
     tally = Tally()
-    parts = list(score_stream(params, vocabulary, model, lambda: pieces(text, size), tally, **options))
+    parts = list(score_stream(params, lambda: pieces(text, size), vocabulary, model, tally, **options))
     indices, symbols, tokens, nats = zip(*parts, strict=True)
     return np.concatenate(indices), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
 
@@ -73,9 +73,9 @@ def test_with_an_unknown_symbol_nothing_is_left_out_and_the_text_keeps_its_own_s
 @pytest.mark.parametrize("text", ["", "t", "猫t猫"])
 def test_a_text_with_nothing_to_score_yields_nothing_in_one_lane_and_is_refused_in_several(text):
     params, model = network(KNOWN)
-    assert list(score_stream(params, KNOWN, model, lambda: [text], Tally())) == []
+    assert list(score_stream(params, lambda: [text], KNOWN, model, Tally())) == []
     with pytest.raises(JaxrnnError, match="2 are needed"):
-        list(score_stream(params, KNOWN, model, lambda: [text], Tally(), lanes=2))
+        list(score_stream(params, lambda: [text], KNOWN, model, Tally(), lanes=2))
 
 
 @pytest.mark.parametrize("second", [TEXT[:-1], TEXT + "t", TEXT.replace("to", "ot"), "", TEXT[:-1] + "t"], ids=len)
@@ -83,7 +83,7 @@ def test_a_text_that_changes_between_two_readings_is_refused(second):
     params, model = network(KNOWN)
     texts = iter([second, TEXT])  # the scored reading is requested first
     with pytest.raises(JaxrnnError, match="changed while it was read"):
-        list(score_stream(params, KNOWN, model, lambda: pieces(next(texts), 100), Tally(), lanes=2))
+        list(score_stream(params, lambda: pieces(next(texts), 100), KNOWN, model, Tally(), lanes=2))
 
 
 def test_a_full_disk_is_an_error_that_names_the_directory(monkeypatch):
@@ -94,4 +94,4 @@ def test_a_full_disk_is_an_error_that_names_the_directory(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda: contextlib.nullcontext(Full()))
     params, model = network(KNOWN)
     with pytest.raises(StorageError, match=r"can't write to .* \(No space left on device\).*TMPDIR"):
-        list(score_stream(params, KNOWN, model, lambda: [TEXT], Tally(), lanes=2))
+        list(score_stream(params, lambda: [TEXT], KNOWN, model, Tally(), lanes=2))
