@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.runs.checkpoint import computed_by
+from jaxrnn.runs.provenance import computed_by
 
 
 def describe_machine() -> dict[str, Any]:

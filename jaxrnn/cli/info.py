@@ -168,7 +168,7 @@ def _num_parameters(checkpoint: "Checkpoint") -> int:
 
 def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.network.loss import bits_per_character
-    from jaxrnn.runs.checkpoint import describe_computer
+    from jaxrnn.runs.provenance import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)

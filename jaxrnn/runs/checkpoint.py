@@ -9,14 +9,13 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import jax
 import numpy as np
+import optax
 import safetensors
 import safetensors.numpy
 
@@ -25,8 +24,9 @@ from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_j
 from jaxrnn.config.reprs import of_fields
 from jaxrnn.errors import CheckpointError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
+from jaxrnn.runs.provenance import computed_by
 from jaxrnn.text import Vocabulary
-from jaxrnn.training.step import TrainState, init_train_state
+from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
 FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
@@ -57,41 +57,6 @@ class Checkpoint(NamedTuple):
     def __repr__(self) -> str:
         """Return the state, the settings that are in use, and the vocabulary."""
         return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
-
-
-def computed_by(device_count: int = 1) -> dict[str, Any]:
-    """Return what computes here: a run that is resumed where this is the same is bit-identical to an uninterrupted one.
-
-    Args:
-        device_count: how many devices compute.
-    """
-    device = jax.devices()[0]
-    return {
-        "jax": jax.__version__,
-        "platform": device.platform,
-        "device": device.device_kind,
-        "device_count": device_count,
-        # XLA compiles for the instructions of this processor, and as the flags say.
-        **({"processor": processor()} if device.platform == "cpu" else {}),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def describe_computer(computed_by: Mapping[str, object]) -> str:
-    """Describe what computed a checkpoint in words; checkpoints of older versions leave some of it out."""
-    processor = f" ({computed_by['processor']})" if "processor" in computed_by else ""
-    flags = f", XLA_FLAGS {computed_by['xla_flags'] or 'empty'}" if "xla_flags" in computed_by else ""
-    return f"{computed_by.get('device_count', 1)} x {computed_by['device']}{processor}, jax {computed_by['jax']}{flags}"
 
 
 def save_checkpoint(
@@ -141,33 +106,39 @@ def save_checkpoint(
     commit(path, data)
 
 
-def load_checkpoint(path: str | Path, cell: CellLike | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: str | Path, cell: CellLike | None = None, *, optimizer: Optimizer | None = None
+) -> Checkpoint:
     """Read a checkpoint and verify it.
 
     Args:
         path: a checkpoint file, or a run directory: its newest checkpoint that verifies is read, `best.safetensors`
             last of all, and a warning names those that don't verify.
         cell: the cell of a run with a user-defined cell, which no file holds.
+        optimizer: the optimizer of a run with a user-defined one; without it, `state.opt_state` is empty.
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`, or it is of another cell than the given one.
+        JaxrnnError: there is no checkpoint at `path`, or it is of another cell or optimizer than the given one.
         CheckpointError: there is one, but it can't be used.
     """
-    return read_checkpoint(Path(path), lambda _: cell)
+    return read_checkpoint(Path(path), lambda _: cell, optimizer)
 
 
-def read_checkpoint(path: Path, prepare: Callable[[TrainConfig], CellLike | None]) -> Checkpoint:
+def read_checkpoint(
+    path: Path, prepare: Callable[[TrainConfig], CellLike | None], optimizer: Optimizer | None = None
+) -> Checkpoint:
     """Do what `load_checkpoint` does, for a caller that must know the configuration before JAX computes anything.
 
     Args:
         path: as for `load_checkpoint`.
         prepare: is called with the configuration and returns the cell.
+        optimizer: as for `load_checkpoint`.
     """
 
     def read(path: Path) -> Checkpoint:
         arrays, fields = _read(path)
         config = _with_cell(fields["config"], prepare(fields["config"]), path)
-        return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, path)})
+        return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, optimizer, path)})
 
     return newest_good(path, read)
 
@@ -236,21 +207,27 @@ def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainC
     if cell is None:
         return config
     if config.model.cell != "custom":
-        raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}, not with one of yours; leave it out")
+        raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}; leave yours out")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
 
 
-def _state(arrays: Mapping[str, Array], config: TrainConfig, path: Path) -> TrainState:
+def _state(arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimizer | None, path: Path) -> TrainState:
     """Return the state of a run from the tensors of its checkpoint, which must be just those of its model."""
     if config.model.cell == "custom":
         raise JaxrnnError(
-            f"{path} was trained with a cell of the user's own, which no file holds; hand it over again: "
-            "load_checkpoint(path, cell=MINE), fit with ModelConfig(cell=MINE), or --cell FILE.py:NAME"
+            f"{path} was trained with a user-defined cell, which no file holds; hand it over again: "
+            "load_checkpoint(path, cell=CELL), fit with ModelConfig(cell=CELL), or --cell FILE.py:NAME"
         )
+    user_defined = config.optimizer.name == "custom"
+    if optimizer and not user_defined:
+        raise JaxrnnError(f"{path} was trained with the optimizer {config.optimizer.name}; leave yours out")
+    if user_defined and not optimizer:
+        optimizer = optax.identity()
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("opt_state.")}
     if config.model.num_layers > len(arrays):  # before that many are laid out
         raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        template = init_train_state.eval_shape(jax.random.key(0), config)
+        template = init_train_state.eval_shape(jax.random.key(0), config, optimizer=optimizer)
     except (TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} is of an impossible network ({error}); it can't be used") from None
     names = _names(template)

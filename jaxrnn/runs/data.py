@@ -1,6 +1,7 @@
 """The data of a run: its corpus in slices, and the configuration that the corpus completes."""
 
 import dataclasses
+import os
 from typing import NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ from jaxrnn.text import (
     silent,
     split,
 )
-from jaxrnn.training.step import CHUNK_LANES, init_train_state
+from jaxrnn.training.step import CHUNK_LANES, Optimizer, init_train_state
 
 
 class RunData(NamedTuple):
@@ -94,7 +95,21 @@ def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus
     return corpus
 
 
-def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, RunData]:
+def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
+    """Return the corpus of a run: the given one, a text that is given itself, or the one that `config` names."""
+    if corpus is None:
+        return load_run_corpus(config)
+    if isinstance(corpus, Corpus):
+        return corpus
+    if not isinstance(corpus, str):
+        raise JaxrnnError(f"the corpus must be a jaxrnn.Corpus or a text, got {type(corpus).__name__}")
+    if os.path.exists(corpus):  # noqa: PTH110  (of a text that can't be a path, this is false)
+        raise JaxrnnError(f"{corpus} is a file, not a text; load it by jaxrnn.load_corpus({corpus!r})")
+    text = corpus if config.vocabulary == "characters" else corpus.encode()
+    return Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
+
+
+def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = None) -> tuple[TrainConfig, RunData]:
     """Return the configuration of a run on a corpus, completed by the corpus, and the data of the run.
 
     Raises:
@@ -114,7 +129,11 @@ def prepare(config: TrainConfig, corpus: Corpus) -> tuple[TrainConfig, RunData]:
         min_count=corpus.min_count,
         model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
     )
-    jax.eval_shape(lambda: init_train_state(jax.random.key(0), config))  # raises if JAX lacks its float64, or the cell
+    # Raises if JAX lacks its float64, or if a user-defined cell or optimizer is missing.
+    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
+    for leaf in jax.tree.leaves(state.opt_state):
+        if leaf.dtype.kind not in "fiub":
+            raise JaxrnnError(f"the optimizer's state is of type {leaf.dtype}, which no checkpoint holds; use float32")
     slices = slices_of(corpus, config)
     train = slices["train"]
     check_length(len(train.tokens), config, f"the slice {train}" if len(slices) > 1 else "the text")

@@ -24,9 +24,10 @@ a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a l
 4; neither costs a checkpoint that is there.
 
 `--resume` continues from the newest checkpoint: metrics and samples after it are cut off and written again. On the same
-JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one; otherwise it continues
-with a warning. Text, vocabulary, slices, network, batch, seed and the optimizer's rule and schedule must be the same;
-steps, intervals, patience, chunk length, prompt and the numbers of the optimizer may change.
+versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one;
+otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed and the optimizer's rule and
+schedule must be the same; steps, intervals, patience, chunk length, prompt and the numbers of the optimizer may change.
+A user-defined cell, loss or optimizer is in no file: pass it again.
 """
 
 import dataclasses
@@ -44,14 +45,15 @@ from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
-from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock, close_on_error
 from jaxrnn.runs.metrics import METRICS, event_files
+from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
-from jaxrnn.training.step import TrainState
+from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
 
 def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
@@ -73,9 +75,16 @@ _LOGS = ("metrics.jsonl", "samples.txt")
 class RunDirectory:
     """A run directory that a training loop writes to."""
 
-    def __init__(self, path: Path, corpus: Corpus, config: TrainConfig, mesh: Mesh | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        corpus: Corpus,
+        config: TrainConfig,
+        mesh: Mesh | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> None:
         """Remember where the run is kept and what it is; `open` does the rest."""
-        self._path, self._corpus, self._config, self._mesh = path, corpus, config, mesh
+        self._path, self._corpus, self._config, self._mesh, self._optimizer = path, corpus, config, mesh, optimizer
         self._device_count = mesh.size if mesh else 1
         self._writes = jax.process_index() == 0  # of many processes one writes
         self._saved_step = -1
@@ -121,7 +130,7 @@ class RunDirectory:
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
         cell = self._config.model.cell
-        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell)
+        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell, optimizer=self._optimizer)
         self._check_same_run(checkpoint)
         here = computed_by(self._device_count)
         if checkpoint.computed_by != here:
@@ -131,6 +140,10 @@ class RunDirectory:
                 "uninterrupted run can't be promised",
                 stacklevel=1,
             )
+        # Numbers of the optimizer that have changed may nest its state in another way; its leaves are the same.
+        run = init_train_state.eval_shape(jax.random.key(0), self._config, optimizer=self._optimizer)
+        state = jax.tree.unflatten(jax.tree.structure(run), jax.tree.leaves(checkpoint.state))
+        checkpoint = checkpoint._replace(state=state)
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
             self._saved_step = int(checkpoint.state.step)
         return checkpoint
@@ -217,7 +230,7 @@ class RunDirectory:
         self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
 
     def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
-        state = gathered(state, self._mesh)
+        state = _gather(state, self._mesh)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
             raise NonFiniteError(
                 f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
@@ -248,7 +261,7 @@ class RunDirectory:
         return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
 
 
-def gathered(state: TrainState, mesh: Mesh | None) -> TrainState:
+def _gather(state: TrainState, mesh: Mesh | None) -> TrainState:
     """Return a state on one device of each process; all processes must call this."""
     if mesh is None:
         return state

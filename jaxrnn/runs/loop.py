@@ -10,40 +10,41 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 
-from jaxrnn.config import TrainConfig, to_json
+from jaxrnn.config import OptimizerConfig, TrainConfig, to_json
 from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.chunks import ChunkLimit
-from jaxrnn.runs.data import load_run_corpus, prepare
+from jaxrnn.runs.data import corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.programs import prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.trainer import Run, Trainer, next_step
 from jaxrnn.text import Corpus
-from jaxrnn.training.step import Loss
+from jaxrnn.training.step import Loss, Optimizer
 
 
 def fit(
     config: TrainConfig,
-    corpus: Corpus | None = None,
+    corpus: Corpus | str | None = None,
     *,
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     should_stop: Callable[[], object] = lambda: False,
     loss: Loss = cross_entropy,
+    optimizer: Optimizer | None = None,
     devices: Devices = 1,
 ) -> Generator[Report]:
-    """Train, and report on it.
+    """Train a network, with a report now and then.
 
     Reports come before the first step, every `log_every` steps, whenever a sample or a validation is due, and at the
-    end. A validation reads the parameters and nothing else of the state: it changes nothing that is trained. A sample
-    comes from the current hidden state, its first input being the next character of the text; the one at the end goes
-    on from `config.prompt` if that is given. Stopping early (leaving the loop, closing the generator) saves a
-    checkpoint.
+    end. A validation changes nothing that is trained. A sample starts from the current hidden state and the next
+    character of the text; the one at the end starts from `config.prompt` if there is one. Stopping early (leaving the
+    loop, closing the generator) saves a checkpoint.
 
     Example:
         >>> config = TrainConfig(steps=200, log_every=100, sample_every=0, sample_length=10)
@@ -51,40 +52,43 @@ def fit(
         [0, 100, 200]
 
     Args:
-        config: the run.
-        corpus: the text; None loads the one that `config.corpus` names.
-        run_dir: where to keep the run; None keeps nothing.
-        resume: go on with the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
-            optimizer may differ from what it began with.
+        config: the run's configuration.
+        corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
+        run_dir: where to keep the run, as `jaxrnn.runs.directory` describes; None keeps nothing.
+        resume: resume the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
+            optimizer may differ from those that it began with.
         overwrite: replace the run in `run_dir`.
         should_stop: called before the first chunk, after every chunk, and repeatedly during a validation; once it
             returns true, training saves, reports and ends. A chunk is at most `chunk_length` steps and usually at most
             two seconds, or a single step. An interrupted validation is skipped and repeated on resume.
-        loss: what training makes small, and its reports tell of; a function of your own is called and returns as
-            `jaxrnn.loss` does. No file holds it, so hand it over again to resume. A validation is always of the
-            cross entropy.
-        devices: how many to split the lanes over, or "all"; `batch_size` must be a multiple of it. A loss of your own
-            must then be a mean over the lanes, and goes without dropout.
+        loss: what is minimized and reported: `jaxrnn.loss`, or a user-defined function with its signature. No file
+            holds it: pass it again to resume. A validation always measures the cross entropy.
+        optimizer: a user-defined optimizer, in place of the one that `config.optimizer` describes, which must be left
+            out. No file holds it: pass it again to resume.
+        devices: how many devices to split the lanes over, or "all"; `batch_size` must be a multiple of it. A
+            user-defined loss must then be a mean over the lanes.
 
     Returns:
-        A generator that trains while it is read.
+        A generator that trains while it is iterated.
 
     Raises:
-        JaxrnnError: at once: an argument is of another kind, the corpus can't be had or is too short, the prompt has
-            characters that the corpus lacks, there are not so many devices or they don't divide the batch, or the run
+        JaxrnnError: at once: an argument is of the wrong type, the corpus can't be loaded or is too short, the prompt
+            has characters that the corpus lacks, there are too few devices or they don't divide the batch, or the run
             directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
-    _check_arguments(config, corpus, should_stop, loss)
+    _check_arguments(config, should_stop, loss, optimizer)
+    if optimizer:
+        config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
-    config, data = prepare(config, corpus or load_run_corpus(config))
+    config, data = prepare(config, corpus_of(corpus, config), optimizer)
     directory, checkpoint = None, None
     if run_dir is not None:
-        directory = RunDirectory(Path(run_dir), data.corpus, config, mesh)
+        directory = RunDirectory(Path(run_dir), data.corpus, config, mesh, optimizer)
         checkpoint = directory.open(resume, overwrite)
     elif resume:
-        raise JaxrnnError("resume needs run_dir, the directory of the run to go on with")
+        raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
     should_stop = any_process(should_stop)
     with peer_errors():
         check_same(
@@ -95,17 +99,19 @@ def fit(
                 "JAX": jax.__version__,
             }
         )
-    reports = _train(Run(config, data, checkpoint, directory, mesh), loss, should_stop)
+    reports = _train(Run(config, data, checkpoint, directory, mesh, loss, optimizer), should_stop)
     close_at_exit(reports)
     return reports
 
 
-def _check_arguments(config: object, corpus: object, should_stop: object, loss: object) -> None:
-    """Raise JaxrnnError for what is of another kind, before anything is read or compiled."""
+def _check_arguments(config: object, should_stop: object, loss: object, optimizer: object) -> None:
+    """Raise JaxrnnError for an argument of the wrong type, before anything is read or compiled."""
     if not isinstance(config, TrainConfig):
         raise JaxrnnError(f"fit needs a TrainConfig first, got {config!r}")
-    if not isinstance(corpus, Corpus | None):
-        raise JaxrnnError(f"the corpus must be one from jaxrnn.load_corpus, got {type(corpus).__name__}; load it first")
+    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
+        raise JaxrnnError(f"optimizer must be an optax.GradientTransformation, got {optimizer!r}")
+    if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
+        raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
     for name, value in (("should_stop", should_stop), ("loss", loss)):
         if not callable(value):
             raise JaxrnnError(f"{name} must be a function, got {value!r}")
@@ -123,10 +129,10 @@ def close_at_exit(reports: Generator[Any]) -> None:
     atexit.register(close)
 
 
-def _train(run: Run, loss: Loss, should_stop: Callable[[], object]) -> Generator[Report]:
+def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
     began, limit = time.perf_counter(), ChunkLimit(run.config)
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
-        programs = prepare_programs(run, next_step(run.first_step, run.config, limit), loss)
+        programs = prepare_programs(run, next_step(run.first_step, run.config, limit))
         trainer = Trainer(run, limit, programs.state, programs.write_sample, began)
         try:
             trainer.stopped = bool(should_stop())

@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 from jaxrnn.config import TrainConfig
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.evaluation.score import default_lanes, score, window_length
-from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import initial_carry
 from jaxrnn.runs.data import RunData
 from jaxrnn.runs.trainer import Run, WriteSample
@@ -23,8 +22,8 @@ from jaxrnn.text import Batch, Tokens, position
 from jaxrnn.training.step import (
     CHUNK_LANES,
     STATE_LANES,
-    Loss,
     Metrics,
+    Optimizer,
     TrainState,
     init_train_state,
     make_train_chunk,
@@ -47,15 +46,15 @@ class Programs(NamedTuple):
     write_sample: WriteSample
 
 
-def prepare_programs(run: Run, next_step: int, loss: Loss = cross_entropy) -> Programs:
+def prepare_programs(run: Run, next_step: int) -> Programs:
     """Return the programs of a run whose first chunk ends with `next_step`.
 
     Those that it calls first are compiled here, each in a thread: one after the other takes longer.
     """
     config, mesh, saved = run.config, run.mesh, run.checkpoint and run.checkpoint.state
     placed, placed_chunk = _placed(mesh) if mesh else ({}, {})
-    init = jax.jit(partial(init_state, config=config), **placed)
-    chunk = make_train_chunk(config, loss=loss, mesh=mesh)
+    init = jax.jit(partial(init_state, config=config, optimizer=run.optimizer), **placed)
+    chunk = make_train_chunk(config, loss=run.loss, optimizer=run.optimizer, mesh=mesh)
     train_chunk: Any = jax.jit(partial(_train_chunk, chunk=chunk), donate_argnums=0, **placed_chunk)
     sampler = Sampler(config, run.data, mesh)
     with ThreadPoolExecutor() as pool:
@@ -76,7 +75,7 @@ def _first_programs(run: Run, next_step: int, init: Any, train_chunk: Any, sampl
         yield train_chunk.lower(state, data.batches(step, next_step - step, config, mesh))
     if mesh:  # one device draws samples, from its own lanes
         own = dataclasses.replace(config, batch_size=config.batch_size // mesh.size)
-        state = jax.eval_shape(partial(init_state, config=own), seed)
+        state = jax.eval_shape(partial(init_state, config=own, optimizer=run.optimizer), seed)
     if jax.process_index() == 0:
         yield sampler.draw.lower(state, sampler.start(step, at_end=not config.sample_every))
     if data.validation and not mesh:
@@ -126,9 +125,9 @@ def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
     return score.lower(state.params, initial_carry(config.model, lanes), batch, config.model)
 
 
-def init_state(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
+def init_state(seed: jax.typing.ArrayLike, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:
     """Return the state before the first step."""
-    return init_train_state(jax.random.key(seed), config)
+    return init_train_state(jax.random.key(seed), config, optimizer=optimizer)
 
 
 class SampleStart(NamedTuple):

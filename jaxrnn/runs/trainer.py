@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import NonFiniteError
 from jaxrnn.network.loss import bits_per_character
+from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.data import RunData
@@ -19,7 +20,7 @@ from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.validation import better, from_counters, validate
 from jaxrnn.text import Batch
-from jaxrnn.training.step import Metrics, TrainState
+from jaxrnn.training.step import Loss, Metrics, Optimizer, TrainState
 
 WriteSample = Callable[[TrainState, int, bool], str | None]  # of the state, the step, whether it is the last sample
 
@@ -33,6 +34,8 @@ class Run(NamedTuple):
         checkpoint: the checkpoint that it resumes; None: it begins.
         directory: where it is kept; None: nowhere.
         mesh: the devices that train it; None: one.
+        loss: what is minimized.
+        optimizer: a user-defined optimizer; None: the one that the configuration describes.
     """
 
     config: TrainConfig
@@ -40,6 +43,8 @@ class Run(NamedTuple):
     checkpoint: Checkpoint | None = None
     directory: RunDirectory | None = None
     mesh: Mesh | None = None
+    loss: Loss = cross_entropy
+    optimizer: Optimizer | None = None
 
     @property
     def first_step(self) -> int:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import assert_bit_identical, leaves, run
+from small_runs import leaves, run
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.runs import read_metrics
-from jaxrnn.runs.checkpoint import computed_by, load_checkpoint
+from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path
 from jaxrnn.text import load_corpus
 
@@ -17,17 +17,14 @@ OLD = Path(__file__).parent / "data" / "0.1.0"
 
 
 @pytest.mark.parametrize("name", ["tanh", "lstm"])  # the defaults; two layers, dropout, Adam and a validation slice
-@pytest.mark.filterwarnings("ignore:.*can't be promised")
 def test_a_run_of_version_0_1_0_resumes_to_the_same_state_reports_and_samples(tmp_path, name):
     path = shutil.copytree(OLD / name, tmp_path / name)
     checkpoint_path(path / "checkpoints", 24).unlink()
     config = from_json(TrainConfig, (path / "config.json").read_text())
-    reports = run(config, path, corpus=load_corpus(OLD / "text.txt"), resume=True)
+    with pytest.warns(UserWarning, match=r"jaxrnn 0.1.0, jax .* can't be promised"):  # kernels round otherwise now
+        reports = run(config, path, corpus=load_corpus(OLD / "text.txt"), resume=True)
     expected = load_checkpoint(OLD / name)
     assert reports[-1].step == expected.counters["step"] == 24
-    here = computed_by()
-    if all(here[part] == expected.computed_by[part] for part in ("jax", "processor")):
-        assert_bit_identical(reports[-1].state, expected.state)
     state, other = leaves(reports[-1].state), leaves(expected.state)
     for leaf in other:
         np.testing.assert_allclose(state[leaf], other[leaf], rtol=1e-4, atol=1e-6, err_msg=leaf)

@@ -11,11 +11,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from small_runs import assert_bit_identical, checkpoint_steps, contents, leaves, metrics, prose, run, tiny
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
-from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
 from jaxrnn.network.model import initial_carry
 from jaxrnn.runs import fit, new_run_directory, sample_title
 from jaxrnn.runs.checkpoint import load_checkpoint
@@ -426,6 +427,52 @@ def test_a_damaged_checkpoint_is_passed_over_and_never_costs_the_good_ones(text,
         assert_bit_identical(load_checkpoint(path).state, reports[-1].state)
 
 
+def test_a_user_defined_optimizer_trains_and_is_asked_for_again_on_resume(text, tmp_path):
+    def optimizer(learning_rate=0.05):
+        schedule = optax.linear_schedule(learning_rate, 0.0, 24)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.lion(schedule))
+
+    config = tiny(text)
+    whole = run(config, optimizer=optimizer())[-1]
+    assert whole.config.optimizer == OptimizerConfig("custom")
+    assert not np.array_equal(whole.state.params.Why, run(config)[-1].state.params.Why)
+    run(config, tmp_path / "run", leave=12, optimizer=optimizer())
+    with pytest.raises(JaxrnnError, match=r"trained with optimizer.name custom, not adagrad"):
+        fit(config, run_dir=tmp_path / "run", resume=True)
+    written = from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text())
+    with pytest.raises(JaxrnnError, match=r"hand it over again: .*--optimizer FILE.py:NAME"):
+        fit(written, run_dir=tmp_path / "run", resume=True)
+    assert_bit_identical(run(written, tmp_path / "run", resume=True, optimizer=optimizer())[-1].state, whole.state)
+    assert_bit_identical(load_checkpoint(tmp_path / "run", optimizer=optimizer()).state, whole.state)
+    without = load_checkpoint(tmp_path / "run").state  # all that a sample needs
+    assert jax.tree.leaves(without.opt_state) == []
+    assert_bit_identical(without._replace(opt_state=()), whole.state._replace(opt_state=()))
+    with pytest.raises(CheckpointError, match=r"opt_state.* must be .* got nothing|has tensors that this model lacks"):
+        load_checkpoint(tmp_path / "run", optimizer=optax.sgd(0.1, momentum=0.9))
+    run(config, tmp_path / "other", leave=12)
+    with pytest.raises(JaxrnnError, match="trained with the optimizer adagrad; leave yours out"):
+        run(config, tmp_path / "other", resume=True, optimizer=optimizer())
+
+
+@pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
+def test_a_text_in_memory_trains_as_its_file_does_and_resumes_when_it_is_passed_again(
+    text, tmp_path, whole, vocabulary
+):
+    config = tiny("python-docs", vocabulary=vocabulary)
+    run(config, tmp_path / "run", corpus=prose(), leave=12)
+    with pytest.raises(JaxrnnError, match=r"in memory.*Corpus.from_text"):
+        fit(
+            from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()),
+            run_dir=tmp_path / "run",
+            resume=True,
+        )
+    with pytest.raises(JaxrnnError, match="resume it on the same text"):
+        fit(config, prose(1), run_dir=tmp_path / "run", resume=True)
+    last = run(config, tmp_path / "run", corpus=prose(), resume=True)[-1]
+    expected = whole.last if vocabulary == "characters" else run(tiny(text, vocabulary="bytes"))[-1]
+    assert_bit_identical(last.state, expected.state)
+
+
 # ---- numbers that go bad, and bad input ----------------------------------------------------------------------------
 
 
@@ -482,7 +529,24 @@ BAD_CALLS = {
         "more steps in all than warmup_steps 24, got 24",
     ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
-    "a corpus that is not loaded": ({}, {"corpus": "novel.txt"}, r"jaxrnn.load_corpus, got str; load it first"),
+    "a file for a text": ({}, {"corpus": __file__}, r"test_runs.py is a file, not a text; load it by jaxrnn.load_co"),
+    "bytes for a text": ({}, {"corpus": b"text"}, "the corpus must be a jaxrnn.Corpus or a text, got bytes"),
+    "an optimizer that is none": ({}, {"optimizer": "adam"}, "must be an optax.GradientTransformation, got 'adam'"),
+    "two optimizers": (
+        {"optimizer": OptimizerConfig("sgd")},
+        {"optimizer": optax.adam(0.01)},
+        "config.optimizer has no effect beside a user-defined optimizer; leave it out",
+    ),
+    "a custom optimizer that is not passed": (
+        {"optimizer": OptimizerConfig("custom")},
+        {},
+        "which no file holds; hand it over again",
+    ),
+    "an optimizer of bfloat16": (
+        {},
+        {"optimizer": optax.adam(0.01, mu_dtype="bfloat16")},
+        "the optimizer's state is of type bfloat16, which no checkpoint holds",
+    ),
     "a stop that is no function": ({}, {"should_stop": True}, "should_stop must be a function, got True"),
     "a loss that is no function": ({}, {"loss": 0.1}, "loss must be a function, got 0.1"),
     "no run to resume": ({}, {"resume": True}, "no such run"),
@@ -506,7 +570,7 @@ def test_a_mistake_is_found_at_the_call_before_anything_is_written(text, tmp_pat
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("changes", [case[0] for case in BAD_CALLS.values() if case[0]], ids=str)
+@pytest.mark.parametrize("changes", [changes for changes, how, _ in BAD_CALLS.values() if changes and not how], ids=str)
 def test_a_mistake_costs_nothing_of_the_run_that_was_to_be_overwritten(text, finished, changes):
     before = contents(finished)
     with pytest.raises(JaxrnnError):

@@ -14,7 +14,7 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.chunks import ChunkLimit
-from jaxrnn.runs.data import RunData, load_run_corpus, prepare
+from jaxrnn.runs.data import RunData, corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.loop import close_at_exit
 from jaxrnn.runs.programs import Sampler, all_finite
@@ -51,7 +51,7 @@ class SweepReport(NamedTuple):
 def fit_many(
     config: TrainConfig,
     axes: Axes,
-    corpus: Corpus | None = None,
+    corpus: Corpus | str | None = None,
     *,
     run_dir: str | Path | None = None,
     resume: bool = False,
@@ -74,7 +74,7 @@ def fit_many(
     Args:
         config: gives everything that is not swept.
         axes: values by the name of a setting, as `combinations` takes them.
-        corpus: the text; None loads the one that `config.corpus` names.
+        corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
         run_dir: where to keep the sweep; None keeps nothing.
         resume: resume the sweep in `run_dir`, which must be of these values; each member resumes from its newest
             checkpoint.
@@ -91,7 +91,7 @@ def fit_many(
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
     first = next(iter(combinations(config, axes).values()))
-    completed, data = prepare(first, corpus or load_run_corpus(config))
+    completed, data = prepare(first, corpus_of(corpus, config))
     config = dataclasses.replace(
         config,
         **{name: getattr(completed, name) for name in ("corpus", "vocabulary", "normalize", "min_count")},
