@@ -186,7 +186,7 @@ def test_anything_with_the_three_parts_of_a_cell_is_one():
 
     assert get_cell(Mine()) == TANH._replace(additive=False)
     assert get_cell(ModelConfig(cell=Mine()).cell) == TANH._replace(additive=False)
-    with pytest.raises(JaxrnnError, match=r"user's own.* hand it over again"):
+    with pytest.raises(JaxrnnError, match=r"user-defined.* hand it over again"):
         get_cell("custom")
 
 
