@@ -20,7 +20,7 @@ from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, document_starts, load_corpus
 from jaxrnn.training.step import STATE_LANES, init_train_state, make_train_chunk, make_train_step
 
-# At Adagrad's 0.1 min-char-rnn is chaotic (see test_training.py): there the curves of float64 are compared.
+# At Adagrad's 0.1 min-char-rnn is chaotic (see test_step.py): there the curves of float64 are compared.
 CASES = {
     "tanh": TrainConfig(optimizer=OptimizerConfig(learning_rate=0.01)),
     "gru, 2 layers, dropout, documents": TrainConfig(
