@@ -70,7 +70,7 @@ def _load(flag: str, text: str, kind: type, described: str) -> Any:
 
 def _run(flag: str, file: str) -> dict[str, Any]:
     """Run a Python file, and return what it defines."""
-    module = types.ModuleType("jaxrnn_user_file")
+    module = types.ModuleType(f"jaxrnn_{flag.removeprefix('--')}_file")
     module.__file__ = file
     sys.modules[module.__name__] = module  # a dataclass looks up its annotations there
     try:

@@ -106,9 +106,7 @@ class Train(TrainingFlags):
         from jaxrnn.runs import fit, new_run_directory
 
         options: dict[str, Any] = {"resume": self.resume, "overwrite": self.options.overwrite}
-        options |= {"should_stop": should_stop, "devices": self.device.devices}
-        if optimizer is not None:
-            options["optimizer"] = optimizer
+        options |= {"should_stop": should_stop, "devices": self.device.devices, "optimizer": optimizer}
         while True:
             run_dir = self.run_dir or new_run_directory(corpus.name)
             try:

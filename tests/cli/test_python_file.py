@@ -10,7 +10,7 @@ import pytest
 from command_line import assert_refused
 
 from jaxrnn.cli import main
-from jaxrnn.cli.python_file import load_cell
+from jaxrnn.cli.python_file import load_cell, optimizer_of
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import GRU, TANH, Cell
@@ -162,6 +162,23 @@ def test_a_cell_that_breaks_its_contract_is_told_before_anything_is_written(home
     assert (code, out) == (2, "")
     assert "must return a carry like the one that it gets, (float32[2, 5],), got (float32[2, 1],)" in err
     assert not (home / "new").exists()
+
+
+def test_a_user_defined_optimizer_trains_and_resumes_bit_for_bit_on_the_command_line(home, jaxrnn):
+    train = f"train text.txt {FLAGS} --cell mine.py:MGU --optimizer optimizers.py:LION"
+    assert jaxrnn(f"{train} --steps 8 --run-dir whole")[0] == 0
+    assert jaxrnn(f"{train} --steps 4 --run-dir run")[0] == 0
+    code, _, err = jaxrnn("train --resume --run-dir run --steps 8 --quiet --cell mine.py:MGU")
+    assert (code, "--optimizer FILE.py:NAME" in err) == (2, True)
+    resume = "train --resume --run-dir run --steps 8 --quiet --cell mine.py:MGU --optimizer optimizers.py:LION"
+    assert jaxrnn(resume)[0] == 0
+    cell, (_, optimizer) = load_cell("mine.py:MGU"), optimizer_of("optimizers.py:LION")
+    whole, cut = (load_checkpoint(name, cell, optimizer=optimizer).state for name in ("whole", "run"))
+    for a, b in zip(leaves(whole), leaves(cut), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Sampling and describing need no optimizer.
+    assert jaxrnn("sample run --length 5 --cell mine.py:MGU")[0] == 0
+    assert "user-defined optimizer" in jaxrnn("info run --cell mine.py:MGU")[1]
 
 
 def test_a_user_defined_optimizer_is_named_custom_and_replaces_that_of_a_preset(home, jaxrnn):
