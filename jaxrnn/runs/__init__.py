@@ -1,13 +1,12 @@
-"""Training runs: the loop as a generator of reports, the run directory it leaves, and what lies in such directories.
+"""Training runs: the loop as a generator of reports, and the run directories that it leaves.
 
-As with the package, a module is imported when a name of it is first used: to list runs needs no JAX.
+A module is imported when a name of it is first used, as in `jaxrnn` itself: listing runs needs no JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrnn.runs.begin import begin_run as begin_run
     from jaxrnn.runs.catalog import RunSummary as RunSummary
     from jaxrnn.runs.catalog import find_runs as find_runs
     from jaxrnn.runs.catalog import summarize_run as summarize_run
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from jaxrnn.runs.data import reload_corpus as reload_corpus
     from jaxrnn.runs.data import slices_of as slices_of
     from jaxrnn.runs.directory import new_run_directory as new_run_directory
+    from jaxrnn.runs.loop import begin_run as begin_run
     from jaxrnn.runs.loop import fit as fit
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from jaxrnn.runs.torch_weights import save_weights as save_weights
 
 _NAMES = {
-    "begin": "begin_run",
     "catalog": "RunSummary find_runs summarize_run",
     "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
     "directory": "new_run_directory",
-    "loop": "fit",
+    "loop": "begin_run fit",
     "data": "load_run_corpus reload_corpus slices_of",
     "metrics": "read_metrics",
     "report": "Report sample_title",

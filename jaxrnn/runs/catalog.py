@@ -1,8 +1,9 @@
-"""What lies in run directories, told without JAX and without reading all of it."""
+"""Summaries of run directories, without JAX and without reading all of their files."""
 
 import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from jaxrnn.runs.checkpoint_files import all_checkpoints, read_header
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import Columns, read_columns
 
-_DEPTH = 3  # folders of folders in which runs are looked for
+_DEPTH = 3  # levels of folders that are searched for runs
 
 State = Literal["running", "finished", "stopped", "damaged"]
 
@@ -23,9 +24,9 @@ class Losses(NamedTuple):
     """A loss over a run, in nats per character.
 
     Attributes:
-        last: the last one.
-        best: the lowest one.
-        best_step: after how many steps it was found.
+        last: the last loss.
+        best: the lowest loss.
+        best_step: the steps after which it was measured.
     """
 
     last: float
@@ -34,21 +35,21 @@ class Losses(NamedTuple):
 
 
 class RunSummary(NamedTuple):
-    """A run, in short.
+    """A summary of a run.
 
     Attributes:
         path: its directory.
         state: running: a process trains there now. finished: all its steps are done, or its patience has run out.
-            stopped: it can go on. damaged: something of it can't be read.
+            stopped: it can be resumed. damaged: one of its files can't be read.
         problem: what can't be read, and why; None: nothing.
         changed: when it last wrote, seconds since 1970.
         config: its configuration; None: it can't be read.
         step: training steps done.
-        seconds: what they took.
+        seconds: the time that they took.
         train: the smooth loss; None: there is none yet.
         validation: the loss on the validation slice; None: there is none.
-        parameters: how many the network has; None: no checkpoint says.
-        corpus: what it trains on: "source", "sha256", "length"; None: no checkpoint says.
+        parameters: how many the network has; None: there is no checkpoint.
+        corpus: what it trains on: "source", "sha256", "length"; None: there is no checkpoint.
     """
 
     path: Path
@@ -65,8 +66,8 @@ class RunSummary(NamedTuple):
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a directory is one that training made."""
-    names = ("config.json", "metrics.jsonl", "checkpoints")  # of a damaged one some are missing
+    """Return whether a directory is a run directory."""
+    names = ("config.json", "metrics.jsonl", "checkpoints")  # a damaged run may lack one
     return sum((path / name).exists() for name in names) >= 2
 
 
@@ -79,39 +80,39 @@ def find_runs(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise JaxrnnError(f"no such directory: {directory}; give one that holds runs, such as runs")
     try:
-        return _found(directory, _DEPTH)
+        return _search(directory, _DEPTH)
     except OSError as error:
         raise JaxrnnError(f"can't read {directory} ({error.strerror or error}); give another directory") from None
 
 
-def _found(directory: Path, depth: int) -> list[Path]:
+def _search(directory: Path, depth: int) -> list[Path]:
     if is_run(directory):
         return [directory]
-    found = []
+    runs = []
     for path in sorted(directory.iterdir()) if depth else ():
-        with contextlib.suppress(PermissionError):  # somebody else's
-            found += _found(path, depth - 1) if path.is_dir() and not path.name.startswith(".") else []
-    return found
+        with contextlib.suppress(PermissionError):  # a directory of another user
+            runs += _search(path, depth - 1) if path.is_dir() and not path.name.startswith(".") else []
+    return runs
 
 
 def summarize_run(run: Path) -> RunSummary:
-    """Return a run in short, whatever state it is in; of checkpoints the headers are read, not verified.
+    """Return the summary of a run in whatever state; the headers of checkpoints are read, but not verified.
 
     Raises:
-        JaxrnnError: it is no run directory.
+        JaxrnnError: it is not a run directory.
     """
     if not is_run(run):
-        raise JaxrnnError(f"{run} is no run directory; give one that `jaxrnn train` made")
+        raise JaxrnnError(f"{run} is not a run directory; give one that `jaxrnn train` made")
     problems: list[str] = []
-    config, columns = _config(run, problems), _metrics(run, problems)
-    # The best one last: its step may be an earlier one.
-    headers = [_described(path, problems) for path in all_checkpoints(run)]
-    described = next(filter(None, headers), {})
+    config, columns = None, {"step": np.zeros(0)}
+    with _noting(problems, "config.json"):
+        config = from_json(TrainConfig, (run / "config.json").read_text("utf-8"))
+    with _noting(problems, "metrics.jsonl"):
+        columns = read_columns(run)
+    headers = [_header(path, problems) for path in all_checkpoints(run)]  # read all, to find every problem
+    newest = next(filter(None, headers), {})
     count = len(columns["step"])
-    step = int(columns["step"][-1]) if count else int(described.get("step", 0))
-    length = config.sequence_length if config else math.nan
-    train = _losses(columns, "smooth_loss", length)
-    validation = _losses(columns, "validation_loss", 1.0)
+    step = int(columns["step"][-1]) if count else int(newest.get("step", 0))
     state: State = "stopped"
     if is_locked(run):
         state = "running"
@@ -127,33 +128,24 @@ def summarize_run(run: Path) -> RunSummary:
         config,
         step,
         float(columns["seconds"][-1]) if count else 0.0,
-        train,
-        validation,
-        described.get("parameters"),
-        described.get("corpus"),
+        _losses(columns, "smooth_loss", config.sequence_length if config else math.nan),
+        _losses(columns, "validation_loss", 1.0),
+        newest.get("parameters"),
+        newest.get("corpus"),
     )
 
 
-def _config(run: Path, problems: list[str]) -> TrainConfig | None:
+@contextlib.contextmanager
+def _noting(problems: list[str], name: str) -> Iterator[None]:
+    """Note that a file can't be read, instead of raising the error."""
     try:
-        return from_json(TrainConfig, (run / "config.json").read_text("utf-8"))
+        yield
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        problems.append(f"config.json can't be read ({reason})")
-        return None
+        problems.append(f"{name} can't be read ({error.strerror if isinstance(error, OSError) else error})")
 
 
-def _metrics(run: Path, problems: list[str]) -> Columns:
-    try:
-        return read_columns(run)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        problems.append(f"metrics.jsonl can't be read ({reason})")
-        return {"step": np.zeros(0)}
-
-
-def _described(path: Path, problems: list[str]) -> dict[str, Any]:
-    """Return what the header of a checkpoint says: its step, its corpus, and how many parameters it holds."""
+def _header(path: Path, problems: list[str]) -> dict[str, Any]:
+    """Return the step, the corpus and the number of parameters that the header of a checkpoint states."""
     try:
         metadata, shapes = read_header(path)
         corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
@@ -163,7 +155,7 @@ def _described(path: Path, problems: list[str]) -> dict[str, Any]:
             "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
             "parameters": sum(map(math.prod, parameters)),
         }
-    except FileNotFoundError:  # there is none, or not any more: its run goes on
+    except FileNotFoundError:  # the run has removed it meanwhile
         return {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
@@ -172,13 +164,13 @@ def _described(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _losses(columns: Columns, name: str, length: float) -> Losses | None:
-    """Return a column of the metrics in short, each entry divided by `length`."""
+    """Return the last and the best entry of a column of the metrics, each divided by `length`."""
     column = columns.get(name, np.zeros(0)) / length
-    there = np.flatnonzero(np.isfinite(column))
-    if not len(there):
+    rows = np.flatnonzero(np.isfinite(column))
+    if not len(rows):
         return None
-    best = there[column[there].argmin()]
-    return Losses(float(column[there[-1]]), float(column[best]), int(columns["step"][best]))
+    best = rows[column[rows].argmin()]
+    return Losses(float(column[rows[-1]]), float(column[best]), int(columns["step"][best]))
 
 
 def _is_finished(config: TrainConfig, columns: Columns, step: int) -> bool:

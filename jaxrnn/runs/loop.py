@@ -1,4 +1,4 @@
-"""The training loop as a generator of reports."""
+"""The training loop, as a generator of reports."""
 
 import atexit
 import contextlib
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json
@@ -17,6 +18,7 @@ from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
+from jaxrnn.network.model import Params
 from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.data import corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
@@ -24,7 +26,8 @@ from jaxrnn.runs.programs import prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.trainer import Run, Trainer, next_step
 from jaxrnn.text import Corpus
-from jaxrnn.training.step import Loss, Optimizer
+from jaxrnn.training.optimizer import make_optimizer
+from jaxrnn.training.step import Loss, Optimizer, init_train_state
 
 
 def fit(
@@ -102,6 +105,35 @@ def fit(
     reports = _train(Run(config, data, checkpoint, directory, mesh, loss, optimizer), should_stop)
     close_at_exit(reports)
     return reports
+
+
+def begin_run(
+    params: Params, config: TrainConfig, corpus: Corpus, run_dir: str | Path, *, overwrite: bool = False
+) -> TrainConfig:
+    """Make a run directory whose checkpoint, of step 0, has given parameters; `fit(..., resume=True)` trains it.
+
+    Args:
+        params: the parameters, such as those of `load_weights`; arrays of JAX or NumPy.
+        config: the run's configuration.
+        corpus: the corpus.
+        run_dir: where to keep the run.
+        overwrite: replace the run that is there.
+
+    Returns:
+        The configuration, completed by the corpus.
+
+    Raises:
+        JaxrnnError: configuration and corpus don't fit together, or the run directory can't be used.
+    """
+    config, _ = prepare(config, corpus)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), params)
+    state = init_train_state(jax.random.key(config.seed), config)
+    state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
+    directory = RunDirectory(Path(run_dir), corpus, config)
+    directory.open(resume=False, overwrite=overwrite)
+    with contextlib.closing(directory):
+        directory.save(state, None, seconds=0.0)
+    return config
 
 
 def _check_arguments(config: object, should_stop: object, loss: object, optimizer: object) -> None:
