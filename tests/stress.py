@@ -75,7 +75,7 @@ def logs(run):
 
 
 class Whole:
-    """The uninterrupted run, in a directory of its own where everything else happens too."""
+    """The uninterrupted run, and the directory in which everything else happens too."""
 
     def __init__(self, place):
         self.place, self.text, self.stderr = place, place / "text.txt", place / "stderr"
@@ -106,7 +106,7 @@ class Whole:
         return shutil.copytree(self.run, self.fresh())
 
     def process(self, run):
-        """Begin `jaxrnn train` in a process of its own; what it writes to stderr is in the file stderr."""
+        """Start `jaxrnn train` in another process, with its stderr in a file."""
         arguments = ["train", "--run-dir", str(run), "--config", str(self.place / "config.json")]
         running = PROCESSES.Process(target=_command, args=(arguments, str(self.stderr)))
         running.start()
@@ -117,7 +117,7 @@ class Whole:
 
 
 def _command(arguments, stderr):
-    """Do what the command line does; in a process that has all modules, as importing them takes a second."""
+    """Run a command, in a process that has imported all modules, which takes a second."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     sys.exit(main(arguments))
@@ -135,7 +135,7 @@ def _until_there(run, running):
 
 
 def _signals(whole, tries, numbers, codes):
-    """Send a signal at a random moment, from when the run directory is there to when the run is over."""
+    """Send a signal at a random moment between the making of the run directory and the end of the run."""
     failed, tried, seconds = [], 0, 1.0  # about how long a run takes: how busy the machine is changes
     while tried < tries:
         run, number = whole.fresh(), numbers[tried % len(numbers)]
@@ -175,7 +175,7 @@ def stop(whole, full):
 
 
 def two(whole, full):
-    """Two processes begin in one directory at once: exactly one trains, the other says why not."""
+    """Two processes start in one directory at once: exactly one trains, the other says why it does not."""
     tries, failed = 100 if full else 1, []
     for _ in range(tries):
         both = [whole.process(run) for run in [whole.fresh()] * 2]
@@ -191,7 +191,7 @@ SELDOM = {"log_every": 1000, "sample_every": 0, "checkpoint_every": 0}  # so tha
 
 
 def resume(whole, full):
-    """Cut after every step, with each of four chunk lengths, alternately by leaving and by a crash."""
+    """Interrupt after every step, for four chunk lengths, alternately by leaving the loop and by a crash."""
     tries, failed = 0, []
     for length in (1, 2, 5, 100) if full else (1, 100):
         for step in range(60) if full else (3, 59):
@@ -207,7 +207,7 @@ SYSCALLS = ("open", "os.open", "write", "fsync", "replace", "unlink")
 
 
 def injected(whole, full):
-    """Fail at the n-th open, write, fsync, rename or unlink of a run, before, half-way or after, for every n."""
+    """Fail before, during or after the n-th open, write, fsync, rename or unlink of a run, for every n."""
     tries, failed = 0, []
     for name in SYSCALLS:
         for after in (False, True):
@@ -293,7 +293,7 @@ def _with_failure(name, count, after, work):
 
 
 def full_disk(whole, full):
-    """Writes end at every size: a clear error, the last checkpoint intact, the run resumable."""
+    """The disk is full at every size of a write: a clear error, the last checkpoint intact, the run resumable."""
     run = whole.copy()
     size = list_checkpoints(run / "checkpoints")[0].stat().st_size
     tries, failed = 0, []
@@ -323,7 +323,7 @@ def full_disk(whole, full):
 
 
 def damage(whole, full):
-    """Flip a bit, cut, or zero a range of the newest checkpoint: noticed, and the one before is used."""
+    """Flip a bit, truncate, or zero a range of the newest checkpoint: noticed, and the one before is used."""
     run, draw, failed = whole.copy(), whole.random, []
     path, older = list_checkpoints(run / "checkpoints")[:2]
     good, before = path.read_bytes(), state_hash(load_checkpoint(older).state)
@@ -349,7 +349,7 @@ def damage(whole, full):
 
 
 def hostile(whole, full):
-    """Files made to harm are refused, with little memory."""
+    """Hostile files are refused, with little memory."""
     path = whole.copy() / "checkpoints" / "step-0000000060.safetensors"
     good = path.read_bytes()
     length = struct.unpack("<Q", good[:8])[0]
@@ -520,7 +520,7 @@ def run_all(full=False, only=None):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--full", action="store_true", help="as many tries as the README's table tells")
+    parser.add_argument("--full", action="store_true", help="as many tries as the table above says")
     parser.add_argument("--only", choices=[fault.__name__ for fault in FAULTS])
     arguments = parser.parse_args()
     sys.exit(0 if run_all(arguments.full, arguments.only) else 1)
