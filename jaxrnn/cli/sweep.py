@@ -116,19 +116,16 @@ class Sweep(TrainingFlags):
         config = with_settings(config, {"vocab_size": None, **changes, **first_values})
         axes |= {name: values for name, values in lists.items() if name not in single}
         if self.seeds is not None:
-            axes["seed"] = self._seeds(self.seeds, config.seed, axes)
+            if self.seeds < 1:
+                raise JaxrnnError(f"--seeds must be at least 1, got {self.seeds}")
+            if "seed" in axes and not self.resume:
+                raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
+            axes["seed"] = list(range(config.seed, config.seed + self.seeds))
         if not axes:
             raise JaxrnnError(
                 "there is nothing to sweep; give a flag several values, such as --learning-rate 0.03,0.1, or --seeds 8"
             )
         return config, axes
-
-    def _seeds(self, count: int, first: int, axes: Mapping[str, Any]) -> list[int]:
-        if count < 1:
-            raise JaxrnnError(f"--seeds must be at least 1, got {count}")
-        if "seed" in axes and not self.resume:
-            raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
-        return list(range(first, first + count))
 
     def _start(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
         """Return the configuration and the lists that flags change."""
