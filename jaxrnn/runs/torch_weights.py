@@ -1,4 +1,4 @@
-"""Weights in files that PyTorch reads and writes: a torch.nn state dict in safetensors.
+"""Weights for PyTorch and from it: the state dict of a torch.nn module in a safetensors file.
 
 The names are those of a module with an `rnn` (nn.RNN, nn.GRU or nn.LSTM) and a `readout` (nn.Linear): rnn.weight_ih_l0
 [G*H, V], rnn.weight_hh_l0 [G*H, H], rnn.bias_ih_l0 and rnn.bias_hh_l0 [G*H], the same for _l1 [G*H, H] and so on,
@@ -29,12 +29,12 @@ _LAYER = re.compile(r"(.*)weight_hh_l(\d+)")
 
 
 class Weights(NamedTuple):
-    """What a file of weights holds.
+    """The contents of a file of weights.
 
     Attributes:
         params: the parameters, NumPy arrays.
-        model: what they are the parameters of; everything that a file does not tell is at its default.
-        vocabulary: the symbols, where the file tells them.
+        model: their network; settings that the file does not state have their defaults.
+        vocabulary: the symbols; None: the file does not state them.
     """
 
     params: Params
@@ -45,18 +45,17 @@ class Weights(NamedTuple):
 def save_weights(
     path: str | Path, params: Params, model: ModelConfig, vocabulary: Vocabulary, *, overwrite: bool = False
 ) -> None:
-    """Write the parameters for PyTorch, wholly or not at all.
+    """Write the parameters for PyTorch; the file is replaced whole or not at all.
 
-    With `import safetensors.torch`, a module that has the two parts reads them by
-    `module.load_state_dict(safetensors.torch.load_file(path))`.
+    A module with the two parts loads it by `module.load_state_dict(safetensors.torch.load_file(path))`.
 
     Raises:
-        JaxrnnError: `path` exists and is not to be overwritten.
+        JaxrnnError: `path` exists and `overwrite` is false.
         StorageError: it can't be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise JaxrnnError(f"{path} exists already; choose another file, or replace it by --overwrite")
+        raise JaxrnnError(f"{path} exists already; choose another file, or replace it with --overwrite")
     tensors = {"readout.weight": np.asarray(params.Why).T, "readout.bias": np.asarray(params.by)}
     for index, layer in enumerate(params.layers):
         tensors[f"rnn.weight_ih_l{index}"] = np.asarray(layer.Wxh).T
@@ -71,47 +70,47 @@ def save_weights(
 def load_weights(path: str | Path, cell: str | CellLike | None = None) -> Weights:
     """Read the parameters of a PyTorch model: recurrent layers with one linear layer on top.
 
-    What the two are called does not matter; nor do biases that are not there. An nn.Embedding below them becomes a part
-    of the first Wxh, whose rows are the embedding's times weight_ih. Where a cell has one bias, it is the sum of
-    torch's two. Symbols that the metadata list in another order than sorted are sorted, and the weights with them.
+    The two may have any names, and biases may be missing. An nn.Embedding below them is multiplied into the first Wxh.
+    Where a cell has one bias, it is the sum of torch's two. If the metadata list the symbols in an order that is not
+    sorted, symbols and weights are sorted.
 
     Args:
-        path: the file; of a torch model, `safetensors.torch.save_file(module.state_dict(), path, metadata)` makes it.
-            Metadata are not needed; they may have "cell" and "vocabulary", the JSON of {"symbols": "abc..."}.
-        cell: the name of a cell, or a cell of the user's own; None: as the metadata say, or by the shape of the
-            weights tanh, gru or lstm.
+        path: the file, which `safetensors.torch.save_file(module.state_dict(), path, metadata)` makes of a torch model.
+            The metadata may have "cell" and "vocabulary", the JSON of {"symbols": "abc..."}; neither is needed.
+        cell: the name of a cell, or a user-defined cell; None: the one in the metadata, or by the shape of the weights
+            tanh, gru or lstm.
 
     Raises:
-        JaxrnnError: there is no such file, it is no safetensors file, or it does not hold such a model; the message
-            names what is missing, too much, or of the wrong shape.
+        JaxrnnError: there is no such file, it is not a safetensors file, or it does not hold such a model; the message
+            names the tensor that is missing, unknown, or of the wrong shape.
     """
     path = Path(path)
     tensors, metadata = _read(path)
     layers = [match for name in tensors if (match := _LAYER.fullmatch(name))]
     prefixes = sorted({match[1] for match in layers})
     if len(prefixes) != 1:
-        found = f"{len(prefixes)}: {', '.join(map(repr, prefixes))}" if prefixes else f"none in {_list(tensors)}"
-        raise JaxrnnError(f"{path} must hold one recurrent part (a weight_hh_l0 [G*H, H] with its like), found {found}")
+        got = f"{len(prefixes)}: {', '.join(map(repr, prefixes))}" if prefixes else f"none in {_list(tensors)}"
+        raise JaxrnnError(f"{path} must hold one recurrent part (a weight_hh_l0 [G*H, H] and so on), found {got}")
     rnn = f"{prefixes[0]}{{}}_l{{}}".format
     rows, hidden_size = _matrix(path, tensors, rnn("weight_hh", 0))
     if cell is None:
         cell = metadata.get("cell") or _TORCH_CELLS.get(rows // hidden_size, "")
     if cell not in (*_TORCH_CELLS.values(), "custom") and not isinstance(cell, CellLike):
         raise JaxrnnError(
-            f"{path}: {rnn('weight_hh', 0)} is [{rows}, {hidden_size}], of a cell that is neither tanh, gru nor lstm, "
-            f"but {cell or 'unknown'}; say which by cell, on the command line --cell FILE.py:NAME"
+            f"{path}: {rnn('weight_hh', 0)} is [{rows}, {hidden_size}], which is no tanh, gru or lstm "
+            f"but {cell or 'unknown'}; pass its cell, on the command line --cell FILE.py:NAME"
         )
-    the_cell, taken = get_cell(cell), _Taken(path, dict(tensors))
+    the_cell, rest = get_cell(cell), _Tensors(path, dict(tensors))
     width, num_layers = the_cell.gates * hidden_size, 1 + max(int(match[2]) for match in layers)
     biased = any(name.startswith(f"{prefixes[0]}bias_") for name in tensors)
 
-    recurrent = [taken.take(rnn("weight_hh", index), width, hidden_size) for index in range(num_layers)]
-    biases = [_biases(taken, the_cell, rnn, index, width, biased) for index in range(num_layers)]
-    above = [taken.take(rnn("weight_ih", index), width, hidden_size) for index in range(1, num_layers)]
-    below = taken.take(rnn("weight_ih", 0), width, None)
-    Why, by, embedding = _readout(taken, hidden_size, below.shape[1])
+    recurrent = [rest.take(rnn("weight_hh", index), width, hidden_size) for index in range(num_layers)]
+    biases = [_biases(rest, the_cell, rnn, index, width, biased) for index in range(num_layers)]
+    above = [rest.take(rnn("weight_ih", index), width, hidden_size) for index in range(1, num_layers)]
+    below = rest.take(rnn("weight_ih", 0), width, None)
+    Why, by, embedding = _readout(rest, hidden_size, below.shape[1])
     inputs = [(below if embedding is None else below @ embedding.T), *above]
-    taken.check_empty()
+    rest.check_empty()
 
     double = any(tensor.dtype == np.float64 for tensor in tensors.values())
     parts = zip(inputs, recurrent, biases, strict=True)
@@ -148,50 +147,50 @@ def _matrix(path: Path, tensors: dict[str, Array], name: str) -> tuple[int, int]
     return rows, columns
 
 
-class _Taken:
-    """Tensors that are taken out one by one, each checked; what is left at the end has no place in the model."""
+class _Tensors:
+    """The tensors of a file, which are taken out one by one; each is checked."""
 
-    def __init__(self, path: Path, left: dict[str, Array]) -> None:
-        self.path, self.left = path, left
+    def __init__(self, path: Path, rest: dict[str, Array]) -> None:
+        self.path, self.rest = path, rest
 
     def take(self, name: str, *shape: int | None) -> Array:
-        if name not in self.left:
+        if name not in self.rest:
             raise JaxrnnError(f"{self.path} lacks {name}, which must be {_shape(shape)}")
-        found = self.left.pop(name)
-        if len(found.shape) != len(shape) or any(a not in (None, b) for a, b in zip(shape, found.shape, strict=True)):
-            raise JaxrnnError(f"{self.path}: {name} must be {_shape(shape)}, got {_shape(found.shape)}")
-        if not np.isfinite(found).all():
+        tensor = self.rest.pop(name)
+        if len(tensor.shape) != len(shape) or any(a not in (None, b) for a, b in zip(shape, tensor.shape, strict=True)):
+            raise JaxrnnError(f"{self.path}: {name} must be {_shape(shape)}, got {_shape(tensor.shape)}")
+        if not np.isfinite(tensor).all():
             raise JaxrnnError(f"{self.path}: {name} has numbers that are not finite")
-        return found
+        return tensor
 
     def check_empty(self) -> None:
-        if self.left:
-            raise JaxrnnError(f"{self.path} holds what the model has no place for: {_list(self.left)}")
+        if self.rest:
+            raise JaxrnnError(f"{self.path} has tensors that the model lacks: {_list(self.rest)}")
 
 
 def _biases(
-    taken: _Taken, cell: Cell, rnn: Any, index: int, width: int, biased: bool
+    tensors: _Tensors, cell: Cell, rnn: Any, index: int, width: int, biased: bool
 ) -> tuple[Array, Array | None]:  # fmt: skip
     if not biased:
         return np.zeros(width), np.zeros(width) if cell.recurrent_bias else None
-    ih, hh = (taken.take(rnn(name, index), width) for name in ("bias_ih", "bias_hh"))
+    ih, hh = (tensors.take(rnn(name, index), width) for name in ("bias_ih", "bias_hh"))
     return (ih, hh) if cell.recurrent_bias else (ih + hh, None)
 
 
-def _readout(taken: _Taken, hidden_size: int, inputs: int) -> tuple[Array, Array, Array | None]:
+def _readout(tensors: _Tensors, hidden_size: int, inputs: int) -> tuple[Array, Array, Array | None]:
     """Take the linear layer [V, H], its bias [V], and the embedding [V, inputs] if there is one."""
-    matrices = [name for name, tensor in taken.left.items() if tensor.ndim == 2 and name.endswith("weight")]
-    with_bias = [name for name in matrices if _bias_of(name) in taken.left]
+    matrices = [name for name, tensor in tensors.rest.items() if tensor.ndim == 2 and name.endswith("weight")]
+    with_bias = [name for name in matrices if _bias_of(name) in tensors.rest]
     linear = with_bias or matrices
     if len(linear) != 1:
         raise JaxrnnError(
-            f"{taken.path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "
-            f"found {_list(linear) if linear else f'none in {_list(taken.left)}'}"
+            f"{tensors.path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "
+            f"found {_list(linear) if linear else f'none in {_list(tensors.rest)}'}"
         )
     embeddings = [name for name in matrices if name != linear[0]]
-    Why = taken.take(linear[0], None if embeddings else inputs, hidden_size)
-    by = taken.take(_bias_of(linear[0]), len(Why)) if with_bias else np.zeros(len(Why))
-    return Why, by, taken.take(embeddings[0], len(Why), inputs) if embeddings else None
+    Why = tensors.take(linear[0], None if embeddings else inputs, hidden_size)
+    by = tensors.take(_bias_of(linear[0]), len(Why)) if with_bias else np.zeros(len(Why))
+    return Why, by, tensors.take(embeddings[0], len(Why), inputs) if embeddings else None
 
 
 def _bias_of(weight: str) -> str:
