@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 import shlex
@@ -5,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import optax
 import pytest
 
 from jaxrnn.cli import COMMANDS, main
@@ -28,10 +30,12 @@ def test_what_it_links_to_is_there():
 
 
 def test_its_tree_names_every_module_and_no_other():
-    tree = re.search(r"^jaxrnn/\n(.*?)^notebooks/", README, re.DOTALL | re.MULTILINE).group(1)
-    named = set(re.findall(r"^  (\S+?)/? ", tree, re.MULTILINE))
-    ignored = ("__pycache__", "__main__.py", "py.typed")
-    assert named == {path.name for path in (ROOT / "jaxrnn").iterdir() if path.name not in ignored}
+    tree = re.search(r"^jaxrnn/ .*?\n(.*?)^notebooks/", README, re.DOTALL | re.MULTILINE).group(1)
+    named = {
+        name for names in re.findall(r"^  ([^\s,]+(?:, [^\s,]+)*) ", tree, re.MULTILINE) for name in names.split(", ")
+    }
+    there = (path for path in (ROOT / "jaxrnn").iterdir() if path.name not in ("__pycache__", "__main__.py"))
+    assert named == {path.name + "/" * path.is_dir() for path in there}
 
 
 def test_its_first_two_commands_install_the_package():
@@ -52,17 +56,27 @@ def test_the_changelog_begins_with_the_version_of_the_package():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
-def test_its_python_runs(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+def test_its_python_runs(capsys, tmp_path, monkeypatch):
+    *blocks, cell = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
     names = {}
     for block in blocks:
         exec(block.replace("10_000", "200").replace("2_000", "100"), names)
     assert "step 100, " in capsys.readouterr().out
     assert names["tokens"].shape == (50, 1)
+
+    exec(cell, names)
     assert names["config"].model.cell is names["MGU"]
-    *_, last = names["jaxrnn"].fit(names["config"], names["corpus"])
-    assert last.finished
+    fits = re.findall(r"`(fit\(.*?\))`", README)
+    assert len(fits) == 3
+    names |= {"fit": names["jaxrnn"].fit, "my_loss": names["jaxrnn"].loss, "optax": optax}
+    names["config"] = dataclasses.replace(names["config"], steps=20)
+    for call in fits:
+        assert list(eval(call, names))[-1].finished
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_cells.py").write_text(cell, "utf-8")
+    assert not main(["train", "--cell", "my_cells.py:MGU", "--steps", "20", "--quiet"])
 
 
 def shortened(command):
