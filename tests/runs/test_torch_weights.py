@@ -236,7 +236,7 @@ ALPHABET = json.dumps({"symbols": SYMBOLS})
             changed(rnn__weight_hh_l0=zeros(8, H)),
             None,
             None,
-            r"weight_hh_l0 is \[8, 4\], which is no tanh .*but unknown",
+            r"weight_hh_l0 is \[8, 4\], which is no tanh, .*but unknown",
         ),
         (changed(), {"vocabulary": "abc"}, None, 'must be JSON such as {"symbols": "abc"}'),
         (changed(), {"vocabulary": '{"letters": "abc"}'}, None, 'must be JSON such as {"symbols": "abc"}'),
