@@ -1,4 +1,7 @@
-"""`jaxrnn sample --interactive`: a person and the network write a text in turns."""
+"""`jaxrnn sample --interactive`: a person and the network write a text in turns.
+
+The lines may also come from a pipe; stdout then gets the text and nothing else.
+"""
 
 import dataclasses
 import difflib

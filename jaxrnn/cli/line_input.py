@@ -1,4 +1,7 @@
-"""Lines that a person types: on a terminal with editing, a history and completion."""
+"""Lines that a person types: on a terminal with editing, a history and completion.
+
+The history is ~/.local/state/jaxrnn/history (or below XDG_STATE_HOME), which only its owner may read.
+"""
 
 import contextlib
 import os

@@ -2,6 +2,14 @@
 
 The lanes of a batch are split over the mesh, a contiguous group per device; everything else, parameters and optimizer
 memory, is replicated. `over_lanes` runs a function on every device's own lanes (`jax.shard_map`).
+
+Any number of devices trains the same network: in float32, the losses of 50 steps differ by less than 1e-6 from those
+of one device. (With Adagrad at its default learning rate of 0.1 training is chaotic, and rounding errors grow.) A
+checkpoint from any number of devices resumes on any other. `evaluate --lanes` and `sample --num-samples` are split in
+the same way; a sweep trains on one device.
+
+On a CPU, `--devices N` makes a device of each of N cores. JAX_NUM_CPU_DEVICES=8 makes eight, however many cores there
+are, to try things out: that shows the overhead of splitting, not its gain.
 """
 
 import contextlib
