@@ -18,9 +18,13 @@ class TakenError(JaxrnnError):
 
 
 class CheckpointError(JaxrnnError):
-    """The checkpoint can't be used: it is damaged, incomplete, or of another format."""
+    """The checkpoint can't be used: it is damaged, can't be read now, or is of another version, cell or optimizer."""
 
     exit_code = 3
+
+
+class DamagedError(CheckpointError):
+    """The checkpoint can be read, but it is incomplete or its SHA-256 differs."""
 
 
 class NonFiniteError(JaxrnnError):

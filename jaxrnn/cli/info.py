@@ -11,7 +11,7 @@ import tyro
 
 from jaxrnn.cli.checkpoint_flags import CellFlag, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result
-from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class Info:
             if not self.repair:
                 return files, left_over
             for file in files:
-                if file.problem:
+                if file.problem and file.damaged:
                     _remove(file.path, file.problem)
             for path in left_over:
                 _remove(path, f"{path}, which an interrupted writer left")
-        return [file for file in files if not file.problem], []
+        return [file for file in files if not file.damaged], []
 
 
 def _remove(path: Path, reason: str) -> None:
@@ -98,12 +98,15 @@ class _File(NamedTuple):
     step: int | None = None
     validation_loss: float | None = None
     problem: str | None = None
+    damaged: bool = False
     validated_on: str | None = None
 
     def __str__(self) -> str:
         file = f"{self.size:,} bytes, {self.modified}"
-        if self.problem:
+        if self.damaged:
             return f"damaged checkpoint: {self.problem}; {file}; --repair removes it"
+        if self.problem:
+            return f"unusable checkpoint: {self.problem}; {file}"
         name, loss = "checkpoint", ""
         if self.path.name == "best.safetensors":
             name = "best checkpoint"
@@ -118,7 +121,7 @@ def _verify(path: Path, cell: str | None) -> _File:
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return _File(path, stat.st_size, date, problem=str(error))
+        return _File(path, stat.st_size, date, problem=str(error), damaged=isinstance(error, DamagedError))
     validation = _slices(checkpoint.config, checkpoint.corpus["length"]).get("validation")
     return _File(
         path,

@@ -22,7 +22,7 @@ import safetensors.numpy
 from jaxrnn.atomic import commit
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.config.reprs import of_fields
-from jaxrnn.errors import CheckpointError, JaxrnnError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
 from jaxrnn.runs.provenance import computed_by
 from jaxrnn.text import Vocabulary
@@ -168,13 +168,14 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if metadata.get("format") != FORMAT or not metadata.keys() >= {*_FIELDS}:
             raise ValueError("a safetensors file, but not one that this version of the program wrote")
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, safetensors.SafetensorError) as error:
         if has_checkpoint_name(path):
-            raise CheckpointError(f"{path} is damaged ({reason})") from None
-        raise JaxrnnError(f"{path} is not a checkpoint ({reason}); give a run directory of `jaxrnn train`") from None
+            raise DamagedError(f"{path} is damaged ({error})") from None
+        raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
     if metadata.get("sha256") != _digest(arrays, metadata):
-        raise CheckpointError(f"{path} is damaged (its SHA-256 differs)")
+        raise DamagedError(f"{path} is damaged (its SHA-256 differs)")
     return arrays, _parse(metadata, path)
 
 

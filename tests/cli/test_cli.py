@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import jax
 import pytest
@@ -452,6 +453,24 @@ def test_repair_removes_what_cannot_be_used_after_saying_so_and_nothing_else(dam
     assert sorted(str(path) for path in before if path not in after) == sorted(bad)
     assert all(before[path] == after[path] for path in after)
     assert jaxrnn("train --resume --run-dir new --quiet")[0] == 0
+
+
+def test_repair_leaves_a_checkpoint_that_cannot_be_read_now(damaged, jaxrnn, monkeypatch):
+    best, read_bytes = damaged / "checkpoints" / "best.safetensors", Path.read_bytes
+
+    def fail(path):
+        if path.name == best.name:
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        code, out, err = jaxrnn("info new --repair")
+    assert (code, best.name in err) == (0, False)
+    assert re.search(
+        r"^unusable checkpoint: new/\S*best.safetensors can't be read \(Permission denied\)", out, re.MULTILINE
+    )
+    assert load_checkpoint(best).counters["step"]
 
 
 def test_a_run_that_is_being_trained_is_not_repaired_but_can_be_described_and_sampled(damaged, jaxrnn):
