@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal, get_args
 
 from jaxrnn.config import CellName, TrainConfig, with_settings
-from jaxrnn.config.checks import check_in
+from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 
 WorkloadName = Literal["seed", "seed-call", "gru", "lstm", "lstm-512", "sample-1", "sample-64", "vocab-5000", "flags"]

@@ -1,6 +1,6 @@
 """The configuration of a run: frozen dataclasses, presets, and grids. Nothing here imports JAX."""
 
-from jaxrnn.config.checks import CellLike
+from jaxrnn.config.fields import CellLike
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, Axes, combinations, value_of, with_settings
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (

@@ -9,8 +9,7 @@ import difflib
 import json
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from jaxrnn.config.checks import CellLike, check_cell_fields, check_in, check_split, check_types, is_traced
-from jaxrnn.config.reprs import of_config
+from jaxrnn.config.fields import CellLike, check_cell_fields, check_in, check_split, check_types, is_traced, of_config
 from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "gru", "lstm"]

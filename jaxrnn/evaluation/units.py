@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrnn.config.reprs import of_fields
+from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import JaxrnnError
 
 Array = NDArray[Any]

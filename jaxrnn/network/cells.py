@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.config import CellLike
-from jaxrnn.config.reprs import describe
+from jaxrnn.config.fields import describe
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.unroll import CellCarry
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.config.reprs import of_fields
+from jaxrnn.config.fields import of_fields
 from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product

@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from jaxrnn.atomic import commit
 from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
-from jaxrnn.config.reprs import of_fields
+from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
 from jaxrnn.runs.provenance import computed_by

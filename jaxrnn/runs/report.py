@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.reprs import of_fields
+from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.validation import Best
 from jaxrnn.training.step import TrainState

@@ -1,11 +1,22 @@
 """Text as integers: the vocabulary, a corpus, its slices, and the batches that a training step sees."""
 
-from jaxrnn.text.batch import Array, Batch, batches, check_length, position
+from jaxrnn.text.batch import (
+    Array,
+    Batch,
+    DocumentStarts,
+    Slice,
+    Starts,
+    batches,
+    check_length,
+    check_separator,
+    document_starts,
+    encode_separator,
+    never_seen,
+    position,
+    split,
+)
 from jaxrnn.text.corpus import Corpus, load_corpus
-from jaxrnn.text.documents import DocumentStarts, Starts, check_separator, document_starts, encode_separator
-from jaxrnn.text.mapped import blocks, count_tokens, on_disk, release_pages
-from jaxrnn.text.slices import Slice, never_seen, split
-from jaxrnn.text.stream import Progress, read_pieces, silent
+from jaxrnn.text.stream import Progress, blocks, count_tokens, on_disk, read_pieces, release_pages, silent
 from jaxrnn.text.vocabulary import UNKNOWN, Decoder, Flags, Tokens, Vocabulary
 
 __all__ = [

@@ -27,9 +27,7 @@ import numpy as np
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
-from jaxrnn.text.mapped import blocks
-from jaxrnn.text.stream import Progress
-from jaxrnn.text.survey import Rules, Survey, changed
+from jaxrnn.text.stream import Progress, Rules, Survey, blocks, changed
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
@@ -43,14 +41,7 @@ _ALIGNMENT = 4096
 
 
 class CachedTokens(NamedTuple):
-    """The tokens of a text in the cache.
-
-    Attributes:
-        path: the file.
-        sha256: of the text's bytes, in hex.
-        vocabulary: its symbols.
-        tokens: int [N], memory-mapped.
-    """
+    """The tokens of a text, int [N], memory-mapped from a file in the cache; the SHA-256 is the text's, in hex."""
 
     path: Path
     sha256: str
@@ -66,11 +57,7 @@ def directory() -> Path:
 def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False) -> CachedTokens | None:
     """Return the tokens of a text from the cache; None if they are not there, or, with a warning, are damaged.
 
-    Args:
-        sha256: of the text's bytes, in hex.
-        rules: how the text is encoded.
-        progress: called for the bytes that are verified.
-        verify: check the hash of the tokens even if the file has not changed.
+    With `verify`, the hash of the tokens is checked even if the file has not changed.
     """
     path = _path(sha256, rules)
     try:
@@ -86,22 +73,21 @@ def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool =
     return None
 
 
-def store_tokens(
-    survey: Survey, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens], name: str
-) -> CachedTokens:
+def store_tokens(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) -> CachedTokens:
     """Write the tokens of a surveyed text to the cache, from pieces, and return them memory-mapped.
 
     Raises:
         StorageError: there is no room, or the cache directory can't be written to; nothing is left behind.
         JaxrnnError: the text, called `name`, changed after its survey.
     """
-    path, count = _path(survey.sha256, rules), int(survey.counts.sum())
+    sha256, vocabulary, count = survey
+    path = _path(sha256, rules)
     fetch.make_private_directory(path.parent)
     _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
     digest, written = hashlib.sha256(), 0
     header = {
-        "text_sha256": survey.sha256,
+        "text_sha256": sha256,
         "rules": list(rules),
         "symbols": vocabulary.symbols,
         "unknown": vocabulary.unknown,
@@ -121,7 +107,7 @@ def store_tokens(
         file.seek(0)
         file.write(_pack(header))
     record_sha256(str(path), path.stat(), digest.hexdigest())
-    return CachedTokens(path, survey.sha256, vocabulary, np.memmap(path, dtype, "r", offset, (count,)))
+    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", offset, (count,)))
 
 
 def fingerprint(status: os.stat_result) -> list[int]:

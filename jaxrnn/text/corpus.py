@@ -16,9 +16,17 @@ import numpy as np
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.mapped import blocks
-from jaxrnn.text.stream import Progress, open_file, read_blocks, silent
-from jaxrnn.text.survey import Rules, changed, encode_text, survey_text, vocabulary_of
+from jaxrnn.text.stream import (
+    Progress,
+    Rules,
+    blocks,
+    changed,
+    encode_text,
+    open_file,
+    read_blocks,
+    silent,
+    survey_text,
+)
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
@@ -57,21 +65,15 @@ class Corpus:
             >>> corpus.vocabulary.symbols, corpus.tokens[:5].tolist(), corpus.source
             (' benort', [6, 4, 0, 1, 2], 'text-in-memory')
 
-        Args:
-            text: the text. Its `sha256` is that of its UTF-8 bytes, the same as that of a file with this text.
-            normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
-            min_count: replace symbols that occur fewer times by one unknown symbol.
-
-        Raises:
-            JaxrnnError: `load_corpus` would refuse such a text.
+        The options and errors are those of `load_corpus`. The `sha256` is that of the text's UTF-8 bytes, the same as
+        that of a file with this text.
         """
         if not isinstance(text, str | bytes):
             raise JaxrnnError(f"the text must be a str or bytes, got {type(text).__name__}")
-        if isinstance(text, bytes):
-            return _encode_in_memory(text, TEXT, Rules("bytes", normalize, min_count), silent)
+        rules = Rules("bytes" if isinstance(text, bytes) else "characters", normalize, min_count)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
-        data = text.encode("utf-8", "surrogatepass")
-        return _encode_in_memory(data, TEXT, Rules("characters", normalize, min_count), silent)
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        return _encode_in_memory(data, TEXT, rules, silent)
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":
@@ -82,12 +84,8 @@ class Corpus:
             >>> corpus.vocabulary.decode(corpus.tokens)
             'abba'
 
-        Args:
-            tokens: int [N], each from 0 to V - 1.
-            vocabulary: the symbols of the tokens.
-
         Raises:
-            JaxrnnError: the tokens or the vocabulary are not of this kind.
+            JaxrnnError: the tokens are not int [N], from 0 to V - 1, or the vocabulary has fewer than 2 symbols.
         """
         if not isinstance(vocabulary, Vocabulary) or len(vocabulary) < 2:
             raise JaxrnnError(f"the vocabulary must be a jaxrnn.Vocabulary of at least 2 symbols, got {vocabulary!r}")
@@ -174,11 +172,10 @@ def load_corpus(
 
 
 def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
-    survey = survey_text(read_blocks(io.BytesIO(data)), source, rules)
+    sha256, vocabulary, _ = survey_text(read_blocks(io.BytesIO(data)), source, rules)
     progress("reading", len(data), len(data))
-    vocabulary = vocabulary_of(survey.counts, source, rules)
     tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
-    return Corpus(source, vocabulary, tokens, survey.sha256, rules.normalize, rules.min_count)
+    return Corpus(source, vocabulary, tokens, sha256, rules.normalize, rules.min_count)
 
 
 def _load_big(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> cache.CachedTokens:
@@ -195,11 +192,10 @@ def _load_big(file: BinaryIO, name: str, rules: Rules, progress: Progress, verif
     if sha256 and (cached := cache.find_tokens(sha256, rules, progress)):
         return cached
     survey = survey_text(read("reading"), name, rules)
-    vocabulary = vocabulary_of(survey.counts, name, rules)
     cached = cache.find_tokens(survey.sha256, rules, progress, verify=verify)
     if cached is None:
-        pieces = encode_text(read("encoding"), name, rules, vocabulary)
-        cached = cache.store_tokens(survey, rules, vocabulary, pieces, name)
+        pieces = encode_text(read("encoding"), name, rules, survey.vocabulary)
+        cached = cache.store_tokens(survey, rules, pieces, name)
     if max(status.st_mtime_ns, status.st_ctime_ns) < now - cache.CLOCK_NS:
         cache.record_sha256(name, status, survey.sha256)
     return cached

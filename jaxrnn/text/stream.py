@@ -1,22 +1,47 @@
-"""Text files in pieces, in bounded memory."""
+"""Texts and their tokens in pieces, in bounded memory; a text is read twice, surveyed and then encoded."""
 
 import codecs
 import contextlib
 import errno
+import hashlib
 import io
 import itertools
+import mmap
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
 
 from jaxrnn.config import VocabularyKind
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
 
-PIECE = 2**18  # bytes; at least 3, so that the first piece holds a whole byte-order mark
+PIECE = 2**18  # bytes of a text; at least 3, so that the first piece holds a whole byte-order mark
+BLOCK = 2**20  # tokens; their counts take eight times as many bytes
+_ADVICE = "convert it to UTF-8, or train on it with --vocabulary bytes"
 
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
 """A function of an activity ("reading", "encoding", "verifying"), its number of new bytes, and of bytes in all."""
+
+
+class Rules(NamedTuple):
+    """How a text becomes tokens: the options of `load_corpus`."""
+
+    vocabulary: VocabularyKind = "characters"
+    normalize: bool = False
+    min_count: int = 1
+
+
+class Survey(NamedTuple):
+    """The SHA-256 of a text's bytes, in hex, its vocabulary, and its number of symbols."""
+
+    sha256: str
+    vocabulary: Vocabulary
+    length: int
 
 
 def silent(activity: str, new: int, total: int) -> None:
@@ -60,30 +85,18 @@ def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[s
         JaxrnnError: the file can't be read, or `decode` refuses it, possibly after some pieces.
     """
     with open_file(path) as file:
-        yield from decode(read_blocks(file), str(path), kind, normalize)
+        yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
 
 
-def decode(
-    blocks: Iterable[bytes],
-    name: str,
-    kind: VocabularyKind,
-    normalize: bool,
-    *,
-    advice: str = "convert it to UTF-8",
-) -> Iterator[str | bytes]:
+def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | bytes]:
     """Yield a text in pieces: str for a vocabulary of characters, bytes for one of bytes.
 
-    Args:
-        blocks: the bytes of the text, the first at least 3.
-        name: what errors call the text.
-        kind: "characters" for UTF-8, "bytes" for any bytes.
-        normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
-        advice: what to do about a text that is not UTF-8, for the error.
-
     Raises:
-        JaxrnnError: a text of characters is not UTF-8; or without `normalize` it has a byte-order mark or CRLF line
-            ends, which would quietly become a part of the vocabulary. The error is about the first such place.
+        JaxrnnError: a text of characters, called `name`, is not UTF-8; or it has a byte-order mark or CRLF line ends
+            that are not normalized and would quietly become a part of the vocabulary. The error is about the first
+            such place.
     """
+    kind, normalize, _ = rules
     if kind == "bytes" and not normalize:
         yield from blocks
         return
@@ -100,7 +113,7 @@ def decode(
             data, where = error.object, begin + error.start
             utf16 = where == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             what = "UTF-16" if utf16 else f"not UTF-8 (byte 0x{data[error.start]:02x})"
-            raise JaxrnnError(f"{name} is {what} at offset {where}; {advice}") from None
+            raise JaxrnnError(f"{name} is {what} at offset {where}; {_ADVICE}") from None
         if normalize and offset == 0:
             text = text.removeprefix(codecs.BOM_UTF8.decode(encoding))
         if text:
@@ -121,3 +134,98 @@ def _refuse_marks(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
             raise JaxrnnError(f"{name} has CRLF line ends ({at}); convert them by normalize (--normalize)")
         yield block
         offset, last = offset + len(block), block[-1:] if block.endswith(b"\r") else b""
+
+
+def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> Survey:
+    """Survey a text, given as its bytes.
+
+    Raises:
+        JaxrnnError: `decode` refuses the text, or there is nothing to learn from it.
+    """
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        for block in blocks:
+            digest.update(block)
+            yield block
+
+    counts: Counts = np.zeros(256, np.int64)
+    for piece in decode(hashed(), name, rules):
+        more = count_symbols(piece)
+        if len(more) > len(counts):
+            counts, more = more, counts
+        counts[: len(more)] += more
+    if not counts.any():
+        raise JaxrnnError(f"{name} is empty; give a text to learn from")
+    vocabulary = Vocabulary.of_counts(counts, rules.vocabulary, rules.min_count)
+    if len(vocabulary) < 2:
+        if vocabulary.unknown:
+            raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")
+        symbol = vocabulary.symbols if rules.vocabulary == "characters" else vocabulary.symbols.encode("latin-1")
+        raise JaxrnnError(f"{name} has a single distinct symbol, {symbol!r}: nothing to predict; give another text")
+    return Survey(digest.hexdigest(), vocabulary, int(counts.sum()))
+
+
+def encode_text(blocks: Iterable[bytes], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:
+    """Yield the tokens of a surveyed text in pieces.
+
+    Raises:
+        JaxrnnError: the text has changed.
+    """
+    for piece in decode(blocks, name, rules):
+        try:
+            yield vocabulary.encode(piece)
+        except JaxrnnError:
+            raise changed(name) from None
+
+
+def changed(name: str) -> JaxrnnError:
+    """Return the error for a file that changes between two readings."""
+    return JaxrnnError(f"{name} changed while it was read; try again when nothing writes to it")
+
+
+@contextlib.contextmanager
+def on_disk(dtype: np.dtype[Any], pieces: Iterable[Array]) -> Iterator[Array]:
+    """Yield the concatenation of pieces, [N], as a writable array in a temporary file.
+
+    Raises:
+        StorageError: there is no room for the file.
+    """
+    with tempfile.TemporaryFile() as file:
+        count = 0
+        for piece in pieces:
+            try:
+                file.write(np.ascontiguousarray(piece, dtype).data)
+                file.flush()
+            except OSError as error:
+                raise StorageError(
+                    f"can't write to {tempfile.gettempdir()} ({error.strerror or error}); make room there, or set "
+                    "TMPDIR to another place"
+                ) from None
+            count += len(piece)
+        yield np.memmap(file, dtype, "r+", shape=(count,)) if count else np.zeros(0, dtype)
+
+
+def release_pages(tokens: Array) -> None:
+    """Drop a memory-mapped array's pages from this process's memory; of any other array, do nothing.
+
+    They stay in the system's page cache as long as it has room, and are mapped again when they are read.
+    """
+    mapped = getattr(tokens, "_mmap", None)  # np.memmap passes it on to its slices
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def blocks(tokens: Array) -> Iterator[Array]:
+    """Yield an array in consecutive blocks, of which one at a time is in memory."""
+    for begin in range(0, len(tokens), BLOCK):
+        yield tokens[begin : begin + BLOCK]
+        release_pages(tokens)
+
+
+def count_tokens(tokens: Tokens, vocab_size: int) -> Counts:
+    """Return the number of occurrences of each token, int [V]."""
+    counts: Counts = np.zeros(vocab_size, np.int64)
+    for block in blocks(tokens):
+        counts += np.bincount(block, minlength=vocab_size)
+    return counts

@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.reprs import of_fields
+from jaxrnn.config.fields import of_fields
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, check_divides, mean_over_devices, over_lanes
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.sequential import run_sequentially

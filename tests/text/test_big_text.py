@@ -31,7 +31,6 @@ from jaxrnn.text import (
     count_tokens,
     document_starts,
     load_corpus,
-    mapped,
     never_seen,
     stream,
 )
@@ -44,7 +43,7 @@ def big(monkeypatch):
     """Every text is a big one, read and counted in small pieces."""
     monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
     monkeypatch.setattr(stream, "PIECE", 7)
-    monkeypatch.setattr(mapped, "BLOCK", 11)
+    monkeypatch.setattr(stream, "BLOCK", 11)
 
 
 @pytest.fixture
@@ -286,7 +285,7 @@ def test_document_starts_computed_where_they_are_read_are_those_of_the_whole_tex
 
 
 def test_counts_stream(monkeypatch):
-    monkeypatch.setattr(mapped, "BLOCK", 7)
+    monkeypatch.setattr(stream, "BLOCK", 7)
     tokens = np.random.default_rng(0).integers(0, 9, 100).astype(np.uint8)
     assert count_tokens(tokens, 12).tolist() == np.bincount(tokens, minlength=12).tolist()
     train, other = tokens[tokens % 3 != 1], tokens[:50]

@@ -1,4 +1,4 @@
-"""Checks of the fields of a configuration: their types, by annotation, and their ranges.
+"""The fields of configurations and other records: checks of types, by annotation, and of ranges; and short reprs.
 
 Each check raises JaxrnnError for the first field that is wrong, with what was expected and what was given.
 """
@@ -129,3 +129,34 @@ def check_cell_fields(cell: Any) -> None:
         hash(cell)
     except TypeError as error:
         raise JaxrnnError(f"cell must be hashable, as an argument of compilation, got {cell!r} ({error})") from None
+
+
+def describe(value: object) -> str:
+    """Describe arrays, and tuples of them, by type and shape: float32[2, 8], (float32[2, 8], float32[2, 8])."""
+    if type(value) is tuple:
+        return f"({', '.join(map(describe, value))}{',' * (len(value) == 1)})"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    return repr(value)
+
+
+def of_fields(kind: object, **fields: object) -> str:
+    """Return Kind(name=value, ...): arrays by shape, scalars by value, and nothing for None."""
+    parts = ", ".join(f"{name}={_field(value)}" for name, value in fields.items() if value is not None)
+    return f"{type(kind).__name__}({parts})"
+
+
+def of_config(config: Any, *always: str) -> str:
+    """Return Config(name=value, ...): the fields named in `always`, and those that are not at their defaults."""
+    defaults = vars(type(config)())
+    parts = [f"{name}={value!r}" for name, value in vars(config).items() if name in always or value != defaults[name]]
+    return f"{type(config).__name__}({', '.join(parts)})"
+
+
+def _field(value: Any) -> str:
+    if getattr(value, "shape", None) == ():
+        try:
+            value = value.item()
+        except (AttributeError, TypeError, RuntimeError):  # a ShapeDtypeStruct, a tracer, a donated array
+            return describe(value)
+    return f"{value:.6g}" if isinstance(value, float) else describe(value)
