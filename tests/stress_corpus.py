@@ -294,7 +294,7 @@ def big(place, size, mixed=False):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="the numbers of the README: 100,000 texts, 10 GB")
+    parser.add_argument("--full", action="store_true", help="the numbers in stress.py: 100,000 texts, 10 GB")
     parser.add_argument("--only", choices=["fuzz", "big", "big_mixed", *CASES], help="one part of it")
     parser.add_argument("--size", type=int, help="bytes of the big text")
     given = parser.parse_args()
