@@ -211,3 +211,14 @@ def test_a_cell_that_is_none_is_named_before_anything_is_computed(wrong, message
     config = ModelConfig(cell=TANH._replace(**wrong), hidden_size=H, vocab_size=V)
     with pytest.raises(JaxrnnError, match=message):
         jax.eval_shape(lambda: initial_carry(config, 3))
+
+
+def test_a_cell_that_says_additive_and_is_not_is_refused():
+    def update(projected, recurrent, carry):
+        return (jnp.tanh(projected + 2 * recurrent),)
+
+    cell = Cell(gates=1, init_carry=TANH.init_carry, update=update)
+    initial_carry(ModelConfig(cell=cell, vocab_size=5), 1)
+    initial_carry(ModelConfig(cell=TANH._replace(gates=1), vocab_size=5), 1)
+    with pytest.raises(JaxrnnError, match="additive=True, but its update does not use projected \\+ recurrent only"):
+        initial_carry(ModelConfig(cell=cell._replace(additive=True), vocab_size=5), 1)
