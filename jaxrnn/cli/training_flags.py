@@ -23,14 +23,14 @@ from jaxrnn.errors import JaxrnnError
 # The settings by the title of their group in --help. The group without a title has those that people set most often; it
 # comes first, after CORPUS, --preset, --run-dir and --resume.
 GROUPS = {
-    "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every"),
+    "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every", "seed"),
     "text": ("vocabulary", "normalize", "min_count", "reset_on"),
     "network": ("num_layers", "dropout", "init", "init_scale", "dtype", "products"),
     "optimizer": (
         *("optimizer", "momentum", "rms_decay", "beta1", "beta2", "weight_decay", "clip", "clip_value"),
         *("schedule", "warmup_steps", "final_fraction", "decay_from", "decay_every", "decay_rate"),
     ),
-    "training": ("sequence_length", "batch_size", "seed", "chunk_length"),
+    "training": ("sequence_length", "batch_size", "chunk_length"),
     "logging": ("prompt", "sample_length", "log_every", "checkpoint_every", "keep", "validate_every", "patience"),
 }
 _PARTS = {"": TrainConfig, "model": ModelConfig, "optimizer": OptimizerConfig}

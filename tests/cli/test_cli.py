@@ -90,7 +90,7 @@ FIRST_FLAGS = ["CORPUS", "--preset", "--run-dir", "--resume", "--steps", "--spli
 def test_help_of_train_shows_first_what_people_use_most_then_groups_with_titles(jaxrnn):
     _, out, _ = jaxrnn("train --help")
     flags = re.findall(r"^\W*(CORPUS|--[a-z][a-z-]*)", out.partition("positional arguments")[2], re.MULTILINE)
-    assert flags[:10] == [*FIRST_FLAGS, "--learning-rate", "--sample-every"]
+    assert flags[:11] == [*FIRST_FLAGS, "--learning-rate", "--sample-every", "--seed"]  # CORPUS and ten flags
     titles = re.findall(r"^\W*(\w+) options\b", out, re.MULTILINE)
     assert titles == ["text", "network", "optimizer", "training", "logging", "run", "device"]
 
