@@ -529,7 +529,7 @@ BAD_CALLS = {
         "more steps in all than warmup_steps 24, got 24",
     ),
     "more lanes than text": ({"batch_size": 100}, {}, "give a longer text"),
-    "a file for a text": ({}, {"corpus": __file__}, r"test_runs.py is a file, not a text; load it by jaxrnn.load_co"),
+    "a file for a text": ({}, {"corpus": __file__}, r"test_loop.py is a file, not a text; load it by jaxrnn.load_co"),
     "bytes for a text": ({}, {"corpus": b"text"}, "the corpus must be a jaxrnn.Corpus or a text, got bytes"),
     "an optimizer that is none": ({}, {"optimizer": "adam"}, "must be an optax.GradientTransformation, got 'adam'"),
     "two optimizers": (
