@@ -16,7 +16,6 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from jaxrnn.cli.bench import Bench
-from jaxrnn.cli.compare import Compare
 from jaxrnn.cli.completion import Completion
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
@@ -25,7 +24,7 @@ from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.page import Page
 from jaxrnn.cli.plot import Plot
 from jaxrnn.cli.prepare import Prepare
-from jaxrnn.cli.runs import Runs
+from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train

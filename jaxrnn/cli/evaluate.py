@@ -12,9 +12,8 @@ import tyro
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.device_flags import DEVICE, DeviceFlags
-from jaxrnn.cli.output import listed, print_json
+from jaxrnn.cli.output import listed, print_json, slice_values, unseen_line
 from jaxrnn.cli.progress import reading
-from jaxrnn.cli.slices import slice_values, unseen_line
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:

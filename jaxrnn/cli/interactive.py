@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.line_input import line_editing, read_line
 from jaxrnn.cli.output import BOLD, styled, table
-from jaxrnn.cli.signals import NotedSignals
+from jaxrnn.cli.progress import NotedSignals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
 

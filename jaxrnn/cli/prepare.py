@@ -7,9 +7,8 @@ from typing import Annotated
 import tyro
 
 from jaxrnn.cli.checkpoint_flags import JsonFlag
-from jaxrnn.cli.output import print_result
+from jaxrnn.cli.output import corpus_values, print_result
 from jaxrnn.cli.progress import reading
-from jaxrnn.cli.slices import corpus_values
 from jaxrnn.config import TrainConfig, VocabularyKind
 
 

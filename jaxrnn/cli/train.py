@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from jaxrnn.cli.device_flags import DEVICE, ProcessFlags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import print_result
-from jaxrnn.cli.progress import TrainingProgress, loss_words, reading
+from jaxrnn.cli.output import corpus_values, print_result, slice_lines, slice_values, validation_lines
+from jaxrnn.cli.progress import TrainingProgress, loss_words, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
-from jaxrnn.cli.signals import stop_signals
-from jaxrnn.cli.slices import corpus_values, slice_lines, slice_values, validation_lines
 from jaxrnn.cli.training_flags import OPTIONS, RunOptions, TrainingFlags, read_config
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
