@@ -442,6 +442,7 @@ def test_programs_without_a_kernel_compute_the_same_losses(monkeypatch):
         kernels.measure_kernels(BenchConfig(**SMALL, workloads=("flags",)), lambda message: None)
 
 
+@pytest.mark.slow
 def test_rounded_products_are_measured_beside_full_ones(without_torch, small_limits, monkeypatch, capsys):
     monkeypatch.setattr("jaxrnn.bench.step.measure_step", functools.cache(measure_step))
     assert main(shlex.split(f"bench {SMALL_FLAGS} --products bfloat16")) == 0
