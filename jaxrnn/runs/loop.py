@@ -162,6 +162,7 @@ def close_at_exit(reports: Generator[Any]) -> None:
 
 
 def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
+    """Train a run: chunk by chunk, each settled before the next; a report of it is yielded if one is due."""
     began, limit = time.perf_counter(), ChunkLimit(run.config)
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
         programs = prepare_programs(run, next_step(run.first_step, run.config, limit))
@@ -171,16 +172,16 @@ def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
             if trainer.over:
                 yield trainer.report(with_sample=trainer.finished, finished=trainer.finished)
             while not trainer.over:
-                if trainer.reported:
+                if trainer.reported:  # else the run begins, or its last validation was interrupted
                     batches = trainer.next_batches()
                     result = programs.train_chunk(trainer.state, batches)
-                    trainer.read_ahead(len(batches.reset))
+                    trainer.read_ahead(len(batches.reset))  # while the device trains
                     trainer.advance(*result)
                     trainer.stopped = bool(should_stop())
                 report = trainer.settle(should_stop)
                 if trainer.due:
                     yield report
-        except GeneratorExit:
-            if jax.process_count() == 1:  # the others may not be at this step
+        except GeneratorExit:  # somebody has left the loop over the reports
+            if jax.process_count() == 1:  # other processes may be at another step
                 trainer.save()
             raise

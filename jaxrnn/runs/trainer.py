@@ -87,22 +87,23 @@ def next_step(step: int, config: TrainConfig, limit: ChunkLimit) -> int:
 
 
 class Trainer:
-    """Keeps a run between two chunks: a caller trains, from `state` and on `next_batches()`.
+    """A run between two chunks of training steps; `fit` has one, `fit_many` one per member.
 
-    The caller hands the result to `advance`, then `settle` validates, reports and saves what is due.
+    The caller trains on `next_batches()` from `state`, and passes the result to `advance`. Then `settle` validates,
+    reports and saves what is due.
 
     Attributes:
         state: the TrainState.
         step: training steps done.
-        reported: whether `settle` is done with this step.
-        due: whether its report was asked for: by an interval, or because the run ends here.
-        stopped: whether somebody has asked the run to stop.
+        reported: whether `settle` has been called for this step.
+        due: whether a report is due at this step: by an interval, or because the run ends here.
+        stopped: whether the run has been asked to stop.
     """
 
     def __init__(
         self, run: Run, limit: ChunkLimit, state: TrainState, write_sample: WriteSample, began: float
     ) -> None:  # fmt: skip
-        """Resume or begin a run at its state; `began` is when, in seconds of `time.perf_counter`."""
+        """Begin or resume a run at a state; `began` is the `time.perf_counter` of its start."""
         counters = run.checkpoint.counters if run.checkpoint else {}
         self.state, self.step, self.stopped, self.due = state, run.first_step, False, True
         # The checkpoint of an interrupted validation holds the loss of its step, which is still to be reported.
@@ -141,10 +142,10 @@ class Trainer:
         return self._run.data.batches(step, next_step(step, config, self._limit) - step, config, self._run.mesh)
 
     def advance(self, state: TrainState, metrics: Metrics, finite: jax.Array) -> None:
-        """Take the result of a chunk: the state, the metrics [K], and whether the state has finite numbers only.
+        """Take the result of a chunk: the state, the metrics [K], and whether all numbers of the state are finite.
 
         Raises:
-            NonFiniteError: it has not, or the loss is infinite or not a number.
+            NonFiniteError: a number of the state or the loss is not finite.
         """
         losses, smooth_losses = jax.device_get(metrics)
         before = self.step

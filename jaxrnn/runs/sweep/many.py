@@ -149,7 +149,7 @@ def _open(
 
 
 def _by_step(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
-    """Return the runs that resume from the same step together: when a sweep was killed, some had saved and some not."""
+    """Group runs by the step that they resume from: when a sweep is killed, some members have saved and some not."""
 
     def step(name: str) -> int:
         checkpoint = runs[name].checkpoint
@@ -162,9 +162,9 @@ def _by_step(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
 def _train_together(
     runs: Mapping[str, Run], report: SweepReport, should_stop: Callable[[], object]
 ) -> Generator[SweepReport, None, bool]:
-    """Train runs that are in step, one chunk of all of them after another; return whether the sweep is to stop.
+    """Train runs that are at the same step, chunk by chunk; return whether the sweep is to stop.
 
-    The program is compiled for all of them: a run that has ended stays in it, and its results are dropped.
+    One program trains all of them. A run that has ended stays in the program, and its results are dropped.
     """
     began, configs = time.perf_counter(), [run.config for run in runs.values()]
     states = [run.checkpoint.state for run in runs.values() if run.checkpoint] or init_members(configs)
@@ -174,12 +174,12 @@ def _train_together(
         name: Trainer(run, ChunkLimit(run.config, len(runs)), state, write_sample, began)
         for (name, run), state in zip(runs.items(), states, strict=True)
     }
-    results: dict[str, Result | None] = dict.fromkeys(trainers)  # of the last chunk; before the first there are none
+    results: dict[str, Result | None] = dict.fromkeys(trainers)  # of the last chunk; None before the first
     running: list[str] = []
     try:
         while True:
             stopped = bool(should_stop())
-            running = [name for name in results if _goes_on(name, trainers[name], results[name], report, stopped)]
+            running = [name for name in results if _continue(name, trainers[name], results[name], report, stopped)]
             if any(name in report.reports or name in report.failed for name in results):
                 yield report
             if not running:
@@ -193,8 +193,8 @@ def _train_together(
         raise
 
 
-def _goes_on(name: str, trainer: Trainer, result: Result | None, report: SweepReport, stopped: bool) -> bool:
-    """Let a run take the result of its chunk, put its report into that of the sweep, and return whether it goes on."""
+def _continue(name: str, trainer: Trainer, result: Result | None, report: SweepReport, stopped: bool) -> bool:
+    """Pass a run the result of its chunk, add its report to the report of the sweep, return whether it continues."""
     try:
         if result:
             trainer.advance(*result)
