@@ -14,11 +14,11 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import check, tolerance
 from jaxrnn.bench.result import Result, Say
 from jaxrnn.bench.sample import sampling_program
-from jaxrnn.bench.step import training_program
 from jaxrnn.bench.timing import Contender, Timing, race
+from jaxrnn.bench.training import training_program
 from jaxrnn.bench.workload import Program, Workload, make_workload
 from jaxrnn.kernels import KERNELS, plain
-from jaxrnn.training.step import Metrics
+from jaxrnn.training import Metrics
 
 _SAMPLE_LENGTH = 2000  # characters of each stream per call
 _ADAM: dict[str, Any] = {"optimizer": "adam"}

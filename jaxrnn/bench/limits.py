@@ -20,32 +20,23 @@ from jaxrnn.kernels.matmul import times_matrix
 from jaxrnn.network.cells import get_cell
 
 SECONDS = 0.04  # per measurement and round
-_PEAK_SIZES = (512, 1024, 2048, 4096, 8192)
 
 
 class Limits(NamedTuple):
-    """What the machine can do, and the floor.
+    """What the machine can do in seconds per step, and the floor.
 
     Attributes:
-        recurrent: seconds of a product [B, H] x [H, G*H] that waits for the previous one, the mean of both directions.
-        products: seconds of all other products of a step.
-        products_flop: their floating-point operations.
-        update: seconds to move the bytes of the optimizer.
+        recurrent: a product [B, H] x [H, G*H] that waits for the previous one, the mean of both directions.
+        products: all other products of a step.
+        update: the bytes of the optimizer, moved at the rate of x = x / 2 + y with arrays of the parameters' size.
         update_bytes: the number of these.
-        bandwidth: bytes per second of x = x / 2 + y with arrays of the parameters' size.
-        peak: floating-point operations per second in a large product.
-        peak_size: N of that product, [N, N] x [N, N].
-        floor: seconds; 2 T recurrent + products + update.
+        floor: 2 T recurrent + products + update.
     """
 
     recurrent: Timing
     products: Timing
-    products_flop: int
     update: Timing
     update_bytes: int
-    bandwidth: Timing
-    peak: Timing
-    peak_size: int
     floor: Timing
 
 
@@ -83,34 +74,19 @@ class LimitRace:
             "forward": _loop(next_h, Whh, h),
             "backward": _loop(previous_h, Whh, h),
             "products": _loop(_products, (orthogonal(H, V), normal(rows, width)), readout),
-            "triad": _loop(_triad, normal(self.params_size), normal(self.params_size)),
+            "triad": _loop(lambda y, x: 0.5 * x + y, normal(self.params_size), normal(self.params_size)),
         }
-        for self.peak_size in _PEAK_SIZES:
-            size = self.peak_size
-            self.contenders["peak"] = _loop(lambda Q, x: x @ Q, orthogonal(size, size), normal(size, size))
-            if self.contenders["peak"].run() > 0.01:
-                break
 
     def limits(self, timings: dict[str, Timing]) -> Limits:
         """Return the limits from the timings of `contenders`, round by round."""
-        seconds = {name: np.array(timings[name].rounds) for name in self.contenders}
+        forward, backward, products, triad = (np.array(timings[name].rounds) for name in self.contenders)
         config, V, width = self.workload.config, self.workload.vocab_size, self.workload.width
-        T, H, itemsize = config.sequence_length, config.model.hidden_size, jnp.dtype(config.model.dtype).itemsize
+        itemsize = jnp.dtype(config.model.dtype).itemsize
         update_bytes = update_values(config.optimizer.name, self.params_size, width, V, self.workload.rows()) * itemsize
-        recurrent = (seconds["forward"] + seconds["backward"]) / 2
-        bandwidth = 3 * self.params_size * itemsize / seconds["triad"]
-        update = update_bytes / bandwidth
-        return Limits(
-            recurrent=Timing.of(recurrent),
-            products=Timing.of(seconds["products"]),
-            products_flop=2 * T * config.batch_size * H * (3 * V + width),
-            update=Timing.of(update),
-            update_bytes=update_bytes,
-            bandwidth=Timing.of(bandwidth),
-            peak=Timing.of(2 * self.peak_size**3 / seconds["peak"]),
-            peak_size=self.peak_size,
-            floor=Timing.of(2 * T * recurrent + seconds["products"] + update),
-        )
+        recurrent = (forward + backward) / 2
+        update = triad * update_bytes / (3 * self.params_size * itemsize)
+        floor = 2 * config.sequence_length * recurrent + products + update
+        return Limits(Timing.of(recurrent), Timing.of(products), Timing.of(update), update_bytes, Timing.of(floor))
 
 
 def update_values(optimizer: str, params_size: int, width: int, vocab_size: int, rows: float) -> int:
@@ -129,10 +105,6 @@ def _products(constants: tuple[Any, Any], state: tuple[Any, ...]) -> tuple[Any, 
     (Why, d_gates), (hidden, _, _) = constants, state
     logits = hidden @ Why
     return logits @ Why.T, hidden.T @ logits, hidden.T @ d_gates
-
-
-def _triad(y: Any, x: Any) -> Any:
-    return 0.5 * x + y
 
 
 def _loop(body: Callable[[Any, Any], Any], constants: Any, state: Any) -> Contender:

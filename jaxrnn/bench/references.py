@@ -7,16 +7,12 @@ import jax
 import numpy as np
 
 from jaxrnn.bench.config import BenchError
-from jaxrnn.bench.machine import version
-from jaxrnn.bench.result import Say
+from jaxrnn.bench.result import Say, version
 from jaxrnn.bench.timing import Contender
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, named_params
-from jaxrnn.network.loss import loss
-from jaxrnn.training.step import make_train_step
-
-TORCH = ("PyTorch", "PyTorch compiled")
-_COMPILE_SECONDS = 60.0  # the limit for torch.compile
+from jaxrnn.network import loss
+from jaxrnn.training import make_train_step
 
 
 def start_references(
@@ -24,15 +20,11 @@ def start_references(
 ) -> tuple[dict[str, Contender], dict[str, str]]:
     """Start the references of a workload, in processes that end with `stack`, and check that they do the same work.
 
-    Args:
-        stack: ends the processes.
-        workload: the work.
-        say: told what is going on.
-        seconds: how long a contender trains when it runs.
+    A contender trains for about `seconds` when it runs.
 
     Returns:
-        Contenders by name ("NumPy" and those of `TORCH`), in seconds per training step; and notes by the same
-        names: the number of threads, or why there is no such contender.
+        Contenders by name, "NumPy" and "PyTorch", in seconds per training step; and notes by the same names: the number
+        of threads, or why there is no such contender.
 
     Raises:
         BenchError: a reference computes something else.
@@ -43,44 +35,30 @@ def start_references(
     worker.call("Reference", **reference_arguments(workload))
     check("NumPy reference", worker.call("train", len(losses)), losses, tolerance(workload))
     contenders, notes = {"NumPy": worker.contender("train", seconds)}, {"NumPy": "float64, 1 thread"}
+    if version("torch") is None:
+        return contenders, notes | {"PyTorch": "not installed"}
+    say("checking the PyTorch reference")
+    worker = stack.enter_context(Worker("torch_reference"))
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
-    for name in TORCH:
-        if version("torch") is None:
-            notes[name] = "not installed"
-            continue
-        say(f"checking the {name} reference")
-        worker = stack.enter_context(Worker("torch_reference"))
-        try:
-            options: dict[str, Any] = {
-                "dtype": workload.config.model.dtype,
-                "device": device,
-                "compiled": name.endswith("compiled"),
-            }
-            worker.call("Reference", **reference_arguments(workload), **options)
-            first_loss = worker.call("train", 1, timeout=_COMPILE_SECONDS)
-        except BenchError as error:  # a torch without this device, a machine without a compiler
-            notes[name] = f"does not run: {error}"
-            worker.close()
-            continue
-        check(f"{name} reference", first_loss, losses[:1], tolerance(workload))
-        _check_torch(name, worker, losses[1:], gradient, workload)
-        threads = worker.call("choose_threads")
-        notes[name] = f"{threads} thread{'s' * (threads > 1)}"
-        contenders[name] = worker.contender("train", seconds)
-    return contenders, notes
-
-
-def _check_torch(
-    name: str, worker: Worker, second_loss: list[float], gradient: dict[str, np.ndarray], workload: Workload
-) -> None:
+    try:
+        worker.call("Reference", **reference_arguments(workload), dtype=workload.config.model.dtype, device=device)
+        first_loss = worker.call("train", 1)
+    except BenchError as error:  # a torch without this device
+        worker.close()
+        return contenders, notes | {"PyTorch": f"does not run: {error}"}
     exact = tolerance(workload)
+    check("PyTorch reference", first_loss, losses[:1], exact)
     theirs = worker.call("named", gradient=True)
     for part, ours in gradient.items():
         scale = float(np.abs(ours).max())
-        check(f"{name} reference ({part})", [float(np.abs(theirs[part] - ours).max()) + scale], [scale], 10 * exact)
+        check(f"PyTorch reference ({part})", [float(np.abs(theirs[part] - ours).max()) + scale], [scale], 10 * exact)
     # The Adagrad of PyTorch is a slightly different formula (see torch_reference), which shows after the first update.
     approximate = 0.05 if workload.config.optimizer.name == "adagrad" else exact
-    check(f"{name} reference", worker.call("train", 1), second_loss, max(exact, approximate))
+    check("PyTorch reference", worker.call("train", 1), losses[1:], max(exact, approximate))
+    threads = worker.call("choose_threads")
+    notes["PyTorch"] = f"{threads} thread{'s' * (threads > 1)}"
+    contenders["PyTorch"] = worker.contender("train", seconds)
+    return contenders, notes
 
 
 def reference_arguments(workload: Workload) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from jaxrnn.bench.timing import race
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Program, Workload, make_workload
 from jaxrnn.distributed.mesh import by_lanes, make_mesh, replicate
-from jaxrnn.network.loss import loss
-from jaxrnn.network.model import initial_carry
+from jaxrnn.network import initial_carry, loss
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 

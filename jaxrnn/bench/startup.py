@@ -1,4 +1,4 @@
-"""The suite `startup`: whole processes, from their start to the first training steps and to their end.
+"""The suite `startup`: whole processes, from their start to the first training steps.
 
 Two cores of an AMD EPYC (Zen 5), Python 3.11, jax 0.10.2, min-char-rnn's workload: 1.27 s from the start of the process
 to its hundredth step, and 0.62 s once compiled programs are in the cache, 0.49 of the time; Python and the import of
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.result import Result, Say
-from jaxrnn.bench.timing import Contender, Timing, race
+from jaxrnn.bench.timing import Contender, race
 from jaxrnn.bench.workload import make_workload
 
 _IMPORTS = {
@@ -35,41 +35,34 @@ def measure_startup(config: BenchConfig, say: Say) -> Result:
     """Measure starts of `jaxrnn train` on a text of the workload's size, and of what it imports.
 
     Contenders, in seconds from the start of the process: "first start" and "second start", until the first chunk of
-    steps is in the log, without compiled programs and with those of an earlier start; "first end" and "second end",
-    the ends of the same processes, checkpoint and sample included; processes that only import.
+    steps is in the log, without compiled programs and with those of an earlier start; processes that only import.
 
     Raises:
         BenchError: a process failed.
     """
-    ends: dict[str, list[float]] = {"first": [], "second": []}
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         _write_text(directory / "text.txt", config)
 
-        def start(which: str) -> float:
-            # A first start has a new cache each time; a second start has the one that was filled before the race.
-            cache = f"cache-{len(ends[which])}" if which == "first" else "cache"
-            first_steps, end = _train(directory, directory / cache, config)
-            ends[which].append(end)
-            return first_steps
+        def first_start() -> float:
+            return _train(directory, Path(tempfile.mkdtemp(dir=directory)), config)
 
-        def end(code: str) -> float:
-            return _run(["-c", code], os.environ)[1]
+        def second_start() -> float:
+            return _train(directory, directory / "cache", config)
 
         say("filling a cache")
-        _train(directory, directory / "cache", config)
-        contenders = {f"{which} start": Contender(partial(start, which)) for which in ends}
-        contenders |= {name: Contender(partial(end, code)) for name, code in _IMPORTS.items()}
+        second_start()
+        contenders = {"first start": Contender(first_start), "second start": Contender(second_start)}
+        for name, code in _IMPORTS.items():
+            contenders[name] = Contender(partial(_run, ["-c", code], os.environ))
         say("measuring")
         seconds = race(contenders, config.repeats or 5)
-    seconds |= {f"{which} end": Timing.of(values) for which, values in ends.items()}
     lines = [
-        f"start: from the start of `jaxrnn train` until {config.chunk_length} steps are done; end: until it has ended; "
-        "first: with nothing compiled, second: with compiled programs in the cache; x: of the time of the first",
+        f"start: from the start of `jaxrnn train` until {config.chunk_length} steps are done; first: with nothing "
+        "compiled, second: with compiled programs in the cache; x: of the time of the first",
     ]
-    ratios = {f"second {part}": seconds[f"second {part}"].over(seconds[f"first {part}"]) for part in ("start", "end")}
-    order = ["first start", "first end", "second start", "second end", *_IMPORTS]
-    return Result(config, {name: seconds[name] for name in order}, lines, {"x first": ratios})
+    columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
+    return Result(config, seconds, lines, columns)
 
 
 def _write_text(path: Path, config: BenchConfig) -> None:
@@ -80,8 +73,8 @@ def _write_text(path: Path, config: BenchConfig) -> None:
     path.write_text(text, "utf-8")
 
 
-def _train(directory: Path, cache: Path, config: BenchConfig) -> tuple[float, float]:
-    """Run `jaxrnn train` for one chunk; return the seconds until its log has these steps, and until it has ended."""
+def _train(directory: Path, cache: Path, config: BenchConfig) -> float:
+    """Run `jaxrnn train` for one chunk; return the seconds until its log has these steps."""
     run = Path(tempfile.mkdtemp(dir=directory))
     same = ("cell", "hidden_size", "dtype", "optimizer", "sequence_length", "batch_size")
     flags = {name: getattr(config, name) for name in same} | {"run_dir": run}
@@ -92,8 +85,8 @@ def _train(directory: Path, cache: Path, config: BenchConfig) -> tuple[float, fl
     return _run(command, {**environment, "XDG_CACHE_HOME": str(cache)}, run / "metrics.jsonl")
 
 
-def _run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> tuple[float, float]:
-    """Run Python; return the seconds until the log has a line, and until the process has ended."""
+def _run(command: list[str], environment: Mapping[str, str], log: Path | None = None) -> float:
+    """Run Python; return the seconds until the log has a line, or until the process has ended."""
     begin, logged = time.perf_counter(), None
     with subprocess.Popen(
         [sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -110,4 +103,4 @@ def _run(command: list[str], environment: Mapping[str, str], log: Path | None = 
     if process.returncode:
         command_line = " ".join(["python", *command])
         raise BenchError(f"`{command_line}` ended with exit code {process.returncode}: {complaint.strip()[-200:]}")
-    return logged or end, end
+    return logged or end

@@ -1,4 +1,4 @@
-"""The same training step in PyTorch: nn.RNN, nn.GRU or nn.LSTM, its optimizer, its clipping; eager or compiled.
+"""The same training step in PyTorch: nn.RNN, nn.GRU or nn.LSTM, its optimizer, its clipping.
 
 The input takes the cheaper of two equal forms: a one-hot vector times `weight_ih`, or a row of an embedding of width
 G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that there is one bias per layer, except
@@ -30,7 +30,6 @@ class Reference:
         clip_value: float,
         dtype: str = "float32",
         device: str = "cpu",
-        compiled: bool = False,
     ) -> None:
         """Begin with these parameters and the first batch of inputs int [K, T, B], targets and reset bool [K]."""
         self.device, self.dtype, self.clip_value = torch.device(device), getattr(torch, dtype), clip_value
@@ -44,7 +43,6 @@ class Reference:
         self._build(params, cell)
         self.trained = [weight for weight, _ in self.weights.values()]
         self.optimizer = _make_optimizer(optimizer, self.trained, learning_rate)
-        self.loss_and_carry = torch.compile(self._loss_and_carry) if compiled else self._loss_and_carry
 
     def _build(self, params: dict[str, np.ndarray], cell: str) -> None:
         vocab_size, width = params["Wxh"].shape
@@ -94,7 +92,7 @@ class Reference:
             if self.reset[place]:
                 self.carry = None
             self.optimizer.zero_grad(set_to_none=True)
-            loss, self.carry = self.loss_and_carry(self.inputs[place], self.targets[place], self.carry)
+            loss, self.carry = self._loss_and_carry(self.inputs[place], self.targets[place], self.carry)
             loss.backward()
             nn.utils.clip_grad_value_(self.trained, self.clip_value)
             self.optimizer.step()

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import os
 import pickle
-import select
 import signal
 import subprocess
 import sys
@@ -23,12 +22,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
     """A process that holds a `Reference`; it ends when it is closed, or when this process does."""
 
     def __init__(self, reference: str, threads: int | None = None) -> None:
-        """Start the process.
-
-        Args:
-            reference: the module, "numpy_reference" or "torch_reference".
-            threads: how many its library may use; None leaves it to the library.
-        """
+        """Start the process for a module, "numpy_reference" or "torch_reference", whose library may use `threads`."""
         self.reference = reference
         limits = {} if threads is None else dict.fromkeys(_THREADS, str(threads))
         self.process = subprocess.Popen(
@@ -41,17 +35,11 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         self._requests: IO[bytes] = self.process.stdin  # type: ignore[assignment]
         self._replies: IO[bytes] = self.process.stdout  # type: ignore[assignment]
 
-    def call(self, method: str, *arguments: Any, timeout: float | None = None, **named: Any) -> Any:
-        """Return what a method of the reference returns; "Reference" creates the reference.
-
-        Raises:
-            BenchError: it failed, or took longer than `timeout` seconds.
-        """
+    def call(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Return what a method of the reference returns, or raise BenchError; "Reference" creates the reference."""
         try:
             pickle.dump((method, arguments, named), self._requests)
             self._requests.flush()
-            if not select.select([self._replies], [], [], timeout)[0]:
-                raise BenchError(f"took more than {timeout:.0f} s")
             error, result = pickle.load(self._replies)
         except (EOFError, OSError):
             self.close()
@@ -73,8 +61,7 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             with contextlib.suppress(OSError):  # a request that the process did not read
                 pipe.close()
 
-    def __exit__(self, *_: object) -> None:
-        """End the process."""
+    def __exit__(self, *_: object) -> None:  # noqa: D105
         self.close()
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from jaxrnn.bench.timing import Contender, repeated
 from jaxrnn.config import TrainConfig
+from jaxrnn.network import Params
 from jaxrnn.network.cells import get_cell
-from jaxrnn.network.model import Params
 from jaxrnn.text import Batch, batches
-from jaxrnn.training.step import TrainState, init_train_state
+from jaxrnn.training import TrainState, init_train_state
 
 
 class Workload(NamedTuple):
@@ -91,13 +91,3 @@ def named_params(params: Params) -> dict[str, np.ndarray]:
     (layer,) = params.layers
     named = {**layer._asdict(), "Why": params.Why, "by": params.by}
     return {name: np.asarray(value, np.float64) for name, value in named.items() if value is not None}
-
-
-def training_flop(workload: Workload) -> int:
-    """Return the floating-point operations in the matrix products of a training step: 6 B T G H^2 + 6 B T H V.
-
-    A product with a matrix of n entries takes 2 n operations per character, and there are three of them: forward, for
-    the gradient of its input, and for the gradient of the matrix. A one-hot input is a row to look up and takes none.
-    """
-    config, H = workload.config, workload.config.model.hidden_size
-    return 6 * config.batch_size * config.sequence_length * H * (workload.width + workload.vocab_size)

@@ -54,9 +54,7 @@ class Bench:
             device.mesh("batch_size", config.batch_size)
         import jax
 
-        from jaxrnn.bench.chart import draw
-        from jaxrnn.bench.machine import describe_machine, machine_line
-        from jaxrnn.bench.result import Result, workload_line
+        from jaxrnn.bench.result import Result, describe_machine, draw, machine_line, workload_line
         from jaxrnn.plots import check_plot_file
 
         if self.plot:
@@ -66,7 +64,8 @@ class Bench:
         if not self.json:
             flags = machine["xla_flags"] or "none"
             print(f"{workload_line(config)}\n{machine_line(machine)}\nXLA_FLAGS: {flags}\n", flush=True)
-        suite = importlib.import_module(f"jaxrnn.bench.{self.suite}")
+        own_module = self.suite in ("sample", "startup", "kernels")
+        suite = importlib.import_module(f"jaxrnn.bench.{self.suite if own_module else 'training'}")
         result: Result = getattr(suite, f"measure_{self.suite}")(config, _say)
         rows = result.table()
         lines = table(rows, right=range(1, len(rows[0])))

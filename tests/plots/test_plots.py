@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from jaxrnn import plots
-from jaxrnn.bench.chart import draw
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.result import Result
+from jaxrnn.bench.result import Result, draw
 from jaxrnn.bench.timing import Timing
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
