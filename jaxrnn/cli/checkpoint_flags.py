@@ -25,17 +25,7 @@ JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothin
 def open_checkpoint(
     run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
 ) -> "Checkpoint":
-    """Return a checkpoint of a run, with JAX set up for its type.
-
-    Args:
-        run_dir: the run directory, or a checkpoint file.
-        which: "last", "best" or a step.
-        cell: FILE.py:NAME of a user-defined cell.
-        device: where to compute; None leaves it to JAX.
-
-    Raises:
-        JaxrnnError: the checkpoint is missing or damaged, or the cell or the device is not available.
-    """
+    """Return the checkpoint that these flags name, with JAX set up for its type; without a device, JAX chooses one."""
     from jaxrnn.runs.checkpoint import read_checkpoint
 
     def prepare(config: TrainConfig) -> CellLike | None:

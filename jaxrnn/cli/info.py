@@ -155,18 +155,12 @@ def _run_values(checkpoint: "Checkpoint") -> dict[str, Any]:
     return {
         "step": checkpoint.counters["step"],
         "smooth_loss": float(checkpoint.state.smooth_loss),
-        "parameters": _num_parameters(checkpoint),
+        "parameters": checkpoint.state.params.num_parameters,
         "symbols": len(checkpoint.vocabulary),
         "config": checkpoint.config,
         "corpus": checkpoint.corpus,
         "computed_by": checkpoint.computed_by,
     }
-
-
-def _num_parameters(checkpoint: "Checkpoint") -> int:
-    import jax
-
-    return sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
 
 
 def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
@@ -187,7 +181,7 @@ def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
         f"step: {int(state.step):,} of {config.steps:,}",
         f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
-        f"{_num_parameters(checkpoint):,} parameters, {model.dtype}, products {model.products}, init {init}, "
+        f"{state.params.num_parameters:,} parameters, {model.dtype}, products {model.products}, init {init}, "
         f"dropout {model.dropout}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",

@@ -151,15 +151,13 @@ def _result_values(
     report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path
 ) -> dict[str, Any]:
     """Return the result for JSON."""
-    import jax
-
     names = ("step", "finished", "seconds", "smooth_loss", "bits_per_character", "validation_loss", "sample")
     return {
         "run": run_dir,
         **{name: getattr(report, name) for name in names},
         "steps": config.steps,
         "best": report.best and {"step": report.best.step, "loss": report.best.loss},
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(report.state.params)),
+        "parameters": report.state.params.num_parameters,
         "unit": corpus.vocabulary.kind,
         "slices": [slice_values(part) for part in slices.values()],
         "corpus": corpus_values(corpus),

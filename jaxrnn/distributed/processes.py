@@ -21,7 +21,6 @@ connection breaks, else after HEARTBEAT seconds.
 
 import contextlib
 import ctypes
-import ipaddress
 import json
 import os
 import signal
@@ -84,14 +83,14 @@ def start_processes(
         host, _, port = coordinator.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 2**16:
             raise JaxrnnError(f"coordinator must be HOST:PORT, such as 10.0.0.1:1234, got {coordinator!r}")
-        bind_address = coordinator if _is_loopback(host) else None
+        bind_address = coordinator if host == "localhost" or host.startswith("127.") else None
     if num_processes is not None and not 0 <= (process_id or 0) < num_processes:
         raise JaxrnnError(f"process_id must be from 0 to num_processes - 1 = {num_processes - 1}, got {process_id}")
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    if coordinator is not None and process_id:
+        _wait_for(host, int(port), timeout)
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python can't handle it while JAX waits
     try:
-        if coordinator is not None and process_id:
-            _wait_for(host, int(port), timeout)
         jax.distributed.initialize(
             coordinator,
             num_processes,
@@ -101,8 +100,6 @@ def start_processes(
             shutdown_timeout_seconds=TIMEOUT,
             coordinator_bind_address=bind_address,
         )
-    except JaxrnnError:
-        raise
     except ValueError as error:
         raise JaxrnnError(
             f"no launcher says how to join the processes ({error}); give coordinator, num_processes and process_id"
@@ -126,13 +123,6 @@ def _exit_with_message(_: int) -> None:
 
 
 _ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_exit_with_message)  # must live as long as the process
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:
@@ -164,20 +154,14 @@ def peer_errors() -> Iterator[None]:
         raise PeerError(f"another process of the run has ended or can't be reached ({reason}); {_ADVICE}") from error
 
 
-def gather_texts(text: str) -> list[str]:
-    """Return the texts of all processes, in their order; all of them must call this."""
-    data = np.frombuffer(text.encode(), np.uint8)
-    sizes = np.asarray(multihost_utils.process_allgather(np.asarray(len(data), np.int32))).reshape(-1)
-    padded = np.pad(data, (0, int(sizes.max()) - len(data)))
-    rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
-    return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
-
-
 def check_same(facts: dict[str, str]) -> None:
     """Raise JaxrnnError, in every process, unless all processes pass the same facts."""
     if jax.process_count() == 1:
         return
-    first, *others = map(json.loads, gather_texts(json.dumps(facts)))
+    data = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    size = np.max(multihost_utils.process_allgather(np.asarray(len(data), np.int32)))
+    padded = np.pad(data, (0, int(size) - len(data)), constant_values=ord(" "))
+    first, *others = (json.loads(bytes(row)) for row in np.asarray(multihost_utils.process_allgather(padded)))
     for index, other in enumerate(others, start=1):
         for name, value in first.items():
             if other[name] != value:

@@ -53,6 +53,11 @@ class Params(NamedTuple):
     Why: jax.Array
     by: jax.Array
 
+    @property
+    def num_parameters(self) -> int:
+        """The number of trained numbers."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self))
+
     def __repr__(self) -> str:
         """Give the shapes."""
         return of_fields(self, **self._asdict())

@@ -15,7 +15,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxrnn.config import SampleConfig
@@ -159,7 +158,6 @@ def _summary(checkpoint: Checkpoint, cell: str) -> str:
 def _facts(checkpoint: Checkpoint, cell: str) -> dict[str, str]:
     config, corpus, computed_by = checkpoint.config, checkpoint.corpus, checkpoint.computed_by
     model, optimizer = config.model, config.optimizer
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(checkpoint.state.params))
     rule = {"Optimizer": "user-defined"}
     if optimizer.name != "custom":
         rule = {
@@ -173,7 +171,7 @@ def _facts(checkpoint: Checkpoint, cell: str) -> dict[str, str]:
         "SHA-256": f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}",
         "Vocabulary": f"{model.vocab_size:,} {config.vocabulary}",
         "Cell": f"{cell}, {model.num_layers} \N{MULTIPLICATION SIGN} {model.hidden_size:,}",
-        "Parameters": f"{parameters:,}",
+        "Parameters": f"{checkpoint.state.params.num_parameters:,}",
         "Steps": f"{int(checkpoint.state.step):,} of {config.steps:,}",
         "Sequence length": f"{config.sequence_length:,}",
         "Batch size": f"{config.batch_size:,}",

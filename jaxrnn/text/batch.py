@@ -71,13 +71,9 @@ def document_starts(tokens: Tokens, separator: Tokens, before: Tokens | None = N
         separator: int [k], k >= 1, from `encode_separator`.
         before: int [M], the text before the tokens, in which a separator may begin; its last k - 1 tokens suffice.
     """
-    count, width = len(tokens), len(separator) - 1
-    context = np.concatenate([np.full(width, -1), tokens[:0] if before is None else before])
-    text = np.concatenate([context[len(context) - width :], tokens])
-    starts = np.ones(count, np.bool_)
-    for offset, symbol in enumerate(separator):
-        starts &= text[offset : offset + count] == symbol
-    return starts
+    begin = 0 if before is None else max(0, len(before) - len(separator) + 1)
+    text = np.asarray(tokens) if before is None else np.concatenate([before[begin:], tokens])
+    return DocumentStarts(text, separator)[np.arange(len(text) - len(tokens), len(text))]
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:

@@ -35,23 +35,15 @@ NAMED = (BUILT_IN, *REMOTE)
 
 
 def cache_directory() -> Path:
-    """Return this program's directory in the user's cache; it may not exist yet.
-
-    Raises:
-        JaxrnnError: the user has no home directory, as in some containers.
-    """
+    """Return this program's directory in the user's cache; it may not exist yet."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrnn"
-    except RuntimeError:
+    except RuntimeError:  # as in some containers
         raise JaxrnnError("there is no home directory for the cache; set XDG_CACHE_HOME to a directory") from None
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory in the cache, readable by this user only.
-
-    Raises:
-        StorageError: it can't be made.
-    """
+    """Make a directory in the cache, readable by this user only."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
