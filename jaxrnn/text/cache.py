@@ -1,12 +1,11 @@
 """Tokens of big texts, in the user's cache directory: one file per text and encoding.
 
-A file consists of a line that names the format, the SHA-256 of the header, the header's length (8 bytes,
-little-endian), the header (JSON, UTF-8), zeros up to a multiple of 4,096 bytes, and the tokens. It is replaced
+A file consists of a line of JSON, with spaces up to a multiple of 4,096 bytes, and the tokens. It is replaced
 atomically, so that two processes may write the same one at once.
 
-Opening a file checks the header's hash and the file's size. The hash of the tokens, which takes a second per gigabyte,
-is checked only if the file is not the one that was checked last, by size, times and inode; so is the hash of a text.
-Bits that a disk changes silently are found by `jaxrnn prepare --verify` alone.
+Beside it lies a record of its SHA-256. The file is hashed again, which takes a second per gigabyte, only if it is not
+the one that was hashed last, by size, times and inode; so is a text. Bits that a disk changes silently are found by
+`jaxrnn prepare --verify` alone.
 
 Writing a file removes those that have not been used for a month; they are rebuilt when they are needed again.
 """
@@ -27,17 +26,15 @@ import numpy as np
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
-from jaxrnn.text.stream import Progress, Rules, Survey, blocks, changed
+from jaxrnn.text.stream import Progress, Rules, Survey, changed, read_blocks
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
 ABANDONED = 3600.0  # seconds without a write after which a temporary file is removed
 UNUSED = 30 * 86400.0  # seconds without a use after which tokens are removed
 
-_FORMAT = b"jaxrnn tokens 1\n"
-_FIXED = len(_FORMAT) + 32 + 8  # bytes before the header
-_MAX_HEADER = 2**24  # bytes; all of Unicode takes a quarter of them
-_ALIGNMENT = 4096
+_VERSION = 2  # of the format; the files of another one are not looked for
+_ALIGNMENT = 4096  # bytes
 
 
 class CachedTokens(NamedTuple):
@@ -85,29 +82,19 @@ def store_tokens(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: s
     fetch.make_private_directory(path.parent)
     _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
-    digest, written = hashlib.sha256(), 0
-    header = {
-        "text_sha256": sha256,
-        "rules": list(rules),
-        "symbols": vocabulary.symbols,
-        "unknown": vocabulary.unknown,
-        "count": count,
-        "tokens_sha256": digest.hexdigest(),  # to be replaced by one of the same length
-    }
+    line = json.dumps({"symbols": vocabulary.symbols, "unknown": vocabulary.unknown, "count": count}).encode()
+    line = line.ljust(-(-(len(line) + 1) // _ALIGNMENT) * _ALIGNMENT - 1) + b"\n"
+    digest = hashlib.sha256(line)
     with replacing(path) as file:
-        offset = file.write(_pack(header))
+        file.write(line)
         for piece in pieces:
             data = np.ascontiguousarray(piece, dtype).data
             digest.update(data)
             file.write(data)
-            written += len(piece)
-        if written != count:
+        if file.tell() != len(line) + count * dtype.itemsize:
             raise changed(name)
-        header["tokens_sha256"] = digest.hexdigest()
-        file.seek(0)
-        file.write(_pack(header))
     record_sha256(str(path), path.stat(), digest.hexdigest())
-    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", offset, (count,)))
+    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", len(line), (count,)))
 
 
 def fingerprint(status: os.stat_result) -> list[int]:
@@ -115,11 +102,11 @@ def fingerprint(status: os.stat_result) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def recorded_sha256(path: str, status: os.stat_result) -> str | None:
-    """Return the recorded SHA-256 of a file; None if there is no record, or the file has changed since."""
+def recorded_sha256(path: str, status: os.stat_result | None = None) -> str | None:
+    """Return the recorded SHA-256 of a file; None if there is no record, or the file no longer has this status."""
     try:
         record = json.loads(_record(path).read_bytes())
-        if record["file"] != [path, *fingerprint(status)]:
+        if status and record["file"] != [path, *fingerprint(status)]:
             return None
         with contextlib.suppress(OSError):
             os.utime(_record(path))  # it was used
@@ -138,7 +125,7 @@ def record_sha256(path: str, status: os.stat_result, sha256: str) -> None:
 
 
 def _path(sha256: str, rules: Rules) -> Path:
-    key = hashlib.sha256(json.dumps([sha256, *rules]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([_VERSION, sha256, *rules]).encode()).hexdigest()
     return directory() / f"{key[:32]}.tokens"
 
 
@@ -146,40 +133,21 @@ def _record(path: str) -> Path:
     return directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
 
 
-def _pack(header: dict[str, object]) -> bytes:
-    """Return the bytes of a file before its tokens."""
-    data = json.dumps(header, ensure_ascii=False).encode()
-    start = _FORMAT + hashlib.sha256(data).digest() + len(data).to_bytes(8, "little") + data
-    return start + bytes(-len(start) % _ALIGNMENT)
-
-
 def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        fixed = file.read(_FIXED)
-        length = int.from_bytes(fixed[-8:], "little")
-        if len(fixed) < _FIXED or not fixed.startswith(_FORMAT) or length > _MAX_HEADER:
-            raise ValueError("it has no header")
-        data = file.read(length)
-        if hashlib.sha256(data).digest() != fixed[len(_FORMAT) : -8]:
-            raise ValueError("its header has changed")
-        header = json.loads(data)
-        if (header["text_sha256"], header["rules"]) != (sha256, list(rules)):
-            raise ValueError("it belongs to another text")
+        if verify or recorded_sha256(str(path), status) is None:
+            digest = hashlib.sha256()
+            for block in read_blocks(file, lambda new: progress("verifying", new, status.st_size)):
+                digest.update(block)
+            if digest.hexdigest() != recorded_sha256(str(path)):
+                raise ValueError("it has changed")
+            record_sha256(str(path), status, digest.hexdigest())
+            file.seek(0)
+        header = json.loads(file.readline())
         vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
-        dtype, offset, count = vocabulary.dtype.newbyteorder("<"), len(_pack(header)), header["count"]
-        size = offset + count * dtype.itemsize
-        if status.st_size != size:
-            raise ValueError(f"it has {status.st_size:,} bytes instead of {size:,}")
-        tokens = np.memmap(file, dtype, "r", offset, (count,))
-    if verify or recorded_sha256(str(path), status) != header["tokens_sha256"]:
-        digest = hashlib.sha256()
-        for block in blocks(tokens):
-            digest.update(block.data)
-            progress("verifying", block.nbytes, tokens.nbytes)
-        if digest.hexdigest() != header["tokens_sha256"]:
-            raise ValueError("its tokens have changed")
-        record_sha256(str(path), status, digest.hexdigest())
+        dtype = vocabulary.dtype.newbyteorder("<")
+        tokens = np.memmap(file, dtype, "r", file.tell(), (header["count"],))
     return CachedTokens(path, sha256, vocabulary, tokens)
 
 
