@@ -58,11 +58,7 @@ class Conversation:
     """A text that a person and a network write in turns: the text goes to stdout, everything else to stderr."""
 
     def __init__(self, writer: "Writer", config: SampleConfig) -> None:
-        """Begin with an empty text.
-
-        Raises:
-            JaxrnnError: the network can't write with this configuration.
-        """
+        """Begin with an empty text; raise JaxrnnError if the network can't write with this configuration."""
         writer.check(config)
         self._writer, self._vocabulary, self._config = writer, writer.vocabulary, config
         self._saved: set[Path] = set()

@@ -114,11 +114,7 @@ class Sample:
 
 
 def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:
-    """Return a function that finds the longest passage of a sample in the training slice, which is loaded again.
-
-    Raises:
-        JaxrnnError: the text is missing, or has changed.
-    """
+    """Return a function that finds the longest passage of a sample in the training slice, which is loaded again."""
     from jaxrnn.evaluation import longest_copy
     from jaxrnn.runs import reload_corpus, slices_of
     from jaxrnn.text import blocks

@@ -93,9 +93,6 @@ def preset(name: str) -> TrainConfig:
     Example:
         >>> preset("char-rnn").model.cell
         'lstm'
-
-    Raises:
-        JaxrnnError: there is no such preset.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)

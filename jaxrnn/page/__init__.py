@@ -35,16 +35,14 @@ _FIRST_TEXT = SampleConfig(length=400, temperature=0.8)
 def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | None = None, half: bool = False) -> str:
     """Return a trained network as an HTML page that needs nothing else.
 
-    The page computes in single precision what JAX computes; a float64 model is rounded.
+    The page computes in single precision what JAX computes; a float64 model is rounded. It can't compute a user-defined
+    cell, for which JaxrnnError is raised.
 
     Args:
         checkpoint: from `jaxrnn.load_checkpoint`.
         metrics: the loss curve, from `jaxrnn.runs.read_metrics`; None shows no curve.
         text: the text that the page opens with; None lets the network write it.
         half: store the weights as float16, half the size and no longer exact.
-
-    Raises:
-        JaxrnnError: the cell is user-defined, which a page can't compute.
     """
     params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
     model = config.model
@@ -111,9 +109,7 @@ def _fill(checkpoint: Checkpoint, cell: str, data: dict[str, Any]) -> str:
     parts = {
         "title": _escape(_corpus_name(checkpoint)),
         "summary": _escape(_summary(checkpoint, cell)),
-        "facts": "".join(
-            f"<dt>{_escape(name)}</dt><dd>{_escape(fact)}</dd>" for name, fact in _facts(checkpoint, cell).items()
-        ),
+        "facts": "".join(f"<dt>{name}</dt><dd>{_escape(fact)}</dd>" for name, fact in _facts(checkpoint, cell).items()),
         "version": importlib.metadata.version("jaxrnn"),
         "style": style,
         "style_hash": _csp_hash(style),

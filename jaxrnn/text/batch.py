@@ -66,22 +66,16 @@ def document_starts(tokens: Tokens, separator: Tokens, before: Tokens | None = N
         >>> document_starts(np.array([7, 0, 0, 7, 0, 0, 0]), np.array([0, 0])).tolist()
         [False, False, True, False, False, True, True]
 
-    Args:
-        tokens: int [N].
-        separator: int [k], k >= 1, from `encode_separator`.
-        before: int [M], the text before the tokens, in which a separator may begin; its last k - 1 tokens suffice.
+    `separator` is int [k], k >= 1, from `encode_separator`. It may begin in the text `before` the tokens, of which the
+    last k - 1 tokens suffice.
     """
-    begin = 0 if before is None else max(0, len(before) - len(separator) + 1)
-    text = np.asarray(tokens) if before is None else np.concatenate([before[begin:], tokens])
+    context = [] if before is None else [before[max(0, len(before) - len(separator) + 1) :]]
+    text = np.concatenate([*context, tokens])
     return DocumentStarts(text, separator)[np.arange(len(text) - len(tokens), len(text))]
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
-    """Return the separator of documents as tokens, int [k]; k = 0 if there is none.
-
-    Raises:
-        JaxrnnError: one of its symbols is not in the vocabulary, or only as the unknown symbol.
-    """
+    """Return the separator of documents as tokens, int [k]; raise JaxrnnError unless each is a known symbol's."""
     tokens, in_vocabulary = vocabulary.find(reset_on)
     if not in_vocabulary.all() or (vocabulary.unknown and (tokens == vocabulary.symbols.index(UNKNOWN)).any()):
         raise JaxrnnError(f"reset_on {reset_on!r} has symbols that are not in the vocabulary; {_ADVICE}")

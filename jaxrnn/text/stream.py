@@ -50,11 +50,7 @@ def silent(activity: str, new: int, total: int) -> None:
 
 @contextlib.contextmanager
 def open_file(path: Path, advice: str = "give a text file") -> Iterator[BinaryIO]:
-    """Open a regular file to read; a pipe or a device is refused, not waited for.
-
-    Raises:
-        JaxrnnError: the file can't be read; the message says why, and the advice where there is none.
-    """
+    """Open a regular file to read; a pipe or a device is refused, not waited for. `advice` is for a missing file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory" if path.is_dir() else "not a regular file"
@@ -79,11 +75,7 @@ def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: No
 
 
 def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
-    """Yield the text of a file in pieces, as `decode` does.
-
-    Raises:
-        JaxrnnError: the file can't be read, or `decode` refuses it, possibly after some pieces.
-    """
+    """Yield the text of a file in pieces, as `decode` does, which may refuse it after some of them."""
     with open_file(path) as file:
         yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
 
@@ -167,11 +159,7 @@ def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> Survey:
 
 
 def encode_text(blocks: Iterable[bytes], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:
-    """Yield the tokens of a surveyed text in pieces.
-
-    Raises:
-        JaxrnnError: the text has changed.
-    """
+    """Yield the tokens of a surveyed text in pieces; raise JaxrnnError if the text has changed."""
     for piece in decode(blocks, name, rules):
         try:
             yield vocabulary.encode(piece)
@@ -186,11 +174,7 @@ def changed(name: str) -> JaxrnnError:
 
 @contextlib.contextmanager
 def on_disk(dtype: np.dtype[Any], pieces: Iterable[Array]) -> Iterator[Array]:
-    """Yield the concatenation of pieces, [N], as a writable array in a temporary file.
-
-    Raises:
-        StorageError: there is no room for the file.
-    """
+    """Yield the concatenation of pieces, [N], as a writable array in a temporary file."""
     with tempfile.TemporaryFile() as file:
         count = 0
         for piece in pieces:
