@@ -49,7 +49,7 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
     columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in ("NumPy 1", ours[0])}
     lines = [
         f"{config.sample_length:,} characters of each stream per call; x: how many times as many characters per "
-        "second, all streams together, medians of ratios round by round; NumPy: float64, 1 thread",
+        "second, all streams together, medians of ratios round by round; NumPy: float64, 1 thread"
     ]
     if config.devices > 1:
         lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")

@@ -59,7 +59,7 @@ def measure_startup(config: BenchConfig, say: Say) -> Result:
         seconds = race(contenders, config.repeats or 5)
     lines = [
         f"start: from the start of `jaxrnn train` until {config.chunk_length} steps are done; first: with nothing "
-        "compiled, second: with compiled programs in the cache; x: of the time of the first",
+        "compiled, second: with compiled programs in the cache; x: of the time of the first"
     ]
     columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
     return Result(config, seconds, lines, columns)

@@ -223,7 +223,7 @@ def measure_sweep(config: BenchConfig, say: Say) -> Result:
     columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
     lines = [
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
-        "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round",
+        "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round"
     ]
     return Result(config, seconds, lines, columns, config.characters, chart="curves")
 

@@ -9,9 +9,8 @@ from jax import lax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.unroll import CellCarry
-from jaxrnn.network.cells import Cell, built_in_name, get_cell, gru_gates, lstm_gates
-from jaxrnn.network.model import Carry, Params, forward, initial_carry
+from jaxrnn.network import Carry, Cell, CellCarry, Params, forward, initial_carry
+from jaxrnn.network.cells import built_in_name, get_cell, gru_gates, lstm_gates
 
 Activations = tuple[dict[str, jax.Array], ...]  # one per layer, from the input upwards
 

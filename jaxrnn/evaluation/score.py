@@ -22,8 +22,8 @@ from jax.sharding import Mesh
 from jaxrnn.config import ModelConfig
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate, to_mesh
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
-from jaxrnn.network.model import Carry, Params, forward, initial_carry
 from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
 from jaxrnn.training.step import BATCH_LANES
 
@@ -71,11 +71,7 @@ class Score(NamedTuple):
 def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tuple[jax.Array, Carry]:
     """Return the surprisal of every target of a batch, nats [T, B], and the carry after it.
 
-    Args:
-        params: the parameters.
-        carry: the carry before the batch; `batch.reset` is ignored.
-        batch: inputs and targets, int [T, B].
-        config: the network's configuration; static.
+    The batch has inputs and targets int [T, B]; its `reset` is ignored.
     """
     logits, carry = forward(params, carry, batch.inputs, config, starts=batch.starts)
     return surprisal(logits, batch.targets), carry
@@ -91,8 +87,7 @@ def _score_on_mesh(
         nats, carry = score(params, carry, batch, config)
         return gather_lanes(nats, axis=1), carry
 
-    on_lanes = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, BATCH_LANES), (NO_LANES, 0))
-    nats, carry = on_lanes(params, carry, batch)
+    nats, carry = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, BATCH_LANES), (NO_LANES, 0))(params, carry, batch)
     return nats, carry
 
 
@@ -127,19 +122,13 @@ def surprisals(
         JaxrnnError: there are fewer than two symbols, or more lanes than symbols to score.
     """
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
-    for indices, part in surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh):
+    for indices, part in surprisals_in_parts(params, tokens, config, lanes, starts, mesh):
         nats[indices] = part
     return nats
 
 
 def surprisals_in_parts(
-    params: Params,
-    tokens: Tokens,
-    config: ModelConfig,
-    *,
-    lanes: int = 1,
-    starts: Starts | None = None,
-    mesh: Mesh | None = None,
+    params: Params, tokens: Tokens, config: ModelConfig, lanes: int, starts: Starts | None, mesh: Mesh | None = None
 ) -> Iterator[tuple[Indices, Nats]]:
     """Yield the result of `surprisals` in parts, in bounded memory: indices into it, int [m], and the nats there, [m].
 
@@ -176,7 +165,7 @@ def evaluate(
     mesh: Mesh | None = None,
 ) -> Score:
     """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
-    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
+    parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
     utf8_bytes = int(count_tokens(tokens[1:], len(vocabulary)) @ vocabulary.utf8_lengths())
     return Score(nats, len(tokens) - 1, utf8_bytes)

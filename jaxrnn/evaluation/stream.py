@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.score import Indices, Nats, score, surprisals_in_parts, window_length
-from jaxrnn.network.model import Params, initial_carry
+from jaxrnn.network import Params, initial_carry
 from jaxrnn.text import (
     UNKNOWN,
     Batch,
@@ -78,15 +78,11 @@ def score_stream(
     With one lane the text is read once. With several, whose beginnings depend on its length, it is read twice, and its
     tokens and surprisals are kept in temporary files.
 
-    Args:
-        params: the parameters.
+    Args: those of `surprisals`, and
+
         pieces: returns the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
-        vocabulary: the symbols.
-        config: the network's configuration.
         tally: is added to while the text is read.
         reset_on: the separator of documents, as in training.
-        lanes: as for `surprisals`.
-        mesh: devices that share several lanes, as for `surprisals`.
 
     Raises:
         JaxrnnError: there are fewer than two symbols or fewer symbols than lanes, or the text changes between its two
@@ -102,19 +98,13 @@ def score_stream(
         separator = encode_separator(vocabulary, reset_on)
         starts = DocumentStarts(text, separator) if len(separator) else None
         windows = _windows(_check_unchanged(symbols, text), BLOCK)
-        parts = ordered_surprisals(params, text, config, lanes=lanes, starts=starts, mesh=mesh)
+        parts = ordered_surprisals(params, text, config, lanes, starts, mesh)
         for window, (_, nats) in zip(windows, parts, strict=True):
             yield _scored(window, nats)
 
 
 def ordered_surprisals(
-    params: Params,
-    tokens: Tokens,
-    config: ModelConfig,
-    *,
-    lanes: int,
-    starts: Starts | None = None,
-    mesh: Mesh | None = None,
+    params: Params, tokens: Tokens, config: ModelConfig, lanes: int, starts: Starts | None, mesh: Mesh | None = None
 ) -> Iterator[tuple[Indices, Nats]]:
     """Yield the parts of `surprisals_in_parts` in the order of the text; a temporary file holds what comes too early.
 
@@ -123,7 +113,7 @@ def ordered_surprisals(
     Raises:
         StorageError: there is no room for the file.
     """
-    parts = surprisals_in_parts(params, tokens, config, lanes=lanes, starts=starts, mesh=mesh)
+    parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     if lanes == 1:
         yield from parts
         return

@@ -48,9 +48,9 @@ def observe(source: "str | Path | Checkpoint", text: str | None = None) -> Obser
     import jax.numpy as jnp
 
     from jaxrnn.config import SampleConfig
-    from jaxrnn.evaluation.activations import activations
-    from jaxrnn.runs.checkpoint import load_checkpoint
-    from jaxrnn.sampling.generate import write
+    from jaxrnn.evaluation import activations
+    from jaxrnn.runs import load_checkpoint
+    from jaxrnn.sampling import write
     from jaxrnn.text import document_starts, encode_separator
 
     checkpoint = load_checkpoint(source) if isinstance(source, str | Path) else source
@@ -170,12 +170,7 @@ def _slowest(values: NDArray[Any], count: int) -> list[int]:
 
 
 def _heat_map(
-    text: str,
-    values: NDArray[Any],
-    columns: int,
-    colors: Sequence[str],
-    limits: tuple[float, float],
-    label: str = "",
+    text: str, values: NDArray[Any], columns: int, colors: Sequence[str], limits: tuple[float, float], label: str = ""
 ) -> tuple["Figure", list[Any]]:
     """Draw values [T, N] below a text of T characters, a panel per line of it; return the figure and the panels."""
     from matplotlib.colors import LinearSegmentedColormap

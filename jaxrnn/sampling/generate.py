@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.model import Carry, Params, initial_carry
+from jaxrnn.network import Carry, Params, initial_carry
 from jaxrnn.sampling.sample import advance, check_draw, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts
 
@@ -120,12 +120,7 @@ class Writer:
     """A network that continues texts; the caller keeps their `Position`."""
 
     def __init__(
-        self,
-        params: Params,
-        vocabulary: Vocabulary,
-        config: ModelConfig,
-        reset_on: str = "",
-        mesh: Mesh | None = None,
+        self, params: Params, vocabulary: Vocabulary, config: ModelConfig, reset_on: str = "", mesh: Mesh | None = None
     ) -> None:
         """Take the arguments of `write_many`.
 
