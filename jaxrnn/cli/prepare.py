@@ -2,14 +2,17 @@
 
 import dataclasses
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from jaxrnn.cli.checkpoint_flags import JsonFlag
+from jaxrnn.cli.flags import flag, flags, given
 from jaxrnn.cli.output import corpus_values, print_result
 from jaxrnn.cli.progress import reading
-from jaxrnn.config import TrainConfig, VocabularyKind
+from jaxrnn.config import TrainConfig
+
+_SETTINGS = ("vocabulary", "normalize", "min_count")  # as for `jaxrnn train`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +21,7 @@ class Prepare:
 
     corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
     """Text file, or the name of a corpus."""
-    vocabulary: VocabularyKind = "characters"
-    """As for `jaxrnn train`: characters of a UTF-8 text, or bytes of any file."""
-    normalize: bool = False
-    """As for `jaxrnn train`: drop a byte-order mark and convert CRLF and CR line ends to LF."""
-    min_count: int = 1
-    """As for `jaxrnn train`: replace symbols that occur fewer times by the unknown symbol."""
+    settings: Annotated[Any, flags(lambda: {name: flag(TrainConfig, name) for name in _SETTINGS})]
     verify: bool = False
     """Read the text and the cached tokens again, and check the SHA-256 of both."""
     json: JsonFlag = False
@@ -32,9 +30,7 @@ class Prepare:
         """Read the text, and print what it contains."""
         from jaxrnn.runs import load_run_corpus
 
-        config = TrainConfig(
-            corpus=self.corpus, vocabulary=self.vocabulary, normalize=self.normalize, min_count=self.min_count
-        )
+        config = TrainConfig(corpus=self.corpus, **given(self.settings))
         start, bytes_read = time.perf_counter(), 0
         with reading() as progress:
 

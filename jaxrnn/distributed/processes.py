@@ -58,24 +58,15 @@ def launched_together() -> bool:
 
 
 def start_processes(
-    coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-    *,
-    timeout: int = TIMEOUT,
+    coordinator: str | None, num_processes: int | None, process_id: int | None, *, timeout: int = TIMEOUT
 ) -> None:
     """Join the other processes, before anything is computed. JAX asks the launcher for arguments that are None.
 
-    If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it.
-
-    Args:
-        coordinator: HOST:PORT, the address at which process 0 listens.
-        num_processes: the number of processes.
-        process_id: the number of this process, from 0.
-        timeout: seconds within which all processes must have joined.
+    If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it. The
+    coordinator is HOST:PORT, the address at which process 0 listens; the process_id counts from 0.
 
     Raises:
-        PeerError: the coordinator or another process did not join in time.
+        PeerError: the coordinator or another process did not join within `timeout` seconds.
         JaxrnnError: an argument is invalid, or None and unknown to the launcher.
     """
     host, bind_address = "", None
