@@ -1,4 +1,4 @@
-"""The command line: one small module a command. All printing happens here."""
+"""The command line: small modules, each with a command or two. All printing happens here."""
 
 import contextlib
 import difflib
@@ -21,8 +21,7 @@ from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.jax_setup import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.output import wants_color
-from jaxrnn.cli.page import Page
-from jaxrnn.cli.plot import Plot
+from jaxrnn.cli.plot import Page, Plot
 from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample

@@ -1,11 +1,15 @@
 """`jaxrnn sample --interactive`: a person and the network write a text in turns.
 
-The lines may also come from a pipe; stdout then gets the text and nothing else.
+On a terminal the lines can be edited, with a history and completion. The history is ~/.local/state/jaxrnn/history (or
+below XDG_STATE_HOME), which only its owner may read. The lines may also come from a pipe; stdout then gets the text and
+nothing else.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.atomic import replacing
-from jaxrnn.cli.line_input import line_editing, read_line
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.progress import NotedSignals
 from jaxrnn.config import SampleConfig
@@ -51,6 +54,7 @@ _HELP = "\n".join(
         *table([(f"  /{name} {metavar}", words) for name, (metavar, words) in _COMMANDS.items()]),
     ]
 )
+_HISTORY_LENGTH = 1000  # lines
 WORDS = tuple(f"/{name}" for name in _COMMANDS)
 
 
@@ -76,7 +80,7 @@ class Conversation:
             sys.stdin.reconfigure(errors="surrogateescape")  # a model of bytes takes any
         if at_terminal:
             _say(f"{introduction}\nType a beginning, then Enter; /help shows more. Ctrl-C stops the writing.")
-        with line_editing(WORDS):
+        with _line_editing():
             if self._config.prompt:
                 self._turn(self._config.prompt)
             while True:
@@ -202,7 +206,7 @@ def _read_lines() -> str | None:
     line = ""
     while True:
         try:
-            line += read_line("... " if line else "> ")
+            line += _read_line("... " if line else "> ")
         except EOFError:
             if sys.stdin.isatty():
                 _say("")
@@ -215,3 +219,55 @@ def _read_lines() -> str | None:
 def _say(message: str) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
+
+
+def history_file() -> Path:
+    """Return the history's file in the user's directory for state, XDG_STATE_HOME."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "jaxrnn" / "history"
+
+
+def _is_editable() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+@contextlib.contextmanager
+def _line_editing() -> Iterator[None]:
+    """Give `_read_line`, on a terminal, the arrow keys, a history that is saved, and Tab completion of commands."""
+    try:
+        import readline
+    except ImportError:  # not every Python has it
+        yield
+        return
+    if not _is_editable():
+        yield
+        return
+
+    def complete(text: str, number: int) -> str | None:
+        matches = [word for word in WORDS if text and word.startswith(text)]
+        return matches[number] if number < len(matches) else None
+
+    readline.set_completer_delims("")
+    readline.set_completer(complete)
+    is_libedit = "libedit" in (readline.__doc__ or "")  # macOS
+    readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
+    with contextlib.suppress(OSError, RuntimeError):  # no history yet; no home directory
+        readline.read_history_file(history_file())
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, RuntimeError):
+            path = history_file()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # nobody else may read it
+            readline.set_history_length(_HISTORY_LENGTH)
+            readline.write_history_file(path)
+            path.chmod(0o600)
+
+
+def _read_line(prompt: str) -> str:
+    """Return the next line without its end; the prompt is shown on a terminal only, and never goes into a file."""
+    if _is_editable():
+        return input(prompt)
+    if sys.stdin.isatty():
+        print(prompt, end="", file=sys.stderr, flush=True)
+    return input().removesuffix("\r")

@@ -7,8 +7,7 @@ import pytest
 from terminal import Terminal
 
 from jaxrnn.cli import main
-from jaxrnn.cli.interactive import WORDS
-from jaxrnn.cli.line_input import history_file
+from jaxrnn.cli.interactive import WORDS, history_file
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
