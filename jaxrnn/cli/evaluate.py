@@ -74,7 +74,7 @@ class Evaluate:
 
     def _file(self, file: Path, checkpoint: "Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.stream import Tally, score_stream
-        from jaxrnn.text import read_pieces
+        from jaxrnn.text.stream import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
         scored = score_stream(
@@ -93,7 +93,8 @@ class Evaluate:
         from jaxrnn.evaluation.score import surprisals_in_parts
         from jaxrnn.evaluation.stream import Scored, Tally, ordered_surprisals
         from jaxrnn.runs import reload_corpus, slices_of
-        from jaxrnn.text import UNKNOWN, count_tokens
+        from jaxrnn.text import UNKNOWN
+        from jaxrnn.text.stream import count_tokens
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
@@ -152,7 +153,7 @@ def _total(text: _Text, vocabulary: "Vocabulary", tsv: BinaryIO | None) -> "Scor
 
 
 def _values(text: _Text, score: "Score", vocabulary: "Vocabulary") -> dict[str, Any]:
-    from jaxrnn.text import never_seen
+    from jaxrnn.text.batch import never_seen
 
     train, part = text.train, text.part
     means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")

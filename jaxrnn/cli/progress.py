@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
-    from jaxrnn.text import Progress
+    from jaxrnn.text.stream import Progress
 
 _SECONDS_PER_LINE = 10
 

@@ -117,7 +117,7 @@ def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:
     """Return a function that finds the longest passage of a sample in the training slice, which is loaded again."""
     from jaxrnn.evaluation import longest_copy
     from jaxrnn.runs import reload_corpus, slices_of
-    from jaxrnn.text import blocks
+    from jaxrnn.text.stream import blocks
 
     try:
         with reading() as progress:

@@ -24,7 +24,10 @@ from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lane
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
-from jaxrnn.text import Batch, Flags, Starts, Tokens, Vocabulary, count_tokens, release_pages
+from jaxrnn.text import Batch, Tokens, Vocabulary
+from jaxrnn.text.batch import Starts
+from jaxrnn.text.stream import count_tokens, release_pages
+from jaxrnn.text.vocabulary import Flags
 from jaxrnn.training.step import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start

@@ -18,7 +18,8 @@ from jaxrnn.network.model import initial_carry
 from jaxrnn.runs.data import RunData
 from jaxrnn.runs.trainer import Run, WriteSample
 from jaxrnn.sampling.sample import sample
-from jaxrnn.text import Batch, Tokens, position
+from jaxrnn.text import Batch, Tokens
+from jaxrnn.text.batch import position
 from jaxrnn.training.step import (
     CHUNK_LANES,
     STATE_LANES,

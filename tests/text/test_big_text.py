@@ -22,18 +22,9 @@ from jaxrnn.evaluation.score import evaluate
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.validation import validate
-from jaxrnn.text import (
-    DocumentStarts,
-    Vocabulary,
-    batches,
-    cache,
-    corpus,
-    count_tokens,
-    document_starts,
-    load_corpus,
-    never_seen,
-    stream,
-)
+from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, load_corpus, stream
+from jaxrnn.text.batch import DocumentStarts, never_seen
+from jaxrnn.text.stream import count_tokens
 
 TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 40
 

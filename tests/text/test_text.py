@@ -19,12 +19,11 @@ from jaxrnn.text import (
     document_starts,
     encode_separator,
     load_corpus,
-    never_seen,
-    position,
-    read_pieces,
     split,
     stream,
 )
+from jaxrnn.text.batch import never_seen, position
+from jaxrnn.text.stream import read_pieces
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
