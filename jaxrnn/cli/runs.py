@@ -94,9 +94,6 @@ class Compare:
 
         if len(self.run_dirs) < 2:
             raise JaxrnnError(f"compare needs two runs at least, got {len(self.run_dirs)}")
-        for path in self.run_dirs:
-            if not path.is_dir():
-                raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
         runs = [summarize_run(path) for path in self.run_dirs]
         different = differences([run.config for run in runs])
         values = {"runs": runs, "differences": different, "same_text": not _text_differences(runs, different)}

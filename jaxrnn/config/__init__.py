@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses, presets, and grids. Nothing here imports JAX."""
 
 from jaxrnn.config.fields import CellLike
-from jaxrnn.config.grid import SETTINGS, SWEEPABLE, Axes, combinations, value_of, with_settings
+from jaxrnn.config.grid import SETTINGS, SWEEPABLE, combinations, with_settings
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
     CellName,
@@ -20,7 +20,6 @@ __all__ = [
     "PRESETS",
     "SETTINGS",
     "SWEEPABLE",
-    "Axes",
     "CellLike",
     "CellName",
     "ModelConfig",
@@ -34,6 +33,5 @@ __all__ = [
     "from_json",
     "preset",
     "to_json",
-    "value_of",
     "with_settings",
 ]

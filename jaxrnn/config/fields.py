@@ -30,9 +30,11 @@ class CellLike(Protocol):
         """Return the carry after one time step."""
 
 
+_FLOATS = tuple[float, ...]
 _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
+    _FLOATS: "a list of numbers",
     bool: "True or False",
     str: "a string",
     types.NoneType: "None",
@@ -44,33 +46,23 @@ def check_types(config: Any) -> None:
     """Check each field against its annotation; convert NumPy's numbers to Python's, and lists of numbers to tuples."""
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
-        if hint == tuple[float, ...]:
-            object.__setattr__(config, name, _to_floats(name, value))
-            continue
         options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         option = next((option for option in options if _matches(value, option)), None)
         if option is None:
             expected = " or ".join(map(_describe, options))
             raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
-        if option in (int, float) and not is_traced(value):
+        if option in (int, float, _FLOATS) and not is_traced(value):
             try:
-                object.__setattr__(config, name, option(value))
+                object.__setattr__(config, name, tuple(map(float, value)) if option == _FLOATS else option(value))
             except OverflowError:
-                raise JaxrnnError(f"{name} must be a number that a float can hold") from None
-
-
-def _to_floats(name: str, value: Any) -> tuple[float, ...]:
-    if not isinstance(value, (tuple, list)) or not all(_matches(item, float) for item in value):
-        raise JaxrnnError(f"{name} must be a list of numbers, got {value!r}")
-    try:
-        return tuple(map(float, value))
-    except OverflowError:
-        raise JaxrnnError(f"{name} must be numbers that a float can hold") from None
+                raise JaxrnnError(f"{name} must be {_describe(option)} that a float can hold") from None
 
 
 def _matches(value: Any, option: Any) -> bool:
     if get_origin(option) is Literal:
         return value in get_args(option)
+    if option == _FLOATS:
+        return isinstance(value, tuple | list) and all(_matches(item, float) for item in value)
     if option is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if option is float:

@@ -60,14 +60,13 @@ def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool =
     try:
         return _open(path, sha256, rules, progress, verify)
     except (FileNotFoundError, NotADirectoryError):
-        pass
-    except ValueError as error:
-        warnings.warn(f"{path} is damaged ({error}); it is rebuilt", stacklevel=2)
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(f"{path} can't be read or is damaged ({reason}); it is rebuilt", stacklevel=2)
         with contextlib.suppress(OSError):
             path.unlink()  # to make room
-    except OSError as error:
-        warnings.warn(f"can't read {path} ({error.strerror or error}); it is rebuilt", stacklevel=2)
-    return None
+        return None
 
 
 def store_tokens(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) -> CachedTokens:

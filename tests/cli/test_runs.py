@@ -224,7 +224,7 @@ def test_compare_says_if_losses_are_not_of_the_same_text(home, output):
     [
         ("compare", "compare needs two runs at least, got 0"),
         ("compare runs/a", "compare needs two runs at least, got 1"),
-        ("compare runs/a nowhere", "no such run: nowhere"),
+        ("compare runs/a nowhere", "nowhere is not a run directory"),
         ("compare runs/a runs/notes", "runs/notes is not a run directory"),
     ],
 )
