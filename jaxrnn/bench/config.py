@@ -1,13 +1,12 @@
 """The configuration of a benchmark: one small dataclass, the flags of `jaxrnn bench`."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
 from jaxrnn.config import CellName, TrainConfig, with_settings
 from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 
-WorkloadName = Literal["seed", "seed-call", "gru", "lstm", "lstm-512", "sample-1", "sample-64", "vocab-5000", "flags"]
 _MAX_CHARACTERS = 10**8  # in memory at a time
 
 
@@ -41,33 +40,17 @@ class BenchConfig:
     """Training steps per call (K)."""
     devices: int = 1
     """Devices that share the lanes of `step` and the streams of `sample`; the largest number in `devices`."""
-    streams: tuple[int, ...] = (1, 16, 64, 256)
-    """Numbers of texts written side by side, in the suite `sample`."""
-    models: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    """Numbers of models trained side by side, in the suite `sweep`."""
-    workloads: tuple[WorkloadName, ...] = get_args(WorkloadName)[:-1]
-    """Workloads of the suite `kernels`; `flags` is the one that the other flags describe."""
-    sample_length: int = 1000
-    """Characters per stream and call, in the suite `sample`."""
     repeats: int | None = None
     """Rounds, each measures everything once; 15, or 9 in sweep, devices, 7 in kernels, 5 in startup, scaling."""
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
         self.train_config()
-        check_in(self, "[1, 1000000]", "vocab_size", "sample_length", "repeats")
+        check_in(self, "[1, 1000000]", "vocab_size", "repeats")
         check_in(self, "[1, 1000]", "devices")  # each device of a CPU takes at least one thread
-        for name in ("streams", "models"):
-            numbers = getattr(self, name)
-            if not numbers or not all(1 <= number <= 10**6 for number in numbers):
-                raise JaxrnnError(f"{name} must be numbers from 1 to 1,000,000, such as 1 64, got {numbers}")
-        if not self.workloads:
-            raise JaxrnnError("workloads must name at least one, such as --workloads seed lstm")
         if self.chunk_length * self.characters > _MAX_CHARACTERS:
             product = "chunk_length x sequence_length x batch_size"
             raise JaxrnnError(f"{product} must be at most {_MAX_CHARACTERS:,}; reduce chunk_length")
-        if max(self.streams) * self.sample_length > _MAX_CHARACTERS:
-            raise JaxrnnError(f"streams x sample_length must be at most {_MAX_CHARACTERS:,}; reduce sample_length")
 
     @property
     def characters(self) -> int:

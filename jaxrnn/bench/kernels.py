@@ -22,17 +22,21 @@ from jaxrnn.training import Metrics
 
 _SAMPLE_LENGTH = 2000  # characters of each stream per call
 _ADAM: dict[str, Any] = {"optimizer": "adam"}
-_SETTINGS: dict[str, dict[str, Any]] = {  # by workload, where they differ from min-char-rnn's
+WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-char-rnn's
+    "seed": {},
+    "seed-call": {},
     "gru": _ADAM | {"cell": "gru", "batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
     "lstm": _ADAM | {"cell": "lstm", "batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
     "lstm-512": _ADAM
     | {"cell": "lstm", "batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
+    "sample-1": {},
+    "sample-64": {},
     "vocab-5000": {"vocab_size": 5000},
 }
 
 
 def measure_kernels(config: BenchConfig, say: Say) -> Result:
-    """Measure the programs of `config.workloads` with all kernels, without each of them, and without all.
+    """Measure the programs of `WORKLOADS` with all kernels, without each of them, and without all.
 
     Contenders: the workloads, in seconds per training step, or per character of all streams together.
 
@@ -41,9 +45,9 @@ def measure_kernels(config: BenchConfig, say: Say) -> Result:
     """
     seconds: dict[str, Timing] = {}
     columns: dict[str, dict[str, Timing]] = {kernel: {} for kernel in (*KERNELS, "all")}
-    for name in config.workloads:
+    for name in WORKLOADS:
         say(f"measuring {name}")
-        timings = _race(name, config)
+        timings = _race(name, config.repeats or 7)
         seconds[name] = timings.pop("none")
         for kernel, timing in timings.items():
             if timing is not seconds[name]:
@@ -57,9 +61,9 @@ def measure_kernels(config: BenchConfig, say: Say) -> Result:
     return Result(config, seconds, lines, columns)
 
 
-def _race(name: str, config: BenchConfig) -> dict[str, Timing]:
+def _race(name: str, rounds: int) -> dict[str, Timing]:
     """Return timings by the kernel taken out, "none" or "all"; equal programs share one timing."""
-    workload = make_workload((config if name == "flags" else BenchConfig(**_SETTINGS.get(name, {}))).train_config())
+    workload = make_workload(BenchConfig(**WORKLOADS[name]).train_config())
     texts: dict[str, str] = {}  # of the lowered programs, by the kernel taken out
     contenders: dict[str, Contender] = {}  # by these texts
     losses: dict[str, list[float]] = {}
@@ -75,7 +79,7 @@ def _race(name: str, config: BenchConfig) -> dict[str, Timing]:
                 check(f"program without {kernel}", losses[kernel], losses["none"], tolerance(workload))
             contender = program._replace(state=state).contender()
         contenders[texts[kernel]] = Contender(partial(_run_without, kernel, contender))
-    timings = race(contenders, config.repeats or 7)
+    timings = race(contenders, rounds)
     return {kernel: timings[text] for kernel, text in texts.items()}
 
 

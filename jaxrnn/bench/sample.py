@@ -22,6 +22,9 @@ from jaxrnn.network import initial_carry, loss
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 
+STREAMS = (1, 16, 64, 256)  # texts written side by side
+LENGTH = 1000  # characters per stream and call
+
 
 def measure_sample(config: BenchConfig, say: Say) -> Result:
     """Measure sampling.
@@ -32,10 +35,10 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
         BenchError: the NumPy reference gives its characters other probabilities than ours.
     """
     workload, contenders = make_workload(config.train_config()), {}
-    for streams in dict.fromkeys(config.streams):
+    for streams in STREAMS:
         say(f"compiling for {streams} streams")
         devices = config.devices if streams % config.devices == 0 else 1
-        program = sampling_program(workload, streams, config.sample_length, devices)
+        program = sampling_program(workload, streams, LENGTH, devices)
         contenders[f"streams {streams}"] = program.contender()
     ours = list(contenders)
     with Worker("numpy_reference", threads=1) as worker:
@@ -48,7 +51,7 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
         seconds = race(contenders, config.repeats or 15)
     columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in ("NumPy 1", ours[0])}
     lines = [
-        f"{config.sample_length:,} characters of each stream per call; x: how many times as many characters per "
+        f"{LENGTH:,} characters of each stream per call; x: how many times as many characters per "
         "second, all streams together, medians of ratios round by round; NumPy: float64, 1 thread"
     ]
     if config.devices > 1:

@@ -57,10 +57,7 @@ class Contender(NamedTuple):
 def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -> dict[str, Timing]:
     """Run every contender once per round; every other round in reverse, so that none always follows the same one.
 
-    Args:
-        contenders: by name.
-        rounds: how many.
-        rest: seconds before each run, in which the threads of the previous one stop waiting for more work.
+    Before each run is a rest of some seconds, in which the threads of the previous one stop waiting for more work.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -78,11 +75,9 @@ def seconds_of(function: Callable[[], object]) -> float:
 
 
 def counted(run: Callable[[int], object], seconds: float) -> Contender:
-    """Return a contender that calls `run(count)`, with a count for which that takes about `seconds`.
+    """Return a contender that calls `run(count)`, with a count, at least 1, for which that takes about `seconds`.
 
-    Args:
-        run: does `count` units of work and returns when they are done. It is called here to find the count.
-        seconds: how long a run should take; the count is at least 1.
+    `run` does `count` units of work and returns when they are done. It is called here to find the count.
     """
 
     def once(count: int) -> float:
@@ -96,12 +91,9 @@ def counted(run: Callable[[int], object], seconds: float) -> Contender:
 
 
 def repeated(function: Callable[[], object], units: float, seconds: float = 0.1) -> Contender:
-    """Return a contender that calls a function as often as fits into about `seconds`.
+    """Return a contender that calls a function as often as fits into about `seconds`, at least once.
 
-    Args:
-        function: does `units` of work and returns when they are done; its first call, made here, compiles it.
-        units: the work of one call.
-        seconds: how long a run should take; it makes at least one call.
+    The function does `units` of work and returns when they are done. Its first call, made here, compiles it.
     """
 
     def run(count: int) -> None:

@@ -29,6 +29,7 @@ AXES: dict[str, tuple[int, ...]] = {  # of the suite `scaling`
     "batch_size": (1, 4, 16, 64, 256),
     "vocab_size": (65, 250, 1000, 4000, 8000),
 }
+MODELS = (1, 2, 4, 8, 16, 32, 64)  # of the suite `sweep`
 _SCALING_CHUNK = 10  # largest chunk length there: the largest sizes take tens of milliseconds per step
 
 
@@ -207,12 +208,12 @@ def measure_sweep(config: BenchConfig, say: Say) -> Result:
         times as many      0.92    1.60    1.44    1.68    1.75    1.81    1.84
     """
     workload, contenders = make_workload(config.train_config()), {}
-    for count in config.models:
+    for count in MODELS:
         say(f"compiling for {count} models")
         contenders[f"together {count}"] = _together(workload, count).contender(0.2)
         contenders[f"alone {count}"] = _alone(workload, count).contender(0.2)
     seconds = race(contenders, config.repeats or 9)
-    pairs = {f"together {count}": f"alone {count}" for count in config.models}
+    pairs = {f"together {count}": f"alone {count}" for count in MODELS}
     columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
     lines = [
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from command_line import in_a_line
 
-from jaxrnn.bench import kernels, limits, numpy_reference, references, training
+from jaxrnn.bench import kernels, limits, numpy_reference, references, sample, training
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import check, reference_arguments, start_references
@@ -345,7 +345,7 @@ SUITES = {  # contenders, the compiled ones first; how many of them are compiled
     "scaling": ([f"{letter} {size}" for letter, size in zip("HHTTBBVV", (6, 9, 5, 9, 1, 9, 7, 9), strict=True)], 8, []),
     "sweep": (["together 1", "alone 1", "together 3", "alone 3"], 4, ["x alone"]),
     "devices": (["devices 1", "devices 2"], 2, ["x 1 device"]),
-    "kernels": (["flags"], 0, [*KERNELS, "all"]),
+    "kernels": (["seed"], 0, [*KERNELS, "all"]),
 }
 DETAILS = {
     "step": {"limits", "notes"},
@@ -369,12 +369,15 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything(
 ):
     for axis in training.AXES:
         monkeypatch.setitem(training.AXES, axis, (SMALL.get(axis, 1), 9))
+    monkeypatch.setattr(training, "MODELS", (1, 3))
+    monkeypatch.setattr(sample, "STREAMS", (1, 3))
+    monkeypatch.setattr(sample, "LENGTH", 10)
+    monkeypatch.setattr(kernels, "WORKLOADS", {"seed": SMALL})
     module = suite if suite in ("sample", "startup", "kernels") else "training"
     measure = f"jaxrnn.bench.{module}.measure_{suite}"
     monkeypatch.setattr(measure, functools.cache(pydoc.locate(measure)))  # measured once, printed twice
-    flags = f"{SMALL_FLAGS} --streams 1 3 --models 1 3 --sample-length 10 --workloads flags"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
-    flags += f" --batch-size {lanes} --devices {split[-1:] or 1}"
+    flags = f"{SMALL_FLAGS} --batch-size {lanes} --devices {split[-1:] or 1}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -410,15 +413,16 @@ def test_programs_without_a_kernel_compute_the_same_losses(monkeypatch):
         check(name, theirs, ours, tolerance)
 
     monkeypatch.setattr(kernels, "check", record)
-    result = kernels.measure_kernels(BenchConfig(**SMALL, workloads=("flags",), repeats=2), lambda message: None)
+    monkeypatch.setattr(kernels, "WORKLOADS", {"seed": SMALL})
+    result = kernels.measure_kernels(BenchConfig(repeats=2), lambda message: None)
     assert {"program without none", "program without unroll"} <= set(losses)
     assert all(len(values) == 2 for values in losses.values())
-    assert set(result.columns["unroll"]) == set(result.columns["all"]) == {"flags"}
-    assert len(result.columns["unroll"]["flags"].rounds) == 2
+    assert set(result.columns["unroll"]) == set(result.columns["all"]) == {"seed"}
+    assert len(result.columns["unroll"]["seed"].rounds) == 2
     assert result.columns["categorical"] == {}  # it is not in a training step
     monkeypatch.setattr(kernels, "tolerance", lambda workload: -1.0)
     with pytest.raises(BenchError, match="the program without none does not do the same work"):
-        kernels.measure_kernels(BenchConfig(**SMALL, workloads=("flags",)), lambda message: None)
+        kernels.measure_kernels(BenchConfig(), lambda message: None)
 
 
 @pytest.mark.slow
@@ -464,20 +468,14 @@ def test_the_suite_devices_has_lanes_to_split_by_default():
     ("values", "message"),
     [
         *(({name: 0}, name) for name in ("hidden_size", "sequence_length", "batch_size", "chunk_length")),
-        *(({name: 0}, name) for name in ("repeats", "sample_length")),
+        ({"repeats": 0}, "repeats"),
         ({"cell": "rnn"}, "cell"),
         ({"products": "float16"}, "products"),
         ({"dtype": "float16"}, "dtype"),
         ({"vocab_size": 1}, "vocab_size must be at least 2"),
         ({"vocab_size": 2_000_000}, "vocab_size must be at most 1000000"),
         ({"devices": 1001}, "devices must be at most 1000"),
-        ({"streams": (1, -5)}, "streams"),
-        ({"streams": ()}, "streams"),
-        ({"models": (4, 0)}, "models"),
-        ({"models": ()}, "models"),
-        ({"workloads": ()}, "workloads"),
         ({"batch_size": 1_000_000}, "reduce chunk_length"),
-        ({"streams": (1_000_000,)}, "reduce sample_length"),
     ],
     ids=str,
 )
@@ -488,9 +486,7 @@ def test_a_configuration_out_of_range_is_an_error(values, message):
 
 BAD = [
     ("--optimizer sgd", "optimizer"),
-    ("--streams 1 -5", "streams"),
     ("--repeats many", "repeats"),
-    ("--workloads seeds", "workloads"),
     ("--learning-rate 1", "--learning-rate"),
     ("walk", "suite"),
     ("scaling --devices 2", "leave --devices out"),
