@@ -1,10 +1,10 @@
 """Grids of configurations: every combination of the values of some settings."""
 
-import dataclasses
 import itertools
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
@@ -13,21 +13,13 @@ from jaxrnn.errors import JaxrnnError
 Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 
 _MAX_COMBINATIONS = 10_000
-_PARTS = ("model", "optimizer")
-
-
-def _paths() -> dict[str, str]:
-    """Return the path of each setting in a TrainConfig, by the name of its flag."""
-    return {
-        **{field.name: field.name for field in dataclasses.fields(TrainConfig) if field.name not in _PARTS},
-        **{field.name: f"model.{field.name}" for field in dataclasses.fields(ModelConfig)},
-        **{field.name: f"optimizer.{field.name}" for field in dataclasses.fields(OptimizerConfig)},
-        "optimizer": "optimizer.name",
-    }
-
-
 _OF_TRAINING = ("sequence_length", "batch_size", "steps", "seed")
-SETTINGS = {name: path for name, path in _paths().items() if name != "name"}
+SETTINGS = {  # the path of each setting in a TrainConfig, by the name of its flag
+    **{field.name: field.name for field in fields(TrainConfig) if field.name not in ("model", "optimizer")},
+    **{field.name: f"model.{field.name}" for field in fields(ModelConfig)},
+    **{field.name: f"optimizer.{field.name}" for field in fields(OptimizerConfig) if field.name != "name"},
+    "optimizer": "optimizer.name",
+}
 SWEEPABLE = {
     name: path
     for name, path in SETTINGS.items()
@@ -90,11 +82,11 @@ def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig
     for setting, value in values.items():
         part, _, name = SETTINGS[setting].rpartition(".")
         parts[part][name] = value
-    return dataclasses.replace(
+    return replace(
         config,
         **parts[""],
-        model=dataclasses.replace(config.model, **parts["model"]),
-        optimizer=dataclasses.replace(config.optimizer, **parts["optimizer"]),
+        model=replace(config.model, **parts["model"]),
+        optimizer=replace(config.optimizer, **parts["optimizer"]),
     )
 
 
@@ -102,9 +94,9 @@ def _effective(config: TrainConfig) -> TrainConfig:
     """Return the configuration with its unused settings at their defaults: equal ones are the same run."""
     model, optimizer = config.model, config.optimizer
     if model.init == "fan_in":
-        model = dataclasses.replace(model, init_scale=1.0)
+        model = replace(model, init_scale=1.0)
     if optimizer.name == "custom":
-        return dataclasses.replace(config, model=model)
+        return replace(config, model=model)
     uses = {
         "momentum": optimizer.name == "sgd",
         "rms_decay": optimizer.name == "rmsprop",
@@ -118,4 +110,4 @@ def _effective(config: TrainConfig) -> TrainConfig:
     values |= {"learning_rate": optimizer.peak_learning_rate, "weight_decay": optimizer.decay}
     if optimizer.name == "adamw":
         values["name"] = "adam"  # which differs only in its default weight decay
-    return dataclasses.replace(config, model=model, optimizer=dataclasses.replace(optimizer, **values))
+    return replace(config, model=model, optimizer=replace(optimizer, **values))
