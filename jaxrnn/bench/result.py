@@ -1,17 +1,21 @@
-"""What every suite returns: its table, and the machine on which it was measured."""
+"""What every suite returns: its table, its chart, and the machine on which it was measured."""
 
 import dataclasses
 import importlib.metadata
 import os
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.timing import Timing
+from jaxrnn.plots.figure import COLORS, new_figure
 from jaxrnn.runs.provenance import computed_by
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Say = Callable[[str], None]  # tells the person who waits what is going on
 LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab_size": "V"}
@@ -28,6 +32,7 @@ class Result:
         columns: more columns of the table: rates and ratios by header, then by contender.
         characters: per unit of work; None shows no characters per second.
         details: further values, for JSON.
+        chart: its form.
     """
 
     config: BenchConfig
@@ -36,10 +41,16 @@ class Result:
     columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)
     characters: int | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    chart: Literal["bars", "curves", "ratios"] = "bars"
+
+    @property
+    def unit(self) -> tuple[str, float]:
+        """The unit of time that suits these measurements: its name, and how many seconds it has."""
+        return ("ms", 1e-3) if min(timing.median for timing in self.seconds.values()) > 1e-3 else ("us", 1e-6)
 
     def table(self) -> list[list[str]]:
         """Return the rows of the table, the header first."""
-        name, unit = ("ms", 1e-3) if min(timing.median for timing in self.seconds.values()) > 1e-3 else ("us", 1e-6)
+        name, unit = self.unit
         compiled = any(timing.compile_seconds for timing in self.seconds.values())
         rows = [["", name, "quartiles"] + ["char/s"] * bool(self.characters) + [*self.columns] + ["compile"] * compiled]
         for contender, timing in self.seconds.items():
@@ -55,7 +66,8 @@ class Result:
 
     def values(self) -> dict[str, Any]:
         """Return the measurements, for JSON."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ("config", "lines")}
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in ("config", "lines", "chart")}
 
 
 def workload_line(config: BenchConfig) -> str:
@@ -100,3 +112,66 @@ def version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def draw(result: Result, title: str) -> "Figure":
+    """Return the figure of what a suite measured, in the form that the suite chose (`Result.chart`)."""
+    figure = new_figure((8, 4.4))
+    axes = figure.subplots()
+    {"bars": _draw_bars, "curves": _draw_curves, "ratios": _draw_ratios}[result.chart](axes, result)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{workload_line(result.config)}\n{title}", fontsize=9, color="#444444")
+    return figure
+
+
+def _draw_bars(axes: Any, result: Result) -> None:
+    """Draw a bar per contender: its median, with whiskers from quartile to quartile."""
+    name, unit = result.unit
+    timings = [Timing.of(seconds / unit for seconds in timing.rounds) for timing in result.seconds.values()]
+    medians = [timing.median for timing in timings]
+    axes.barh(list(result.seconds), medians, xerr=_whiskers(timings), color=COLORS[0], ecolor="#333333", capsize=2)
+    for place, timing in enumerate(timings):
+        text, at = number(timing.median), (timing.upper, place)
+        axes.annotate(text, at, (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel(f"{name} (median, quartiles)")
+
+
+def _draw_curves(axes: Any, result: Result) -> None:
+    """Draw a curve per kind of contender, over the number that ends its name ("devices 4"); both scales logarithmic."""
+    name, unit = result.unit
+    curves: dict[str, dict[int, Timing]] = {}
+    for contender, timing in result.seconds.items():
+        curve, size = contender.rsplit(" ", 1)
+        times = Timing.of(seconds / unit for seconds in timing.rounds)
+        curves.setdefault(curve, {})[int(size)] = timing.rate(result.characters) if result.characters else times
+    for color, (curve, points) in zip(COLORS, curves.items(), strict=False):
+        medians, whiskers = [timing.median for timing in points.values()], _whiskers(list(points.values()))
+        axes.errorbar(list(points), medians, yerr=whiskers, color=color, marker="o", capsize=2, label=curve)
+    axes.set_yscale("log", subs=[2, 3, 5, 7])
+    quantity = "characters per second" if result.characters else name
+    axes.set(xscale="log", ylabel=f"{quantity} (median, quartiles)")
+    sizes = sorted({size for points in curves.values() for size in points})
+    if len(sizes) <= 8:
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y", which="both", color="#eeeeee")
+    axes.legend(frameon=False)
+
+
+def _draw_ratios(axes: Any, result: Result) -> None:
+    """Draw the ratios of the columns, a line of points per contender."""
+    for color, (name, ratios) in zip(COLORS, result.columns.items(), strict=False):
+        axes.plot([ratio.median for ratio in ratios.values()], list(ratios), "o", color=color, label=name)
+    axes.axvline(1, color="#333333", linewidth=1, linestyle=":")
+    axes.invert_yaxis()
+    axes.set_xlabel("ratio (median)")
+    axes.legend(frameon=False)
+
+
+def _whiskers(timings: list[Timing]) -> list[list[float]]:
+    lower = [timing.median - timing.lower for timing in timings]
+    return [lower, [timing.upper - timing.median for timing in timings]]

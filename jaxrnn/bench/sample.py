@@ -56,7 +56,7 @@ def measure_sample(config: BenchConfig, say: Say) -> Result:
     ]
     if config.devices > 1:
         lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")
-    return Result(config, seconds, lines, columns, characters=1)
+    return Result(config, seconds, lines, columns, characters=1, chart="curves")
 
 
 def sampling_program(workload: Workload, streams: int, length: int, devices: int = 1) -> Program:

@@ -143,13 +143,14 @@ def measure_scaling(config: BenchConfig, say: Say) -> Result:
             contenders[f"{letter} {size}"] = program.contender(seconds=0.05)
         timings = race(contenders, config.repeats or 5)
         costs = [timing.median for timing in timings.values()]
-        exponents[axis] = exponent(sizes, costs)
-        lines.append(f"{axis}: cost ~ {letter}^{exponents[axis]:.2f}")
+        overall, last = exponent(sizes, costs), exponent(sizes[-2:], costs[-2:])
+        lines.append(f"{axis}: cost ~ {letter}^{overall:.2f} over all sizes; ~ {letter}^{last:.2f} at the end")
+        exponents[axis] = {"overall": overall, "last": last}
         seconds |= timings
     lines.append(
         "time per training step, the other sizes as in the first line; exponents by least squares on logarithms"
     )
-    return Result(config, seconds, lines, details={"exponents": exponents})
+    return Result(config, seconds, lines, details={"exponents": exponents}, chart="curves")
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -188,12 +189,18 @@ def measure_devices(config: BenchConfig, say: Say) -> Result:
         *(f"{name} left out: {note}" for name, note in notes.items()),
         f"{config.chunk_length} steps per call, the same {config.batch_size} lanes in all; x: how many times the time "
         "of one device, a median of ratios round by round",
+        *overhead_lines(max(int(name.split()[1]) for name in seconds), cores),
     ]
-    if cores and cores < config.devices:
-        lines.append(f"more devices than the {cores} cores show what splitting costs, not what they would gain")
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
     details = {"cores": cores, "notes": notes}
-    return Result(config, seconds, lines, columns, config.characters, details)
+    return Result(config, seconds, lines, columns, config.characters, details, chart="curves")
+
+
+def overhead_lines(devices: int, cores: int | None) -> list[str]:
+    """Return what there is to say where the devices are those of a CPU with fewer cores."""
+    if cores is None or devices <= cores:
+        return []
+    return [f"more devices than the {cores} cores show what splitting costs, not what they would gain"]
 
 
 def measure_sweep(config: BenchConfig, say: Say) -> Result:
@@ -219,7 +226,7 @@ def measure_sweep(config: BenchConfig, say: Say) -> Result:
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
         "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round"
     ]
-    return Result(config, seconds, lines, columns, config.characters)
+    return Result(config, seconds, lines, columns, config.characters, chart="curves")
 
 
 def _together(workload: Workload, count: int) -> Program:

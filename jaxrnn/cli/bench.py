@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -12,7 +13,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.flags import config_flags, given
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import print_result, table
+from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
@@ -29,6 +30,8 @@ class Bench:
     kernels: what each kernel of jaxrnn.kernels earns."""
     json: bool = False
     """Print one line of JSON instead of the table."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw a chart, as .png or .svg."""
 
     def config(self) -> BenchConfig:
         """Return the workload: min-char-rnn's, or one with lanes to share for the suite `devices`, changed by flags."""
@@ -51,8 +54,11 @@ class Bench:
             device.mesh("batch_size", config.batch_size)
         import jax
 
-        from jaxrnn.bench.result import Result, describe_machine, machine_line, workload_line
+        from jaxrnn.bench.result import Result, describe_machine, draw, machine_line, workload_line
+        from jaxrnn.plots import check_plot_file
 
+        if self.plot:
+            check_plot_file(self.plot)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
         machine = describe_machine()
         if not self.json:
@@ -64,8 +70,11 @@ class Bench:
         rows = result.table()
         lines = table(rows, right=range(1, len(rows[0])))
         lines += ["\n".join(textwrap.wrap(line, 100)) for line in result.lines]
+        if self.plot:
+            save_figure(draw(result, machine_line(machine)), self.plot)
+            lines.append(f"plot: {self.plot}")
         values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine}
-        print_result(self.json, {**values, "result": result.values()}, "\n".join(lines))
+        print_result(self.json, {**values, "result": result.values(), "plot": self.plot}, "\n".join(lines))
 
 
 def _say(message: str) -> None:

@@ -174,7 +174,7 @@ def make_train_step(
 
     def step_sequentially(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         zero = Metrics(jnp.zeros_like(state.smooth_loss), state.smooth_loss)
-        return run_sequentially(lambda before, batch: step(before[0], batch), (state, zero), batch)
+        return run_sequentially(lambda before, _: step(before[0], batch), (state, zero), ())
 
     return jax.jit(step_sequentially, donate_argnums=0)
 

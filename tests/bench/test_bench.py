@@ -21,7 +21,7 @@ from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import check, reference_arguments, start_references
 from jaxrnn.bench.timing import Contender, Timing, race, repeated
-from jaxrnn.bench.training import exponent, measure_devices, measure_step
+from jaxrnn.bench.training import exponent, measure_devices, measure_step, overhead_lines
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import make_workload, named_params
 from jaxrnn.cli import main, parse
@@ -30,6 +30,7 @@ from jaxrnn.kernels import KERNELS
 from jaxrnn.network.cells import CELLS
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import init_params, initial_carry
+from jaxrnn.plots import check_plot_file
 from jaxrnn.text import Batch
 from jaxrnn.training.step import make_train_step
 
@@ -364,8 +365,8 @@ FAST = ("step", "sample")
 @pytest.mark.parametrize(
     "suite", [pytest.param(suite, marks=() if suite in FAST else pytest.mark.slow) for suite in SUITES]
 )
-def test_a_suite_prints_its_table_or_a_line_of_json_with_everything(
-    suite, without_torch, small_limits, monkeypatch, capsys
+def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_the_plot(
+    suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
 ):
     for axis in training.AXES:
         monkeypatch.setitem(training.AXES, axis, (SMALL.get(axis, 1), 9))
@@ -376,20 +377,24 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything(
     module = suite if suite in ("sample", "startup", "kernels") else "training"
     measure = f"jaxrnn.bench.{module}.measure_{suite}"
     monkeypatch.setattr(measure, functools.cache(pydoc.locate(measure)))  # measured once, printed twice
+    plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
-    flags = f"{SMALL_FLAGS} --batch-size {lanes} --devices {split[-1:] or 1}"
+    flags = f"{SMALL_FLAGS} --plot {plot} --batch-size {lanes} --devices {split[-1:] or 1}"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
     assert lines[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
-    assert max(map(len, lines[2:])) <= 100
+    assert max(map(len, lines[2:-1])) <= 100
+    assert lines[-1] == f"plot: {plot}"
+    begin = plot.read_bytes()[:100]
+    assert begin.startswith(b"<?xml" if suite == "step" else b"\x89PNG")
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags} --json")) == 0
     out = capsys.readouterr().out
     values = json.loads(out)
     assert f"{json.dumps(values)}\n" == out
-    assert set(values) == {"suite", "config", "machine", "result"}
-    assert values["suite"] == suite
+    assert set(values) == {"suite", "config", "machine", "result", "plot"}
+    assert (values["suite"], values["plot"]) == (suite, str(plot))
     assert values["config"]["hidden_size"] == 6
     assert set(values["machine"]) == MACHINE
     assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch"}
@@ -454,6 +459,12 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monk
     assert lines[7:10] == [f"{name} left out: {note}" for name, note in notes.items()]
 
 
+@pytest.mark.parametrize(("cores", "lines"), [(1, 1), (2, 0), (None, 0)])
+def test_the_report_says_that_more_devices_than_cores_show_overhead_only(cores, lines):
+    expected = ["more devices than the 1 cores show what splitting costs, not what they would gain"]
+    assert overhead_lines(2, cores) == expected[:lines]
+
+
 def test_the_suite_devices_has_lanes_to_split_by_default():
     def config(command):
         return parse(["bench", *command.split()]).config()
@@ -490,11 +501,17 @@ BAD = [
     ("--learning-rate 1", "--learning-rate"),
     ("walk", "suite"),
     ("scaling --devices 2", "leave --devices out"),
+    ("--plot chart.pdf", r"\.png or \.svg, got chart.pdf"),
+    ("--plot chart", r"\.png or \.svg, got chart"),
+    ("--plot nowhere/chart.png", "no directory .*nowhere"),
+    ("--plot folder.png", "can't write to folder.png; choose another"),
 ]
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda value: value)
-def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsys):
+def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     assert main(["bench", *shlex.split(flags)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -502,9 +519,15 @@ def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsy
     assert err.startswith("jaxrnn: ") or "--help" in err
 
 
+def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(JaxrnnError, match="matplotlib, which is not installed"):
+        check_plot_file(tmp_path / "chart.png")
+
+
 def test_help_shows_every_flag_without_importing_jax():
     script = "import sys; from jaxrnn.cli import main; main(['bench', '--help']); print('jax' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     flags = {"--" + name.replace("_", "-") for name in BenchConfig.__dataclass_fields__}
-    assert flags | {"--json", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", process.stdout))
+    assert flags | {"--json", "--plot", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", process.stdout))
     assert process.stdout.endswith("False\n")

@@ -18,7 +18,7 @@ ARGUMENTS = {
     "compare": ["run run"],
     "plot": ["run --out loss.svg"],
     "page": ["run --text the"],
-    "bench": [f"step {BENCH}"],
+    "bench": [f"step {BENCH} --plot bench.svg"],
     "export": ["run --out weights.safetensors"],
     "import": ["weights.safetensors --corpus text.txt --run-dir imported"],
     "prepare": ["text.txt"],

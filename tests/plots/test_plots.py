@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from jaxrnn import plots
+from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.result import Result, draw
+from jaxrnn.bench.timing import Timing
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
@@ -128,16 +131,13 @@ def test_gate_saturation_is_the_fraction_of_the_time_at_either_end(runs):
         plots.gate_saturation(plots.observe(load_checkpoint(runs / "tanh"), TEXT).layers)
 
 
-def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(JaxrnnError, match="matplotlib, which is not installed"):
-        plots.check_plot_file(tmp_path / "chart.png")
-
-
-def test_a_plot_is_not_written_over_a_directory(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(JaxrnnError, match=r"can't write to .*folder\.png; choose another"):
-        plots.check_plot_file(tmp_path / "folder.png")
+def test_the_benchmarks_charts_are_figures_too():
+    seconds = {f"{name} {size}": Timing.of([1e-6 * size]) for name in ("H", "T") for size in (2, 4)}
+    figure = drawn(draw(Result(BenchConfig(), seconds, [], characters=25, chart="curves"), "this machine"))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["H", "T"]
+    bars = drawn(draw(Result(BenchConfig(), {"jit": Timing.of([1e-4]), "NumPy": Timing.of([2.0])}, []), ""))
+    assert [text.get_text() for text in bars.axes[0].texts] == ["100", "2,000,000"]
+    assert "this machine" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("kind", ["loss", "units", "probabilities", "gates"])
