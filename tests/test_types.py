@@ -45,7 +45,7 @@ chunk = Batch(jnp.asarray(batches.inputs), batches.targets, batches.reset)
 logits = jaxrnn.network.forward(state.params, state.carry, np.zeros((5, 1), int), config.model)[0]
 
 text: str = "".join(jaxrnn.write(state.params, corpus.vocabulary, config.model, SampleConfig(length=10)))
-prime, carry = corpus.tokens[:5, None], jaxrnn.initial_carry(config.model, 1)
+prime, carry = corpus.tokens[:5, None], jaxrnn.initial_carry(1, config.model)
 tokens, carry = jaxrnn.sample(jax.random.key(1), state.params, carry, prime, config.model, length=5)
 shape: tuple[int, ...] = tokens.shape
 score: jaxrnn.Score = jaxrnn.evaluate(state.params, corpus.tokens, corpus.vocabulary, config.model)

@@ -63,7 +63,7 @@ def sampling_program(workload: Workload, streams: int, length: int, devices: int
     """Return our sampler, which writes `length` characters of each stream per call, from a zero carry."""
     model, mesh = workload.config.model, make_mesh(devices)
     params = workload.initial_state().params
-    key, carry, prime = jax.random.key(0), initial_carry(model, streams), jnp.zeros((1, streams), jnp.int32)
+    key, carry, prime = jax.random.key(0), initial_carry(streams, model), jnp.zeros((1, streams), jnp.int32)
     if mesh:  # as `jaxrnn sample` does: a key for each lane, and every computation follows its inputs
         keys, lanes = jax.random.split(key, streams), by_lanes(mesh, 0)
         key, carry, prime = jax.device_put((keys, carry, prime), (lanes, lanes, by_lanes(mesh, 1)))
@@ -79,4 +79,4 @@ def _surprisal(workload: Workload, tokens: list[int]) -> float:
     """Return how unlikely our network finds these characters after character 0, in nats."""
     model, params = workload.config.model, workload.initial_state().params
     text = jnp.asarray([0, *tokens])[:, None]
-    return float(loss(params, initial_carry(model, 1), Batch(text[:-1], text[1:], np.asarray(True)), model)[0])
+    return float(loss(params, initial_carry(1, model), Batch(text[:-1], text[1:], np.asarray(True)), model)[0])

@@ -65,7 +65,7 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
         _, carry = forward(params, carry, tokens_t, observed, starts=starts_t)
         return carry, carry
 
-    _, carries = lax.scan(step, initial_carry(observed, tokens.shape[1]), (tokens, starts))
+    _, carries = lax.scan(step, initial_carry(tokens.shape[1], observed), (tokens, starts))
     if name is None:
         return tuple({f"carry{i}" if i else "h": entry for i, entry in enumerate(carry)} for carry in carries)
     return tuple(dict(zip(CARRY_NAMES[name] + GATE_NAMES[name], carry, strict=True)) for carry in carries)

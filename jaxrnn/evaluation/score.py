@@ -144,14 +144,14 @@ def surprisals_in_parts(
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
     length = window_length(lanes, config)
     if mesh is None:
-        carry = initial_carry(config, lanes)
+        carry = initial_carry(lanes, config)
         for batch, indices, is_scored in _batches(tokens, starts, lanes, length, lanes, slice(None)):
             nats, carry = score(params, carry, batch, config)
             yield indices[is_scored], np.asarray(nats)[is_scored]
         return
     all_lanes = -(-lanes // mesh.size) * mesh.size  # in the additional ones nothing is scored
     params = replicate(params, mesh)
-    carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(config, all_lanes)
+    carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(all_lanes, config)
     for batch, indices, is_scored in _batches(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
         nats, carry = _score_on_mesh(params, carry, to_mesh(batch, by_lanes(mesh, BATCH_LANES)), config, mesh)
         yield indices[is_scored], np.asarray(nats)[is_scored]

@@ -120,7 +120,7 @@ def ordered_surprisals(
 
 
 def _score_one_lane(params: Params, config: ModelConfig, pieces: Iterable[_Symbols]) -> Iterator[Scored]:
-    length, carry = window_length(1, config), initial_carry(config, 1)
+    length, carry = window_length(1, config), initial_carry(1, config)
     for window in _windows(pieces, length):
         padding = ((0, length + 1 - len(window)), (0, 0))  # one shape, so one program
         tokens, starts = (np.pad(window[name][:, None], padding) for name in ("token", "starts"))

@@ -99,7 +99,7 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     return Params(tuple(map(layer, weights[::2], weights[1::2])), Why, jnp.zeros(vocab_size, dtype))
 
 
-def initial_carry(config: ModelConfig, batch_size: int) -> Carry:
+def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 
     Raises:

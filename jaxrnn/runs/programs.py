@@ -123,7 +123,7 @@ def _lowered_score(state: TrainState, count: int, config: TrainConfig) -> Any:
     lanes = default_lanes(count - 1)
     shape = window_length(lanes, config.model), lanes
     batch = Batch(np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.asarray(False), np.zeros(shape, np.bool_))
-    return score.lower(state.params, initial_carry(config.model, lanes), batch, config.model)
+    return score.lower(state.params, initial_carry(lanes, config.model), batch, config.model)
 
 
 def init_state(seed: jax.typing.ArrayLike, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:
@@ -195,7 +195,7 @@ def _draw_sample(
     state: TrainState, start: SampleStart, config: TrainConfig, separator: Tokens | None
 ) -> jax.Array:  # fmt: skip
     """Return what the network writes now, before the update of the next step: tokens [sample_length]."""
-    initial = initial_carry(config.model, 1)
+    initial = initial_carry(1, config.model)
     carry = jax.tree.map(lambda new, entry: jnp.where(start.new, new, entry[:1]), initial, state.carry)
     key = jax.random.fold_in(state.key, state.step)
     tokens, _ = sample(

@@ -156,7 +156,7 @@ class Writer:
     def begin(self) -> Position:
         """Return the position of one empty text; where there are documents, of a new one, after the separator."""
         separator = self._separator[:, None].astype(np.int32)
-        return Position(initial_carry(self._config, 1), separator, unread=min(1, len(separator)), drawn=0)
+        return Position(initial_carry(1, self._config), separator, unread=min(1, len(separator)), drawn=0)
 
     def write(self, position: Position, options: SampleConfig) -> Iterator[tuple[list[Tokens], Position]]:
         """Continue texts: yield the next tokens of each lane, int [N], and the position after them.

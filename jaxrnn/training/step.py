@@ -90,7 +90,7 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
     return TrainState(
         params=params,
         opt_state=(optimizer or make_optimizer(config.optimizer, steps=config.steps)).init(params),
-        carry=initial_carry(config.model, config.batch_size),
+        carry=initial_carry(config.batch_size, config.model),
         key=state_key,
         step=jnp.zeros((), jnp.int32),
         # The loss of a network that knows nothing and finds all V characters equally likely.
@@ -122,7 +122,7 @@ def train_step(
         The state after, and what was measured.
     """
     optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
-    initial = initial_carry(config.model, batch.inputs.shape[1])
+    initial = initial_carry(batch.inputs.shape[1], config.model)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
     key = _dropout_key(state) if config.model.dropout else None
     value_and_grad = jax.value_and_grad(loss, has_aux=True)

@@ -84,7 +84,7 @@ def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
     shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), model))
     params = jax.tree.map(lambda weight: random.normal(0.1, 0.5, weight.shape), shapes)
     inputs, targets = random.integers(0, 7, (2, 5, lanes))
-    carry = jax.tree.map(lambda entry: jnp.asarray(random.normal(size=entry.shape)), initial_carry(model, lanes))
+    carry = jax.tree.map(lambda entry: jnp.asarray(random.normal(size=entry.shape)), initial_carry(lanes, model))
     batch = Batch(inputs, targets, np.asarray(False))
     ours = jax.jit(jax.value_and_grad(lambda params: loss(params, carry, batch, model), has_aux=True))
     (nats, after), gradient = ours(params)
@@ -124,7 +124,7 @@ def test_the_numpy_sampler_draws_with_our_probabilities(x64, cell):
     tokens, nats = numpy_reference.Reference(**reference_arguments(workload)).sample(50)
     text = jnp.asarray([0, *tokens])[:, None]
     model, params = workload.config.model, workload.initial_state().params
-    ours, _ = loss(params, initial_carry(model, 1), Batch(text[:-1], text[1:], np.asarray(True)), model)
+    ours, _ = loss(params, initial_carry(1, model), Batch(text[:-1], text[1:], np.asarray(True)), model)
     assert nats == pytest.approx(float(ours), rel=1e-9)
 
 

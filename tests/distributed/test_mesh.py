@@ -153,7 +153,7 @@ def test_samples_drawn_on_devices_are_those_drawn_on_one():
 @pytest.mark.parametrize("restricted", [{}, {"top_k": 5, "top_p": 0.9}], ids=["all", "likely"])
 def test_devices_that_draw_samples_tell_each_other_nothing(restricted):
     model, mesh = sized(CASES["tanh"]).model, make_mesh(4)
-    keys, carry = jax.device_put((jax.random.split(jax.random.key(0), 8), initial_carry(model, 8)), by_lanes(mesh, 0))
+    keys, carry = jax.device_put((jax.random.split(jax.random.key(0), 8), initial_carry(8, model)), by_lanes(mesh, 0))
     prime = jax.device_put(np.zeros((1, 8), np.int32), by_lanes(mesh, 1))
     params = replicate(init_params(jax.random.key(0), model), mesh)
     write = jax.jit(sample, static_argnames=("config", "length"))

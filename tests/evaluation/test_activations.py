@@ -26,7 +26,7 @@ def network(cell, num_layers=1, **options):
 def test_the_hidden_states_are_those_of_forward(cell, num_layers, products):
     params, config = network(cell, num_layers, products=products)
     layers = activations(params, jnp.asarray(TOKENS), config)
-    logits, carry = jax.jit(forward, static_argnums=3)(params, initial_carry(config, B), jnp.asarray(TOKENS), config)
+    logits, carry = jax.jit(forward, static_argnums=3)(params, initial_carry(B, config), jnp.asarray(TOKENS), config)
     assert len(layers) == num_layers
     for by_name, last in zip(layers, carry, strict=True):
         for name, entry in zip(CARRY_NAMES[cell], last, strict=True):
@@ -82,7 +82,7 @@ def test_the_carry_is_reset_where_forward_resets_it():
     params, config = network("lstm", 2)
     starts = jnp.asarray(np.random.default_rng(1).random((T, B)) < 0.3)
     layers = activations(params, jnp.asarray(TOKENS), config, starts)
-    logits, _ = forward(params, initial_carry(config, B), jnp.asarray(TOKENS), config, starts=starts)
+    logits, _ = forward(params, initial_carry(B, config), jnp.asarray(TOKENS), config, starts=starts)
     np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, atol=1e-5)
     with pytest.raises(JaxrnnError, match=r"the shape of tokens, \(12, 3\), got \(12,\)"):
         activations(params, jnp.asarray(TOKENS), config, starts[:, 0])

@@ -25,7 +25,7 @@ STARTS = document_starts(TOKENS, np.array([0, 1]))
 def whole(tokens, starts=None):
     """Compute all surprisals by one call of the network, without windows, lanes or padding."""
     starts = None if starts is None else starts[:-1, None]
-    logits, _ = forward(PARAMS, initial_carry(CONFIG, 1), jnp.asarray(tokens[:-1, None]), CONFIG, starts=starts)
+    logits, _ = forward(PARAMS, initial_carry(1, CONFIG), jnp.asarray(tokens[:-1, None]), CONFIG, starts=starts)
     log_p = jax.nn.log_softmax(logits[:, 0])
     return -np.asarray(log_p)[np.arange(len(tokens) - 1), tokens[1:]]
 

@@ -65,7 +65,7 @@ def problem(cell, num_layers, lanes):
     """A config, parameters and carry with no zero among them, tokens, and a weight for every output."""
     config = ModelConfig(cell=cell, hidden_size=H, num_layers=num_layers, vocab_size=V, dtype="float64")
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: (init_params(jax.random.key(0), config), initial_carry(config, lanes)))
+    shapes = jax.eval_shape(lambda: (init_params(jax.random.key(0), config), initial_carry(lanes, config)))
     params, carry = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape) / 2, shapes)
     return config, params, carry, rng.integers(0, V, (T, lanes)), rng.normal(size=(T, lanes, V))
 
@@ -210,7 +210,7 @@ def test_anything_with_the_three_parts_of_a_cell_is_one():
 def test_a_cell_that_is_none_is_named_before_anything_is_computed(wrong, message):
     config = ModelConfig(cell=TANH._replace(**wrong), hidden_size=H, vocab_size=V)
     with pytest.raises(JaxrnnError, match=message):
-        jax.eval_shape(lambda: initial_carry(config, 3))
+        jax.eval_shape(lambda: initial_carry(3, config))
 
 
 def test_a_cell_that_says_additive_and_is_not_is_refused():
@@ -218,7 +218,7 @@ def test_a_cell_that_says_additive_and_is_not_is_refused():
         return (jnp.tanh(projected + 2 * recurrent),)
 
     cell = Cell(gates=1, init_carry=TANH.init_carry, update=update)
-    initial_carry(ModelConfig(cell=cell, vocab_size=5), 1)
-    initial_carry(ModelConfig(cell=TANH._replace(gates=1), vocab_size=5), 1)
+    initial_carry(1, ModelConfig(cell=cell, vocab_size=5))
+    initial_carry(1, ModelConfig(cell=TANH._replace(gates=1), vocab_size=5))
     with pytest.raises(JaxrnnError, match="additive=True, but its update does not use projected \\+ recurrent only"):
-        initial_carry(ModelConfig(cell=cell._replace(additive=True), vocab_size=5), 1)
+        initial_carry(1, ModelConfig(cell=cell._replace(additive=True), vocab_size=5))

@@ -22,7 +22,7 @@ def test_the_loss_is_the_sum_over_time_and_the_mean_over_lanes_of_minus_ln_p(lan
     config = ModelConfig(vocab_size=9, hidden_size=6, init_scale=1.0, dtype="float64")
     params = jax.jit(init_params, static_argnames="config")(jax.random.key(0), config)
     symbols = np.random.default_rng(0).integers(0, 9, (6, lanes))
-    carry = initial_carry(config, lanes)
+    carry = initial_carry(lanes, config)
     batch = Batch(symbols[:-1], symbols[1:], np.array(False))
     nats, after = jax.jit(loss, static_argnames="config")(params, carry, batch, config)
     run = jax.jit(forward, static_argnames="config")
@@ -38,7 +38,7 @@ def test_huge_logits_give_a_finite_loss():
     config = ModelConfig(vocab_size=3, hidden_size=2)
     params = init_params(jax.random.key(0), config)._replace(by=jnp.array([1e30, 0.0, -1e30]))
     batch = Batch(np.zeros((4, 1), int), np.zeros((4, 1), int), np.array(False))
-    nats, _ = loss(params, initial_carry(config, 1), batch, config)
+    nats, _ = loss(params, initial_carry(1, config), batch, config)
     assert float(nats) == 0.0
 
 
@@ -57,13 +57,13 @@ def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_i
 
     def whole(params):
         batch = Batch(symbols[:-1], symbols[1:], np.array(True), starts)
-        return loss(params, initial_carry(config, 1), batch, config)[0]
+        return loss(params, initial_carry(1, config), batch, config)[0]
 
     def one_by_one(params):
         total, edges = 0, [0, *np.flatnonzero(starts), len(symbols) - 1]
         for begin, end in itertools.pairwise(edges):
             document = Batch(symbols[begin:end], symbols[begin + 1 : end + 1], np.array(True))
-            total += loss(params, initial_carry(config, 1), document, config)[0]
+            total += loss(params, initial_carry(1, config), document, config)[0]
         return total
 
     (nats, got), (expected_nats, expected) = (jax.jit(jax.value_and_grad(f))(params) for f in (whole, one_by_one))

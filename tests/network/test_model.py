@@ -54,7 +54,7 @@ class TestDropout:
         params = init(jax.random.key(0), config)
         ones = jax.tree.map(lambda leaf: jnp.zeros_like(leaf), params.layers[1])._replace(bh=jnp.ones(50))
         params = params._replace(layers=(params.layers[0], ones), Why=jnp.eye(50))
-        return np.asarray(run(params, initial_carry(config, 20), self.tokens, config, key=key)[0])
+        return np.asarray(run(params, initial_carry(20, config), self.tokens, config, key=key)[0])
 
     def test_keeps_as_many_as_it_should_scaled_so_that_the_mean_stays(self):
         logits, whole = self.logits(jax.random.key(1)), self.logits(None)
@@ -107,7 +107,7 @@ def test_parameters_have_the_names_and_shapes_of_min_char_rnn(num_layers):
 def network(num_layers, dtype="float64", lanes=3, length=6):
     config = ModelConfig(vocab_size=V, hidden_size=7, num_layers=num_layers, dtype=dtype)
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: (init_params(jax.random.key(0), config), initial_carry(config, lanes)))
+    shapes = jax.eval_shape(lambda: (init_params(jax.random.key(0), config), initial_carry(lanes, config)))
     params, carry = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 2, leaf.dtype), shapes)
     symbols = rng.integers(0, V, (length + 1, lanes))
     return config, params, carry, Batch(symbols[:-1], symbols[1:], np.array(False))

@@ -153,7 +153,7 @@ def test_states_and_probabilities_are_those_of_jax(opened, text, model):
     for number, by_name in enumerate(layers):
         np.testing.assert_allclose([row[number] for row in hidden], by_name["h"][ends], atol=1e-5)
     tokens_1 = jnp.asarray(encoded, jnp.int32)[:, None]
-    logits, _ = jax.jit(forward, static_argnums=3)(params, initial_carry(config, 1), tokens_1, config)
+    logits, _ = jax.jit(forward, static_argnums=3)(params, initial_carry(1, config), tokens_1, config)
     expected = jax.nn.log_softmax(logits[:, 0])
     np.testing.assert_allclose(probabilities, np.exp(expected)[ends], atol=1e-5)
     surprises = -np.asarray(expected)[np.arange(len(encoded) - 1), encoded[1:]] / np.log(2)
@@ -186,7 +186,7 @@ def test_typing_shows_units_surprise_and_the_next_characters(opened):
     assert len(set(at_unit)) > 4
     assert "r · character 8 of 8" in window.text_of("at")
     logits, _ = forward(
-        params, initial_carry(config, 1), jnp.asarray(vocabulary.encode("To be or"), jnp.int32)[:, None], config
+        params, initial_carry(1, config), jnp.asarray(vocabulary.encode("To be or"), jnp.int32)[:, None], config
     )
     share = np.asarray(jax.nn.softmax(logits[-1, 0]))
     rows = window.run("return [...document.querySelectorAll('#next li')].map((row) => row.lastChild.textContent)")
@@ -272,7 +272,7 @@ def test_draws_follow_the_softmax(opened):
         "return Array.from({length: 20000}, (_, n) => drawCharacter(0.7, () => (n + 0.5) / 20000)[0].tokens[0])"
     )
     logits, _ = forward(
-        params, initial_carry(config, 1), jnp.asarray(vocabulary.encode("To be"), jnp.int32)[:, None], config
+        params, initial_carry(1, config), jnp.asarray(vocabulary.encode("To be"), jnp.int32)[:, None], config
     )
     shares = np.bincount(draws, minlength=len(vocabulary)) / len(draws)
     np.testing.assert_allclose(shares, jax.nn.softmax(logits[-1, 0] / 0.7), atol=2e-4)

@@ -80,7 +80,7 @@ def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batc
         state, chunk = report.state, batches(corpus.tokens, report.step, 1, config)
         batch = jax.tree.map(lambda entry: entry[0], chunk)
         resets.append(bool(batch.reset))
-        carry = initial_carry(model, 1) if resets[-1] else jax.tree.map(lambda entry: entry[:1], state.carry)
+        carry = initial_carry(1, model) if resets[-1] else jax.tree.map(lambda entry: entry[:1], state.carry)
         key = jax.random.fold_in(state.key, report.step)
         tokens, _ = sample(key, state.params, carry, jnp.asarray(batch.inputs[:1, :1]), model, length=12)
         assert report.sample == corpus.vocabulary.decode(np.asarray(tokens)[:, 0])

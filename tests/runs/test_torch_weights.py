@@ -52,7 +52,7 @@ def write(path, tensors, metadata=None):
 
 def logits(params, config):
     run = jax.jit(lambda params, carry: forward(params, carry, jnp.asarray(TOKENS), config)[0])
-    return np.asarray(run(jax.tree.map(jnp.asarray, params), initial_carry(config, TOKENS.shape[1])))
+    return np.asarray(run(jax.tree.map(jnp.asarray, params), initial_carry(TOKENS.shape[1], config)))
 
 
 def module(torch, cell, num_layers, dtype, embedding=None):

@@ -67,7 +67,7 @@ def test_pieces_of_a_text_differ():
 def test_greedy_text_does_not_depend_on_the_seed_and_is_the_networks_own(prompt):
     texts = {text(prompt=prompt, length=150, greedy=True, seed=seed, temperature=seed + 1.0) for seed in range(3)}
     prime = jnp.asarray(PLAIN.encode(prompt or "\n")[:, None], jnp.int32)
-    carry = initial_carry(MODEL, 1)
+    carry = initial_carry(1, MODEL)
     tokens, _ = sample(jax.random.key(9), PARAMS, carry, prime, MODEL, length=150, greedy=True)
     assert texts == {PLAIN.decode(tokens[:, 0])}
 
@@ -208,7 +208,7 @@ def test_with_documents_every_character_is_written_as_training_would_have_read_i
     begin = len(reset_on) - 1  # a document begins: the separator's last symbol, then the prompt
     assert starts[begin]
     logits, _ = forward(
-        params, initial_carry(MODEL, 1), read[begin:-1, None].astype(int), MODEL, starts=starts[begin:-1, None]
+        params, initial_carry(1, MODEL), read[begin:-1, None].astype(int), MODEL, starts=starts[begin:-1, None]
     )
     best = logits[:, 0].argmax(axis=-1)[len(prompt) :]
     assert PLAIN.decode(best) == written

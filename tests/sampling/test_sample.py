@@ -23,7 +23,7 @@ def tokens(*values, lanes=1):
 
 def known_softmax(logits):
     """A network whose logits are always these: it draws 100,000 independent characters in 200 streams."""
-    return with_logits(logits, CONFIG), initial_carry(CONFIG, 200), tokens(0, lanes=200)
+    return with_logits(logits, CONFIG), initial_carry(200, CONFIG), tokens(0, lanes=200)
 
 
 def with_logits(logits, config):
@@ -106,7 +106,7 @@ def test_ties_and_edges_of_the_likeliest_tokens(weights, values, left):
 
 
 def test_the_single_likeliest_token_is_the_greedy_one_whatever_the_temperature():
-    arguments = (PARAMS, initial_carry(CONFIG, 5), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
+    arguments = (PARAMS, initial_carry(5, CONFIG), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
     greedy, _ = sample(KEY, *arguments, length=100, greedy=True)
     for values in ({"top_k": 1, "temperature": 3.0}, {"top_p": 1e-6}):
         drawn, _ = sample(KEY, *arguments, length=100, **values)
@@ -116,11 +116,11 @@ def test_the_single_likeliest_token_is_the_greedy_one_whatever_the_temperature()
 def test_a_lane_with_a_key_of_its_own_draws_what_it_would_draw_alone():
     keys = jax.random.split(KEY, 6)
     prime = tokens(4, 1, lanes=6)
-    together, _ = sample(keys, PARAMS, initial_carry(CONFIG, 6), prime, CONFIG, length=40)
+    together, _ = sample(keys, PARAMS, initial_carry(6, CONFIG), prime, CONFIG, length=40)
     assert len({tuple(lane) for lane in np.asarray(together).T.tolist()}) == 6
-    few, _ = sample(keys[:2], PARAMS, initial_carry(CONFIG, 2), prime[:, :2], CONFIG, length=40)
+    few, _ = sample(keys[:2], PARAMS, initial_carry(2, CONFIG), prime[:, :2], CONFIG, length=40)
     np.testing.assert_array_equal(few, together[:, :2])
-    alone, _ = sample(keys[3], PARAMS, initial_carry(CONFIG, 1), prime[:, :1], CONFIG, length=40)
+    alone, _ = sample(keys[3], PARAMS, initial_carry(1, CONFIG), prime[:, :1], CONFIG, length=40)
     np.testing.assert_array_equal(alone[:, 0], together[:, 3])
 
 
@@ -157,7 +157,7 @@ def test_the_draws_of_a_vocabulary_of_any_size_pass_it_too(vocab_size):
     config = ModelConfig(vocab_size=vocab_size, hidden_size=4)
     logits = np.random.default_rng(vocab_size).normal(size=vocab_size)
     drawn, _ = sample(
-        KEY, with_logits(logits, config), initial_carry(config, 200), tokens(0, lanes=200), config, length=500
+        KEY, with_logits(logits, config), initial_carry(200, config), tokens(0, lanes=200), config, length=500
     )
     counts = np.bincount(np.asarray(drawn).ravel(), minlength=vocab_size)
     assert counts.size == vocab_size
@@ -186,9 +186,9 @@ def test_each_draw_follows_the_networks_own_softmax_of_the_text_so_far(greedy):
     """Two characters, every pair's frequency against the product of the two conditional probabilities."""
     streams = 50_000
     prime = tokens(4, 1, lanes=streams)
-    drawn, _ = sample(KEY, PARAMS, initial_carry(CONFIG, streams), prime, CONFIG, length=2, greedy=greedy)
+    drawn, _ = sample(KEY, PARAMS, initial_carry(streams, CONFIG), prime, CONFIG, length=2, greedy=greedy)
     after = jnp.concatenate([tokens(4, 1, lanes=V), jnp.arange(V)[None]])  # lane i: the prime, then symbol i
-    logits, _ = forward(PARAMS, initial_carry(CONFIG, V), after, CONFIG)
+    logits, _ = forward(PARAMS, initial_carry(V, CONFIG), after, CONFIG)
     p = np.asarray(jax.nn.softmax(logits), np.float64)
     expected = p[1, 0][:, None] * p[2]
     counts = np.zeros((V, V))
@@ -204,7 +204,7 @@ def test_each_draw_follows_the_networks_own_softmax_of_the_text_so_far(greedy):
 
 
 def test_the_same_key_gives_the_same_text_and_another_key_another():
-    carry = initial_carry(CONFIG, 2)
+    carry = initial_carry(2, CONFIG)
     texts = [
         sample(jax.random.key(seed), PARAMS, carry, tokens(0, lanes=2), CONFIG, length=50)[0] for seed in (1, 1, 2)
     ]
@@ -214,14 +214,14 @@ def test_the_same_key_gives_the_same_text_and_another_key_another():
 
 
 def test_greedy_is_the_limit_of_temperature_to_zero():
-    arguments = (PARAMS, initial_carry(CONFIG, 5), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
+    arguments = (PARAMS, initial_carry(5, CONFIG), tokens(2, lanes=5) + jnp.arange(5)[None], CONFIG)
     cold, _ = sample(KEY, *arguments, length=100, temperature=1e-6)
     greedy, _ = sample(KEY, *arguments, length=100, greedy=True)
     np.testing.assert_array_equal(cold, greedy)
 
 
 def test_priming_with_text_is_running_the_network_over_it():
-    prime, carry = tokens(3, 1, 4, 1, 5), initial_carry(CONFIG, 1)
+    prime, carry = tokens(3, 1, 4, 1, 5), initial_carry(1, CONFIG)
     primed, primed_carry = sample(KEY, PARAMS, carry, prime, CONFIG, length=40)
     _, run = forward(PARAMS, carry, prime[:-1], CONFIG)
     by_hand, by_hand_carry = sample(KEY, PARAMS, run, prime[-1:], CONFIG, length=40)
@@ -230,7 +230,7 @@ def test_priming_with_text_is_running_the_network_over_it():
 
 
 def test_going_on_from_the_returned_carry_is_one_long_greedy_text():
-    carry = initial_carry(CONFIG, 3)
+    carry = initial_carry(3, CONFIG)
     prime = tokens(1, lanes=3) + jnp.arange(3)[None]
     whole, end = sample(KEY, PARAMS, carry, prime, CONFIG, length=60, greedy=True)
     first, middle = sample(KEY, PARAMS, carry, prime, CONFIG, length=25, greedy=True)
@@ -243,7 +243,7 @@ def test_going_on_from_the_returned_carry_is_one_long_greedy_text():
 def test_other_numbers_are_no_reason_to_compile_again(values):
     from jaxrnn.sampling.sample import _write
 
-    arguments = (KEY, PARAMS, initial_carry(CONFIG, 1), tokens(0), CONFIG)
+    arguments = (KEY, PARAMS, initial_carry(1, CONFIG), tokens(0), CONFIG)
     sample(*arguments, length=13, temperature=1.0, **values)
     before = _write._cache_size()
     others = {"top_k": 2, "top_p": 0.7}
@@ -254,7 +254,7 @@ def test_other_numbers_are_no_reason_to_compile_again(values):
 def test_it_works_inside_a_jitted_function():
     def write(key, temperature, top_k, top_p):
         values = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        return sample(key, PARAMS, initial_carry(CONFIG, 1), tokens(1, 2), CONFIG, length=20, **values)[0]
+        return sample(key, PARAMS, initial_carry(1, CONFIG), tokens(1, 2), CONFIG, length=20, **values)[0]
 
     for values in ((0.8, None, None), (0.8, 5, 0.9)):
         np.testing.assert_array_equal(jax.jit(write)(KEY, *values), write(KEY, *values))
@@ -283,7 +283,7 @@ def test_it_works_inside_a_jitted_function():
 def test_bad_arguments_are_named(changed, message):
     arguments = {"prime": tokens(0), "length": 5, **changed}
     with pytest.raises(JaxrnnError, match=message):
-        sample(KEY, PARAMS, initial_carry(CONFIG, 1), config=CONFIG, **arguments)
+        sample(KEY, PARAMS, initial_carry(1, CONFIG), config=CONFIG, **arguments)
 
 
 @pytest.mark.parametrize("separator", [[0], [0, 1], [1, 1]], ids=str)
@@ -291,7 +291,7 @@ def test_bad_arguments_are_named(changed, message):
 def test_with_documents_the_carry_is_that_of_the_text_read_with_its_starts(separator, size):
     config = ModelConfig(vocab_size=3, hidden_size=6, cell="lstm", init_scale=1.0)
     params = init_params(jax.random.key(1), config)
-    carry = jax.tree.map(lambda entry: entry + 0.5, initial_carry(config, 2))
+    carry = jax.tree.map(lambda entry: entry + 0.5, initial_carry(2, config))
     text = jax.random.randint(KEY, (8, 2), 0, 3)
     before, prime = text[: 8 - size], text[8 - size :]
     end = {"separator": jnp.array(separator), "length": 30}
