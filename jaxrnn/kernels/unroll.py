@@ -15,9 +15,9 @@ What the two loops hand to each other, stacked over t:
 Residuals that are h_t or h_tm1 are not stored a second time, and those that are as cheap to compute as to load are
 computed again.
 
-Earns (time of a training step without / with, Intel Sapphire Rapids; in chunks, one call a step): tanh B 1 T 25 H 100
-1.28, 2.04; GRU B 16 T 48 H 128 1.60, 1.47; LSTM B 50 T 50 H 128 1.44, 1.35; LSTM B 64 T 64 H 512 1.10, 1.10. Of that,
-writing the gradient of `projected` over it earns 1.03 for LSTM B 50, and 1.07 for LSTM B 64 with bfloat16 products.
+Earns (training step, time without / with, Intel Sapphire Rapids): tanh B 1 T 25 H 100 1.71, in one call a step 1.15;
+GRU B 16 T 48 H 128 1.70; LSTM B 50 T 50 H 128 1.06; LSTM B 64 T 64 H 512 1.12. Of that, writing the gradient of
+`projected` over it earns 1.07 for LSTM B 64 with bfloat16 products.
 """
 
 from functools import partial
