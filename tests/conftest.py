@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -88,3 +89,16 @@ def _own_directories(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture
+def jaxrnn(capsys):
+    """Run a command in this process; return its exit code, what it wrote to stdout, and what to stderr."""
+
+    from jaxrnn.cli import main  # after JAX is set up above, and by the tests that use it only
+
+    def call(command):
+        code = main(shlex.split(command))
+        return code, *capsys.readouterr()
+
+    return call

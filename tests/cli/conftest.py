@@ -63,14 +63,3 @@ def home(prepared, tmp_path, monkeypatch):
     shutil.copytree(prepared / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def jaxrnn(capsys):
-    """Run a command in this process; return its exit code, what it wrote to stdout, and what to stderr."""
-
-    def call(command):
-        code = main(shlex.split(command))
-        return code, *capsys.readouterr()
-
-    return call

@@ -2,14 +2,12 @@
 
 import dataclasses
 import re
-import shlex
 
 import jax
 import numpy as np
 import pytest
 from command_line import assert_refused
 
-from jaxrnn.cli import main
 from jaxrnn.cli.python_file import load_cell, optimizer_of
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, preset
 from jaxrnn.errors import JaxrnnError
@@ -57,15 +55,6 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 9)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def jaxrnn(capsys):
-    def call(command):
-        code = main(shlex.split(command))
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def leaves(state):

@@ -76,7 +76,7 @@ def test_a_kernel_computes_what_its_plain_twin_does(case):
     fast = jax.jit(function)(*arguments) if arguments else function()
     with kernels.plain(case.split()[0]):
         plain = jax.jit(function)(*arguments) if arguments else function()
-    # Rounded factors are summed in another order, and so is the softmax.
+    # The order of sums differs, of rounded factors and of the softmax.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), fast, plain)
 
 

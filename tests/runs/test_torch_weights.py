@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import CELLS, LSTM
@@ -282,15 +280,6 @@ def home(tmp_path, monkeypatch):
     write(tmp_path / "named.safetensors", state_dict("gru", 2), {"vocabulary": ALPHABET})
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def jaxrnn(capsys):
-    def call(command):
-        code = main(shlex.split(command))
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(home, jaxrnn):
