@@ -223,7 +223,7 @@ def big(place, size, mixed=False):
     from jaxrnn.evaluation.score import surprisals_in_parts
     from jaxrnn.evaluation.stream import ordered_surprisals
     from jaxrnn.runs.data import prepare
-    from jaxrnn.text.batch import never_seen
+    from jaxrnn.text.documents import never_seen
     from jaxrnn.text.stream import blocks
     from jaxrnn.training.step import init_train_state, make_train_chunk
 

@@ -153,7 +153,7 @@ def _total(text: _Text, vocabulary: "Vocabulary", tsv: BinaryIO | None) -> "Scor
 
 
 def _values(text: _Text, score: "Score", vocabulary: "Vocabulary") -> dict[str, Any]:
-    from jaxrnn.text.batch import never_seen
+    from jaxrnn.text.documents import never_seen
 
     train, part = text.train, text.part
     means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")

@@ -101,7 +101,7 @@ def slice_lines(slices: "Slices", vocabulary: "Vocabulary") -> list[str]:
 
 def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str:
     """Return how many symbols of a slice never occur in the training slice, and which; empty if all occur there."""
-    from jaxrnn.text.batch import never_seen
+    from jaxrnn.text.documents import never_seen
 
     unseen, count = never_seen(train.tokens, other.tokens, len(vocabulary))
     if not count:

@@ -25,7 +25,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
 from jaxrnn.text import Batch, Tokens, Vocabulary
-from jaxrnn.text.batch import Starts
+from jaxrnn.text.documents import Starts
 from jaxrnn.text.stream import count_tokens, release_pages
 from jaxrnn.text.vocabulary import Flags
 from jaxrnn.training.step import BATCH_LANES

@@ -13,7 +13,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.score import Indices, Nats, score, surprisals_in_parts, window_length
 from jaxrnn.network import Params, initial_carry
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, document_starts, encode_separator
-from jaxrnn.text.batch import DocumentStarts, Starts
+from jaxrnn.text.documents import DocumentStarts, Starts
 from jaxrnn.text.stream import on_disk, release_pages
 
 BLOCK = 2**16  # surprisals in memory at once

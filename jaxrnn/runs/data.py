@@ -13,7 +13,8 @@ from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
-from jaxrnn.text.batch import DocumentStarts, check_length, check_separator
+from jaxrnn.text.batch import check_length
+from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.stream import Progress, release_pages, silent
 from jaxrnn.training.step import CHUNK_LANES, Optimizer, init_train_state
 

@@ -1,7 +1,8 @@
 """Text as integers: the vocabulary, a corpus, its slices, and the batches that a training step sees."""
 
-from jaxrnn.text.batch import Array, Batch, Slice, batches, document_starts, encode_separator, split
+from jaxrnn.text.batch import Array, Batch, batches
 from jaxrnn.text.corpus import Corpus, load_corpus
+from jaxrnn.text.documents import Slice, document_starts, encode_separator, split
 from jaxrnn.text.vocabulary import UNKNOWN, Tokens, Vocabulary
 
 __all__ = [

@@ -23,7 +23,7 @@ from jaxrnn.network.model import init_params
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.validation import validate
 from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, load_corpus, stream
-from jaxrnn.text.batch import DocumentStarts, never_seen
+from jaxrnn.text.documents import DocumentStarts, never_seen
 from jaxrnn.text.stream import count_tokens
 
 TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 40

@@ -22,7 +22,8 @@ from jaxrnn.text import (
     split,
     stream,
 )
-from jaxrnn.text.batch import never_seen, position
+from jaxrnn.text.batch import position
+from jaxrnn.text.documents import never_seen
 from jaxrnn.text.stream import read_pieces
 
 SCRIPTS = {
