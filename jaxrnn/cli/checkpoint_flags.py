@@ -8,7 +8,7 @@ import tyro
 from jaxrnn.cli.device_flags import DeviceFlags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.python_file import load_cell
-from jaxrnn.config import CellLike, TrainConfig
+from jaxrnn.config import Cell, TrainConfig
 from jaxrnn.runs.checkpoint_files import find_checkpoint
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def open_checkpoint(
     """Return the checkpoint that these flags name, with JAX set up for its type; without a device, JAX chooses one."""
     from jaxrnn.runs.checkpoint import read_checkpoint
 
-    def prepare(config: TrainConfig) -> CellLike | None:
+    def prepare(config: TrainConfig) -> Cell | None:
         set_up_jax(config.model.dtype)
         if device:
             device.set_up()

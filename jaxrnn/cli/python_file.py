@@ -9,7 +9,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from jaxrnn.config import CellLike, CellName, OptimizerName
+from jaxrnn.config import Cell, CellName, OptimizerName
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def optimizer_of(text: str) -> "tuple[str, optax.GradientTransformation | None]"
     return "custom", _load("--optimizer", text, optax.GradientTransformation, "an optax.GradientTransformation")
 
 
-def load_cell(text: str) -> CellLike:
+def load_cell(text: str) -> Cell:
     """Run the file of FILE.py:NAME and return its NAME, a cell.
 
     Raises:
         JaxrnnError: the text has another form, the file can't be read or fails, or its NAME is missing or no cell.
     """
-    cell: CellLike = _load("--cell", text, CellLike, "a jaxrnn.Cell")
+    cell: Cell = _load("--cell", text, Cell, "a jaxrnn.Cell")
     return cell
 
 

@@ -1,6 +1,6 @@
 """The configuration of a run: frozen dataclasses, presets, and grids. Nothing here imports JAX."""
 
-from jaxrnn.config.fields import CellLike
+from jaxrnn.config.cell import Cell
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, combinations, with_settings
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
@@ -20,7 +20,7 @@ __all__ = [
     "PRESETS",
     "SETTINGS",
     "SWEEPABLE",
-    "CellLike",
+    "Cell",
     "CellName",
     "ModelConfig",
     "OptimizerConfig",

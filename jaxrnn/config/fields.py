@@ -7,28 +7,10 @@ import math
 import numbers
 import sys
 import types
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from jaxrnn.config.cell import Cell
 from jaxrnn.errors import JaxrnnError
-
-
-@runtime_checkable
-class CellLike(Protocol):
-    """The interface of `jaxrnn.Cell`, for modules that must not import JAX."""
-
-    @property
-    def gates(self) -> int:
-        """G, the number of gates per unit."""
-
-    @property
-    def init_carry(self) -> Callable[..., Any]:
-        """Return the initial carry."""
-
-    @property
-    def update(self) -> Callable[..., Any]:
-        """Return the carry after one time step."""
-
 
 _FLOATS = tuple[float, ...]
 _TYPE_NAMES = {
@@ -38,7 +20,7 @@ _TYPE_NAMES = {
     bool: "True or False",
     str: "a string",
     types.NoneType: "None",
-    CellLike: "a jaxrnn.Cell",
+    Cell: "a jaxrnn.Cell",
 }
 
 
@@ -109,14 +91,16 @@ def check_split(fractions: tuple[float, ...]) -> None:
         raise JaxrnnError(f"split must be fractions that add up to 1, got {given}; try 0.9,0.1")
 
 
-def check_cell_fields(cell: Any) -> None:
-    """Check a cell: a name, or an object with the fields of a `jaxrnn.Cell`."""
+def check_cell_fields(cell: str | Cell) -> None:
+    """Check the fields of a cell, unless it is a name."""
     if isinstance(cell, str):
         return
     if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
         raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
-    if len(init_bias := getattr(cell, "init_bias", ())) not in (0, cell.gates):
-        raise JaxrnnError(f"cell must be one with 0 or {cell.gates} values of init_bias, one per gate, got {init_bias}")
+    if len(cell.init_bias) not in (0, cell.gates):
+        raise JaxrnnError(
+            f"cell must be one with 0 or {cell.gates} values of init_bias, one per gate, got {cell.init_bias}"
+        )
     try:
         hash(cell)
     except TypeError as error:

@@ -9,7 +9,8 @@ import difflib
 import json
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from jaxrnn.config.fields import CellLike, check_cell_fields, check_in, check_split, check_types, is_traced, of_config
+from jaxrnn.config.cell import Cell
+from jaxrnn.config.fields import check_cell_fields, check_in, check_split, check_types, is_traced, of_config
 from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "gru", "lstm"]
@@ -22,7 +23,7 @@ _INT32, _UINT32 = 2**31 - 1, 2**32 - 1
 class ModelConfig:
     """The network: cell, size and initialization."""
 
-    cell: CellName | Literal["custom"] | CellLike = "tanh"
+    cell: CellName | Literal["custom"] | Cell = "tanh"
     """Recurrent cell: a name, or a user-defined `jaxrnn.Cell`, which files call custom."""
     hidden_size: int = 100
     """Units per layer (H)."""
@@ -258,7 +259,7 @@ def to_json(config: Config) -> str:
 def _values(config: Any) -> dict[str, Any]:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     nested = {name: _values(value) for name, value in values.items() if _is_config(type(value))}
-    custom = {"cell": "custom"} if isinstance(values.get("cell"), CellLike) else {}
+    custom = {"cell": "custom"} if isinstance(values.get("cell"), Cell) else {}
     return {**values, **nested, **custom}
 
 

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.config import CellLike, Products
+from jaxrnn.config import Cell, Products
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
 
 CellCarry = tuple[jax.Array, ...]
@@ -52,7 +52,7 @@ def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) ->
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def unroll(cell: CellLike, products: Products, inputs: Inputs) -> tuple[jax.Array, CellCarry]:
+def unroll(cell: Cell, products: Products, inputs: Inputs) -> tuple[jax.Array, CellCarry]:
     """Return hidden [T, B, H], h after each step, and the carry after the last one."""
     return _forward(cell, products, inputs)[0]
 
@@ -79,7 +79,7 @@ class _Residuals(NamedTuple):
     pull_backs: Any  # of each update, a pytree of arrays stacked over t
 
 
-def _forward(cell: CellLike, products: Products, inputs: Inputs) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
+def _forward(cell: Cell, products: Products, inputs: Inputs) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
     Whh, projected, carry, initial, bhh, starts = inputs
     times_Whh = times_matrix(Whh, _lanes(carry), products)
     update = jax.checkpoint(cell.update, policy=_is_stored, prevent_cse=False)  # a loop needs no guard against CSE
@@ -103,12 +103,12 @@ _LARGE = 2**18  # numbers, a megabyte
 
 
 def _backward(
-    cell: CellLike, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
+    cell: Cell, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
 ) -> tuple[Inputs]:
     (Whh, projected, first, initial, bhh, starts), hidden, pull_backs = residuals
     d_hidden, d_last = cotangents
     times_Whh_T = times_matrix(Whh, _lanes(first), products, transposed=True)
-    additive = getattr(cell, "additive", False)
+    additive = cell.additive
     zero = jax.tree.map(jnp.zeros_like, first)
     hidden_tm1 = jnp.concatenate([first[0][None], hidden[:-1]])
     if starts is not None:

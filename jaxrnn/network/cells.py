@@ -1,64 +1,24 @@
-"""Recurrent cells: each is its elementwise update; `recurrence.unroll` owns the matrix product and the time loop."""
-
-from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple
+"""The built-in cells: each is its elementwise update; `recurrence.unroll` owns the matrix product and the time loop."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxrnn.config import CellLike
-from jaxrnn.config.fields import describe
+from jaxrnn.config import Cell
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.unroll import CellCarry
-
-
-class Cell(NamedTuple):
-    """A recurrent cell; a user-defined one goes wherever the name of a built-in one does.
-
-    Example:
-        >>> from jaxrnn.config import ModelConfig
-        >>> def update(projected, recurrent, carry):
-        ...     return (jax.nn.relu(projected + recurrent),)
-        >>> model = ModelConfig(cell=Cell(gates=1, init_carry=TANH.init_carry, update=update, additive=True))
-
-    Attributes:
-        gates: G, how many values each unit gets from the input and from the previous hidden state.
-        init_carry: (batch_size, hidden_size, dtype) -> carry before the first step, a tuple of entries [B, H] whose
-            first is h.
-        update: (projected [B, G*H], recurrent [B, G*H], carry) -> carry, where projected = x_t Wxh + bh and
-            recurrent = h_tm1 Whh (+ bhh). It must act on each unit by itself (elementwise), with or without the axis B.
-        recurrent_bias: whether the layer has a bias bhh for the recurrent product, beside bh. Only a cell that is not
-            additive can tell them apart.
-        init_bias: initial value of bh, one number per gate; empty: zero.
-        additive: whether the update uses `projected + recurrent` only: both then have one gradient, which is computed
-            and stored once.
-    """
-
-    gates: int
-    init_carry: Callable[[int, int, jax.typing.DTypeLike], CellCarry]
-    update: Callable[[jax.Array, jax.Array, CellCarry], CellCarry]
-    recurrent_bias: bool = False
-    init_bias: tuple[float, ...] = ()
-    additive: bool = False
-
-    def __repr__(self) -> str:
-        """Name the update, without the addresses of functions."""
-        return f"Cell(gates={self.gates}, update={getattr(self.update, '__name__', self.update)})"
 
 
 def _zero_hidden(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
     return (jnp.zeros((batch_size, hidden_size), dtype),)
 
 
+def _zero_hidden_and_memory(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
+    return (jnp.zeros((batch_size, hidden_size), dtype), jnp.zeros((batch_size, hidden_size), dtype))
+
+
 def _tanh_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
     """h_t = tanh(x_t Wxh + bh + h_tm1 Whh); Elman 1990, "Finding structure in time"."""
     return (jnp.tanh(projected + recurrent),)
-
-
-def _zero_hidden_and_memory(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
-    return (jnp.zeros((batch_size, hidden_size), dtype), jnp.zeros((batch_size, hidden_size), dtype))
 
 
 def _gru_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
@@ -113,7 +73,7 @@ LSTM = Cell(
 CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
 
 
-def get_cell(cell: str | CellLike) -> Cell:
+def get_cell(cell: str | Cell) -> Cell:
     """Return the cell that `ModelConfig.cell` means.
 
     Raises:
@@ -124,63 +84,9 @@ def get_cell(cell: str | CellLike) -> Cell:
             "the cell is user-defined, which no file holds; hand it over again: ModelConfig(cell=MINE), "
             "load_checkpoint(path, cell=MINE), or --cell FILE.py:NAME"
         )
-    if isinstance(cell, str):
-        return CELLS[cell]
-    if isinstance(cell, Cell):
-        return cell
-    return Cell(
-        cell.gates,
-        cell.init_carry,
-        cell.update,
-        recurrent_bias=getattr(cell, "recurrent_bias", False),
-        init_bias=tuple(getattr(cell, "init_bias", ())),
-        additive=getattr(cell, "additive", False),
-    )
+    return CELLS[cell] if isinstance(cell, str) else cell
 
 
-def built_in_name(cell: str | CellLike) -> str | None:
+def built_in_name(cell: str | Cell) -> str | None:
     """Return the name of the built-in cell that this is; None for a user-defined one."""
     return next((name for name, built_in in CELLS.items() if built_in == get_cell(cell)), None)
-
-
-def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
-    """Try a user-defined cell on shapes, and on a few numbers if it says that it is additive.
-
-    Raises:
-        JaxrnnError: its functions fail, or don't return the carry that they should; the message says what they return.
-    """
-    entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
-    try:
-        carry = cell.init_carry(2, hidden_size, dtype)
-    except Exception as error:
-        raise JaxrnnError(f"init_carry of the cell fails with {type(error).__name__}: {error}") from error
-    if not isinstance(carry, tuple) or not carry or any(describe(part) != describe(entry) for part in carry):
-        raise JaxrnnError(
-            f"init_carry of the cell must return a tuple of arrays {describe(entry)} for batch_size 2, hidden_size "
-            f"{hidden_size} and dtype {jnp.dtype(dtype)}, got {describe(carry)}"
-        )
-    try:
-        after = jax.eval_shape(cell.update, *[jax.ShapeDtypeStruct(gates, dtype)] * 2, carry)
-    except Exception as error:
-        raise JaxrnnError(
-            f"update of the cell fails with {type(error).__name__}: {error}; it gets projected and recurrent, "
-            f"{jnp.dtype(dtype)}{list(gates)} each, and the carry {describe(carry)}"
-        ) from error
-    if describe(after) != describe(carry):
-        raise JaxrnnError(
-            f"update of the cell must return a carry like the one that it gets, {describe(carry)}, "
-            f"got {describe(after)}"
-        )
-    if cell.additive and not _is_additive(cell, dtype):
-        raise JaxrnnError(
-            "the cell says additive=True, but its update does not use projected + recurrent only; leave additive out"
-        )
-
-
-def _is_additive(cell: Cell, dtype: jax.typing.DTypeLike) -> bool:
-    """Return whether an update gives the same if a part of `recurrent` is moved to `projected`."""
-    with jax.ensure_compile_time_eval():
-        a, b = (jnp.asarray(np.linspace(begin, 1, 6 * cell.gates).reshape(2, -1), dtype) for begin in (-0.9, -0.4))
-        carry = cell.init_carry(2, 3, dtype)
-        apart, together = cell.update(a, b, carry), cell.update(a + b, jnp.zeros_like(b), carry)
-        return all(map(partial(np.allclose, atol=1e-5), apart, together))

@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.config import Products
+from jaxrnn.config import Cell, Products
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels import unroll as unroll_kernel
-from jaxrnn.kernels import uses
+from jaxrnn.kernels import plain, uses
+from jaxrnn.kernels import unroll as fast
 from jaxrnn.kernels.matmul import product
-from jaxrnn.kernels.unroll import CellCarry, restart
-from jaxrnn.network.cells import Cell
+from jaxrnn.kernels.unroll import CellCarry, Inputs, restart
 
 
 def unroll(
@@ -50,26 +49,17 @@ def unroll(
     Raises:
         JaxrnnError: the shapes don't fit together.
     """
-    if not uses("unroll"):
-        return unroll_plain(cell, Whh, projected, carry, bhh=bhh, starts=starts, products=products)
-    _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    inputs = unroll_kernel.Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
-    return unroll_kernel.unroll(cell, products, inputs)
+    inputs = Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
+    _check_shapes(cell, inputs)
+    return fast.unroll(cell, products, inputs) if uses("unroll") else _scan(cell, products, inputs)
 
 
-def unroll_plain(
-    cell: Cell,
-    Whh: jax.Array,
-    projected: jax.Array,
-    carry: CellCarry,
-    *,
-    bhh: jax.Array | None = None,
-    starts: jax.Array | None = None,
-    products: Products = "full",
-) -> tuple[jax.Array, CellCarry]:
-    """Run a cell over T steps: `unroll` in its shortest form, differentiated by JAX; arguments as there."""
-    _check_shapes(cell, Whh, projected, carry, bhh, starts)
-    initial = _initial_like(cell, carry)
+# The same with the plain twin of that kernel: a scan, differentiated by JAX.
+unroll_plain = plain("unroll")(unroll)
+
+
+def _scan(cell: Cell, products: Products, inputs: Inputs) -> tuple[jax.Array, CellCarry]:
+    Whh, projected, carry, initial, bhh, starts = inputs
     bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, jax.Array]:
@@ -90,22 +80,17 @@ def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:
     return initial if h.ndim > 1 else jax.tree.map(lambda entry: entry[0], initial)
 
 
-def _check_shapes(
-    cell: Cell,
-    Whh: jax.Array,
-    projected: jax.Array,
-    carry: CellCarry,
-    bhh: jax.Array | None,
-    starts: jax.Array | None,
-) -> None:
-    hidden_size = carry[0].shape[-1]
+def _check_shapes(cell: Cell, inputs: Inputs) -> None:
+    Whh, projected, carry, _, bhh, starts = inputs
+    *lanes, hidden_size = carry[0].shape
     width = cell.gates * hidden_size
     if Whh.shape != (hidden_size, width):
         raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
     if bhh is not None and bhh.shape != (width,):
         raise JaxrnnError(f"bhh must be [G*H] = {(width,)} for this carry, got {bhh.shape}")
-    if projected.shape[1:] != (*carry[0].shape[:-1], width):
-        expected = ("T", *carry[0].shape[:-1], width)
-        raise JaxrnnError(f"projected must be [T, B, G*H] = {expected} for this carry, got {projected.shape}")
+    if projected.shape[1:] != (*lanes, width):
+        raise JaxrnnError(
+            f"projected must be [T, B, G*H] = {('T', *lanes, width)} for this carry, got {projected.shape}"
+        )
     if starts is not None and starts.shape != projected.shape[:-1]:
         raise JaxrnnError(f"starts must be bool [T, B] = {projected.shape[:-1]}, got {starts.shape}")

@@ -20,7 +20,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import CellLike, TrainConfig, VocabularyKind, from_json, to_json
+from jaxrnn.config import Cell, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
@@ -106,9 +106,7 @@ def save_checkpoint(
     commit(path, data)
 
 
-def load_checkpoint(
-    path: str | Path, cell: CellLike | None = None, *, optimizer: Optimizer | None = None
-) -> Checkpoint:
+def load_checkpoint(path: str | Path, cell: Cell | None = None, *, optimizer: Optimizer | None = None) -> Checkpoint:
     """Read a checkpoint and verify it.
 
     Args:
@@ -125,7 +123,7 @@ def load_checkpoint(
 
 
 def read_checkpoint(
-    path: Path, prepare: Callable[[TrainConfig], CellLike | None], optimizer: Optimizer | None = None
+    path: Path, prepare: Callable[[TrainConfig], Cell | None], optimizer: Optimizer | None = None
 ) -> Checkpoint:
     """Do what `load_checkpoint` does, for a caller that must know the configuration before JAX computes anything.
 
@@ -143,7 +141,7 @@ def read_checkpoint(
     return newest_good(path, read)
 
 
-def load_config(path: str | Path, cell: CellLike | None = None) -> TrainConfig:
+def load_config(path: str | Path, cell: Cell | None = None) -> TrainConfig:
     """Return the configuration in a checkpoint after verifying all of it.
 
     Where the run has a user-defined cell, `cell` is put back into the configuration; without it, it says "custom".
@@ -204,7 +202,7 @@ def _parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     return {**fields, "config": config, "vocabulary": vocabulary}
 
 
-def _with_cell(config: TrainConfig, cell: CellLike | None, path: Path) -> TrainConfig:
+def _with_cell(config: TrainConfig, cell: Cell | None, path: Path) -> TrainConfig:
     if cell is None:
         return config
     if config.model.cell != "custom":

@@ -16,9 +16,9 @@ import safetensors
 import safetensors.numpy
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import CellLike, ModelConfig
+from jaxrnn.config import Cell, ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import Cell, get_cell
+from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import Layer, Params
 from jaxrnn.text import Vocabulary
 
@@ -67,7 +67,7 @@ def save_weights(
     commit(path, safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata))
 
 
-def load_weights(path: str | Path, cell: str | CellLike | None = None) -> Weights:
+def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     """Read the parameters of a PyTorch model: recurrent layers with one linear layer on top.
 
     The two may have any names, and biases may be missing. An nn.Embedding below them is multiplied into the first Wxh.
@@ -95,7 +95,7 @@ def load_weights(path: str | Path, cell: str | CellLike | None = None) -> Weight
     rows, hidden_size = _matrix(path, tensors, rnn("weight_hh", 0))
     if cell is None:
         cell = metadata.get("cell") or _TORCH_CELLS.get(rows // hidden_size, "")
-    if cell not in (*_TORCH_CELLS.values(), "custom") and not isinstance(cell, CellLike):
+    if cell not in (*_TORCH_CELLS.values(), "custom") and not isinstance(cell, Cell):
         raise JaxrnnError(
             f"{path}: {rnn('weight_hh', 0)} is [{rows}, {hidden_size}], which is no tanh, gru or lstm "
             f"but {cell or 'unknown'}; pass its cell, on the command line --cell FILE.py:NAME"

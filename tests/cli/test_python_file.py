@@ -11,7 +11,7 @@ from command_line import assert_refused
 from jaxrnn.cli.python_file import load_cell, optimizer_of
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, preset
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import GRU, TANH, Cell
+from jaxrnn.network import GRU, TANH, Cell
 from jaxrnn.runs import fit
 from jaxrnn.runs.checkpoint import load_checkpoint, load_config
 

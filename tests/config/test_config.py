@@ -7,7 +7,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import LSTM, TANH, Cell
+from jaxrnn.network import LSTM, TANH, Cell
 
 ALL = [ModelConfig, OptimizerConfig, TrainConfig, SampleConfig]
 NAN, INF = math.nan, math.inf

@@ -6,7 +6,7 @@ import pytest
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.activations import CARRY_NAMES, GATE_NAMES, SATURABLE, activations
-from jaxrnn.network.cells import CELLS, Cell
+from jaxrnn.network import CELLS, Cell
 from jaxrnn.network.model import forward, init_params, initial_carry
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

@@ -6,7 +6,7 @@ from arrays import bfloat16
 from jax.test_util import check_grads
 
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import GRU, LSTM, TANH, Cell
+from jaxrnn.network import GRU, LSTM, TANH, Cell
 from jaxrnn.network.recurrence import unroll, unroll_plain
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")

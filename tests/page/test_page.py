@@ -13,7 +13,7 @@ from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.activations import activations
-from jaxrnn.network.cells import LSTM, Cell
+from jaxrnn.network import LSTM, Cell
 from jaxrnn.network.model import forward, initial_carry
 from jaxrnn.page import page
 from jaxrnn.runs.checkpoint import load_checkpoint, save_checkpoint
