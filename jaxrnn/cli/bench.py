@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.cli.device_flags import DeviceFlags
-from jaxrnn.cli.flags import config_flags, given
+from jaxrnn.cli.arguments import DeviceFlags
+from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result, save_figure, table
 from jaxrnn.errors import JaxrnnError
@@ -23,7 +23,7 @@ Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "ker
 class Bench:
     """Measure speed against NumPy, PyTorch and the machine's own limits; by default on min-char-rnn's workload."""
 
-    workload: Annotated[Any, config_flags(BenchConfig)]
+    workload: Annotated[Any, field_flags(BenchConfig)]
     suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters per second. startup: whole processes. scaling: cost against size.
     sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8.
@@ -36,7 +36,7 @@ class Bench:
     def config(self) -> BenchConfig:
         """Return the workload: min-char-rnn's, or one with lanes to share for the suite `devices`, changed by flags."""
         defaults = {"batch_size": 64, "hidden_size": 256, "devices": 8} if self.suite == "devices" else {}
-        return BenchConfig(**{**defaults, **given(self.workload)})
+        return BenchConfig(**{**defaults, **self.workload})
 
     def run(self) -> None:
         """Measure and print."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 import tyro
 
 from jaxrnn.atomic import replacing
-from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.device_flags import DEVICE, DeviceFlags
+from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.output import listed, print_json, slice_values, unseen_line
 from jaxrnn.cli.progress import reading
 from jaxrnn.errors import JaxrnnError

@@ -1,7 +1,7 @@
-"""Flags for the fields of a configuration: each has its field's type, default and docstring.
+"""Flags for the fields of configurations: each has its field's type, default and docstring.
 
-tyro parses them to an object that knows which of them the user gave, so that these can win over a preset, a file or the
-configuration of a run. The configuration is built after parsing.
+tyro parses a group of them to a dictionary of those that the user gave, so that these can win over a preset, a file or
+the configuration of a run. The configuration is built after parsing.
 """
 
 import ast
@@ -10,90 +10,97 @@ import functools
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from types import NoneType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-Spec = PrimitiveConstructorSpec[Any]  # how tyro parses and shows a flag
-_ABSENT = object()
+from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerConfig, OptimizerName, TrainConfig
+
+# The settings by the title of their group in --help. The group without a title has those that people set most often; it
+# comes first, after CORPUS, --preset, --run-dir and --resume.
+GROUPS = {
+    "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every", "seed"),
+    "text": ("vocabulary", "normalize", "min_count", "reset_on"),
+    "network": ("num_layers", "dropout", "init", "init_scale", "dtype", "products"),
+    "optimizer": (
+        *("optimizer", "momentum", "rms_decay", "beta1", "beta2", "weight_decay", "clip", "clip_value"),
+        *("schedule", "warmup_steps", "final_fraction", "decay_from", "decay_every", "decay_rate"),
+    ),
+    "training": ("sequence_length", "batch_size", "chunk_length"),
+    "logging": ("prompt", "sample_length", "log_every", "checkpoint_every", "keep", "validate_every", "patience"),
+}
+_PARTS = {"": TrainConfig, "model": ModelConfig, "optimizer": OptimizerConfig}
+_USER_DEFINED = {  # settings that may be user-defined: their names for what is built in, and their help
+    "cell": (CellName, "Recurrent cell. FILE.py:NAME is a user-defined one: NAME in that Python file, which is run."),
+    "optimizer": (
+        OptimizerName,
+        "Optimizer. FILE.py:NAME is a user-defined one: an optax transformation, as with --cell.",
+    ),
+}
+_Spec = PrimitiveConstructorSpec[Any]  # how tyro parses and shows a flag
 _type_hints = functools.cache(get_type_hints)
 
 
-def config_flags(kind: type) -> Any:
-    """Return the annotation of the flags for all fields of a configuration class."""
-    return flags(lambda: {field.name: flag(kind, field.name) for field in dataclasses.fields(kind)})
+def setting_flags(lists: bool = False) -> Any:
+    """Return the annotation of all settings' flags, in groups; if `lists`, those that can be swept take lists."""
+
+    def group(title: str) -> Any:
+        return _flags(lambda: {name: _setting_flag(name, lists and name in SWEEPABLE) for name in GROUPS[title]}, title)
+
+    return _flags(lambda: {title or "first": Annotated[Any, group(title)] for title in GROUPS})
 
 
-def flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:
-    """Return the annotation of several flags.
+def field_flags(kind: type, *names: str) -> Any:
+    """Return the annotation of the flags for some fields of a configuration class, by default for all."""
+    return _flags(lambda: {name: _flag(kind, name) for name in names or kind.__annotations__})
 
-    Args:
-        annotations: returns the annotation of each flag by its name; it is called when tyro needs them.
-        title: of the flags' group in --help.
-    """
 
-    @functools.cache
-    def make_type() -> type:
-        return dataclasses.make_dataclass("Flags", [(name, flag, _ABSENT) for name, flag in annotations().items()])
-
+def _flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:
+    """Return the annotation of a group of flags; those of the flags, by name, are made when tyro needs them."""
+    make_type = functools.cache(lambda: TypedDict("Flags", annotations(), total=False))  # type: ignore[operator]
     return tyro.conf.arg(name=title, help="", constructor_factory=make_type)
 
 
-def given(flags: Any) -> dict[str, Any]:
-    """Return the flags that the user gave: their values by name."""
-    return {name: value for name, value in vars(flags).items() if value is not _ABSENT}
+def _setting_flag(name: str, as_list: bool) -> Any:
+    part, _, field = SETTINGS[name].rpartition(".")
+    kind = _PARTS[part]
+    if name not in _USER_DEFINED:
+        return _flag(kind, field, _comma_separated(_spec_of(_type_hints(kind)[field])) if as_list else None)
+    names, description = _USER_DEFINED[name]
+    spec = dataclasses.replace(_spec_of(str), metavar=f"{{{','.join(get_args(names))},FILE.py:NAME}}")
+    return _flag(kind, field, _comma_separated(spec) if as_list else spec, description)
 
 
-def flag(kind: type, name: str, spec: Spec | None = None, description: str = "") -> Any:
-    """Return the annotation of the flag for a field of a configuration class.
-
-    Args:
-        kind: the class.
-        name: the name of the field.
-        spec: how the flag is parsed; by default as the type of the field.
-        description: the help text; by default the docstring of the field.
-    """
-    spec = dataclasses.replace(spec or spec_of(kind, name), str_from_instance=lambda _: [])
+def _flag(kind: type, name: str, spec: _Spec | None = None, description: str = "") -> Any:
+    """Return the annotation of the flag for a field of a configuration class."""
     default = getattr(kind, name)
-    behavior = "" if default is None else f"(default: {_in_words(default)})"
-    description = description or _docstrings(kind)[name]
-    return Annotated[object, spec, tyro.conf.arg(help=description, help_behavior_hint=behavior)]
-
-
-def spec_of(kind: type, name: str) -> Spec:
-    """Return how the flag for a field is parsed; None is parsed where the field may be None, but not shown."""
-    hint = _type_hints(kind)[name]
-    if hint is bool:
-        return dataclasses.replace(_spec_of_type(str), nargs=0, metavar="", instance_from_str=lambda _: True)
-    if NoneType not in get_args(hint):
-        return _spec_of_type(hint)
-    (hint,) = set(get_args(hint)) - {NoneType}
-    spec = _spec_of_type(hint)
-    return dataclasses.replace(
-        spec, instance_from_str=lambda words: None if words == ["None"] else spec.instance_from_str(words)
+    words = ",".join(map(str, default)) if isinstance(default, tuple) else str(default) or repr(default)
+    behavior = "" if default is None else f"(default: {words})"
+    options = tyro.conf.arg(
+        help=description or _docstrings(kind.__module__)[kind.__name__, name], help_behavior_hint=behavior
     )
+    return Annotated[Any, spec or _spec_of(_type_hints(kind)[name]), options]
 
 
-def _spec_of_type(hint: Any) -> Spec:
+def _spec_of(hint: Any) -> _Spec:
+    """Return how a flag of a type is parsed; None is parsed where the type admits it, but not shown."""
+    if hint is bool:
+        return dataclasses.replace(_spec_of(str), nargs=0, metavar="", instance_from_str=lambda _: True)
+    if get_origin(hint) is tuple:
+        return _comma_separated(_spec_of(get_args(hint)[0]))
+    if NoneType in get_args(hint):
+        inner = _spec_of(get_args(hint)[0])
+        parse = inner.instance_from_str
+        return dataclasses.replace(inner, instance_from_str=lambda words: None if words == ["None"] else parse(words))
     spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))
     assert isinstance(spec, PrimitiveConstructorSpec)
     return spec
 
 
-def one_of(names: Collection[str]) -> Spec:
-    """Return how a flag is parsed that takes one of some names."""
-    return dataclasses.replace(_spec_of_type(str), metavar=f"{{{','.join(names)}}}", choices=tuple(names))
-
-
-def file_or_one_of(names: Collection[str]) -> Spec:
-    """Return how a flag is parsed that takes one of some names, or an object in a Python file."""
-    return dataclasses.replace(_spec_of_type(str), metavar=f"{{{','.join(names)},FILE.py:NAME}}")
-
-
-def comma_separated(spec: Spec) -> Spec:
+def _comma_separated(spec: _Spec) -> _Spec:
     """Return how a flag is parsed that takes several values with commas between them."""
 
     def parse(words: list[str]) -> tuple[Any, ...]:
@@ -106,25 +113,14 @@ def comma_separated(spec: Spec) -> Spec:
     return dataclasses.replace(spec, metavar=f"{spec.metavar},...", instance_from_str=parse, choices=None)
 
 
-def _in_words(default: Any) -> str:
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    return repr(default) if default == "" else str(default)
-
-
 @functools.cache
-def _docstrings(kind: type) -> dict[str, str]:
-    """Return the docstring below each field of a class, on one line."""
-    body = _classes(kind.__module__)[kind.__name__].body
+def _docstrings(module: str) -> dict[tuple[str, str], str]:
+    """Return the docstring below each field of a module's classes, by class and field; faster than class by class."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
     return {
-        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
-        for field, text in itertools.pairwise(body)
+        (kind.name, ast.unparse(field.target)): " ".join(ast.literal_eval(text.value).split())
+        for kind in tree.body
+        if isinstance(kind, ast.ClassDef)
+        for field, text in itertools.pairwise(kind.body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
     }
-
-
-@functools.cache
-def _classes(module: str) -> dict[str, ast.ClassDef]:
-    """Return the definitions of the classes in a module by name; faster than to get the source of each."""
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
-from jaxrnn.cli.checkpoint_flags import CellFlag, JsonFlag, open_checkpoint
+from jaxrnn.cli.arguments import CellFlag, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxrnn.atomic import commit
-from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
+from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
 from jaxrnn.errors import JaxrnnError
 

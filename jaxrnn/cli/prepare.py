@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.checkpoint_flags import JsonFlag
-from jaxrnn.cli.flags import flag, flags, given
+from jaxrnn.cli.arguments import JsonFlag
+from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import corpus_values, print_result
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import TrainConfig
-
-_SETTINGS = ("vocabulary", "normalize", "min_count")  # as for `jaxrnn train`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Prepare:
 
     corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
     """Text file, or the name of a corpus."""
-    settings: Annotated[Any, flags(lambda: {name: flag(TrainConfig, name) for name in _SETTINGS})]
+    settings: Annotated[Any, field_flags(TrainConfig, "vocabulary", "normalize", "min_count")]
     verify: bool = False
     """Read the text and the cached tokens again, and check the SHA-256 of both."""
     json: JsonFlag = False
@@ -30,7 +28,7 @@ class Prepare:
         """Read the text, and print what it contains."""
         from jaxrnn.runs import load_run_corpus
 
-        config = TrainConfig(corpus=self.corpus, **given(self.settings))
+        config = TrainConfig(corpus=self.corpus, **self.settings)
         start, bytes_read = time.perf_counter(), 0
         with reading() as progress:
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxrnn.cli.checkpoint_flags import JsonFlag
+from jaxrnn.cli.arguments import JsonFlag
 from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, print_result, styled, table
 from jaxrnn.config import SETTINGS, TrainConfig
 from jaxrnn.errors import JaxrnnError

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.device_flags import DEVICE, DeviceFlags
-from jaxrnn.cli.flags import config_flags, given
+from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, open_checkpoint
+from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json
 from jaxrnn.cli.progress import reading
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 class Sample:
     """Write text with a trained network, as it is drawn; several samples follow each other, each under a title."""
 
-    sampling: Annotated[Any, config_flags(SampleConfig)]
+    sampling: Annotated[Any, field_flags(SampleConfig)]
     run_dir: RunArgument
     prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
@@ -43,7 +42,7 @@ class Sample:
 
     def run(self) -> None:
         """Print what the network writes."""
-        config = SampleConfig(**given(self.sampling))
+        config = SampleConfig(**self.sampling)
         if self.interactive:
             self._check_interactive(config)
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)

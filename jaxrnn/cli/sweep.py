@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
+from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import print_result, save_figure, slice_lines, table
 from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.cli.training_flags import OPTIONS, RunOptions, TrainingFlags, setting_flags
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 

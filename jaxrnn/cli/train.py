@@ -10,12 +10,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from jaxrnn.cli.device_flags import DEVICE, ProcessFlags
+from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import corpus_values, print_result, slice_lines, slice_values, validation_lines
 from jaxrnn.cli.progress import TrainingProgress, loss_words, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
-from jaxrnn.cli.training_flags import OPTIONS, RunOptions, TrainingFlags, read_config
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from jaxrnn.cli.checkpoint_flags import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
+from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import corpus_values, print_result
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.cli.training_flags import read_config
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
 

@@ -16,7 +16,7 @@ import pytest
 from command_line import DAMAGES, PROSE, TINY, assert_refused, contents, damage, logged_steps, process
 
 from jaxrnn.cli import COMMANDS, main
-from jaxrnn.cli.training_flags import GROUPS
+from jaxrnn.cli.flags import GROUPS
 from jaxrnn.config import SETTINGS, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.evaluation.copies import longest_copy

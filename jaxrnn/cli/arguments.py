@@ -1,0 +1,177 @@
+"""The arguments that several commands share: a run and its checkpoint, devices and processes, what to train."""
+
+import collections
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from jaxrnn.cli.flags import setting_flags
+from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.python_file import load_cell
+from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.runs.checkpoint_files import find_checkpoint
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from jaxrnn import Checkpoint
+
+RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
+_FROM = "Checkpoint of RUN: best (lowest validation loss), last (newest), or a step."
+CheckpointFlag = Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP", help=_FROM)]
+_CELL = "User-defined cell of RUN: NAME in that Python file, which is executed."
+CellFlag = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help=_CELL)]
+JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceFlags:
+    """Where to compute."""
+
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    """Kind of device; by default the best that JAX finds."""
+    devices: int | Literal["all"] = 1
+    """Devices to split the lanes over, in all; by default 1, or all of many processes. A CPU core can be one."""
+
+    def set_up(self) -> None:
+        """Make JAX use the devices, before anything is computed."""
+        import jax
+
+        from jaxrnn.distributed.mesh import make_cpu_devices, use_device
+
+        if self.devices != "all" and not jax.distributed.is_initialized():
+            make_cpu_devices(self.devices)
+        use_device(self.device)
+
+    def mesh(self, name: str, lanes: int) -> "Mesh | None":
+        """Return the devices to split lanes over; raise JaxrnnError, with the name of their flag, if that can't be."""
+        from jaxrnn.distributed.mesh import check_divides, make_mesh
+
+        mesh = make_mesh(self.devices)
+        check_divides(mesh, name, lanes)
+        return mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessFlags(DeviceFlags):
+    """Where to compute, and with which other processes."""
+
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Address of process 0, to train with many processes; found by itself under Slurm, MPI, Kubernetes, on TPU pods."""
+    num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Number of processes; 1 is this one alone, whatever a launcher says."""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """Number of this process, from 0. Only process 0 prints and writes files."""
+
+    def set_up(self) -> None:
+        """Join the other processes, if there are any, and make JAX use the devices."""
+        from jaxrnn.distributed.processes import launched_together, start_processes
+
+        if self.coordinator or (launched_together() and self.num_processes != 1):
+            # What the library that joins processes writes to stdout would break lines of JSON; it goes to stderr.
+            sys.stdout.flush()
+            stdout = os.dup(1)
+            os.dup2(2, 1)
+            sys.stdout = os.fdopen(stdout, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            start_processes(self.coordinator, self.num_processes, self.process_id)
+        elif self.process_id or (self.num_processes or 1) > 1:
+            raise JaxrnnError("many processes need --coordinator HOST:PORT, the address of process 0")
+        super().set_up()
+
+
+DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of these types
+
+
+def open_checkpoint(
+    run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
+) -> "Checkpoint":
+    """Return the checkpoint that these flags name, with JAX set up for its type; without a device, JAX chooses one."""
+    from jaxrnn.runs.checkpoint import read_checkpoint
+
+    def prepare(config: TrainConfig) -> Cell | None:
+        set_up_jax(config.model.dtype)
+        if device:
+            device.set_up()
+        return load_cell(cell) if cell else None
+
+    return read_checkpoint(find_checkpoint(run_dir, which), prepare)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Files and output."""
+
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A config.json to start from; CORPUS and other flags win over it."""
+    overwrite: bool = False
+    """Replace what is in --run-dir."""
+    dry_run: bool = False
+    """Print the configuration as JSON, and exit."""
+    quiet: bool = False
+    """Print only the result, without progress and samples on the way."""
+    json: bool = False
+    """Print one line of JSON instead of text."""
+
+
+OPTIONS = tyro.conf.arg(name="run", help="Files and output.")  # annotates a field of this type
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFlags:
+    """What to start from, and what to change."""
+
+    settings: Annotated[Any, setting_flags()]
+    corpus: Annotated[
+        tyro.conf.Positional[str | None], tyro.conf.arg(metavar="CORPUS", help_behavior_hint="(default: python-docs)")
+    ] = None
+    """A text file, or the name of a corpus: python-docs (built in) or tinyshakespeare (downloaded once)."""
+    preset: Annotated[
+        str | None,
+        tyro.conf.arg(
+            constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
+        ),
+    ] = None
+    """Settings to start from, which --dry-run shows; other flags win over them."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Directory of the run; by default runs/CORPUS-1, or the next number that is free."""
+    resume: bool = False
+    """Continue the run in --run-dir from its newest checkpoint, with its configuration."""
+    options: Annotated[RunOptions, OPTIONS] = dataclasses.field(default_factory=RunOptions)
+
+    def check(self) -> None:
+        """Raise JaxrnnError for flags that contradict each other."""
+        if self.resume and not self.run_dir:
+            raise JaxrnnError("--resume needs --run-dir, the directory to resume from")
+        sources = {"--preset": self.preset, "--config": self.options.config, "--resume": self.resume}
+        flags_in_use = [name for name, value in sources.items() if value]
+        if len(flags_in_use) > 1:
+            raise JaxrnnError(f"{' and '.join(flags_in_use)} both say what to start from; give one of them")
+        if self.resume and self.options.overwrite:
+            raise JaxrnnError("--resume continues what is in --run-dir and --overwrite replaces it; give one of them")
+
+    def starting_config(self) -> TrainConfig:
+        """Return the configuration to start from if no run is resumed."""
+        if self.options.config:
+            return read_config(self.options.config)
+        return PRESETS[self.preset or "min-char-rnn"]
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that flags and CORPUS give, by the names of the flags."""
+        corpus = {} if self.corpus is None else {"corpus": self.corpus}
+        return {**corpus, **collections.ChainMap(*self.settings.values())}
+
+
+def read_config(file: Path) -> TrainConfig:
+    """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
+    try:
+        return from_json(TrainConfig, file.read_text("utf-8"))
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{file}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise JaxrnnError(f"can't read {file} ({reason}); give the config.json of a run") from None
