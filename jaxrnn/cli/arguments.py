@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.python_file import load_cell
@@ -18,8 +19,6 @@ from jaxrnn.runs.checkpoint_files import find_checkpoint
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-
-    from jaxrnn import Checkpoint
 
 RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
 _FROM = "Checkpoint of RUN: best (lowest validation loss), last (newest), or a step."
@@ -89,7 +88,7 @@ DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of these t
 
 def open_checkpoint(
     run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
-) -> "Checkpoint":
+) -> "jaxrnn.Checkpoint":
     """Return the checkpoint that these flags name, with JAX set up for its type; without a device, JAX chooses one."""
     from jaxrnn.runs.checkpoint import read_checkpoint
 
