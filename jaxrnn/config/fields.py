@@ -3,11 +3,11 @@
 Each check raises JaxrnnError for the first field that is wrong, with what was expected and what was given.
 """
 
-import math
+import contextlib
 import numbers
 import sys
 import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.errors import JaxrnnError
@@ -24,38 +24,58 @@ _TYPE_NAMES = {
 }
 
 
-def check_types(config: Any) -> None:
-    """Check each field against its annotation; convert NumPy's numbers to Python's, and lists of numbers to tuples."""
-    for name, hint in get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        option = next((option for option in options if _matches(value, option)), None)
-        if option is None:
-            expected = " or ".join(map(_describe, options))
-            raise JaxrnnError(f"{name} must be {expected}, got {value!r}")
-        if option in (int, float, _FLOATS) and not is_traced(value):
-            try:
-                object.__setattr__(config, name, tuple(map(float, value)) if option == _FLOATS else option(value))
-            except OverflowError:
-                raise JaxrnnError(f"{name} must be {_describe(option)} that a float can hold") from None
+class Checked:
+    """Base class of frozen dataclasses whose fields are checked: types, and intervals such as Annotated[int, "[1, 9]"].
+
+    NumPy's numbers become Python's, and lists of numbers become tuples.
+    """
+
+    _shown: ClassVar[tuple[str, ...]] = ()  # in every repr
+
+    def __post_init__(self) -> None:
+        """Check all fields."""
+        kinds, annotations = get_type_hints(type(self)), get_type_hints(type(self), include_extras=True)
+        for name, value in vars(self).items():
+            kind = kinds[name]
+            options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+            for option in options:
+                with contextlib.suppress(TypeError, OverflowError):
+                    object.__setattr__(self, name, _converted(value, option))
+                    break
+            else:
+                raise JaxrnnError(f"{name} must be {' or '.join(map(_describe, options))}, got {value!r}")
+            for interval in getattr(annotations[name], "__metadata__", ()):
+                check_in(self, interval, name)
+        self._check()
+
+    def _check(self) -> None:
+        """Check what is special to this class."""
+
+    def __repr__(self) -> str:
+        """Leave out most fields that have their default values."""
+        defaults = vars(type(self)())
+        shown = {name: value for name, value in vars(self).items() if name in self._shown or value != defaults[name]}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def _matches(value: Any, option: Any) -> bool:
-    if get_origin(option) is Literal:
-        return value in get_args(option)
-    if option == _FLOATS:
-        return isinstance(value, tuple | list) and all(_matches(item, float) for item in value)
-    if option is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if option is float:
-        return (isinstance(value, numbers.Real) and not isinstance(value, bool)) or is_traced(value)
-    return isinstance(value, option)
+def _converted(value: Any, kind: Any) -> Any:
+    """Return a value as Python's type; raise TypeError or OverflowError where it is of another."""
+    if kind == _FLOATS and isinstance(value, tuple | list):
+        return tuple(_converted(item, float) for item in value)
+    if kind is float and is_traced(value):
+        return value
+    if kind in (int, float):
+        if isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool):
+            return kind(value)
+    elif value in get_args(kind) if get_origin(kind) is Literal else isinstance(value, kind):
+        return value
+    raise TypeError
 
 
-def _describe(option: Any) -> str:
-    if get_origin(option) is Literal:
-        return " or ".join(map(repr, get_args(option)))
-    return _TYPE_NAMES.get(option) or f"a {option.__name__}"
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    return _TYPE_NAMES.get(kind) or f"a {kind.__name__}"
 
 
 def is_traced(value: object) -> bool:
@@ -64,7 +84,7 @@ def is_traced(value: object) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
-def check_in(config: Any, interval: str, *names: str) -> None:
+def check_in(config: object, interval: str, *names: str) -> None:
     """Check that fields are None or numbers in an interval such as "[0, 1)"."""
     low, high = interval[1:-1].split(", ")
     for name in names:
@@ -82,31 +102,6 @@ def check_in(config: Any, interval: str, *names: str) -> None:
             raise JaxrnnError(f"{name} must be {expected}, got {value}")
 
 
-def check_split(fractions: tuple[float, ...]) -> None:
-    """Check the fractions of a text's slices."""
-    given = ",".join(map(str, fractions)) or "none"
-    if not 1 <= len(fractions) <= 3 or not all(fraction > 0 for fraction in fractions):
-        raise JaxrnnError(f"split must be one to three fractions above 0, got {given}; try 0.9,0.1")
-    if not abs(math.fsum(fractions) - 1) <= 1e-9:
-        raise JaxrnnError(f"split must be fractions that add up to 1, got {given}; try 0.9,0.1")
-
-
-def check_cell_fields(cell: str | Cell) -> None:
-    """Check the fields of a cell, unless it is a name."""
-    if isinstance(cell, str):
-        return
-    if not (_matches(cell.gates, int) and cell.gates >= 1 and callable(cell.init_carry) and callable(cell.update)):
-        raise JaxrnnError(f"cell must be a jaxrnn.Cell: a number of gates and two functions, got {cell!r}")
-    if len(cell.init_bias) not in (0, cell.gates):
-        raise JaxrnnError(
-            f"cell must be one with 0 or {cell.gates} values of init_bias, one per gate, got {cell.init_bias}"
-        )
-    try:
-        hash(cell)
-    except TypeError as error:
-        raise JaxrnnError(f"cell must be hashable, as an argument of compilation, got {cell!r} ({error})") from None
-
-
 def describe(value: object) -> str:
     """Describe arrays, and tuples of them, by type and shape: float32[2, 8], (float32[2, 8], float32[2, 8])."""
     if type(value) is tuple:
@@ -120,13 +115,6 @@ def of_fields(kind: object, **fields: object) -> str:
     """Return Kind(name=value, ...): arrays by shape, scalars by value, and nothing for None."""
     parts = ", ".join(f"{name}={_field(value)}" for name, value in fields.items() if value is not None)
     return f"{type(kind).__name__}({parts})"
-
-
-def of_config(config: Any, *always: str) -> str:
-    """Return Config(name=value, ...): the fields named in `always`, and those that are not at their defaults."""
-    defaults = vars(type(config)())
-    parts = [f"{name}={value!r}" for name, value in vars(config).items() if name in always or value != defaults[name]]
-    return f"{type(config).__name__}({', '.join(parts)})"
 
 
 def _field(value: Any) -> str:

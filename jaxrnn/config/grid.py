@@ -13,7 +13,6 @@ from jaxrnn.errors import JaxrnnError
 Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 
 _MAX_COMBINATIONS = 10_000
-_OF_TRAINING = ("sequence_length", "batch_size", "steps", "seed")
 SETTINGS = {  # the path of each setting in a TrainConfig, by the name of its flag
     **{field.name: field.name for field in fields(TrainConfig) if field.name not in ("model", "optimizer")},
     **{field.name: f"model.{field.name}" for field in fields(ModelConfig)},
@@ -23,7 +22,8 @@ SETTINGS = {  # the path of each setting in a TrainConfig, by the name of its fl
 SWEEPABLE = {
     name: path
     for name, path in SETTINGS.items()
-    if name in _OF_TRAINING or ("." in path and name not in ("dtype", "vocab_size"))
+    if name in ("sequence_length", "batch_size", "steps", "seed")
+    or ("." in path and name not in ("dtype", "vocab_size"))
 }
 
 
