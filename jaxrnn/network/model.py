@@ -84,9 +84,8 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     input_sizes = (vocab_size, *[hidden_size] * (config.num_layers - 1))
     shapes = [(rows, width) for input_size in input_sizes for rows in (input_size, hidden_size)]
     shapes.append((hidden_size, vocab_size))
-    scales = [config.init_scale] * len(shapes)
-    if config.init == "fan_in":
-        scales = [1.0] + [hidden_size**-0.5] * (len(shapes) - 1)
+    first, other = (1.0, hidden_size**-0.5) if config.init == "fan_in" else (config.init_scale,) * 2
+    scales = [first] + [other] * (len(shapes) - 1)
     # One draw for all matrices: compiling a draw takes longer than making it.
     draw = partial(jax.random.uniform, minval=-1, maxval=1) if config.init == "uniform" else jax.random.normal
     sizes = [rows * columns for rows, columns in shapes]
@@ -133,10 +132,8 @@ def forward(
         carry: the carry before the first of these characters, from `initial_carry` or from the call before.
         tokens: int [T, B].
         config: the network's configuration.
-        key: for dropout. With a key, `config.dropout` of the hidden states that a layer hands upward, to the next layer
-            or to the logits, are zeroed at random, and the others are scaled by 1 / (1 - dropout); what a layer hands
-            to its next step is not dropped (Zaremba et al. 2014, "Recurrent neural network regularization"). Without a
-            key nothing is dropped.
+        key: for dropout of the hidden states that a layer hands upward, not to its next step (Zaremba et al. 2014,
+            "Recurrent neural network regularization"); None drops nothing.
         starts: bool [T, B], the characters before which the carry is reset to the initial one; None: none.
 
     Returns:

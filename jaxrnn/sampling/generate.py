@@ -18,7 +18,8 @@ from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, initial_carry
-from jaxrnn.sampling.sample import advance, check_draw, sample
+from jaxrnn.sampling.draw import check_draw
+from jaxrnn.sampling.sample import advance, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast
@@ -137,7 +138,7 @@ class Writer:
         """Raise JaxrnnError if this network can't write with these options."""
         self.vocabulary.encode(options.prompt)
         self._stop_tokens(options)
-        check_draw(len(self.vocabulary), temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+        check_draw(len(self.vocabulary), options.temperature, options.top_k, options.top_p)
 
     def _stop_tokens(self, options: SampleConfig) -> Tokens:
         """Return the stop string as tokens, int [S]; raise JaxrnnError if the network can't write it."""

@@ -117,9 +117,6 @@ def train_step(
         config: the run's configuration; static under jit.
         loss: what is minimized: `jaxrnn.loss`, or a user-defined function with its signature.
         optimizer: in place of the one that `config.optimizer` describes.
-
-    Returns:
-        The state after, and what was measured.
     """
     optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
     initial = initial_carry(batch.inputs.shape[1], config.model)
@@ -149,18 +146,14 @@ def train_chunk(
 
 
 def make_train_step(
-    config: TrainConfig,
-    *,
-    loss: Loss = cross_entropy,
-    optimizer: Optimizer | None = None,
-    mesh: Mesh | None = None,
+    config: TrainConfig, *, loss: Loss = cross_entropy, optimizer: Optimizer | None = None, mesh: Mesh | None = None
 ) -> TrainStep:
     """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
 
     Args:
         config: the run's configuration.
         loss: what is minimized, as in `train_step`.
-        optimizer: in place of the one that `config.optimizer` describes, as in `train_step`.
+        optimizer: as in `train_step`.
         mesh: from `make_mesh`, to split the lanes of batch and carry over its devices. The loss is then computed for
             each device's lanes and averaged: a user-defined one must be a mean over lanes, as the built-in one is. Its
             `key` is the same on every device.
@@ -173,18 +166,14 @@ def make_train_step(
     step = _fastest_step(config, loss, optimizer)
 
     def step_sequentially(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        zero = Metrics(jnp.zeros_like(state.smooth_loss), state.smooth_loss)
-        return run_sequentially(lambda before, _: step(before[0], batch), (state, zero), ())
+        before = state, Metrics(state.smooth_loss, state.smooth_loss)
+        return run_sequentially(lambda before, _: step(before[0], batch), before, ())
 
     return jax.jit(step_sequentially, donate_argnums=0)
 
 
 def make_train_chunk(
-    config: TrainConfig,
-    *,
-    loss: Loss = cross_entropy,
-    optimizer: Optimizer | None = None,
-    mesh: Mesh | None = None,
+    config: TrainConfig, *, loss: Loss = cross_entropy, optimizer: Optimizer | None = None, mesh: Mesh | None = None
 ) -> TrainStep:
     """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
 
@@ -192,7 +181,7 @@ def make_train_chunk(
     """
     if mesh:
         step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
-        return _on_mesh(lambda state, batches: lax.scan(step, state, batches), config, mesh, CHUNK_LANES)
+        return _on_mesh(partial(lax.scan, step), config, mesh, CHUNK_LANES)
     return jax.jit(partial(train_chunk, config=config, loss=loss, optimizer=optimizer), donate_argnums=0)
 
 
