@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+import jaxrnn
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.arguments import DeviceFlags
 from jaxrnn.cli.flags import field_flags
@@ -55,10 +56,9 @@ class Bench:
         import jax
 
         from jaxrnn.bench.result import Result, describe_machine, draw, machine_line, workload_line
-        from jaxrnn.plots import check_plot_file
 
         if self.plot:
-            check_plot_file(self.plot)
+            jaxrnn.plots.check_plot_file(self.plot)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
         machine = describe_machine()
         if not self.json:
@@ -69,12 +69,12 @@ class Bench:
         result: Result = getattr(suite, f"measure_{self.suite}")(config, _say)
         rows = result.table()
         lines = table(rows, right=range(1, len(rows[0])))
-        lines += ["\n".join(textwrap.wrap(line, 100)) for line in result.lines]
+        lines += [textwrap.fill(line, 100) for line in result.lines]
         if self.plot:
             save_figure(draw(result, machine_line(machine)), self.plot)
             lines.append(f"plot: {self.plot}")
         values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine}
-        print_result(self.json, {**values, "result": result.values(), "plot": self.plot}, "\n".join(lines))
+        print_result(self.json, {**values, "result": result.values(), "plot": self.plot}, *lines)
 
 
 def _say(message: str) -> None:

@@ -5,23 +5,21 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
 
 import tyro
 
+import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.output import listed, print_json, slice_values, unseen_line
+from jaxrnn.cli.output import listed, print_result, slice_values, unseen_symbols
 from jaxrnn.cli.progress import reading
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from jaxrnn.evaluation.score import Score
     from jaxrnn.evaluation.stream import Scored, Tally
-    from jaxrnn.runs.checkpoint import Checkpoint
-    from jaxrnn.text import Slice, Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +52,7 @@ class Evaluate:
         text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
         with contextlib.nullcontext() if self.per_character is None else replacing(self.per_character) as tsv:
             score = _total(text, checkpoint.vocabulary, tsv)
-        step = checkpoint.counters["step"]
-        if self.json:
-            print_json({**_values(text, score, checkpoint.vocabulary), "lanes": self.lanes, "step": step})
-        else:
-            print("\n".join(filter(None, _lines(text, score, checkpoint.vocabulary, self.lanes, step))))
+        self._print_result(text, score, checkpoint)
 
     def _check(self) -> None:
         tsv = self.per_character
@@ -71,7 +65,7 @@ class Evaluate:
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
 
-    def _file(self, file: Path, checkpoint: "Checkpoint", mesh: "Mesh | None") -> "_Text":
+    def _file(self, file: Path, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.stream import Tally, score_stream
         from jaxrnn.text.stream import read_pieces
 
@@ -88,37 +82,70 @@ class Evaluate:
         )
         return _Text(str(file), scored, tally)
 
-    def _slice(self, checkpoint: "Checkpoint", mesh: "Mesh | None") -> "_Text":
+    def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.score import surprisals_in_parts
         from jaxrnn.evaluation.stream import Scored, Tally, ordered_surprisals
-        from jaxrnn.runs import reload_corpus, slices_of
-        from jaxrnn.text import UNKNOWN
         from jaxrnn.text.stream import count_tokens
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
             with reading() as progress:
-                corpus = reload_corpus(checkpoint, progress)
+                corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
         except JaxrnnError as error:
             raise JaxrnnError(f"{error}, or give FILE to score another text") from None
-        slices = slices_of(corpus, config)
+        slices = jaxrnn.runs.slices_of(corpus, config)
         name = self.split_name or ("validation" if "validation" in slices else "train")
         if name not in slices:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]
         tally = Tally(len(part.tokens))
         if vocabulary.unknown:
-            tally.unknown = int(count_tokens(part.tokens, len(vocabulary))[vocabulary.symbols.index(UNKNOWN)])
+            counts = count_tokens(part.tokens, len(vocabulary))
+            tally.unknown = int(counts[vocabulary.symbols.index(jaxrnn.text.UNKNOWN)])
 
         def scored() -> Iterator[Scored]:
             surprisals = surprisals_in_parts if self.per_character is None else ordered_surprisals
-            options: dict[str, Any] = {"lanes": self.lanes, "starts": part.starts, "mesh": mesh}
-            for indices, nats in surprisals(checkpoint.state.params, part.tokens, config.model, **options):
+            parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
+            for indices, nats in parts:
                 tokens = part.tokens[1:][indices]
                 symbols = "" if self.per_character is None else "".join(vocabulary.symbols[token] for token in tokens)
                 yield Scored(part.begin + 1 + indices, symbols, tokens, nats)
 
         return _Text(corpus.source, scored(), tally, part, slices["train"])
+
+    def _print_result(self, text: "_Text", score: "jaxrnn.Score", checkpoint: "jaxrnn.Checkpoint") -> None:
+        part, train, tally, step = text.part, text.train, text.tally, checkpoint.counters["step"]
+        kind = checkpoint.vocabulary.kind
+        unseen, unseen_line = unseen_symbols(train, part, checkpoint.vocabulary) if train and part else (None, None)
+        means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")
+        values = {
+            "text": text.source,
+            "slice": part and slice_values(part),
+            "unit": kind,
+            "scored": score.symbols,
+            "utf8_bytes": score.utf8_bytes,
+            "nats": score.nats,
+            **{name: getattr(score, name) for name in means},
+            "unknown": tally.unknown,
+            "left_out": tally.left_out.total(),
+            "unseen": unseen,
+            "lanes": self.lanes,
+            "step": step,
+        }
+        in_lanes = f", in {self.lanes:,} lanes" if self.lanes > 1 else ""
+        lines = [
+            f"{text.source}{f', {part}' if part else ''}, by the network after step {step:,}",
+            f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
+            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
+            f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}",
+            unseen_line,
+        ]
+        if tally.unknown:
+            lines.append(f"{tally.unknown:,} {kind} were read as the unknown symbol")
+        if tally.left_out:
+            symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
+            lines.append(f"{tally.left_out.total():,} {kind} that the network does not know were left out ({symbols})")
+        print_result(self.json, values, *lines)
 
 
 class _Text(NamedTuple):
@@ -127,14 +154,12 @@ class _Text(NamedTuple):
     source: str
     scored: Iterator["Scored"]
     tally: "Tally"
-    part: "Slice | None" = None
-    train: "Slice | None" = None
+    part: "jaxrnn.Slice | None" = None
+    train: "jaxrnn.Slice | None" = None
 
 
-def _total(text: _Text, vocabulary: "Vocabulary", tsv: BinaryIO | None) -> "Score":
+def _total(text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None) -> "jaxrnn.Score":
     """Score a text and add up its surprisals; write them to a file if one is given."""
-    from jaxrnn.evaluation.score import Score
-
     utf8_lengths = vocabulary.utf8_lengths()
     nats, symbols, utf8_bytes = 0.0, 0, 0
     for scored in text.scored:
@@ -148,44 +173,7 @@ def _total(text: _Text, vocabulary: "Vocabulary", tsv: BinaryIO | None) -> "Scor
             f"{text.source} has {text.tally.read} {vocabulary.kind}, {text.tally.left_out.total()} of them unknown; "
             "2 known ones are needed to score one"
         )
-    return Score(nats, symbols, utf8_bytes)
-
-
-def _values(text: _Text, score: "Score", vocabulary: "Vocabulary") -> dict[str, Any]:
-    from jaxrnn.text.documents import never_seen
-
-    train, part = text.train, text.part
-    means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")
-    return {
-        "text": text.source,
-        "slice": part and slice_values(part),
-        "unit": vocabulary.kind,
-        "scored": score.symbols,
-        "utf8_bytes": score.utf8_bytes,
-        "nats": score.nats,
-        **{name: getattr(score, name) for name in means},
-        "unknown": text.tally.unknown,
-        "left_out": text.tally.left_out.total(),
-        "unseen": never_seen(train.tokens, part.tokens, len(vocabulary))[1] if train and part else None,
-    }
-
-
-def _lines(text: _Text, score: "Score", vocabulary: "Vocabulary", lanes: int, step: int) -> Iterator[str]:
-    train, part, tally, kind = text.train, text.part, text.tally, vocabulary.kind
-    yield f"{text.source}{f', {part}' if part else ''}, by the network after step {step:,}"
-    yield (
-        f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
-        f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}"
-    )
-    in_lanes = f", in {lanes:,} lanes" if lanes > 1 else ""
-    yield f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}"
-    if train and part:
-        yield unseen_line(train, part, vocabulary)
-    if tally.unknown:
-        yield f"{tally.unknown:,} {kind} were read as the unknown symbol"
-    if tally.left_out:
-        symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
-        yield f"{tally.left_out.total():,} {kind} that the network does not know were left out ({symbols})"
+    return jaxrnn.Score(nats, symbols, utf8_bytes)
 
 
 def _tsv_lines(scored: "Scored") -> str:

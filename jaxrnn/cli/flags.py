@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hin
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from jaxrnn.cli.output import in_words
 from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerConfig, OptimizerName, TrainConfig
 
 # The settings by the title of their group in --help. The group without a title has those that people set most often; it
@@ -77,8 +78,7 @@ def _setting_flag(name: str, as_list: bool) -> Any:
 def _flag(kind: type, name: str, spec: _Spec | None = None, description: str = "") -> Any:
     """Return the annotation of the flag for a field of a configuration class."""
     default = getattr(kind, name)
-    words = ",".join(map(str, default)) if isinstance(default, tuple) else str(default) or repr(default)
-    behavior = "" if default is None else f"(default: {words})"
+    behavior = "" if default is None else f"(default: {in_words(default)})"
     options = tyro.conf.arg(
         help=description or _docstrings(kind.__module__)[kind.__name__, name], help_behavior_hint=behavior
     )

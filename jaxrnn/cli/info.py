@@ -5,19 +5,15 @@ import dataclasses
 import datetime
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-
-if TYPE_CHECKING:
-    from jaxrnn.config import TrainConfig
-    from jaxrnn.runs.checkpoint import Checkpoint
-    from jaxrnn.text import Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +29,21 @@ class Info:
 
     def run(self) -> None:
         """Print the description."""
-        if self.run_dir is None:
-            if self.repair:
-                raise JaxrnnError("--repair needs RUN, the run directory to repair")
-            values = _installation()
-            lines = [f"{name}: {value if name == 'cache' else ', '.join(value)}" for name, value in values.items()]
-        else:
-            values, lines = self._describe(self.run_dir)
-        print_result(self.json, values, "\n".join(lines))
+        if self.run_dir is not None:
+            self._describe(self.run_dir)
+            return
+        if self.repair:
+            raise JaxrnnError("--repair needs RUN, the run directory to repair")
+        import jax
 
-    def _describe(self, run_dir: Path) -> tuple[dict[str, Any], list[str]]:
-        """Return the description of a run for JSON, and as lines."""
+        from jaxrnn.text.fetch import NAMED, cache_directory
+
+        devices = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+        values = {"devices": devices, "corpora": list(NAMED), "cache": cache_directory()}
+        lines = f"devices: {', '.join(devices)}", f"corpora: {', '.join(NAMED)}", f"cache: {cache_directory()}"
+        print_result(self.json, values, *lines)
+
+    def _describe(self, run_dir: Path) -> None:
         files, left_over = self._files(run_dir)
         try:
             checkpoint = open_checkpoint(run_dir, cell=self.cell)
@@ -52,12 +52,19 @@ class Info:
                 print("\n".join(map(str, files)))
             raise
         values = {
-            **_run_values(checkpoint),
+            "step": checkpoint.counters["step"],
+            "smooth_loss": float(checkpoint.state.smooth_loss),
+            "parameters": checkpoint.state.params.num_parameters,
+            "symbols": len(checkpoint.vocabulary),
+            "config": checkpoint.config,
+            "corpus": checkpoint.corpus,
+            "computed_by": checkpoint.computed_by,
             "files": [{**file._asdict(), "good": file.problem is None} for file in files],
             "left_over": left_over,
         }
         lines = [*_run_lines(checkpoint, self.cell), *map(str, files)]
-        return values, lines + [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
+        lines += [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
+        print_result(self.json, values, *lines)
 
     def _files(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
         """Return the checkpoints of a run and the files that interrupted writers left, after a repair if asked for."""
@@ -107,69 +114,43 @@ class _File(NamedTuple):
             return f"damaged checkpoint: {self.problem}; {file}; --repair removes it"
         if self.problem:
             return f"unusable checkpoint: {self.problem}; {file}"
-        name, loss = "checkpoint", ""
-        if self.path.name == "best.safetensors":
-            name = "best checkpoint"
-            loss = f", validation loss {self.validation_loss:.4f} nats per character ({self.validated_on})"
-        return f"{name}: {self.path}, step {self.step:,}{loss}, {file}, good"
+        if self.path.name != "best.safetensors":
+            return f"checkpoint: {self.path}, step {self.step:,}, {file}, good"
+        loss = f"validation loss {self.validation_loss:.4f} nats per character ({self.validated_on})"
+        return f"best checkpoint: {self.path}, step {self.step:,}, {loss}, {file}, good"
 
 
 def _verify(path: Path, cell: str | None) -> _File:
     """Read a checkpoint file as a command that uses it would."""
     stat = path.stat()
     date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
+    file = _File(path, stat.st_size, date)
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return _File(path, stat.st_size, date, problem=str(error), damaged=isinstance(error, DamagedError))
-    validation = _slices(checkpoint.config, checkpoint.corpus["length"]).get("validation")
-    return _File(
-        path,
-        stat.st_size,
-        date,
+        return file._replace(problem=str(error), damaged=isinstance(error, DamagedError))
+    validation = _slices(checkpoint).get("validation")
+    return file._replace(
         step=checkpoint.counters["step"],
         validation_loss=checkpoint.counters.get("best_loss"),
         validated_on=str(validation) if validation else None,
     )
 
 
-def _slices(config: "TrainConfig", length: int) -> dict[str, "Slice"]:
-    """Return where the slices of a text begin and end; the text itself is not read."""
+def _slices(checkpoint: "jaxrnn.Checkpoint") -> "dict[str, jaxrnn.Slice]":
+    """Return where the slices of the text begin and end; the text itself is not read."""
     import numpy as np
 
-    from jaxrnn.text import split
-
-    return split(np.broadcast_to(np.uint8(0), (length,)), config.split, kind=config.vocabulary)
-
-
-def _installation() -> dict[str, Any]:
-    import jax
-
-    from jaxrnn.text.fetch import NAMED, cache_directory
-
-    devices = [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
-    return {"devices": devices, "corpora": list(NAMED), "cache": str(cache_directory())}
+    text = np.broadcast_to(np.uint8(0), (checkpoint.corpus["length"],))
+    return jaxrnn.split(text, checkpoint.config.split, kind=checkpoint.config.vocabulary)
 
 
-def _run_values(checkpoint: "Checkpoint") -> dict[str, Any]:
-    return {
-        "step": checkpoint.counters["step"],
-        "smooth_loss": float(checkpoint.state.smooth_loss),
-        "parameters": checkpoint.state.params.num_parameters,
-        "symbols": len(checkpoint.vocabulary),
-        "config": checkpoint.config,
-        "corpus": checkpoint.corpus,
-        "computed_by": checkpoint.computed_by,
-    }
-
-
-def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
-    from jaxrnn.network.loss import bits_per_character
+def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.runs.provenance import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
-    bits = bits_per_character(smooth_loss, config.sequence_length)
+    bits = jaxrnn.bits_per_character(smooth_loss, config.sequence_length)
     rule = "user-defined optimizer"
     if optimizer.name != "custom":
         rule = (
@@ -193,5 +174,5 @@ def _run_lines(checkpoint: "Checkpoint", cell: str | None) -> list[str]:
     if config.normalize:
         lines.append("normalize: byte-order mark dropped, CRLF and CR line ends converted to LF")
     if len(config.split) > 1:
-        lines += [f"slice: {part}" for part in _slices(config, corpus["length"]).values()]
+        lines += [f"slice: {part}" for part in _slices(checkpoint).values()]
     return [*lines, f"computed by: {describe_computer(checkpoint.computed_by)}"]

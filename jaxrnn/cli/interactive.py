@@ -126,7 +126,7 @@ class Conversation:
         last = typed[-1:]
         with NotedSignals(signal.SIGINT, second_ends=False) as signals:
             self._add(typed)
-            sys.stdout.write(styled(typed, BOLD, sys.stdout))
+            sys.stdout.write(styled(typed, BOLD))
             for piece in self._write():
                 sys.stdout.write(piece)
                 sys.stdout.flush()

@@ -2,20 +2,17 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import jaxrnn
 from jaxrnn.atomic import replacing
-from jaxrnn.config import to_json
+from jaxrnn.config import SampleConfig, TrainConfig, to_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from jaxrnn.runs import Report
-    from jaxrnn.text import Corpus, Slice, Vocabulary
-
-    Slices = dict[str, Slice]  # by name; a text that is not split has a single one, "train"
 
 BOLD, RED, YELLOW, GREEN = "1", "31", "33", "32"
 
@@ -25,36 +22,34 @@ def wants_color(file: TextIO) -> bool:
     return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "", "dumb")
 
 
-def styled(text: str, style: str, file: TextIO) -> str:
-    """Return a text with the escape codes of a style if the file takes colors."""
-    return f"\x1b[{style}m{text}\x1b[0m" if style and text and wants_color(file) else text
+def styled(text: str, style: str) -> str:
+    """Return a text with the escape codes of a style if stdout takes colors."""
+    return f"\x1b[{style}m{text}\x1b[0m" if style and text and wants_color(sys.stdout) else text
 
 
-def print_result(as_json: bool, values: Any, text: str) -> None:
-    """Print the result of a command: its values as one line of JSON, or a text."""
+def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
+    """Print the result of a command: its values as one line of JSON, or lines of text, of which None is left out."""
     if as_json:
         print_json(values)
     else:
-        print(text)
+        print("\n".join(line for line in lines if line is not None))
 
 
 def print_json(values: Any) -> None:
     """Print values as one line of JSON: named tuples and configurations as objects, paths as strings."""
-    print(json.dumps(_plain(values), allow_nan=False, default=_encode))
+    print(json.dumps(_plain(values), allow_nan=False))
 
 
-def _plain(values: Any) -> Any:
-    """Return NamedTuples as dictionaries, at every depth; `json` would write them as lists."""
-    if hasattr(values, "_asdict"):
-        values = values._asdict()
-    if isinstance(values, dict):
-        return {name: _plain(value) for name, value in values.items()}
-    return [_plain(value) for value in values] if isinstance(values, list | tuple) else values
-
-
-def _encode(value: Any) -> Any:
-    """Return a path as a string, and a configuration as a dictionary."""
-    return str(value) if isinstance(value, Path) else json.loads(to_json(value))
+def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):  # `json` would write a named tuple as a list
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if type(value) in (TrainConfig, SampleConfig):
+        return json.loads(to_json(value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -65,6 +60,15 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
         return text.rjust(widths[column]) if column in right else text.ljust(widths[column])
 
     return ["  ".join(cell(text, column) for column, text in enumerate(row)).rstrip() for row in rows]
+
+
+def in_words(value: Any) -> str:
+    """Return a value as on the command line; an empty string and control characters as in Python, None as a dash."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, str) and not (value and value.isprintable()):
+        return repr(value)
+    return "-" if value is None else str(value)
 
 
 def listed(items: Sequence[object], most: int = 8) -> str:
@@ -79,49 +83,35 @@ def save_figure(figure: "Figure", path: Path) -> None:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
 
 
-def corpus_values(corpus: "Corpus") -> dict[str, Any]:
+def corpus_values(corpus: "jaxrnn.Corpus") -> dict[str, Any]:
     """Return what identifies a corpus, for JSON."""
     symbols = len(corpus.vocabulary)
     return {"source": corpus.source, "sha256": corpus.sha256, "length": len(corpus), "symbols": symbols}
 
 
-def slice_values(part: "Slice") -> dict[str, Any]:
+def slice_values(part: "jaxrnn.Slice") -> dict[str, Any]:
     """Return the name, begin and end of a slice, for JSON."""
     return {"name": part.name, "begin": part.begin, "end": part.end}
 
 
-def slice_lines(slices: "Slices", vocabulary: "Vocabulary") -> list[str]:
+def slice_lines(slices: "dict[str, jaxrnn.Slice]", vocabulary: "jaxrnn.Vocabulary") -> list[str]:
     """Return a line per slice of a text that is split, and one per slice with symbols that training never sees."""
     if len(slices) == 1:
         return []
     train, *others = slices.values()
-    unseen = [unseen_line(train, other, vocabulary) for other in others]
+    unseen = [unseen_symbols(train, other, vocabulary)[1] for other in others]
     return [*map(str, slices.values()), *filter(None, unseen)]
 
 
-def unseen_line(train: "Slice", other: "Slice", vocabulary: "Vocabulary") -> str:
-    """Return how many symbols of a slice never occur in the training slice, and which; empty if all occur there."""
+def unseen_symbols(
+    train: "jaxrnn.Slice", other: "jaxrnn.Slice", vocabulary: "jaxrnn.Vocabulary"
+) -> tuple[int, str | None]:
+    """Return how many symbols of a slice never occur in the training slice, and a line with them, or None for 0."""
     from jaxrnn.text.documents import never_seen
 
     unseen, count = never_seen(train.tokens, other.tokens, len(vocabulary))
     if not count:
-        return ""
+        return 0, None
     symbols = listed([repr(vocabulary.symbols[token]) for token in unseen])
-    return f"{other}: {count:,} of its {other.kind} never occur in {train.name} ({len(unseen)} distinct: {symbols})"
-
-
-def validation_lines(report: "Report", slices: "Slices", vocabulary: "Vocabulary") -> list[str]:
-    """Return the validation losses with the name of their slice, and why training stopped early, if it did."""
-    if report.best is None:
-        return []
-    now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
-    stopped_early = (
-        f"stopped early: no better validation loss in {report.best.since} validations; "
-        "use --resume with a larger --patience to continue"
-    )
-    lines = [
-        f"{slices['validation']}: {now}best {report.best.loss:.4f} nats each, after step {report.best.step:,}",
-        unseen_line(slices["train"], slices["validation"], vocabulary),
-        stopped_early if report.finished and report.step < report.config.steps else "",
-    ]
-    return list(filter(None, lines))
+    distinct = f"({len(unseen)} distinct: {symbols})"
+    return count, f"{other}: {count:,} of its {other.kind} never occur in {train.name} {distinct}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+import jaxrnn
 from jaxrnn.atomic import commit
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
@@ -43,32 +44,28 @@ class Plot:
 
     def run(self) -> None:
         """Draw the figure, and print its name."""
-        from jaxrnn.plots import check_plot_file, loss_curves
-
-        check_plot_file(self.out, "--out")
+        jaxrnn.plots.check_plot_file(self.out, "--out")
         if not self.run_dirs:
             raise JaxrnnError("jaxrnn plot needs a RUN, the directory that `jaxrnn train` left")
         if self.kind == "loss":
-            figure = loss_curves(*self.run_dirs, unit=self.unit, smoothing=self.smoothing)
+            figure = jaxrnn.plots.loss_curves(*self.run_dirs, unit=self.unit, smoothing=self.smoothing)
         else:
             figure = self._over_text()
         save_figure(figure, self.out)
         print_result(self.json, {"plot": self.out, "kind": self.kind, "runs": self.run_dirs}, f"plot: {self.out}")
 
     def _over_text(self) -> "Figure":
-        from jaxrnn import plots
-
         if len(self.run_dirs) > 1:
             raise JaxrnnError(f"--kind {self.kind} draws a single run, got {len(self.run_dirs)}; give one")
-        observed = plots.observe(open_checkpoint(self.run_dirs[0], self.from_, self.cell), self.text)
+        plots, checkpoint = jaxrnn.plots, open_checkpoint(self.run_dirs[0], self.from_, self.cell)
+        text, symbols, layers, probabilities = plots.observe(checkpoint, self.text)
         if self.kind == "probabilities":
-            return plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=self.columns)
+            return plots.next_characters(probabilities, text, symbols, columns=self.columns)
         if self.kind == "gates":
-            return plots.gate_saturation(observed.layers)
-        if not -len(observed.layers) <= self.layer < len(observed.layers):
-            raise JaxrnnError(f"there is no layer {self.layer}; the network has {len(observed.layers)}, counted from 0")
-        values = observed.layers[self.layer]["h"]
-        return plots.hidden_units(values, observed.text, units=self.units or None, columns=self.columns)
+            return plots.gate_saturation(layers)
+        if not -len(layers) <= self.layer < len(layers):
+            raise JaxrnnError(f"there is no layer {self.layer}; the network has {len(layers)}, counted from 0")
+        return plots.hidden_units(layers[self.layer]["h"], text, units=self.units or None, columns=self.columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +87,9 @@ class Page:
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
         checkpoint = open_checkpoint(self.run_dir, self.from_)
-        from jaxrnn.page import page
-        from jaxrnn.runs import read_metrics
-
-        metrics = read_metrics(self.run_dir) if (self.run_dir / "metrics.jsonl").exists() else None
-        content = page(checkpoint, metrics, text=self.text, half=self.half).encode()
+        has_metrics = (self.run_dir / "metrics.jsonl").exists()
+        metrics = jaxrnn.runs.read_metrics(self.run_dir) if has_metrics else None
+        content = jaxrnn.page.page(checkpoint, metrics, text=self.text, half=self.half).encode()
         commit(self.out, content)
         values = {"page": self.out, "bytes": len(content), "step": checkpoint.counters["step"]}
         print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB)")

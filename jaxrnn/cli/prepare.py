@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.arguments import JsonFlag
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import corpus_values, print_result
@@ -26,10 +27,7 @@ class Prepare:
 
     def run(self) -> None:
         """Read the text, and print what it contains."""
-        from jaxrnn.runs import load_run_corpus
-
-        config = TrainConfig(corpus=self.corpus, **self.settings)
-        start, bytes_read = time.perf_counter(), 0
+        bytes_read, start = 0, time.perf_counter()
         with reading() as progress:
 
             def count(phase: str, more: int, total: int) -> None:
@@ -37,20 +35,23 @@ class Prepare:
                 bytes_read += more if phase == "reading" else 0
                 progress(phase, more, total)
 
-            corpus = load_run_corpus(config, count, verify=self.verify)
-        seconds = time.perf_counter() - start
+            config = TrainConfig(corpus=self.corpus, **self.settings)
+            corpus = jaxrnn.runs.load_run_corpus(config, count, verify=self.verify)
+        seconds, cached = time.perf_counter() - start, corpus.cache_file
         values = {
             **corpus_values(corpus),
             "unit": corpus.vocabulary.kind,
             "bytes_read": bytes_read,
             "seconds": seconds,
             "verified": self.verify,
-            "cache_file": corpus.cache_file,
+            "cache_file": cached,
         }
-        if corpus.cache_file is None:
-            text = f"small: read at every start, {bytes_read:,} bytes in {seconds:.3f} s; nothing is cached"
+        if cached is None:
+            lines = [f"small: read at every start, {bytes_read:,} bytes in {seconds:.3f} s; nothing is cached"]
         else:
             rate = f"{bytes_read:,} bytes in {seconds:.1f} s, {bytes_read / seconds / 1e6:.0f} MB/s"
-            text = f"{rate if bytes_read else 'already cached'}{'; verified' if self.verify else ''}"
-            text += f"\ncached: {corpus.cache_file}, {corpus.cache_file.stat().st_size:,} bytes"
-        print_result(self.json, values, f"{corpus}\n{text}")
+            lines = [
+                f"{rate if bytes_read else 'already cached'}{'; verified' if self.verify else ''}",
+                f"cached: {cached}, {cached.stat().st_size:,} bytes",
+            ]
+        print_result(self.json, values, str(corpus), *lines)

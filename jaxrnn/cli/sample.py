@@ -4,10 +4,11 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, open_checkpoint
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
@@ -15,10 +16,6 @@ from jaxrnn.cli.output import print_json
 from jaxrnn.cli.progress import reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError
-
-if TYPE_CHECKING:
-    from jaxrnn.evaluation import Copy
-    from jaxrnn.runs.checkpoint import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,28 +44,27 @@ class Sample:
             self._check_interactive(config)
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
         mesh = self.device.mesh("num_samples", config.num_samples)
-        from jaxrnn.sampling.generate import Writer, write, write_many
-
         config = self._with_prompt(config, checkpoint.vocabulary.kind)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
         network = checkpoint.state.params, vocabulary, checkpoint.config.model
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
         if self.interactive:
-            Conversation(Writer(*network, reset_on), config).run(self._introduction(checkpoint))
+            writer = jaxrnn.sampling.generate.Writer(*network, reset_on)
+            Conversation(writer, config).run(self._introduction(checkpoint))
         elif self.json:
-            samples = write_many(*network, config, reset_on=reset_on, mesh=mesh)
+            samples = jaxrnn.write_many(*network, config, reset_on=reset_on, mesh=mesh)
             copies = {"copies": list(map(find_copy, samples))} if find_copy else {}
             values = {"prompt": config.prompt, "samples": samples, "config": config, **copies}
             print_json({**values, "run": self.run_dir, "step": checkpoint.counters["step"]})
         elif config.num_samples == 1:
-            pieces, sample = write(*network, config, reset_on=reset_on), ""
+            pieces, sample = jaxrnn.write(*network, config, reset_on=reset_on), ""
             print(vocabulary.decoder().decode(vocabulary.encode(config.prompt)), end="", flush=True)
             for piece in pieces:
                 print(piece, end="", flush=True)
                 sample += piece
             print(_copy_line(sample, find_copy))
         else:
-            for index, sample in enumerate(write_many(*network, config, reset_on=reset_on, mesh=mesh)):
+            for index, sample in enumerate(jaxrnn.write_many(*network, config, reset_on=reset_on, mesh=mesh)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
                 print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
 
@@ -85,7 +81,7 @@ class Sample:
             if is_given:
                 raise JaxrnnError(f"--interactive and {flag} don't go together; give one of them")
 
-    def _introduction(self, checkpoint: "Checkpoint") -> str:
+    def _introduction(self, checkpoint: "jaxrnn.Checkpoint") -> str:
         model, vocabulary = checkpoint.config.model, checkpoint.vocabulary
         return (
             f"{self.run_dir}: {self.cell or model.cell}, {model.num_layers} x {model.hidden_size}, after step "
@@ -112,18 +108,16 @@ class Sample:
         return dataclasses.replace(config, prompt=prompt)
 
 
-def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:
+def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Copy]":
     """Return a function that finds the longest passage of a sample in the training slice, which is loaded again."""
-    from jaxrnn.evaluation import longest_copy
-    from jaxrnn.runs import reload_corpus, slices_of
     from jaxrnn.text.stream import blocks
 
     try:
         with reading() as progress:
-            corpus = reload_corpus(checkpoint, progress)
+            corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
     except JaxrnnError as error:
         raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
-    tokens = slices_of(corpus, checkpoint.config)["train"].tokens
+    tokens = jaxrnn.runs.slices_of(corpus, checkpoint.config)["train"].tokens
 
     def pieces() -> Iterator[str]:
         decoder = corpus.vocabulary.decoder()
@@ -131,10 +125,10 @@ def _copy_finder(checkpoint: "Checkpoint") -> Callable[[str], "Copy"]:
             yield decoder.decode(block)
         yield decoder.decode([], final=True)
 
-    return lambda sample: longest_copy(sample, pieces())
+    return lambda sample: jaxrnn.longest_copy(sample, pieces())
 
 
-def _copy_line(sample: str, find_copy: Callable[[str], "Copy"] | None) -> str:
+def _copy_line(sample: str, find_copy: "Callable[[str], jaxrnn.Copy] | None") -> str:
     """Return a report of the longest copy, on a line of its own."""
     if find_copy is None:
         return ""

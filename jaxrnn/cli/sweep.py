@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.jax_setup import set_up_jax
@@ -20,8 +21,7 @@ from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_se
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 if TYPE_CHECKING:
-    from jaxrnn.runs import SweepReport
-    from jaxrnn.runs.sweep.table import Row, Spread
+    from jaxrnn.runs.sweep.table import Spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,17 +60,13 @@ class Sweep(TrainingFlags):
             print(json.dumps(plan, indent=None if options.json else 2))
             return 0
         set_up_jax(config.model.dtype)
-        from jaxrnn.plots import check_plot_file, sweep_curves
-        from jaxrnn.runs import fit_many, load_run_corpus, new_run_directory, slices_of
-        from jaxrnn.runs.sweep.table import tabulate_sweep
-
         if options.plot:
-            check_plot_file(options.plot)
+            jaxrnn.plots.check_plot_file(options.plot)
         with reading() as show:
-            corpus = load_run_corpus(config, show)
-        run_dir = self.run_dir or new_run_directory(f"{corpus.name}-sweep")
+            corpus = jaxrnn.runs.load_run_corpus(config, show)
+        run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
         signals = stop_signals()
-        reports = fit_many(
+        reports = jaxrnn.fit_many(
             config,
             axes,
             corpus,
@@ -80,7 +76,7 @@ class Sweep(TrainingFlags):
             should_stop=lambda: signals.received,
         )
         if not options.quiet:
-            lines = slice_lines(slices_of(corpus, config), corpus.vocabulary)
+            lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
             print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
         total = sum(sizes[name] * member.steps for name, member in members.items())
@@ -88,12 +84,13 @@ class Sweep(TrainingFlags):
             for report in reports:
                 characters = sum(sizes[name] * member.step for name, member in report.reports.items())
                 progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
-        rows = tabulate_sweep(report, list(axes))
-        lines = [*_table(rows, members), f"sweep: {run_dir}"]
+        plot_line = None
         if options.plot:
-            save_figure(sweep_curves(run_dir), options.plot)
-            lines.append(f"plot: {options.plot}")
-        print_result(options.json, {**_values(report, rows, axes, run_dir), "plot": options.plot}, "\n".join(lines))
+            save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
+            plot_line = f"plot: {options.plot}"
+        values, table_lines = _result(report, axes, members, run_dir)
+        values["plot"] = options.plot
+        print_result(options.json, values, *table_lines, f"sweep: {run_dir}", plot_line)
         if not report.finished:
             return 128 + signals.received
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
@@ -130,12 +127,10 @@ class Sweep(TrainingFlags):
         """Return the configuration and the lists that flags change."""
         if not (self.resume and self.run_dir):
             return self.starting_config(), {}
-        from jaxrnn.runs import read_sweep
-
-        return read_sweep(self.run_dir)
+        return jaxrnn.runs.read_sweep(self.run_dir)
 
 
-def _in_short(report: "SweepReport") -> str:
+def _in_short(report: "jaxrnn.SweepReport") -> str:
     """Return how many models have ended, and the range of the losses."""
     ended = sum(member.finished for member in report.reports.values())
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
@@ -147,51 +142,49 @@ def _in_short(report: "SweepReport") -> str:
     return ", ".join(parts)
 
 
-def _table(rows: Sequence["Row"], members: Mapping[str, TrainConfig]) -> list[str]:
-    """Return the table of a sweep as lines, and which of its rows is best."""
-    from jaxrnn.runs.sweep.table import best_row
+def _result(
+    report: "jaxrnn.SweepReport", axes: Mapping[str, Any], members: Mapping[str, TrainConfig], run_dir: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the result for JSON, and as lines: the table, and which of its rows is best."""
+    from jaxrnn.runs.sweep.table import best_row, tabulate_sweep
 
+    rows = tabulate_sweep(report, list(axes))
+    best = best_row(rows)
+    names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "best", "finished", "seconds")
+    values = {
+        "run_dir": run_dir,
+        "axes": axes,
+        "finished": report.finished,
+        "settings": rows,
+        "members": {
+            name: {
+                "run_dir": run_dir / name,
+                **{field: getattr(member, field) for field in names},
+                "failed": report.failed.get(name),
+            }
+            for name, member in report.reports.items()
+        },
+        "best": best.setting if best else None,
+    }
     validated = any(row.validation_loss for row in rows)
-    lines = [
-        [*rows[0].setting, "models", "smooth loss, bits/char", *["best validation, nats/char"] * validated, "best seed"]
-    ]
+    title = [*rows[0].setting, "models", "smooth loss, bits/char", *["best validation, nats/char"] * validated]
+    cells = [[*title, "best seed"]]
     for row in rows:
         spreads = [row.bits_per_character, *[row.validation_loss] * validated]
         models = f"{len(row.members)}" + (f" ({row.failed} not finite)" if row.failed else "")
         seed = str(members[row.best].seed) if row.best else "none"
-        lines.append([*map(str, row.setting.values()), models, *map(_in_words, spreads), seed])
-    table_lines = table(lines)
-    if (best := best_row(rows)) and best.best:
+        cells.append([*map(str, row.setting.values()), models, *map(_spread, spreads), seed])
+    lines = table(cells)
+    if best and best.best:
         setting = ", ".join(f"{name} {value}" for name, value in best.setting.items())
-        table_lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
-    return table_lines
+        lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
+    return values, lines
 
 
-def _in_words(spread: "Spread | None") -> str:
+def _spread(spread: "Spread | None") -> str:
     if spread is None:
         return "none"
-
-    def number(value: float) -> str:
-        return f"{value:.4f}" if value < 1e4 else f"{value:.4g}"
-
-    if spread.deviation is None:
-        return number(spread.mean)
-    return f"{number(spread.mean)} ± {number(spread.deviation)} ({number(spread.lowest)} to {number(spread.highest)})"
-
-
-def _values(report: "SweepReport", rows: Sequence["Row"], axes: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
-    """Return the result of a sweep for JSON."""
-    from jaxrnn.runs.sweep.table import best_row
-
-    losses = ("loss", "smooth_loss", "bits_per_character", "validation_loss", "best")
-    members = {
-        name: {
-            "run_dir": run_dir / name,
-            **{field: getattr(member, field) for field in ("step", *losses, "finished", "seconds")},
-            "failed": report.failed.get(name),
-        }
-        for name, member in report.reports.items()
-    }
-    best = best_row(rows)
-    values = {"run_dir": run_dir, "axes": axes, "finished": report.finished, "settings": rows, "members": members}
-    return {**values, "best": best.setting if best else None}
+    mean, deviation, lowest, highest = (
+        value if value is None else f"{value:.4f}" if value < 1e4 else f"{value:.4g}" for value in spread
+    )
+    return f"{mean} ± {deviation} ({lowest} to {highest})" if deviation else f"{mean}"

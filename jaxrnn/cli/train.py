@@ -8,20 +8,17 @@ import sys
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import corpus_values, print_result, slice_lines, slice_values, validation_lines
-from jaxrnn.cli.progress import TrainingProgress, loss_words, reading, stop_signals
+from jaxrnn.cli.output import corpus_values, print_result, slice_lines, slice_values, unseen_symbols
+from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-
-if TYPE_CHECKING:
-    from jaxrnn.runs import Report
-    from jaxrnn.text import Corpus, Slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +41,13 @@ class Train(TrainingFlags):
         self.check()
         config, optimizer = self._config_and_optimizer()
         if self.options.dry_run:
-            text = to_json(config)
-            print(json.dumps(json.loads(text)) if self.options.json else text)
+            print(json.dumps(json.loads(to_json(config)), indent=None if self.options.json else 2))
             return 0
         set_up_jax(config.model.dtype)
         self.device.set_up()
         self.device.mesh("batch_size", config.batch_size)  # raises before anything is read
         import jax
 
-        from jaxrnn.runs import load_run_corpus, slices_of
         from jaxrnn.runs.metrics import check_tensorboard
 
         prints = jax.process_index() == 0  # only the first of many processes prints and writes
@@ -61,8 +56,8 @@ class Train(TrainingFlags):
         if self.options.tensorboard:
             check_tensorboard()
         with reading() as show:
-            corpus = load_run_corpus(config, show)
-        slices = slices_of(corpus, config)
+            corpus = jaxrnn.runs.load_run_corpus(config, show)
+        slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as signals:
             run_dir, reports = self._begin(config, optimizer, corpus, lambda: signals.received)
             if prints and not self.options.quiet:
@@ -70,8 +65,7 @@ class Train(TrainingFlags):
                 print("\n".join(about), file=sys.stderr)
             report = self._show(reports, config, run_dir, prints)
         if prints:
-            result = report, config, corpus, slices, run_dir
-            print_result(self.options.json, _result_values(*result), _result(*result))
+            _print_result(self.options.json, report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
 
@@ -98,66 +92,75 @@ class Train(TrainingFlags):
         return load_config(self.run_dir)
 
     def _begin(
-        self, config: TrainConfig, optimizer: Any, corpus: "Corpus", should_stop: Callable[[], object]
-    ) -> tuple[Path, Generator["Report"]]:
-        from jaxrnn.runs import fit, new_run_directory
-
+        self, config: TrainConfig, optimizer: Any, corpus: "jaxrnn.Corpus", should_stop: Callable[[], object]
+    ) -> "tuple[Path, Generator[jaxrnn.Report]]":
         options: dict[str, Any] = {"resume": self.resume, "overwrite": self.options.overwrite}
         options |= {"should_stop": should_stop, "devices": self.device.devices, "optimizer": optimizer}
         while True:
-            run_dir = self.run_dir or new_run_directory(corpus.name)
+            run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:
-                return run_dir, fit(config, corpus, run_dir=run_dir, **options)
+                return run_dir, jaxrnn.fit(config, corpus, run_dir=run_dir, **options)
             except TakenError:
                 if self.run_dir:
                     raise  # else another process took the directory first: try the next number
 
-    def _show(self, reports: Generator["Report"], config: TrainConfig, run_dir: Path, prints: bool) -> "Report":
+    def _show(
+        self, reports: "Generator[jaxrnn.Report]", config: TrainConfig, run_dir: Path, prints: bool
+    ) -> "jaxrnn.Report":
         """Show reports as they come; return the last one."""
-        from jaxrnn.runs import sample_title
         from jaxrnn.runs.metrics import EventLog
 
-        options = self.options
-        quiet, size = options.quiet or not prints, config.sequence_length * config.batch_size
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.closing(reports))
-            events = None
-            if options.tensorboard and prints:
-                events = stack.enter_context(contextlib.closing(EventLog(run_dir, config.sequence_length)))
-            progress = stack.enter_context(TrainingProgress(config.steps * size, quiet))
+        quiet, size = self.options.quiet or not prints, config.sequence_length * config.batch_size
+        log: Any = contextlib.nullcontext()
+        if self.options.tensorboard and prints:
+            log = contextlib.closing(EventLog(run_dir, config.sequence_length))
+        with contextlib.closing(reports), log as events, TrainingProgress(config.steps * size, quiet) as progress:
             for report in reports:
-                if report.sample is not None and (report.finished or not quiet) and not options.json:
-                    progress.write(f"{sample_title(report)}\n{report.sample}\n")
+                if report.sample is not None and (report.finished or not quiet) and not self.options.json:
+                    progress.write(f"{jaxrnn.runs.sample_title(report)}\n{report.sample}\n")
+                losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
+                if report.best:
+                    validation = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
+                    losses += f", validation {validation}best {report.best.loss:.4f} nats/char"
                 position = f"step {report.step:,} of {config.steps:,}"
-                progress.show(report.step * size, position, loss_words(report), report.finished)
+                progress.show(report.step * size, position, losses, report.finished)
                 if events:
                     events.add(report)
         return report
 
 
-def _result(report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path) -> str:
-    lines = [
-        f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
-        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
-        + (f" ({slices['train']})" if len(slices) > 1 else ""),
-        *validation_lines(report, slices, corpus.vocabulary),
-        f"{corpus}\nrun: {run_dir}",
-    ]
-    return "\n".join(lines)
-
-
-def _result_values(
-    report: "Report", config: TrainConfig, corpus: "Corpus", slices: "dict[str, Slice]", run_dir: Path
-) -> dict[str, Any]:
-    """Return the result for JSON."""
+def _print_result(
+    as_json: bool,
+    report: "jaxrnn.Report",
+    corpus: "jaxrnn.Corpus",
+    slices: "dict[str, jaxrnn.Slice]",
+    run_dir: Path,
+) -> None:
+    config, best = report.config, report.best
     names = ("step", "finished", "seconds", "smooth_loss", "bits_per_character", "validation_loss", "sample")
-    return {
+    values = {
         "run": run_dir,
         **{name: getattr(report, name) for name in names},
         "steps": config.steps,
-        "best": report.best and {"step": report.best.step, "loss": report.best.loss},
+        "best": best and {"step": best.step, "loss": best.loss},
         "parameters": report.state.params.num_parameters,
         "unit": corpus.vocabulary.kind,
         "slices": [slice_values(part) for part in slices.values()],
         "corpus": corpus_values(corpus),
     }
+    lines: list[str | None] = [
+        f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
+        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
+        + (f" ({slices['train']})" if len(slices) > 1 else "")
+    ]
+    if best:
+        now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
+        validation = slices["validation"]
+        lines.append(f"{validation}: {now}best {best.loss:.4f} nats each, after step {best.step:,}")
+        lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
+        if report.finished and report.step < config.steps:
+            lines.append(
+                f"stopped early: no better validation loss in {best.since} validations; "
+                "use --resume with a larger --patience to continue"
+            )
+    print_result(as_json, values, *lines, str(corpus), f"run: {run_dir}")

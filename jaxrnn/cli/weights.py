@@ -2,20 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
+import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import corpus_values, print_result
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
-
-if TYPE_CHECKING:
-    from jaxrnn.runs.torch_weights import Weights
-    from jaxrnn.text import Corpus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +31,8 @@ class Export:
     def run(self) -> None:
         """Write the file, and print its name."""
         checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
-        from jaxrnn.runs.torch_weights import save_weights
-
         params, model = checkpoint.state.params, checkpoint.config.model
-        save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)
+        jaxrnn.save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)
         values = {"weights": self.out, "step": checkpoint.counters["step"]}
         print_result(self.json, values, f"weights: {self.out}")
 
@@ -62,20 +57,18 @@ class Import:
 
     def run(self) -> None:
         """Make the run, and describe it."""
-        from jaxrnn.runs import begin_run, new_run_directory
-        from jaxrnn.runs.torch_weights import load_weights
-        from jaxrnn.text import load_corpus
-
         config = read_config(self.config) if self.config else TrainConfig()
-        weights = load_weights(self.file, cell_of(self.cell) if self.cell else None)
+        weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else None)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        corpus = load_corpus(self.corpus, vocabulary=kind, normalize=config.normalize, min_count=config.min_count)
+        corpus = jaxrnn.load_corpus(
+            self.corpus, vocabulary=kind, normalize=config.normalize, min_count=config.min_count
+        )
         _check_symbols(self.file, weights, corpus)
-        run_dir = self.run_dir or new_run_directory(corpus.name)
+        run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
         fields = {name: getattr(weights.model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, **fields))
-        model = begin_run(weights.params, config, corpus, run_dir, overwrite=self.overwrite).model
+        model = jaxrnn.begin_run(weights.params, config, corpus, run_dir, overwrite=self.overwrite).model
         cell = self.cell or model.cell
         values = {
             "run": run_dir,
@@ -85,11 +78,11 @@ class Import:
             "symbols": model.vocab_size,
             "corpus": corpus_values(corpus),
         }
-        text = f"{cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols\n{corpus}\nrun: {run_dir}"
-        print_result(self.json, values, text)
+        described = f"{cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols"
+        print_result(self.json, values, described, str(corpus), f"run: {run_dir}")
 
 
-def _check_symbols(file: Path, weights: "Weights", corpus: "Corpus") -> None:
+def _check_symbols(file: Path, weights: "jaxrnn.Weights", corpus: "jaxrnn.Corpus") -> None:
     """Raise JaxrnnError if the weights are not of a network with the symbols of the corpus."""
     size, theirs, ours = weights.model.vocab_size, weights.vocabulary, corpus.vocabulary
     advice = "import it with the text that it was trained on"
