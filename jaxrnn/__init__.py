@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from jaxrnn import bench as bench
     from jaxrnn import min_char_rnn as min_char_rnn
     from jaxrnn import page as page
@@ -102,8 +103,10 @@ if not TYPE_CHECKING:  # with it, no type checker would report a name that is no
             return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
         if name in _ROOMS:
             return importlib.import_module(f"jaxrnn.{name}")
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("jaxrnn")
         raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__, *_ROOMS]
+    return [*__all__, *_ROOMS, "__version__"]

@@ -40,6 +40,8 @@ state = jaxrnn.init_train_state(jax.random.key(0), config)
 batches = jaxrnn.batches(corpus.tokens, step=0, num_steps=1, config=config)
 state, metrics = make_train_step(config, loss=penalized)(state, jax.tree.map(lambda leaf: leaf[0], batches))
 nats: jax.Array = metrics.loss
+flops = make_train_step(config).lower(state, batches).compile().cost_analysis()
+version: str = jaxrnn.__version__
 inputs: jax.Array | np.ndarray[Any, np.dtype[Any]] = batches.inputs
 chunk = Batch(jnp.asarray(batches.inputs), batches.targets, batches.reset)
 logits = jaxrnn.network.forward(state.params, state.carry, np.zeros((5, 1), int), config.model)[0]

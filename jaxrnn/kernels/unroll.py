@@ -102,6 +102,7 @@ def _forward(cell: Cell, products: Products, inputs: Inputs) -> tuple[tuple[jax.
 _LARGE = 2**18  # numbers, a megabyte
 
 
+@jax.named_scope("backward")
 def _backward(
     cell: Cell, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
 ) -> tuple[Inputs]:

@@ -11,6 +11,7 @@ from jaxrnn.network.model import Carry, Params, forward
 from jaxrnn.text import Array, Batch
 
 
+@jax.named_scope("loss")
 def loss(
     params: Params, carry: Carry, batch: Batch, config: ModelConfig, *, key: jax.Array | None = None
 ) -> tuple[jax.Array, Carry]:

@@ -111,6 +111,7 @@ def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
     return tuple(cell.init_carry(batch_size, config.hidden_size, _dtype(config)) for _ in range(config.num_layers))
 
 
+@jax.named_scope("forward")
 def forward(
     params: Params,
     carry: Carry,

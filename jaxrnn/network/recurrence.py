@@ -19,6 +19,7 @@ from jaxrnn.kernels.matmul import product
 from jaxrnn.kernels.unroll import CellCarry, Inputs, restart
 
 
+@jax.named_scope("recurrence")
 def unroll(
     cell: Cell,
     Whh: jax.Array,

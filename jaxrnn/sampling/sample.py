@@ -94,6 +94,7 @@ def advance(
 
 
 @partial(jax.jit, static_argnames=("config", "length"))
+@jax.named_scope("sample")
 def _write(
     key: jax.Array,
     params: Params,

@@ -59,7 +59,9 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     if config.decays:
         decay = optax.add_decayed_weights(config.decay, mask=partial(jax.tree.map, lambda leaf: leaf.ndim > 1))
     rate = optax.scale_by_learning_rate(learning_rate(config, steps))
-    return optax.chain(clips[config.clip](), optax.chain(rules[config.name](), decay, rate))
+    clip = clips[config.clip]()
+    clip = clip._replace(update=jax.named_scope("clip")(clip.update))
+    return optax.chain(clip, optax.chain(rules[config.name](), decay, rate))
 
 
 def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | optax.Schedule:

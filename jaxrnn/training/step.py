@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import of_fields
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, check_divides, mean_over_devices, over_lanes
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.kernels.sparse_rows import on_rows_of_batch
@@ -66,9 +67,37 @@ class Metrics(NamedTuple):
         return of_fields(self, **self._asdict())
 
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Loss = Callable[..., tuple[jax.Array, Carry]]  # called as `jaxrnn.loss` is
 Optimizer: TypeAlias = optax.GradientTransformation
+
+
+class TrainStep:
+    """A jitted function (state, batch) -> (state, metrics) that donates the state."""
+
+    def __init__(self, function: StepFunction, **options: Any) -> None:
+        """Jit a function; the options are those of `jax.jit`."""
+        self._jitted = jax.jit(function, donate_argnums=0, **options)
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Return the state after and the metrics; the memory of `state` is used again.
+
+        Raises:
+            JaxrnnError: an earlier step took the state.
+        """
+        try:
+            return self._jitted(state, batch)
+        except (RuntimeError, ValueError) as error:
+            if "deleted" not in str(error):
+                raise
+            raise JaxrnnError(
+                "this state was donated to an earlier step, which used its memory again; go on with the state that the "
+                "step returned, or copy a state before the call: jax.tree.map(jnp.copy, state)"
+            ) from None
+
+    def lower(self, state: TrainState, batch: Batch) -> jax.stages.Lowered:
+        """Return the program for arguments of these shapes, as `jax.jit(...).lower` does."""
+        return self._jitted.lower(state, batch)
 
 
 # Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
@@ -125,8 +154,9 @@ def train_step(
     value_and_grad = jax.value_and_grad(loss, has_aux=True)
     (nats, carry), gradient = value_and_grad(state.params, carry, batch, config.model, key=key)
     nats, gradient = mean_over_devices((nats, gradient))
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    with jax.named_scope("update"):
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
     nats = nats.astype(state.smooth_loss.dtype)  # a user-defined loss may have another type
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
     state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
@@ -169,7 +199,7 @@ def make_train_step(
         before = state, Metrics(state.smooth_loss, state.smooth_loss)
         return run_sequentially(lambda before, _: step(before[0], batch), before, ())
 
-    return jax.jit(step_sequentially, donate_argnums=0)
+    return TrainStep(step_sequentially)
 
 
 def make_train_chunk(
@@ -182,14 +212,14 @@ def make_train_chunk(
     if mesh:
         step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
         return _on_mesh(partial(lax.scan, step), config, mesh, CHUNK_LANES)
-    return jax.jit(partial(train_chunk, config=config, loss=loss, optimizer=optimizer), donate_argnums=0)
+    return TrainStep(partial(train_chunk, config=config, loss=loss, optimizer=optimizer))
 
 
-def _on_mesh(step: TrainStep, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
+def _on_mesh(step: StepFunction, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
     check_divides(mesh, "batch_size", config.batch_size)
     arguments = STATE_LANES, lanes
     on_own_lanes = over_lanes(step, mesh, arguments, (STATE_LANES, NO_LANES))
-    return jax.jit(on_own_lanes, in_shardings=by_lanes(mesh, arguments), donate_argnums=0)
+    return TrainStep(on_own_lanes, in_shardings=by_lanes(mesh, arguments))
 
 
 # The lanes' axis in each array of a state, of a batch and of a chunk, as `over_lanes` and `by_lanes` take it.
@@ -204,9 +234,9 @@ def _dropout_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def _fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> TrainStep:
+def _fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> StepFunction:
     """Return the training step; for a large vocabulary, the one that updates only the rows of Wxh in its batch."""
-    step: TrainStep = partial(train_step, config=config, loss=loss, optimizer=optimizer)
+    step: StepFunction = partial(train_step, config=config, loss=loss, optimizer=optimizer)
     tokens, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
     # Adagrad without decay: a gradient of zero is no update and changes no memory. Other rules go on, and forget.
     zero_gradient_is_no_update = not optimizer and config.optimizer.name == "adagrad" and not config.optimizer.decays

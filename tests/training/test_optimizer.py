@@ -180,4 +180,4 @@ def test_a_step_compiles_once_though_its_rate_changes():
     for number in range(3):
         one = jax.tree.map(lambda leaf: leaf[0], batches(np.arange(7).repeat(5), number, 1, config))
         state, _ = step(state, one)
-    assert step._cache_size() == 1
+    assert step._jitted._cache_size() == 1

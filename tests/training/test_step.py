@@ -13,6 +13,7 @@ import pytest
 from arrays import assert_same_bits
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import CELLS
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import Layer, Params
@@ -89,7 +90,26 @@ def test_500_steps_are_those_of_the_oracle(hidden_size, learning_rate, sequence_
         assert float(metrics.loss) == pytest.approx(nats, rel=1e-6)
         assert distance(state, trainer) < 1e-6
     assert trainer.wraps >= 2
-    assert step._cache_size() == 1  # one compilation for all of them
+    assert step._jitted._cache_size() == 1  # one compilation for all of them
+
+
+def test_a_donated_state_is_refused_with_the_cure(x64):
+    tokens, config, state, _ = begin()
+    step, first = make_train_step(config), batch(tokens, 0, config)
+    assert "stablehlo" in step.lower(state, first).as_text()
+    copy = jax.tree.map(jnp.copy, state)
+    step(state, first)
+    with pytest.raises(JaxrnnError, match=r"donated to an earlier step.* jax.tree.map\(jnp.copy, state\)"):
+        step(state, first)
+    step(copy, first)
+
+
+@pytest.mark.compiler
+def test_a_trace_reads_as_the_algorithm():
+    tokens, config, state, _ = begin("float32", hidden_size=4)
+    text = make_train_step(config).lower(state, batch(tokens, 0, config)).compile().as_text()
+    for scope in ("jvp(loss)/forward/recurrence/", "/recurrence/backward/", "/update/clip/"):
+        assert scope in text
 
 
 def test_with_the_default_settings_each_of_500_steps_is_the_oracles_from_the_same_state(x64):
