@@ -12,30 +12,29 @@ import jax
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import check, tolerance
-from jaxrnn.bench.result import Result, Say
-from jaxrnn.bench.sample import sampling_program
+from jaxrnn.bench.result import Result, say
+from jaxrnn.bench.suites import sampling_program, training_program
 from jaxrnn.bench.timing import Contender, Timing, race
-from jaxrnn.bench.training import training_program
 from jaxrnn.bench.workload import Program, Workload, make_workload
 from jaxrnn.kernels import KERNELS, plain
 from jaxrnn.training import Metrics
 
 _SAMPLE_LENGTH = 2000  # characters of each stream per call
-_ADAM: dict[str, Any] = {"optimizer": "adam"}
+_GRU: dict[str, Any] = {"cell": "gru", "optimizer": "adam"}
+_LSTM: dict[str, Any] = {"cell": "lstm", "optimizer": "adam"}
 WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-char-rnn's
     "seed": {},
     "seed-call": {},
-    "gru": _ADAM | {"cell": "gru", "batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
-    "lstm": _ADAM | {"cell": "lstm", "batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
-    "lstm-512": _ADAM
-    | {"cell": "lstm", "batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
+    "gru": _GRU | {"batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
+    "lstm": _LSTM | {"batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
+    "lstm-512": _LSTM | {"batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
     "sample-1": {},
     "sample-64": {},
     "vocab-5000": {"vocab_size": 5000},
 }
 
 
-def measure_kernels(config: BenchConfig, say: Say) -> Result:
+def measure_kernels(config: BenchConfig) -> Result:
     """Measure the programs of `WORKLOADS` with all kernels, without each of them, and without all.
 
     Contenders: the workloads, in seconds per training step, or per character of all streams together.
@@ -48,10 +47,10 @@ def measure_kernels(config: BenchConfig, say: Say) -> Result:
     for name in WORKLOADS:
         say(f"measuring {name}")
         timings = _race(name, config.repeats or 7)
-        seconds[name] = timings.pop("none")
-        for kernel, timing in timings.items():
-            if timing is not seconds[name]:
-                columns[kernel][name] = timing.over(seconds[name])
+        seconds[name] = timings["none"]
+        for kernel, ratios in columns.items():
+            if timings[kernel] is not seconds[name]:
+                ratios[name] = timings[kernel].over(seconds[name])
     lines = [
         "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "
         "with it, a median of ratios round by round: above 1 it helps; -: it is not in this program",

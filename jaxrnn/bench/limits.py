@@ -47,9 +47,10 @@ class LimitRace:
         """Compile and warm up."""
         self.workload = workload
         model, B = workload.config.model, workload.config.batch_size
-        cell, H, V, width = get_cell(model.cell), model.hidden_size, workload.vocab_size, workload.width
-        rows = workload.config.sequence_length * B
-        dtype, random = jnp.dtype(model.dtype), np.random.default_rng(0)
+        cell, H, V, rows = get_cell(model.cell), model.hidden_size, workload.vocab_size, workload.batches.inputs[0].size
+        dtype, random = np.dtype(model.dtype), np.random.default_rng(0)
+        self.width = cell.gates * H
+        self.params_size = (V + H + 1 + cell.recurrent_bias) * self.width + (H + 1) * V
 
         def orthogonal(rows: int, columns: int) -> np.ndarray:
             # A reflection, or a part of one: a chain of products with it neither grows nor vanishes.
@@ -67,25 +68,30 @@ class LimitRace:
         def previous_h(Whh: Any, h: Any) -> Any:
             return times_matrix(Whh, B, transposed=True)(jnp.concatenate([h] * cell.gates, axis=1))
 
-        self.params_size = (V + H + 1 + cell.recurrent_bias) * width + (H + 1) * V
+        def products(constants: Any, state: Any) -> Any:
+            # Logits, and the gradients of hidden states, Why and Whh: all products that do not wait for h_tm1.
+            (Why, d_gates), (hidden, _, _) = constants, state
+            logits = hidden @ Why
+            return logits @ Why.T, hidden.T @ logits, hidden.T @ d_gates
+
         Whh, h = np.tile(orthogonal(H, H), cell.gates) / dtype.type(cell.gates), normal(B, H)
-        readout = normal(rows, H), np.zeros((H, V), dtype), np.zeros((H, width), dtype)
+        readout = normal(rows, H), np.zeros((H, V), dtype), np.zeros((H, self.width), dtype)
         self.contenders: dict[str, Contender] = {
             "forward": _loop(next_h, Whh, h),
             "backward": _loop(previous_h, Whh, h),
-            "products": _loop(_products, (orthogonal(H, V), normal(rows, width)), readout),
+            "products": _loop(products, (orthogonal(H, V), normal(rows, self.width)), readout),
             "triad": _loop(lambda y, x: 0.5 * x + y, normal(self.params_size), normal(self.params_size)),
         }
 
     def limits(self, timings: dict[str, Timing]) -> Limits:
         """Return the limits from the timings of `contenders`, round by round."""
         forward, backward, products, triad = (np.array(timings[name].rounds) for name in self.contenders)
-        config, V, width = self.workload.config, self.workload.vocab_size, self.workload.width
-        itemsize = jnp.dtype(config.model.dtype).itemsize
-        update_bytes = update_values(config.optimizer.name, self.params_size, width, V, self.workload.rows()) * itemsize
-        recurrent = (forward + backward) / 2
-        update = triad * update_bytes / (3 * self.params_size * itemsize)
+        config, V, inputs = self.workload.config, self.workload.vocab_size, self.workload.batches.inputs
+        rows = float(np.mean([len(np.unique(batch)) for batch in inputs]))
+        values = update_values(config.optimizer.name, self.params_size, self.width, V, rows)
+        recurrent, update = (forward + backward) / 2, triad * values / (3 * self.params_size)
         floor = 2 * config.sequence_length * recurrent + products + update
+        update_bytes = values * np.dtype(config.model.dtype).itemsize
         return Limits(Timing.of(recurrent), Timing.of(products), Timing.of(update), update_bytes, Timing.of(floor))
 
 
@@ -98,13 +104,6 @@ def update_values(optimizer: str, params_size: int, width: int, vocab_size: int,
     if optimizer == "adam":
         return 7 * params_size
     return 5 * (params_size - math.floor((vocab_size - rows) * width))
-
-
-def _products(constants: tuple[Any, Any], state: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Logits, and the gradients of hidden states, Why and Whh: every product of a step that does not wait for h_tm1."""
-    (Why, d_gates), (hidden, _, _) = constants, state
-    logits = hidden @ Why
-    return logits @ Why.T, hidden.T @ logits, hidden.T @ d_gates
 
 
 def _loop(body: Callable[[Any, Any], Any], constants: Any, state: Any) -> Contender:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-Carry = tuple[Any, ...]  # entries [B, H], h first; a gradient that is zero may be the number 0
+Carry = tuple[Any, ...]  # entries [B, H], or [H] of one text, h first; a gradient that is zero may be the number 0
 # From the gradient of the carry after: those of the projected input and of the recurrent product, and of the carry
 # before, by way of the elementwise update alone.
 Backward = Callable[[Carry], tuple[np.ndarray, np.ndarray, Carry]]
@@ -32,8 +32,8 @@ def _tanh(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[C
 
 def _gru(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Carry, Backward]:
     (h_tm1,) = carry
-    projected_r, projected_z, projected_n = np.split(projected, 3, axis=1)
-    recurrent_r, recurrent_z, recurrent_n = np.split(recurrent, 3, axis=1)
+    projected_r, projected_z, projected_n = np.split(projected, 3, axis=-1)
+    recurrent_r, recurrent_z, recurrent_n = np.split(recurrent, 3, axis=-1)
     r = _sigmoid(projected_r + recurrent_r)
     z = _sigmoid(projected_z + recurrent_z)
     n = np.tanh(projected_n + r * recurrent_n)
@@ -50,7 +50,7 @@ def _gru(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Ca
 
 def _lstm(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[Carry, Backward]:
     _, c_tm1 = carry
-    a_i, a_f, a_g, a_o = np.split(projected + recurrent, 4, axis=1)
+    a_i, a_f, a_g, a_o = np.split(projected + recurrent, 4, axis=-1)
     i, f, g, o = _sigmoid(a_i), _sigmoid(a_f), np.tanh(a_g), _sigmoid(a_o)
     c_t = f * c_tm1 + i * g
     squashed = np.tanh(c_t)
@@ -68,61 +68,18 @@ def _lstm(projected: np.ndarray, recurrent: np.ndarray, carry: Carry) -> tuple[C
 _CELLS = {"tanh": _tanh, "gru": _gru, "lstm": _lstm}
 
 
-def loss_and_gradient(
-    params: dict[str, np.ndarray], inputs: np.ndarray, targets: np.ndarray, carry: Carry, cell: str
-) -> tuple[float, dict[str, np.ndarray], Carry]:
-    """Return the loss of a batch, its gradient and the carry after it.
-
-    Args:
-        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V]; and bhh [G*H], the GRU's second bias.
-        inputs: int [T, B].
-        targets: int [T, B].
-        carry: before the batch, entries [B, H].
-        cell: "tanh", "gru" or "lstm".
-
-    Returns:
-        Nats summed over T and averaged over B; the gradient by name; the carry.
-    """
-    Wxh, Whh, bh, Why, by = (params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
-    bhh, update = params.get("bhh"), _CELLS[cell]
-    steps, lanes = inputs.shape
-    hidden, backwards, probabilities = [carry[0]], [], np.empty((steps, lanes, len(by)))
-    for t in range(steps):
-        recurrent = np.dot(carry[0], Whh)
-        if bhh is not None:
-            recurrent += bhh
-        carry, backward = update(Wxh[inputs[t]] + bh, recurrent, carry)
-        p = np.exp(np.dot(carry[0], Why) + by)
-        probabilities[t] = p / p.sum(axis=1, keepdims=True)
-        hidden.append(carry[0])
-        backwards.append(backward)
-    target = np.arange(steps)[:, None], np.arange(lanes), targets
-    loss = -float(np.log(probabilities[target]).sum()) / lanes
-    probabilities[target] -= 1
-    if lanes > 1:
-        probabilities /= lanes
-    gradient = {name: np.zeros_like(value) for name, value in params.items()}
-    d_carry: Carry = tuple(np.zeros_like(entry) for entry in carry)
-    for t in reversed(range(steps)):
-        d_logits = probabilities[t]
-        gradient["Why"] += np.dot(hidden[t + 1].T, d_logits)  # np.dot: the operator @ takes twice as long at B = 1
-        gradient["by"] += d_logits.sum(axis=0)
-        d_projected, d_recurrent, d_carry = backwards[t]((d_carry[0] + np.dot(d_logits, Why.T), *d_carry[1:]))
-        gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
-        gradient["bh"] += d_projected.sum(axis=0)
-        if bhh is not None:
-            gradient["bhh"] += d_recurrent.sum(axis=0)
-        if lanes == 1:
-            gradient["Wxh"][inputs[t, 0]] += d_projected[0]
-        else:
-            np.add.at(gradient["Wxh"], inputs[t], d_projected)  # lanes may share a character
-        d_carry = (np.dot(d_recurrent, Whh.T) + d_carry[0], *d_carry[1:])
-    return loss, gradient, carry
-
-
 @dataclasses.dataclass
 class Reference:
-    """A training run over a chunk of batches, again and again; inputs, targets [K, T, B] and reset [K]."""
+    """A training run over a chunk of batches, again and again.
+
+    Attributes:
+        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V]; and bhh [G*H], the GRU's second bias.
+        batches: inputs and targets int [K, T, B], reset bool [K].
+        cell: "tanh", "gru" or "lstm".
+        optimizer: "adagrad" or "adam".
+        learning_rate: of the optimizer.
+        clip_value: the largest magnitude of an entry of the gradient.
+    """
 
     params: dict[str, np.ndarray]
     batches: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -135,23 +92,65 @@ class Reference:
         """Begin with a copy of the parameters and the first batch."""
         self.params = {name: np.array(value) for name, value in self.params.items()}
         self.first, self.second = ({name: 0.0 * value for name, value in self.params.items()} for _ in range(2))
-        self.steps, self.random = 0, np.random.default_rng(0)
-        self.carry = self._zero_carry(self.batches[0].shape[2])
+        self.steps, self.random, self.carry = 0, np.random.default_rng(0), self.zero_carry()
 
-    def _zero_carry(self, lanes: int) -> Carry:
-        return (np.zeros((lanes, len(self.params["Whh"]))),) * (2 if self.cell == "lstm" else 1)
+    def zero_carry(self, *lanes: int) -> Carry:
+        """Return the carry before a text, entries [B, H], or [H] without `lanes`."""
+        return (np.zeros((*lanes, len(self.params["Whh"]))),) * (2 if self.cell == "lstm" else 1)
 
     def train(self, steps: int) -> list[float]:
         """Train for `steps` steps; return their losses."""
         losses = []
         for _ in range(steps):
             inputs, targets, reset = (part[self.steps % len(part)] for part in self.batches)
-            if reset:
-                self.carry = self._zero_carry(inputs.shape[1])
-            loss, gradient, self.carry = loss_and_gradient(self.params, inputs, targets, self.carry, self.cell)
+            carry = self.zero_carry(inputs.shape[1]) if reset else self.carry
+            loss, gradient, self.carry = self.loss_and_gradient(inputs, targets, carry)
             self.update(gradient)
             losses.append(loss)
         return losses
+
+    def loss_and_gradient(
+        self, inputs: np.ndarray, targets: np.ndarray, carry: Carry
+    ) -> tuple[float, dict[str, np.ndarray], Carry]:
+        """Return the loss of a batch [T, B], in nats summed over T and averaged over B, its gradient, and the carry."""
+        steps, lanes = inputs.shape
+        hidden, backwards, probabilities = [carry[0]], [], np.empty((steps, lanes, len(self.params["by"])))
+        for t in range(steps):
+            carry, probabilities[t], backward = self._step(inputs[t], carry)
+            hidden.append(carry[0])
+            backwards.append(backward)
+        target = np.arange(steps)[:, None], np.arange(lanes), targets
+        loss = -float(np.log(probabilities[target]).sum()) / lanes
+        probabilities[target] -= 1
+        probabilities /= lanes
+        gradient = {name: np.zeros_like(value) for name, value in self.params.items()}
+        d_carry: Carry = tuple(np.zeros_like(entry) for entry in carry)
+        for t in reversed(range(steps)):
+            d_logits = probabilities[t]
+            gradient["Why"] += np.dot(hidden[t + 1].T, d_logits)  # np.dot: the operator @ takes twice as long at B = 1
+            gradient["by"] += d_logits.sum(axis=0)
+            d_h = d_carry[0] + np.dot(d_logits, self.params["Why"].T)
+            d_projected, d_recurrent, d_carry = backwards[t]((d_h, *d_carry[1:]))
+            gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
+            gradient["bh"] += d_projected.sum(axis=0)
+            if "bhh" in gradient:
+                gradient["bhh"] += d_recurrent.sum(axis=0)
+            if lanes == 1:
+                gradient["Wxh"][inputs[t, 0]] += d_projected[0]
+            else:
+                np.add.at(gradient["Wxh"], inputs[t], d_projected)  # lanes may share a character
+            d_carry = (np.dot(d_recurrent, self.params["Whh"].T) + d_carry[0], *d_carry[1:])
+        return loss, gradient, carry
+
+    def _step(self, tokens: np.ndarray | int, carry: Carry) -> tuple[Carry, np.ndarray, Backward]:
+        """Return the carry after tokens [B], or after one, the probabilities of the next [B, V], and the way back."""
+        params = self.params
+        recurrent = np.dot(carry[0], params["Whh"])
+        if "bhh" in params:
+            recurrent += params["bhh"]
+        carry, backward = _CELLS[self.cell](params["Wxh"][tokens] + params["bh"], recurrent, carry)
+        p = np.exp(np.dot(carry[0], params["Why"]) + params["by"])
+        return carry, p / p.sum(axis=-1, keepdims=True), backward
 
     def update(self, gradient: dict[str, np.ndarray]) -> None:
         """Clip every entry of the gradient and move the parameters by Adagrad or Adam."""
@@ -169,19 +168,14 @@ class Reference:
                 unbiased_m, unbiased_v = m / (1 - 0.9**self.steps), v / (1 - 0.999**self.steps)
                 value -= self.learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
 
-    def sample(self, length: int, token: int = 0) -> tuple[list[int], float]:
-        """Write `length` characters after `token`, from a zero carry; return them and their surprisal in nats.
+    def sample(self, length: int) -> tuple[list[int], float]:
+        """Write `length` characters after character 0, from a zero carry; return them and their surprisal in nats.
 
         As in the original: a probability for every character, and NumPy's own `choice` among them.
         """
-        Wxh, Whh, bh, Why, by = (self.params[name] for name in ("Wxh", "Whh", "bh", "Why", "by"))
-        update, carry = _CELLS[self.cell], self._zero_carry(1)
-        tokens, nats = [], 0.0
+        carry, tokens, nats = self.zero_carry(), [0], 0.0
         for _ in range(length):
-            carry, _ = update((Wxh[token] + bh)[None], np.dot(carry[0], Whh) + self.params.get("bhh", 0.0), carry)
-            p = np.exp(np.dot(carry[0][0], Why) + by)
-            p /= p.sum()
-            token = int(self.random.choice(len(p), p=p))
-            tokens.append(token)
-            nats -= float(np.log(p[token]))
-        return tokens, nats
+            carry, p, _ = self._step(tokens[-1], carry)
+            tokens.append(int(self.random.choice(len(p), p=p)))
+            nats -= float(np.log(p[tokens[-1]]))
+        return tokens[1:], nats

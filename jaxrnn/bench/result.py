@@ -4,26 +4,27 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import numpy as np
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.timing import Timing
-from jaxrnn.plots.figure import COLORS, new_figure
+from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.runs.provenance import computed_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Say = Callable[[str], None]  # tells the person who waits what is going on
 LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab_size": "V"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a suite measured; a suite is a function (config, say) -> Result.
+    """What a suite measured.
 
     Attributes:
         config: the workload.
@@ -64,10 +65,11 @@ class Result:
             rows.append(row)
         return rows
 
-    def values(self) -> dict[str, Any]:
-        """Return the measurements, for JSON."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in ("config", "lines", "chart")}
+
+def say(message: str) -> None:
+    """Tell a person who waits at a terminal what is going on."""
+    if sys.stderr.isatty():
+        print(f"... {message}", file=sys.stderr, flush=True)
 
 
 def workload_line(config: BenchConfig) -> str:
@@ -119,7 +121,7 @@ def draw(result: Result, title: str) -> "Figure":
     figure = new_figure((8, 4.4))
     axes = figure.subplots()
     {"bars": _draw_bars, "curves": _draw_curves, "ratios": _draw_ratios}[result.chart](axes, result)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     figure.suptitle(f"{workload_line(result.config)}\n{title}", fontsize=9, color="#444444")
     return figure
 
@@ -127,12 +129,11 @@ def draw(result: Result, title: str) -> "Figure":
 def _draw_bars(axes: Any, result: Result) -> None:
     """Draw a bar per contender: its median, with whiskers from quartile to quartile."""
     name, unit = result.unit
-    timings = [Timing.of(seconds / unit for seconds in timing.rounds) for timing in result.seconds.values()]
-    medians = [timing.median for timing in timings]
-    axes.barh(list(result.seconds), medians, xerr=_whiskers(timings), color=COLORS[0], ecolor="#333333", capsize=2)
-    for place, timing in enumerate(timings):
-        text, at = number(timing.median), (timing.upper, place)
-        axes.annotate(text, at, (5, 0), textcoords="offset points", va="center", fontsize=9)
+    medians, whiskers = _medians_and_whiskers(result.seconds.values(), unit)
+    axes.barh(list(result.seconds), medians, xerr=whiskers, color=COLORS[0], ecolor="#333333", capsize=2)
+    for place, (median, above) in enumerate(zip(medians, whiskers[1], strict=True)):
+        at = median + above, place
+        axes.annotate(number(median), at, (5, 0), textcoords="offset points", va="center", fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel(f"{name} (median, quartiles)")
@@ -140,17 +141,15 @@ def _draw_bars(axes: Any, result: Result) -> None:
 
 def _draw_curves(axes: Any, result: Result) -> None:
     """Draw a curve per kind of contender, over the number that ends its name ("devices 4"); both scales logarithmic."""
-    name, unit = result.unit
+    quantity, unit = ("characters per second", 1.0) if result.characters else result.unit
     curves: dict[str, dict[int, Timing]] = {}
     for contender, timing in result.seconds.items():
         curve, size = contender.rsplit(" ", 1)
-        times = Timing.of(seconds / unit for seconds in timing.rounds)
-        curves.setdefault(curve, {})[int(size)] = timing.rate(result.characters) if result.characters else times
+        curves.setdefault(curve, {})[int(size)] = timing.rate(result.characters) if result.characters else timing
     for color, (curve, points) in zip(COLORS, curves.items(), strict=False):
-        medians, whiskers = [timing.median for timing in points.values()], _whiskers(list(points.values()))
+        medians, whiskers = _medians_and_whiskers(points.values(), unit)
         axes.errorbar(list(points), medians, yerr=whiskers, color=color, marker="o", capsize=2, label=curve)
     axes.set_yscale("log", subs=[2, 3, 5, 7])
-    quantity = "characters per second" if result.characters else name
     axes.set(xscale="log", ylabel=f"{quantity} (median, quartiles)")
     sizes = sorted({size for points in curves.values() for size in points})
     if len(sizes) <= 8:
@@ -172,6 +171,7 @@ def _draw_ratios(axes: Any, result: Result) -> None:
     axes.legend(frameon=False)
 
 
-def _whiskers(timings: list[Timing]) -> list[list[float]]:
-    lower = [timing.median - timing.lower for timing in timings]
-    return [lower, [timing.upper - timing.median for timing in timings]]
+def _medians_and_whiskers(timings: Iterable[Timing], unit: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    quartiles = [(timing.lower, timing.median, timing.upper) for timing in timings]
+    lower, medians, upper = np.array(quartiles).T / unit
+    return medians, [medians - lower, upper - medians]

@@ -1,6 +1,5 @@
 """Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -8,16 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """The measurements of all rounds and their quartiles: seconds per unit of work, or rates or ratios of them.
 
-    Attributes:
-        median: the second quartile.
-        lower: the first quartile.
-        upper: the third quartile.
-        rounds: one value per round.
-        compile_seconds: the first call: trace, compile, run; None where nothing is compiled.
+    `compile_seconds` is the first call: trace, compile, run; None where nothing is compiled.
     """
 
     median: float
@@ -35,7 +28,7 @@ class Timing:
             Timing(median=3.0, lower=2.0, upper=4.0, rounds=(4.0, 1.0, 2.0, 3.0, 10.0), compile_seconds=None)
         """
         rounds = tuple(map(float, values))
-        lower, median, upper = (float(value) for value in np.quantile(rounds, (0.25, 0.5, 0.75)))
+        lower, median, upper = map(float, np.quantile(rounds, (0.25, 0.5, 0.75)))
         return cls(median, lower, upper, rounds, compile_seconds)
 
     def over(self, other: "Timing") -> "Timing":
@@ -67,13 +60,6 @@ def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -
     return {name: Timing.of(values, contenders[name].compile_seconds) for name, values in times.items()}
 
 
-def seconds_of(function: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
 def counted(run: Callable[[int], object], seconds: float) -> Contender:
     """Return a contender that calls `run(count)`, with a count, at least 1, for which that takes about `seconds`.
 
@@ -81,7 +67,9 @@ def counted(run: Callable[[int], object], seconds: float) -> Contender:
     """
 
     def once(count: int) -> float:
-        return seconds_of(lambda: run(count))
+        begin = time.perf_counter()
+        run(count)
+        return time.perf_counter() - begin
 
     count = 1
     while (elapsed := min(once(count), once(count))) < seconds / 8:
@@ -100,6 +88,8 @@ def repeated(function: Callable[[], object], units: float, seconds: float = 0.1)
         for _ in range(count):
             function()
 
-    compile_seconds = seconds_of(function)
+    begin = time.perf_counter()
+    function()
+    compile_seconds = time.perf_counter() - begin
     calls = counted(run, seconds)
     return Contender(lambda: calls.run() / units, compile_seconds)

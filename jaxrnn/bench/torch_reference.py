@@ -5,20 +5,26 @@ G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so t
 in the GRU, whose new gate multiplies it by the reset gate.
 """
 
-import time
+import timeit
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-# Adagrad divides by sqrt(m) + eps here and by sqrt(m + 1e-8) in ours: this eps keeps the two nearest over all m, within
-# 27 % of each other where m is 1e-8 or less, and equal for practical purposes where m is large.
-_ADAGRAD_EPS = 0.786e-4
+# Adagrad divides by sqrt(m) + eps in PyTorch and by sqrt(m + 1e-8) in jaxrnn: with these options the two are equal.
+_OPTIMIZERS: dict[str, tuple[Any, dict[str, float]]] = {
+    "adagrad": (torch.optim.Adagrad, {"initial_accumulator_value": 1e-8, "eps": 0.0}),
+    "adam": (torch.optim.Adam, {}),
+}
 
 
 class Reference:
-    """A training run over a chunk of batches, again and again."""
+    """A training run over a chunk of batches, again and again.
+
+    Attributes:
+        weights: the parameters by jaxrnn's names and in its layout, which share the memory of the trained ones.
+    """
 
     def __init__(
         self,
@@ -32,67 +38,53 @@ class Reference:
         device: str = "cpu",
     ) -> None:
         """Begin with these parameters and the first batch of inputs int [K, T, B], targets and reset bool [K]."""
-        self.device, self.dtype, self.clip_value = torch.device(device), getattr(torch, dtype), clip_value
         if device != "cpu":
             torch.set_float32_matmul_precision("high")  # as in JAX there by default
-        inputs, targets, self.reset = batches
-        self.inputs, self.targets = (
-            torch.as_tensor(part, dtype=torch.int64, device=self.device) for part in (inputs, targets)
-        )
-        self.lanes, self.steps, self.carry = inputs.shape[2], 0, None
-        self._build(params, cell)
-        self.trained = [weight for weight, _ in self.weights.values()]
-        self.optimizer = _make_optimizer(optimizer, self.trained, learning_rate)
-
-    def _build(self, params: dict[str, np.ndarray], cell: str) -> None:
-        vocab_size, width = params["Wxh"].shape
-        options = {"dtype": self.dtype, "device": self.device}
+        self.inputs, self.targets = (torch.as_tensor(part, dtype=torch.int64, device=device) for part in batches[:2])
+        self.reset, self.clip_value, self.steps = batches[2], clip_value, 0
+        self.carry: Any = None
+        (vocab_size, width), options = params["Wxh"].shape, {"dtype": getattr(torch, dtype), "device": device}
         self.looks_up = width < vocab_size  # products of T*B*V*G*H against T*B*(G*H)^2
         input_size = width if self.looks_up else vocab_size
         self.rnn = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](input_size, len(params["Whh"]), **options)
         self.readout = nn.Linear(*params["Why"].shape, **options)
         # The row of an input token: of the weights, which `weight_ih` leaves as it is, or a one-hot vector.
-        self.rows = nn.Parameter(torch.eye(vocab_size, input_size, **options), requires_grad=self.looks_up)
-        # The trained weights by jaxrnn's names, and whether they are transposed.
-        self.weights: dict[str, tuple[Any, bool]] = {
-            "Wxh": (self.rows, False) if self.looks_up else (self.rnn.weight_ih_l0, True),
-            "Whh": (self.rnn.weight_hh_l0, True),
-            "bh": (self.rnn.bias_ih_l0, False),
-            **({"bhh": (self.rnn.bias_hh_l0, False)} if "bhh" in params else {}),
-            "Why": (self.readout.weight, True),
-            "by": (self.readout.bias, False),
+        self.rows = nn.Parameter(torch.eye(vocab_size, input_size, **options))
+        self.weights = {
+            "Wxh": self.rows.detach() if self.looks_up else self.rnn.weight_ih_l0.detach().T,
+            "Whh": self.rnn.weight_hh_l0.detach().T,
+            "bh": self.rnn.bias_ih_l0.detach(),
+            "bhh": self.rnn.bias_hh_l0.detach(),
+            "Why": self.readout.weight.detach().T,
+            "by": self.readout.bias.detach(),
         }
-        with torch.no_grad():
-            self.rnn.weight_ih_l0.copy_(torch.eye(width, input_size))
-            self.rnn.bias_hh_l0.zero_()
-            for name, (weight, transposed) in self.weights.items():
-                weight.copy_(torch.as_tensor(params[name].T if transposed else params[name]))
+        self.rnn.weight_ih_l0.detach().copy_(torch.eye(width, input_size))
+        self.rnn.bias_hh_l0.detach().zero_()
+        for name, value in params.items():
+            self.weights[name].copy_(torch.as_tensor(value))
+        self.rows.requires_grad_(self.looks_up)
         self.rnn.weight_ih_l0.requires_grad_(not self.looks_up)
         self.rnn.bias_hh_l0.requires_grad_("bhh" in params)
-
-    def named(self, gradient: bool = False) -> dict[str, np.ndarray]:
-        """Return the parameters, or their gradient, in jaxrnn's names and layout."""
-        arrays = {
-            name: (weight.grad if gradient else weight.detach()).double().cpu().numpy()
-            for name, (weight, _) in self.weights.items()
-        }
-        return {name: array.T if self.weights[name][1] else array for name, array in arrays.items()}
-
-    def _loss_and_carry(self, inputs: torch.Tensor, targets: torch.Tensor, carry: Any) -> tuple[torch.Tensor, Any]:
-        hidden, carry = self.rnn(nn.functional.embedding(inputs, self.rows), carry)
-        logits = self.readout(hidden).flatten(0, 1)
-        nats = nn.functional.cross_entropy(logits, targets.flatten(), reduction="sum") / self.lanes
-        return nats, tuple(entry.detach() for entry in carry) if isinstance(carry, tuple) else carry.detach()
+        weights = (self.rows, *self.rnn.parameters(), *self.readout.parameters())
+        self.trained = [weight for weight in weights if weight.requires_grad]
+        kind, constants = _OPTIMIZERS[optimizer]
+        try:  # the fastest, but not on every device and version
+            self.optimizer = kind(self.trained, learning_rate, fused=True, **constants)
+        except (RuntimeError, TypeError):
+            self.optimizer = kind(self.trained, learning_rate, **constants)
 
     def train(self, steps: int) -> list[float]:
         """Train for `steps` steps; return their losses."""
         losses = []
         for _ in range(steps):
-            place = self.steps % len(self.reset)
-            if self.reset[place]:
+            k = self.steps % len(self.reset)
+            if self.reset[k]:
                 self.carry = None
             self.optimizer.zero_grad(set_to_none=True)
-            loss, self.carry = self._loss_and_carry(self.inputs[place], self.targets[place], self.carry)
+            hidden, carry = self.rnn(nn.functional.embedding(self.inputs[k], self.rows), self.carry)
+            self.carry = tuple(entry.detach() for entry in carry) if isinstance(carry, tuple) else carry.detach()
+            logits = self.readout(hidden).flatten(0, 1)
+            loss = nn.functional.cross_entropy(logits, self.targets[k].flatten(), reduction="sum") / hidden.shape[1]
             loss.backward()
             nn.utils.clip_grad_value_(self.trained, self.clip_value)
             self.optimizer.step()
@@ -101,26 +93,12 @@ class Reference:
         return torch.stack(losses).tolist()  # waits for the device
 
     def choose_threads(self) -> int:
-        """Train for a moment with as many threads as PyTorch would use and with one; keep and return the faster."""
+        """Return the number of threads from now on: as many as PyTorch would use, or one if that trains faster."""
         seconds = {}
         for threads in {torch.get_num_threads(), 1}:
             torch.set_num_threads(threads)
             self.train(2)
-            times: list[float] = []
-            while len(times) < 3 or (sum(times) < 0.2 and len(times) < 100):
-                begin = time.perf_counter()
-                self.train(1)
-                times.append(time.perf_counter() - begin)
-            seconds[threads] = float(np.median(times))
+            seconds[threads] = min(timeit.repeat(lambda: self.train(1), number=1, repeat=5))
         fastest = min(seconds, key=seconds.__getitem__)
         torch.set_num_threads(fastest)
         return fastest
-
-
-def _make_optimizer(name: str, weights: list[Any], learning_rate: float) -> Any:
-    options = {"adagrad": {"eps": _ADAGRAD_EPS}, "adam": {}}[name]
-    kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam}[name]
-    try:
-        return kind(weights, learning_rate, fused=True, **options)  # the fastest, but not on every device and version
-    except (RuntimeError, TypeError):
-        return kind(weights, learning_rate, **options)

@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from typing import IO, Any
+from typing import Any
 
 from jaxrnn.bench.config import BenchError
 from jaxrnn.bench.timing import Contender, counted
@@ -30,17 +30,17 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **limits},
+            env=os.environ | limits,
         )
-        self._requests: IO[bytes] = self.process.stdin  # type: ignore[assignment]
-        self._replies: IO[bytes] = self.process.stdout  # type: ignore[assignment]
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Return what a method of the reference returns, or raise BenchError; "Reference" creates the reference."""
+        requests: Any = self.process.stdin
+        replies: Any = self.process.stdout
         try:
-            pickle.dump((method, arguments, named), self._requests)
-            self._requests.flush()
-            error, result = pickle.load(self._replies)
+            pickle.dump((method, arguments, named), requests)
+            requests.flush()
+            error, result = pickle.load(replies)
         except (EOFError, OSError):
             self.close()
             code = self.process.returncode
@@ -55,11 +55,8 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 
     def close(self) -> None:
         """End the process."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self._requests, self._replies):
-            with contextlib.suppress(OSError):  # a request that the process did not read
-                pipe.close()
+        with contextlib.suppress(OSError), self.process:  # OSError: it did not read a request
+            self.process.kill()
 
     def __exit__(self, *_: object) -> None:  # noqa: D105
         self.close()
@@ -68,17 +65,16 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
 def main() -> None:
     """Serve: read a request, run it, reply; end when there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end handles Ctrl-C
-    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is not a reply
     reference: Any = None
     with contextlib.suppress(EOFError):
         while True:
-            method, arguments, named = pickle.load(requests)
+            method, arguments, named = pickle.load(sys.stdin.buffer)
             error, result = None, None
             try:
                 if method == "Reference":
-                    module = importlib.import_module(f"jaxrnn.bench.{sys.argv[1]}")
-                    reference = module.Reference(*arguments, **named)
+                    reference = importlib.import_module(f"jaxrnn.bench.{sys.argv[1]}").Reference(*arguments, **named)
                 else:
                     result = getattr(reference, method)(*arguments, **named)
             except Exception as exception:

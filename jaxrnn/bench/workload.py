@@ -10,7 +10,6 @@ import numpy as np
 from jaxrnn.bench.timing import Contender, repeated
 from jaxrnn.config import TrainConfig
 from jaxrnn.network import Params
-from jaxrnn.network.cells import get_cell
 from jaxrnn.text import Batch, batches
 from jaxrnn.training import TrainState, init_train_state
 
@@ -36,15 +35,6 @@ class Workload(NamedTuple):
         """Return the K batches one by one, int32 [T, B]."""
         return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
 
-    @property
-    def width(self) -> int:
-        """Columns of Wxh and Whh, G*H."""
-        return get_cell(self.config.model.cell).gates * self.config.model.hidden_size
-
-    def rows(self) -> float:
-        """Return the number of distinct characters in the inputs of a batch, its mean over the chunk."""
-        return float(np.mean([len(np.unique(inputs)) for inputs in self.batches.inputs]))
-
 
 def make_workload(config: TrainConfig) -> Workload:
     """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
@@ -53,7 +43,6 @@ def make_workload(config: TrainConfig) -> Workload:
     frequencies = 1 / np.arange(1, vocab_size + 1)
     probabilities = frequencies / frequencies.sum()
     tokens = np.random.default_rng(0).choice(vocab_size, config.batch_size * lane_length, p=probabilities)
-    tokens = tokens.astype(np.min_scalar_type(vocab_size))
     return Workload(config, batches(tokens, 0, config.chunk_length, config), vocab_size)
 
 

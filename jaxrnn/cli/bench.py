@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,20 +63,15 @@ class Bench:
         if not self.json:
             flags = machine["xla_flags"] or "none"
             print(f"{workload_line(config)}\n{machine_line(machine)}\nXLA_FLAGS: {flags}\n", flush=True)
-        own_module = self.suite in ("sample", "startup", "kernels")
-        suite = importlib.import_module(f"jaxrnn.bench.{self.suite if own_module else 'training'}")
-        result: Result = getattr(suite, f"measure_{self.suite}")(config, _say)
+        module = self.suite if self.suite in ("startup", "kernels") else "suites"
+        measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
+        result: Result = measure(config)
         rows = result.table()
         lines = table(rows, right=range(1, len(rows[0])))
         lines += [textwrap.fill(line, 100) for line in result.lines]
         if self.plot:
             save_figure(draw(result, machine_line(machine)), self.plot)
             lines.append(f"plot: {self.plot}")
-        values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine}
-        print_result(self.json, {**values, "result": result.values(), "plot": self.plot}, *lines)
-
-
-def _say(message: str) -> None:
-    """Tell a person who waits at a terminal what is going on."""
-    if sys.stderr.isatty():
-        print(f"... {message}", file=sys.stderr, flush=True)
+        measured = {name: getattr(result, name) for name in ("seconds", "columns", "characters", "details")}
+        values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine, "result": measured}
+        print_result(self.json, values | {"plot": self.plot}, *lines)

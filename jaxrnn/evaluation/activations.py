@@ -32,11 +32,8 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
         >>> len(layers), sorted(layers[1]), layers[1]["h"].shape
         (2, ['h', 'n', 'r', 'z'], (4, 100))
 
-    Args:
-        params: the parameters.
-        tokens: int [T], one text; or [T, B], B texts side by side.
-        config: the network's configuration; static under jit.
-        starts: bool, shaped like `tokens`: the characters before which the carry is reset; None: nowhere.
+    The tokens are int [T], one text, or [T, B], B texts side by side. `starts`, bool of the same shape, has the
+    characters before which the carry is reset; None: nowhere. The configuration is static under jit.
 
     Returns:
         For each layer, by name, arrays [T, H] (or [T, B, H]) whose entry t is the value after the network has read

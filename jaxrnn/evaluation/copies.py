@@ -19,20 +19,16 @@ class Copy(NamedTuple):
 
 
 def longest_copy(sample: str, text: str | Iterable[str]) -> Copy:
-    """Return the longest span of `sample` that occurs verbatim in `text`; among equally long ones the first.
+    """Return the longest span of a sample that occurs verbatim in a text; among equally long ones the first.
 
-    The time is proportional to the length of both: about 0.3 s for 1,000 characters and a text of a million. A text in
-    pieces needs memory for one piece only.
+    The time is proportional to the length of both: about 0.3 s for 1,000 characters and a text of a million. Of a text
+    in consecutive pieces, one piece at a time is in memory.
 
     Example:
         >>> longest_copy("the cat sat", "a cat, a mat")
         Copy(text=' cat', sample_offset=3, text_offset=1)
         >>> longest_copy("the cat sat", ["a c", "at, ", "a mat"])
         Copy(text=' cat', sample_offset=3, text_offset=1)
-
-    Args:
-        sample: what the network wrote.
-        text: what it may be copied from, as a whole or in consecutive pieces.
     """
     longest, offset, overlap = Copy("", 0, 0), 0, ""
     for piece in [text] if isinstance(text, str) else text:

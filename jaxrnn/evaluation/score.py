@@ -1,13 +1,7 @@
 """How well a network predicts a text: the surprisal of each symbol, -ln of the probability that the network gave it.
 
-From one batch to a whole text:
-
-- `score`: nats [T, B] of a batch; the jitted function under all others.
-- `surprisals_in_parts`: nats of a text of any length, in bounded memory, as they are computed.
-- `surprisals`: the same as one array, in the order of the text.
-- `evaluate`: their sum as a `Score`: nats and bits per character, bits per byte, perplexity.
-
-`jaxrnn.evaluation.stream` does the same for a text that arrives in pieces.
+`score` is the jitted function for a batch, under `surprisals_in_parts` for a text of any length in bounded memory,
+`surprisals` as one array, and `evaluate` as their sum. `jaxrnn.evaluation.stream` scores a text in pieces.
 """
 
 import math
@@ -27,7 +21,6 @@ from jaxrnn.network.loss import surprisal
 from jaxrnn.text import Batch, Tokens, Vocabulary
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.stream import count_tokens, release_pages
-from jaxrnn.text.vocabulary import Flags
 from jaxrnn.training.step import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
@@ -90,8 +83,7 @@ def _score_on_mesh(
         nats, carry = score(params, carry, batch, config)
         return gather_lanes(nats, axis=1), carry
 
-    nats, carry = over_lanes(score_own_lanes, mesh, (NO_LANES, 0, BATCH_LANES), (NO_LANES, 0))(params, carry, batch)
-    return nats, carry
+    return over_lanes(score_own_lanes, mesh, (NO_LANES, 0, BATCH_LANES), (NO_LANES, 0))(params, carry, batch)
 
 
 def surprisals(
@@ -103,9 +95,7 @@ def surprisals(
     starts: Starts | None = None,
     mesh: Mesh | None = None,
 ) -> Nats:
-    """Return the surprisal of every symbol of a text but the first, nats [N - 1].
-
-    The first symbol has none: nothing precedes it.
+    """Return the surprisal of every symbol of a text but the first, which nothing precedes, nats [N - 1].
 
     With one lane the text is read as a single stream from the initial carry, which is exact. With L > 1 it is cut into
     L contiguous lanes that are read side by side, which is much faster. Each lane but the first starts from the initial
@@ -113,13 +103,8 @@ def surprisals(
     tinyshakespeare, with a GRU of 128 units after 1,000 steps, 64 lanes change the mean by 2e-9 nats, which is rounding
     (16 symbols early: 8e-7; none: 2e-3).
 
-    Args:
-        params: the parameters.
-        tokens: int [N].
-        config: the network's configuration.
-        lanes: L.
-        starts: bool [N], the symbols before which the carry is reset, from `document_starts`; None: nowhere.
-        mesh: from `jaxrnn.make_mesh`, to split the lanes over its devices.
+    The tokens are int [N]; `starts`, bool [N] from `document_starts`, has the symbols before which the carry is reset
+    (None: nowhere). A mesh, from `jaxrnn.make_mesh`, splits the lanes over its devices.
 
     Raises:
         JaxrnnError: there are fewer than two symbols, or more lanes than symbols to score.
@@ -142,18 +127,28 @@ def surprisals_in_parts(
         raise JaxrnnError(f"the text has {len(tokens)} symbols; 2 are needed to score one")
     if not 1 <= lanes <= count:
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
-    length = window_length(lanes, config)
+    all_lanes = lanes
     if mesh is None:
         carry = initial_carry(lanes, config)
-        for batch, indices, is_scored in _batches(tokens, starts, lanes, length, lanes, slice(None)):
+    else:
+        all_lanes = -(-lanes // mesh.size) * mesh.size  # in the additional ones nothing is scored
+        params = replicate(params, mesh)
+        carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(all_lanes, config)
+    length, lane_length, own = window_length(lanes, config), -(-count // lanes), local_lanes(mesh, all_lanes)
+    for begin in range(-WARM_UP if lanes > 1 else 0, lane_length, length):
+        offset = begin + np.arange(length)[:, None]
+        indices = lane_length * np.arange(all_lanes) + offset  # [T, L]
+        is_scored = (offset >= 0) & (offset < lane_length) & (indices < count)
+        read = np.clip(indices[:, own], 0, count - 1)
+        resets = indices[:, own] == 0  # a warm-up that begins before the text has read no text
+        if starts is not None:
+            resets |= starts[read]
+        batch = Batch(tokens[read].astype(np.int32), tokens[read + 1].astype(np.int32), np.asarray(False), resets)
+        release_pages(tokens)
+        if mesh is None:
             nats, carry = score(params, carry, batch, config)
-            yield indices[is_scored], np.asarray(nats)[is_scored]
-        return
-    all_lanes = -(-lanes // mesh.size) * mesh.size  # in the additional ones nothing is scored
-    params = replicate(params, mesh)
-    carry = jax.jit(initial_carry, static_argnums=(0, 1), out_shardings=by_lanes(mesh, 0))(all_lanes, config)
-    for batch, indices, is_scored in _batches(tokens, starts, lanes, length, all_lanes, local_lanes(mesh, all_lanes)):
-        nats, carry = _score_on_mesh(params, carry, to_mesh(batch, by_lanes(mesh, BATCH_LANES)), config, mesh)
+        else:
+            nats, carry = _score_on_mesh(params, carry, to_mesh(batch, by_lanes(mesh, BATCH_LANES)), config, mesh)
         yield indices[is_scored], np.asarray(nats)[is_scored]
 
 
@@ -172,28 +167,6 @@ def evaluate(
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
     utf8_bytes = int(count_tokens(tokens[1:], len(vocabulary)) @ vocabulary.utf8_lengths())
     return Score(nats, len(tokens) - 1, utf8_bytes)
-
-
-def _batches(
-    tokens: Tokens, starts: Starts | None, lanes: int, length: int, all_lanes: int, own: slice
-) -> Iterator[tuple[Batch, Indices, Flags]]:
-    """Yield batches [T, L] of a text in lanes, the index of each of their surprisals, and which of these count.
-
-    Nothing is scored in the lanes from `lanes` to `all_lanes`. The batches contain only the `own` lanes.
-    """
-    count = len(tokens) - 1
-    lane_length = -(-count // lanes)
-    for begin in range(-WARM_UP if lanes > 1 else 0, lane_length, length):
-        offset = begin + np.arange(length)[:, None]
-        indices = lane_length * np.arange(all_lanes)[None] + offset
-        is_scored = (offset >= 0) & (offset < lane_length) & (indices < count)
-        read = np.clip(indices[:, own], 0, count - 1)
-        resets = indices[:, own] == 0  # a warm-up that begins before the text has read no text
-        if starts is not None:
-            resets |= starts[read]
-        inputs, targets = tokens[read].astype(np.int32), tokens[read + 1].astype(np.int32)
-        release_pages(tokens)
-        yield Batch(inputs, targets, np.asarray(False), resets), indices, is_scored
 
 
 def window_length(lanes: int, config: ModelConfig) -> int:

@@ -5,7 +5,6 @@ hundreds of units some follow any property by chance, so a unit is chosen on the
 rest.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,8 +59,7 @@ def inside_quotes(text: str) -> Array:
 
 def line_position(text: str) -> Array:
     """Return each character's position in its line, counted from 1, float [T]; 0 for the new line at its end."""
-    positions = itertools.accumulate(text, lambda position, character: (position + 1) * (character != "\n"), initial=0)
-    return np.array([*positions][1:], float)
+    return np.array([number for line in text.split("\n") for number in (*range(1, len(line) + 1), 0)][:-1], float)
 
 
 def capital_next(text: str) -> Array:
@@ -117,7 +115,7 @@ def find_units(
         text: the T characters that the network read; bytes as the characters with their values (Latin-1).
         target: a name from `PROPERTIES`, a function of the text, or T values; booleans or numbers.
         names: which values of the units to consider: "h", "c" or gates.
-        fit_fraction: the fraction of the text on which units are chosen.
+        fit_fraction: the length of the first part, as a fraction of the text.
 
     Returns:
         All units of all layers, the best first.
@@ -125,7 +123,16 @@ def find_units(
     Raises:
         JaxrnnError: the lengths differ, a name is unknown, or the property is constant in one of the two parts.
     """
-    truth = _truth(text, target)
+    if isinstance(target, str):
+        if target not in PROPERTIES:
+            raise JaxrnnError(f"no property {target!r}; there are {', '.join(map(repr, PROPERTIES))}, or give your own")
+        target = PROPERTIES[target]
+    truth = np.asarray(target(text) if callable(target) else target)
+    if truth.shape != (len(text),):
+        raise JaxrnnError(f"the property must have one value per character, [{len(text)}], got shape {truth.shape}")
+    if truth.dtype.kind not in "biuf":
+        raise JaxrnnError(f"the property must be true or false, or numbers, got {truth.dtype}")
+    truth = truth if truth.dtype == bool else truth.astype(float)
     split = round(len(truth) * fit_fraction)
     for part, values in (("first", truth[:split]), ("held-out", truth[split:])):
         if len(np.unique(values)) < 2:
@@ -146,20 +153,6 @@ def find_units(
     return sorted(units, key=lambda unit: -unit.fit_score)
 
 
-def _truth(text: str, target: str | Property | Sequence[Any] | Array) -> Array:
-    """Return the property of each character, bool or float [T]."""
-    if isinstance(target, str):
-        if target not in PROPERTIES:
-            raise JaxrnnError(f"no property {target!r}; there are {', '.join(map(repr, PROPERTIES))}, or give your own")
-        target = PROPERTIES[target]
-    truth = np.asarray(target(text) if callable(target) else target)
-    if truth.shape != (len(text),):
-        raise JaxrnnError(f"the property must have one value per character, [{len(text)}], got shape {truth.shape}")
-    if truth.dtype != bool and not np.issubdtype(truth.dtype, np.number):
-        raise JaxrnnError(f"the property must be true or false, or numbers, got {truth.dtype}")
-    return truth if truth.dtype == bool else truth.astype(float)
-
-
 def _score_flag(unit: Array, truth: Array, split: int) -> tuple[float, float, int, float | None]:
     """Return score, fit_score, sign and threshold of a unit, float [T], for a property that is true or false."""
     order = np.argsort(unit[:split], kind="stable")
@@ -171,8 +164,8 @@ def _score_flag(unit: Array, truth: Array, split: int) -> tuple[float, float, in
     best = int(np.argmax(np.abs(accuracy - 0.5)))
     sign = 1 if accuracy[best] >= 0.5 else -1
     threshold = float(values[best : best + 2].mean())
-    predicted = sign * unit[split:] > sign * threshold
-    score = (predicted[held_out].mean() + (~predicted[~held_out]).mean()) / 2
+    right = (sign * unit[split:] > sign * threshold) == held_out
+    score = (right[held_out].mean() + right[~held_out].mean()) / 2
     return float(score), float(0.5 + abs(accuracy[best] - 0.5)), sign, threshold
 
 

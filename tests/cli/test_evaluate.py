@@ -227,7 +227,7 @@ BAD = [
     ("evaluate run .", "is a directory"),
     ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
     ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),
-    ("evaluate run empty.txt --lanes 2", "2 are needed"),
+    ("evaluate run empty.txt --lanes 2", "2 known ones are needed"),
     ("evaluate run empty.txt --per-character bits.tsv", "2 known ones are needed"),
     ("evaluate run latin1.txt --per-character bits.tsv", "latin1.txt is not UTF-8 .byte 0xe9. at offset 3"),
     ("evaluate run crlf.txt", "CRLF.*offset 3.*--normalize"),
