@@ -1,17 +1,16 @@
 """The command line: small modules, each with a command or two. All printing happens here."""
 
+import collections
 import contextlib
 import difflib
-import functools
 import importlib.metadata
 import io
-import operator
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tyro
 
@@ -39,88 +38,7 @@ Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable checkpoint,
 --debug prints the traceback of an error. NO_COLOR=1 turns colors off."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal can show every character
-    set_xla_flags()
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            code = _run([argument for argument in arguments if argument != "--debug"])
-        sys.stdout.flush()  # an error of it must show up here, where it can be reported
-        return code
-    except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        code = _report(error)
-        _leave_other_processes(code)
-        return code
-
-
-def _run(arguments: list[str]) -> int:
-    if arguments == ["--version"]:
-        print(_version())
-        return 0
-    try:
-        return parse(arguments).run() or 0
-    except SystemExit as stop:  # tyro has printed help or an error
-        return int(stop.code or 0)
-
-
-def _version() -> str:
-    packages = ("jax", "jaxlib", "optax", "numpy")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    return f"jaxrnn {importlib.metadata.version('jaxrnn')} ({versions})"
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    text = str(message)
-    print(f"jaxrnn: warning: {clear_damaged_cache(text) or text}", file=sys.stderr)
-
-
-def _report(error: BaseException) -> int:
-    """Print an error in a line or two; return the exit code."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
-    if isinstance(error, BrokenPipeError):  # the reader of stdout, such as `| head`, has closed it
-        _discard_stdout()
-        return 0
-    code = 1
-    if isinstance(error, JaxrnnError):
-        message, code = str(error), error.exit_code
-    elif isinstance(error, OSError):
-        message = str(error)
-    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # of NumPy and of JAX
-        message = "out of memory; try a smaller hidden_size, batch_size, sequence_length or chunk_length"
-    else:
-        line = str(error).partition("\n")[0]
-        message = f"{type(error).__name__}: {line}\nthis is a bug; please report it with the output of --debug"
-    print(f"jaxrnn: {message}", file=sys.stderr)
-    if isinstance(error, OSError):
-        _discard_stdout()
-    return code
-
-
-def _discard_stdout() -> None:
-    """Discard what stdout could not write, or Python would fail again when it exits."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _leave_other_processes(code: int) -> None:
-    """Exit at once if other processes train with this one: an orderly exit would wait for them."""
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "sweep": Sweep,
     "sample": Sample,
@@ -138,15 +56,44 @@ COMMANDS = {
 }
 
 
-class Command(Protocol):
-    """What tyro parses a command line to."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal can show every character
+    set_xla_flags()
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _run([argument for argument in arguments if argument != "--debug"])
+        sys.stdout.flush()  # an error of it must show up here, where it can be reported
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code = _report(error)
+        jax = sys.modules.get("jax")
+        if jax is not None and jax.distributed.is_initialized():  # an orderly exit would wait for the other processes
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
 
-    def run(self) -> int | None:
-        """Run the command; return the exit code, None for 0."""
+
+def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        packages = ("jax", "jaxlib", "optax", "numpy")
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+        print(f"jaxrnn {importlib.metadata.version('jaxrnn')} ({versions})")
+        return 0
+    try:
+        return parse(arguments).run() or 0
+    except SystemExit as stop:  # tyro has printed help or an error
+        return int(stop.code or 0)
 
 
-def parse(arguments: list[str]) -> Command:
-    """Return the command of a command line.
+def parse(arguments: list[str]) -> Any:
+    """Return the command of a command line: an object with a method `run`, which returns an exit code, or None for 0.
 
     Raises:
         SystemExit: tyro has printed help (code 0) or an error (code 2).
@@ -156,24 +103,19 @@ def parse(arguments: list[str]) -> Command:
         near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    if arguments[:1] == ["sweep"]:
-        _check_repetition([argument.partition("=")[0] for argument in arguments if argument.startswith("--")])
-    kinds: list[Any] = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items()]
+    if arguments[:1] == ["sweep"]:  # tyro would take the last of two lists
+        counts = collections.Counter(word.partition("=")[0] for word in arguments if word.startswith("--"))
+        for flag, count in counts.items():
+            if count > 1:
+                raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
     with _plain_text_without_colors():
-        return tyro.cli(
-            functools.reduce(operator.or_, kinds),
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
             prog="jaxrnn",
             description=_DESCRIPTION,
             args=arguments or ["--help"],
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
         )
-
-
-def _check_repetition(flags: list[str]) -> None:
-    """Raise JaxrnnError for a flag given twice: tyro takes the last list only."""
-    for flag in flags:
-        if flags.count(flag) > 1:
-            raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
 
 
 @contextlib.contextmanager
@@ -188,3 +130,32 @@ def _plain_text_without_colors() -> Iterator[None]:
         yield
     finally:
         os.environ["TERM"] = terminal
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    text = str(message)
+    print(f"jaxrnn: warning: {clear_damaged_cache(text) or text}", file=sys.stderr)
+
+
+def _report(error: BaseException) -> int:
+    """Print an error in a line or two; return the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    code = error.exit_code if isinstance(error, JaxrnnError) else 1
+    if isinstance(error, BrokenPipeError):  # the reader of stdout, such as `| head`, has closed it
+        code = 0
+    elif isinstance(error, JaxrnnError | OSError):
+        print(f"jaxrnn: {error}", file=sys.stderr)
+    elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # of NumPy and of JAX
+        advice = "try a smaller hidden_size, batch_size, sequence_length or chunk_length"
+        print(f"jaxrnn: out of memory; {advice}", file=sys.stderr)
+    else:
+        line = str(error).partition("\n")[0]
+        advice = "this is a bug; please report it with the output of --debug"
+        print(f"jaxrnn: {type(error).__name__}: {line}\n{advice}", file=sys.stderr)
+    if isinstance(error, OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would fail again when it exits: discard what stdout could not write
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

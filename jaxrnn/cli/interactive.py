@@ -8,6 +8,7 @@ nothing else.
 import contextlib
 import dataclasses
 import difflib
+import importlib.util
 import io
 import os
 import signal
@@ -18,22 +19,27 @@ from typing import TYPE_CHECKING, Any
 
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
-from jaxrnn.cli.progress import NotedSignals
+from jaxrnn.cli.progress import noted_signals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
     from jaxrnn.sampling.generate import Writer
 
-
 _SETTINGS = {
     "temperature": ("X", "below 1 safer, above 1 wilder"),
     "top-k": ("N", "draw from the N likeliest characters; off: from all"),
-    "top-p": ("P", "draw from the fewest that have probability P; off: from all"),
+    "top-p": ("X", "draw from the fewest that have probability X; off: from all"),
     "greedy": ("on|off", "take the likeliest character instead of drawing one"),
     "length": ("N", "characters per turn"),
     "stop": ("TEXT", r"end a turn after TEXT (\n is a new line); off: nowhere"),
     "seed": ("N", "other draws from here on; the same seed writes the same text"),
+}
+_PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "X": ("a number", float),
+    "N": ("a whole number", int),
+    "on|off": ("on or off", {"on": True}.__getitem__),
+    "TEXT": ("a text", lambda value: value.replace("\\n", "\n")),
 }
 _OFF = {"top-k": None, "top-p": None, "greedy": False, "stop": ""}
 _COMMANDS = {
@@ -45,15 +51,12 @@ _COMMANDS = {
     "quit": ("", "leave, as Ctrl-D does"),
     **_SETTINGS,
 }
-_HELP = "\n".join(
-    [
-        "What you type is a new line of the text, and the network continues it; after",
-        "an empty line it just continues. A line that ends in \\ is joined with the",
-        "next one; // at the beginning stands for a single /. Ctrl-C stops the writing.",
-        "A setting without a value shows its value.",
-        *table([(f"  /{name} {metavar}", words) for name, (metavar, words) in _COMMANDS.items()]),
-    ]
-)
+_HELP = """\
+What you type is a new line of the text, and the network continues it; after
+an empty line it just continues. A line that ends in \\ is joined with the
+next one; // at the beginning stands for a single /. Ctrl-C stops the writing.
+A setting without a value shows its value.
+"""
 _HISTORY_LENGTH = 1000  # lines
 WORDS = tuple(f"/{name}" for name in _COMMANDS)
 
@@ -98,13 +101,15 @@ class Conversation:
 
     def _answer(self, line: str) -> None:
         if line.startswith("//") or not line.startswith("/"):
-            self._turn(line.removeprefix("/") if line.startswith("//") else line)
+            self._turn(line[1:] if line.startswith("//") else line)
             return
         name, _, value = line[1:].partition(" ")
         name, value = name.replace("_", "-"), value.strip()
         match name:
-            case "again":
-                self._take_back()
+            case "again":  # the position remembers what has been drawn: other draws follow
+                position, length = self._turn_start
+                del self._tokens[length:]
+                self._position = position._replace(drawn=self._position.drawn)
                 self._turn("")
             case "reset":
                 self._reset()
@@ -113,7 +118,8 @@ class Conversation:
             case "save":
                 self._save(value)
             case "help":
-                _say(_HELP)
+                commands = [(f"  /{name} {metavar}", words) for name, (metavar, words) in _COMMANDS.items()]
+                _say(_HELP + "\n".join(table(commands)))
             case _ if name in _SETTINGS:
                 self._set(name, value)
             case _:
@@ -123,26 +129,21 @@ class Conversation:
 
     def _turn(self, typed: str) -> None:
         """Let the network read a line and write, until Ctrl-C."""
-        last = typed[-1:]
-        with NotedSignals(signal.SIGINT, second_ends=False) as signals:
-            self._add(typed)
+        symbols, last = self._vocabulary.symbols, typed[-1:]
+        is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
+        with noted_signals(signal.SIGINT) as received:
+            tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
+            self._position = self._position.extend(tokens)
+            self._tokens += tokens.tolist()
             sys.stdout.write(styled(typed, BOLD))
             for piece in self._write():
                 sys.stdout.write(piece)
                 sys.stdout.flush()
                 last = piece[-1:] or last
-                if signals.received:
+                if received:
                     break
             if last != "\n":
                 print(flush=True)
-
-    def _add(self, typed: str) -> None:
-        """Add to the text what a person typed, on a new line."""
-        symbols = self._vocabulary.symbols
-        is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
-        tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
-        self._position = self._position.extend(tokens)
-        self._tokens += tokens.tolist()
 
     def _write(self) -> Iterator[str]:
         """Yield what the network writes; after each piece the text is complete, so that it can stop there."""
@@ -153,12 +154,6 @@ class Conversation:
             self._tokens += tokens.tolist()
             yield decoder.decode(tokens)
         yield decoder.decode([], final=True)
-
-    def _take_back(self) -> None:
-        """Remove the network's last turn; what it writes next is drawn with other randomness."""
-        position, length = self._turn_start
-        del self._tokens[length:]
-        self._position = position._replace(drawn=self._position.drawn)
 
     def _save(self, name: str) -> None:
         if not name:
@@ -175,30 +170,17 @@ class Conversation:
         """Change a setting, if a value is given, and show it."""
         field = name.replace("-", "_")
         if value:
-            config = dataclasses.replace(self._config, **{field: _parse(name, value)})
+            kind, parse = _PARSERS[_SETTINGS[name][0]]
+            try:
+                new: Any = _OFF[name] if value == "off" and name in _OFF else parse(value)
+            except (ValueError, KeyError):
+                raise JaxrnnError(f"/{name} must be {kind}, got {value}") from None
+            config = dataclasses.replace(self._config, **{field: new})
             self._writer.check(config)
             self._config = config
         current = getattr(self._config, field)
         words = repr(current) if name == "stop" else str(current).replace("True", "on")
         _say(f"{name}: {'off' if name in _OFF and current == _OFF[name] else words}")
-
-
-def _parse(name: str, value: str) -> Any:
-    """Return the value of a setting."""
-    if value == "off" and name in _OFF:
-        return _OFF[name]
-    if name == "stop":
-        return value.replace("\\n", "\n")
-    parsers: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "temperature": ("a number", float),
-        "top-p": ("a number", float),
-        "greedy": ("on or off", {"on": True}.__getitem__),
-    }
-    kind, parse = parsers.get(name, ("a whole number", int))
-    try:
-        return parse(value)
-    except (ValueError, KeyError):
-        raise JaxrnnError(f"/{name} must be {kind}, got {value}") from None
 
 
 def _read_lines() -> str | None:
@@ -216,6 +198,19 @@ def _read_lines() -> str | None:
         line = line[:-1] + "\n"
 
 
+def _read_line(prompt: str) -> str:
+    """Return the next line without its end; the prompt is shown on a terminal only, and never goes into a file."""
+    if _is_editable():
+        return input(prompt)
+    if sys.stdin.isatty():
+        print(prompt, end="", file=sys.stderr, flush=True)
+    return input().removesuffix("\r")
+
+
+def _is_editable() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def _say(message: str) -> None:
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
@@ -226,21 +221,13 @@ def history_file() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "jaxrnn" / "history"
 
 
-def _is_editable() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
 @contextlib.contextmanager
 def _line_editing() -> Iterator[None]:
     """Give `_read_line`, on a terminal, the arrow keys, a history that is saved, and Tab completion of commands."""
-    try:
-        import readline
-    except ImportError:  # not every Python has it
+    if not _is_editable() or importlib.util.find_spec("readline") is None:  # not every Python has it
         yield
         return
-    if not _is_editable():
-        yield
-        return
+    import readline
 
     def complete(text: str, number: int) -> str | None:
         matches = [word for word in WORDS if text and word.startswith(text)]
@@ -262,12 +249,3 @@ def _line_editing() -> Iterator[None]:
             readline.set_history_length(_HISTORY_LENGTH)
             readline.write_history_file(path)
             path.chmod(0o600)
-
-
-def _read_line(prompt: str) -> str:
-    """Return the next line without its end; the prompt is shown on a terminal only, and never goes into a file."""
-    if _is_editable():
-        return input(prompt)
-    if sys.stdin.isatty():
-        print(prompt, end="", file=sys.stderr, flush=True)
-    return input().removesuffix("\r")

@@ -18,9 +18,9 @@ _XLA_FLAGS = (
 
 
 def set_xla_flags() -> None:
-    """Set the XLA flags that speed up programs on a CPU, unless JAX is imported already.
+    """Add the flags that speed up programs on a CPU to XLA_FLAGS, unless JAX is imported already.
 
-    Flags that the user has set in XLA_FLAGS keep their values. If XLA_FLAGS names a file of flags, it is left alone.
+    Flags that the user has set keep their values. If XLA_FLAGS names a file of flags, it is left alone.
     """
     users = os.environ.get("XLA_FLAGS", "").strip()
     names_file = users and not users.startswith("-")
@@ -32,9 +32,9 @@ def set_xla_flags() -> None:
 def set_up_jax(dtype: str) -> None:
     """Set up JAX for parameters of a `dtype`, before anything is computed.
 
-    JAX caches compiled programs in the user's cache directory, for the next start. It executes what it finds there, so
-    the directory must belong to the user and be closed to everybody else (mode 0700); if that is not possible, there
-    is no cache. A directory that the user has chosen (JAX_COMPILATION_CACHE_DIR) is used as it is.
+    JAX caches compiled programs, for the next start, in a directory that the user has chosen by
+    JAX_COMPILATION_CACHE_DIR, or in the user's cache directory. As JAX executes what it finds there, the latter must
+    belong to the user and be closed to everybody else (mode 0700); otherwise there is no cache.
     """
     gc.disable()
     import jax
@@ -59,8 +59,7 @@ def set_up_jax(dtype: str) -> None:
 def clear_damaged_cache(warning: str) -> str | None:
     """Delete all programs in the user's cache directory if JAX warns of a damaged one; return what to say instead.
 
-    JAX would compile what it can't read, but not overwrite it, and warn again at every start: of a file that was half
-    written when its process was killed, for example. A directory that the user has chosen is left alone.
+    JAX compiles what it can't read, such as a half-written file, but never overwrites it, and warns at every start.
     """
     if not warning.startswith("Error reading persistent compilation cache entry"):
         return None
@@ -75,10 +74,10 @@ def clear_damaged_cache(warning: str) -> str | None:
 
 
 def _cache_directory() -> Path | None:
-    """Return the directory of compiled programs; None without a home directory."""
-    try:
-        from jaxrnn.text.fetch import cache_directory
+    """Return the directory of compiled programs in the user's cache; None without a home directory."""
+    from jaxrnn.text.fetch import cache_directory
 
+    try:
         return cache_directory() / "compiled"
     except JaxrnnError:
         return None

@@ -10,7 +10,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxrnn.runs import Report
     from jaxrnn.text.stream import Progress
 
 _SECONDS_PER_LINE = 10
@@ -20,33 +19,27 @@ _SECONDS_PER_LINE = 10
 def reading() -> Iterator["Progress"]:
     """Yield a callback that shows, on a terminal, a bar for each activity that takes longer than a second."""
     bars: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
 
-    def close() -> None:
-        while bars:
-            bars.popitem()[1].close()
+        def show(activity: str, new: int, total: int) -> None:
+            if not sys.stderr.isatty():
+                return
+            from tqdm import tqdm
 
-    def show(activity: str, new: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        from tqdm import tqdm
+            if activity not in bars:
+                stack.close()
+                options: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False, "dynamic_ncols": True}
+                bars[activity] = stack.enter_context(tqdm(desc=activity, total=total, delay=1, **options))
+            bars[activity].update(new)
 
-        if activity not in bars:
-            close()
-            options: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False, "dynamic_ncols": True}
-            bars[activity] = tqdm(desc=activity, total=total, delay=1, **options)
-        bars[activity].update(new)
-
-    try:
         yield show
-    finally:
-        close()
 
 
 class TrainingProgress(contextlib.AbstractContextManager["TrainingProgress"]):
-    """A bar on a terminal, or a line at the start, every ten seconds, and at the end."""
+    """A bar on a terminal, or a line at the start, every ten seconds, and at the end; nothing if `quiet`."""
 
     def __init__(self, total: int, quiet: bool) -> None:
-        """Show the progress towards a total number of characters, or nothing if `quiet`."""
+        """Begin at 0 of a total number of characters."""
         self._quiet = quiet
         self._start: tuple[int, float] | None = None
         self._next_line = 0.0
@@ -86,44 +79,27 @@ class TrainingProgress(contextlib.AbstractContextManager["TrainingProgress"]):
             self._bar.close()
 
 
-def loss_words(report: "Report") -> str:
-    """Return the losses of a report in words."""
-    losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
-    if report.best is None:
-        return losses
-    validation = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
-    return f"{losses}, validation {validation}best {report.best.loss:.4f} nats/char"
+@contextlib.contextmanager
+def noted_signals(*numbers: signal.Signals, message: str = "") -> Iterator[list[int]]:
+    """Yield a list that gets the signals received; with a message for stderr, a second one ends the process."""
+    received: list[int] = []
 
-
-class NotedSignals(contextlib.AbstractContextManager["NotedSignals"]):
-    """Notes the first of some signals in `received`."""
-
-    def __init__(self, *numbers: signal.Signals, message: str = "", second_ends: bool = True) -> None:
-        """Take the signals, a message for stderr, and whether a second signal ends the process or is ignored."""
-        self.received = 0
-        self._numbers, self._message, self._second_ends = numbers, message, second_ends
-
-    def __enter__(self) -> "NotedSignals":
-        """Start to note them."""
-        self._handlers = {number: signal.signal(number, self._note) for number in self._numbers}
-        return self
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = self.received or number
-        if self._second_ends:
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if message:
             signal.signal(number, signal.SIG_DFL)
-        if self._message:  # not by print: the signal may interrupt another print
-            with contextlib.suppress(OSError, ValueError):
-                os.write(sys.stderr.fileno(), self._message.encode())
+            with contextlib.suppress(OSError, ValueError):  # not by print: the signal may interrupt another print
+                os.write(sys.stderr.fileno(), message.encode())
 
-    def __exit__(self, *_: object) -> None:
-        """Restore the handlers."""
-        for number, handler in self._handlers.items():
+    handlers = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def stop_signals() -> NotedSignals:
-    """Return what notes SIGINT and SIGTERM, so that training can save and stop."""
-    return NotedSignals(
-        signal.SIGINT, signal.SIGTERM, message="\njaxrnn: saving, then stopping; again to stop at once\n"
-    )
+def stop_signals() -> contextlib.AbstractContextManager[list[int]]:
+    """Note SIGINT and SIGTERM, so that training can save and stop."""
+    message = "\njaxrnn: saving, then stopping; again to stop at once\n"
+    return noted_signals(signal.SIGINT, signal.SIGTERM, message=message)

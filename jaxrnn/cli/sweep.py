@@ -65,25 +65,18 @@ class Sweep(TrainingFlags):
         with reading() as show:
             corpus = jaxrnn.runs.load_run_corpus(config, show)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
-        signals = stop_signals()
-        reports = jaxrnn.fit_many(
-            config,
-            axes,
-            corpus,
-            run_dir=run_dir,
-            resume=self.resume,
-            overwrite=options.overwrite,
-            should_stop=lambda: signals.received,
-        )
-        if not options.quiet:
-            lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
-            print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
+        flags: dict[str, Any] = {"run_dir": run_dir, "resume": self.resume, "overwrite": options.overwrite}
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
         total = sum(sizes[name] * member.steps for name, member in members.items())
-        with signals, contextlib.closing(reports), TrainingProgress(total, options.quiet) as progress:
-            for report in reports:
-                characters = sum(sizes[name] * member.step for name, member in report.reports.items())
-                progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
+        with stop_signals() as received:
+            reports = jaxrnn.fit_many(config, axes, corpus, should_stop=lambda: received, **flags)
+            if not options.quiet:
+                lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
+                print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
+            with contextlib.closing(reports), TrainingProgress(total, options.quiet) as progress:
+                for report in reports:
+                    characters = sum(sizes[name] * member.step for name, member in report.reports.items())
+                    progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
         plot_line = None
         if options.plot:
             save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
@@ -92,7 +85,7 @@ class Sweep(TrainingFlags):
         values["plot"] = options.plot
         print_result(options.json, values, *table_lines, f"sweep: {run_dir}", plot_line)
         if not report.finished:
-            return 128 + signals.received
+            return 128 + received[0]
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
 
     def _config_and_axes(self) -> tuple[TrainConfig, dict[str, list[Any]]]:

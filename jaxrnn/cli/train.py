@@ -58,8 +58,8 @@ class Train(TrainingFlags):
         with reading() as show:
             corpus = jaxrnn.runs.load_run_corpus(config, show)
         slices = jaxrnn.runs.slices_of(corpus, config)
-        with stop_signals() as signals:
-            run_dir, reports = self._begin(config, optimizer, corpus, lambda: signals.received)
+        with stop_signals() as received:
+            run_dir, reports = self._begin(config, optimizer, corpus, lambda: received)
             if prints and not self.options.quiet:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 print("\n".join(about), file=sys.stderr)
@@ -67,7 +67,7 @@ class Train(TrainingFlags):
         if prints:
             _print_result(self.options.json, report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
-        return 0 if report.finished else 128 + (signals.received or signal.SIGTERM)
+        return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         """Return the configuration, and the user-defined optimizer or None."""
