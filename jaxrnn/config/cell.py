@@ -1,12 +1,12 @@
 """The interface of a recurrent cell: its elementwise update, and what it says of itself."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import jax
 
-    CellCarry = tuple[jax.Array, ...]
+CellCarry: TypeAlias = tuple["jax.Array", ...]
 
 
 class Cell(NamedTuple):
@@ -33,8 +33,8 @@ class Cell(NamedTuple):
     """
 
     gates: int
-    init_carry: "Callable[[int, int, jax.typing.DTypeLike], CellCarry]"
-    update: "Callable[[jax.Array, jax.Array, CellCarry], CellCarry]"
+    init_carry: Callable[[int, int, "jax.typing.DTypeLike"], CellCarry]
+    update: Callable[["jax.Array", "jax.Array", CellCarry], CellCarry]
     recurrent_bias: bool = False
     init_bias: tuple[float, ...] = ()
     additive: bool = False

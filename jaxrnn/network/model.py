@@ -119,7 +119,7 @@ def forward(
     config: ModelConfig,
     *,
     key: jax.Array | None = None,
-    starts: "Array | None" = None,
+    starts: Array | None = None,
 ) -> tuple[jax.Array, Carry]:
     """Run the network over T characters of B lanes.
 

@@ -1,6 +1,6 @@
 """Batches: which symbols a training step sees, a pure function of the text and the step's number."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from jaxrnn.text.vocabulary import Tokens
 if TYPE_CHECKING:
     import jax
 
-Array: TypeAlias = "jax.Array | np.ndarray[Any, np.dtype[Any]]"
+Array: TypeAlias = Union["jax.Array", np.ndarray[Any, np.dtype[Any]]]
 
 
 class Batch(NamedTuple):
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     inputs: Array
     targets: Array
     reset: Array
-    starts: "Array | None" = None
+    starts: Array | None = None
 
     def __repr__(self) -> str:
         """Show the types and shapes."""
