@@ -16,6 +16,7 @@ import tyro
 
 from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.completion import Completion
+from jaxrnn.cli.docs import Docs
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.jax_setup import clear_damaged_cache, set_xla_flags
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "import": Import,
     "prepare": Prepare,
     "completion": Completion,
+    "docs": Docs,
 }
 
 

@@ -46,8 +46,8 @@ def test_json_is_one_line_on_stdout_and_nothing_else(home, jaxrnn, command, argu
     assert json.dumps(json.loads(out)) == out.removesuffix("\n")
 
 
-def test_every_command_has_json_but_the_one_that_prints_a_script():
-    assert set(ARGUMENTS) == set(COMMANDS) - {"completion"}
+def test_every_command_has_json_but_those_that_print_a_script_or_write_pages():
+    assert set(ARGUMENTS) == set(COMMANDS) - {"completion", "docs"}
 
 
 @pytest.mark.parametrize(
