@@ -4,12 +4,8 @@ Every function returns a matplotlib Figure that belongs to no window and no back
 `figure.savefig(path)` writes it, and no global state changes.
 """
 
-import importlib.util
-import os
-from pathlib import Path
-
-from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves, sweep_curves
+from jaxrnn.plots.figure import check_plot_file
 from jaxrnn.plots.over_text import Observed, gate_saturation, hidden_units, next_characters, observe
 from jaxrnn.plots.watch import watch
 
@@ -24,15 +20,3 @@ __all__ = [
     "sweep_curves",
     "watch",
 ]
-
-
-def check_plot_file(path: Path, flag: str = "--plot") -> None:
-    """Raise JaxrnnError if a figure can't be written to `path`; to be called before anything is computed."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; choose one of the two")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
-    if not path.absolute().parent.is_dir():
-        raise JaxrnnError(f"{flag}: there is no directory {path.absolute().parent}; make it, or choose another")
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise JaxrnnError(f"{flag} can't write to {path}; choose another file")

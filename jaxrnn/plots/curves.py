@@ -14,7 +14,7 @@ from jaxrnn.runs.metrics import read_metrics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Unit = Literal["bits", "nats"]
+Unit = Literal["bits", "nats"]  # per character
 Columns = Mapping[str, Any]  # as `jaxrnn.runs.read_metrics` returns them
 
 
@@ -29,7 +29,7 @@ def loss_curves(
     Args:
         runs: run directories, or columns as `jaxrnn.runs.read_metrics` returns them: "step" and any of "train_loss",
             "validation_loss" (nats per character) and "bits_per_character" (the smooth loss).
-        labels: names of the runs; None takes those of the directories.
+        labels: names of the runs; by default those of the directories.
         unit: bits or nats per character.
         smoothing: the weight in [0, 1) of the past, from one line of the metrics to the next, in an exponential mean
             of the batches; None draws the run's own smooth loss, whose weight is 0.999 per step.
@@ -38,19 +38,16 @@ def loss_curves(
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
     if unit not in ("bits", "nats"):
         raise JaxrnnError(f"unit must be bits or nats, got {unit!r}")
-    per_bit, per_nat = _scale(unit)
     figure = new_figure((8, 4.5))
     axes = figure.subplots()
     names = [f"run {n}" if isinstance(run, Mapping) else Path(run).absolute().name for n, run in enumerate(runs, 1)]
     for index, (run, label) in enumerate(zip(runs, labels or names, strict=True)):
         columns = run if isinstance(run, Mapping) else read_metrics(run)
         color, steps = COLORS[index % len(COLORS)], np.asarray(columns["step"], float)
-        batches = per_nat * _column(columns, "train_loss")
-        smooth = per_bit * _column(columns, "bits_per_character")
+        batches, smooth, validation = _losses(columns, unit)
         axes.plot(steps, batches, color=color, alpha=0.25, linewidth=0.8)
         curve = smooth if smoothing is None else _exponential_mean(batches, smoothing)
         axes.plot(steps, curve, color=color, linewidth=1.8, label=label)
-        validation = per_nat * _column(columns, "validation_loss")
         measured = np.isfinite(validation)
         if measured.any():
             line: dict[str, Any] = {"linestyle": "--", "linewidth": 1.5, "marker": "o", "markersize": 3}
@@ -62,33 +59,29 @@ def loss_curves(
 
 
 def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
-    """Draw the losses of a sweep: for each setting the mean over its seeds, and the range from lowest to highest.
+    """Draw the losses of a sweep's directory: for each setting the mean over its seeds, and the range of them.
 
     On the left the smooth loss over the steps. On the right where each run ends (its best validation loss if there is
     one, otherwise its smooth loss), with mean and standard deviation below.
-
-    Args:
-        sweep: the directory of a sweep.
-        unit: bits or nats per character.
     """
     by_setting = _runs_by_setting(Path(sweep))
     if not by_setting:
         raise JaxrnnError(f"{sweep} has no metrics yet; let it train for a while")
-    validated = any(np.isfinite(_column(run, "validation_loss")).any() for runs in by_setting.values() for run in runs)
-    per_bit, per_nat = _scale(unit)
+    validated = any(np.isfinite(_losses(run, unit)[2]).any() for runs in by_setting.values() for run in runs)
     figure = new_figure((11, max(4.5, 1.5 + 0.28 * len(by_setting))))
     curves, ends = figure.subplots(1, 2, width_ratios=(3, 2))
     for index, runs in enumerate(by_setting.values()):
         color = COLORS[index % len(COLORS)]
-        steps, losses = _side_by_side(runs)
-        losses *= per_bit
+        steps = max((run["step"] for run in runs), key=len)
+        losses, finals = np.full((len(runs), len(steps)), np.nan), np.full(len(runs), np.nan)
+        for number, run in enumerate(runs):
+            _, smooth, validation = _losses(run, unit)
+            losses[number, : len(smooth)] = smooth
+            finals[number] = np.fmin.reduce(validation) if validated else smooth[-1]
+        present = np.isfinite(losses).any(axis=0)
+        steps, losses, finals = steps[present], losses[:, present], finals[np.isfinite(finals)]
         curves.fill_between(steps, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), color=color, alpha=0.2, lw=0)
         curves.plot(steps, np.nanmean(losses, axis=0), color=color, linewidth=1.8)
-        if validated:
-            finals = per_nat * np.array([np.fmin.reduce(_column(run, "validation_loss")) for run in runs])
-        else:
-            finals = per_bit * np.array([run["bits_per_character"][-1] for run in runs])
-        finals = finals[np.isfinite(finals)]
         ends.plot(finals, np.full(len(finals), index - 0.12), "o", color=color, alpha=0.35, markersize=5)
         if len(finals):
             deviation = finals.std(ddof=1) if len(finals) > 1 else 0.0
@@ -116,23 +109,12 @@ def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
     return by_setting
 
 
-def _side_by_side(runs: Sequence[Columns]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the steps at which some run has a finite smooth loss, [N], and the losses of all, [runs, N]."""
-    steps = max((run["step"] for run in runs), key=len)
-    losses = np.full((len(runs), len(steps)), np.nan)
-    for row, run in zip(losses, runs, strict=True):
-        row[: len(run["step"])] = run["bits_per_character"]
-    present = np.isfinite(losses).any(axis=0)
-    return steps[present], losses[:, present]
-
-
-def _scale(unit: Unit) -> tuple[float, float]:
-    """Return the unit per bit and per nat."""
-    return (1.0, 1 / float(np.log(2))) if unit == "bits" else (float(np.log(2)), 1.0)
-
-
-def _column(columns: Columns, name: str) -> NDArray[Any]:
-    return np.asarray(columns[name], float) if name in columns else np.full(len(columns["step"]), np.nan)
+def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:
+    """Return the losses of the batches, the smooth losses and those of validations, NaN where there is none."""
+    per_nat = 1 / float(np.log(2)) if unit == "bits" else 1.0
+    scales = {"train_loss": per_nat, "bits_per_character": per_nat * float(np.log(2)), "validation_loss": per_nat}
+    missing = np.full(len(columns["step"]), np.nan)
+    return [scale * np.asarray(columns.get(name, missing), float) for name, scale in scales.items()]
 
 
 def _exponential_mean(values: NDArray[Any], weight: float) -> NDArray[Any]:

@@ -1,6 +1,9 @@
 """A matplotlib figure that belongs to no window and no backend, and that a notebook shows."""
 
+import importlib.util
 import io
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.errors import JaxrnnError
@@ -13,11 +16,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#00
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
-    """Return an empty figure of a size in inches.
-
-    Raises:
-        JaxrnnError: matplotlib is not installed.
-    """
+    """Return an empty figure of a size in inches; raise JaxrnnError without matplotlib."""
     try:
         from matplotlib import figure
     except ImportError:
@@ -38,3 +37,16 @@ def tidy(axes: Any, grid: str = "") -> None:
     if grid:
         axes.grid(axis=grid, color="#e8e6e1")
         axes.set_axisbelow(True)
+
+
+def check_plot_file(path: Path, flag: str = "--plot") -> None:
+    """Raise JaxrnnError if a figure can't be written to `path`; to be called before anything is computed."""
+    directory = path.absolute().parent
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; choose one of the two")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
+    if not directory.is_dir():
+        raise JaxrnnError(f"{flag}: there is no directory {directory}; make it, or choose another")
+    if path.is_dir() or not os.access(directory, os.W_OK):
+        raise JaxrnnError(f"{flag} can't write to {path}; choose another file")

@@ -38,12 +38,7 @@ class Observed(NamedTuple):
 
 
 def observe(source: "str | Path | Checkpoint", text: str | None = None) -> Observed:
-    """Let a trained network read a text, for the figures below.
-
-    Args:
-        source: a run directory or a checkpoint.
-        text: what it reads; None lets the network write it.
-    """
+    """Let a network, of a run directory or a checkpoint, read a text for the figures below, or one that it writes."""
     import jax
     import jax.numpy as jnp
 
@@ -57,8 +52,7 @@ def observe(source: "str | Path | Checkpoint", text: str | None = None) -> Obser
     vocabulary, config, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.params
     reset_on = checkpoint.config.reset_on
     if text is None:
-        options = SampleConfig(length=320, temperature=0.8)
-        pieces = write(params, vocabulary, config, options, reset_on=reset_on)
+        pieces = write(params, vocabulary, config, SampleConfig(length=320, temperature=0.8), reset_on=reset_on)
         text = "".join(pieces).strip("\n").replace("\ufffd", "")
     tokens = vocabulary.encode(text)
     if not len(tokens):
@@ -85,10 +79,14 @@ def hidden_units(
         text: the T characters.
         units: which units, from 0; None takes the eight that vary most and most slowly (the greatest covariance of a
             value and the next one).
-        labels: the names of the rows; None takes the numbers of the units.
+        labels: the names of the rows; by default the numbers of the units.
         columns: characters per line.
     """
-    chosen = list(_slowest(values, 8) if units is None else units)
+    if units is None:
+        centered = values - values.mean(axis=0)
+        covariance = (centered[1:] * centered[:-1]).sum(axis=0)
+        units = sorted(np.argsort(-covariance, kind="stable")[:8].tolist())
+    chosen = list(units)
     if not chosen or not all(0 <= unit < values.shape[1] for unit in chosen):
         raise JaxrnnError(f"units must be some of 0 to {values.shape[1] - 1}, got {chosen}")
     if labels is not None and len(labels) != len(chosen):
@@ -106,14 +104,8 @@ def next_characters(
 ) -> "Figure":
     """Draw the most likely next characters over a text: below each character those that may follow, by probability.
 
+    At t the probabilities [T, V] are those of the character after text[t], one of the V `symbols`; `top` are drawn.
     Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks".
-
-    Args:
-        probabilities: [T, V], at t those of the character after text[t].
-        text: the T characters.
-        symbols: the V characters of the probabilities.
-        top: how many to draw.
-        columns: characters per line.
     """
     if len(symbols) != probabilities.shape[1]:
         raise JaxrnnError(f"symbols must be the {probabilities.shape[1]} characters of the probabilities")
@@ -133,12 +125,8 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     right-saturated (above 1 - `low`); Karpathy, Johnson and Li 2015, "Visualizing and understanding recurrent
     networks", section 4.3. Points near the diagonal are gates that work as switches.
 
-    Args:
-        layers: for each layer arrays [T, H] by name, from `jaxrnn.activations`.
-        low: the value below which a gate counts as shut.
-
-    Raises:
-        JaxrnnError: the cell has no gates between 0 and 1.
+    The layers are those of `jaxrnn.activations`, arrays [T, H] by name. A cell without gates between 0 and 1 raises
+    JaxrnnError.
     """
     from jaxrnn.evaluation.activations import SATURABLE
 
@@ -161,12 +149,6 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     if len(layers) > 1:
         figure.axes[-1].legend(frameon=False, fontsize=8)
     return figure
-
-
-def _slowest(values: NDArray[Any], count: int) -> list[int]:
-    centered = values - values.mean(axis=0)
-    covariance = (centered[1:] * centered[:-1]).sum(axis=0)
-    return sorted(np.argsort(-covariance, kind="stable")[:count].tolist())
 
 
 def _heat_map(

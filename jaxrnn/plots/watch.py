@@ -32,9 +32,7 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way for what
     the loop prints. If stderr is neither, nothing is shown.
 
-    Args:
-        reports: from `fit`. They are closed when the loop is left, so that a run directory is saved.
-        plot: whether a notebook shows the picture.
+    The reports are closed when the loop is left, so that a run directory is saved.
     """
     with contextlib.closing(reports):
         if _in_notebook():
@@ -66,21 +64,17 @@ def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
 
 
 def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
-    from IPython.display import display
+    from IPython.display import DisplayHandle
 
-    handle: Any = None
+    handle = DisplayHandle()
     columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
 
     def show(report: "Report", time_left: str) -> None:
-        nonlocal handle
         line = f"step {report.step:,} of {report.config.steps:,}: {_losses(report)}"
-        draw = _picture if plot else _bar
-        data, metadata = draw(report, columns, line + time_left)
+        data, metadata = _picture(report, columns, line + time_left) if plot else _bar(report, line + time_left)
         data["text/plain"] = line
-        if handle is None:
-            handle = display(data, metadata=metadata, raw=True, display_id=True)
-        else:
-            handle.update(data, metadata=metadata, raw=True)
+        draw = handle.display if len(columns["step"]) == 1 else handle.update
+        draw(data, metadata=metadata, raw=True)
 
     next_time, report = 0.0, None
     try:
@@ -117,7 +111,7 @@ def _picture(report: "Report", columns: dict[str, list[float]], line: str) -> tu
     return {"image/png": base64.b64encode(png.getvalue()).decode()}, {"image/png": size}
 
 
-def _bar(report: "Report", _: dict[str, list[float]], line: str) -> tuple[dict[str, str], dict[str, Any]]:
+def _bar(report: "Report", line: str) -> tuple[dict[str, str], dict[str, Any]]:
     steps, style = report.config.steps, "width: 40ex; vertical-align: middle"
     return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}, {}
 
