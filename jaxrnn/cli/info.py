@@ -75,7 +75,7 @@ class Info:
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         with contextlib.ExitStack() as stack:
             if self.repair:
-                stack.callback(WriterLock(run_dir).release)
+                stack.callback(WriterLock(run_dir).close)
             files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
             left_over = temporaries(run_dir) if run_dir.is_dir() else []
             if not self.repair:

@@ -21,7 +21,7 @@ from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_se
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 if TYPE_CHECKING:
-    from jaxrnn.runs.sweep.table import Spread
+    from jaxrnn.runs.many import Spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _result(
     report: "jaxrnn.SweepReport", axes: Mapping[str, Any], members: Mapping[str, TrainConfig], run_dir: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the result for JSON, and as lines: the table, and which of its rows is best."""
-    from jaxrnn.runs.sweep.table import best_row, tabulate_sweep
+    from jaxrnn.runs.many import best_row, tabulate_sweep
 
     rows = tabulate_sweep(report, list(axes))
     best = best_row(rows)

@@ -98,7 +98,7 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
 def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
     """Return the metrics of a sweep's runs so far, grouped by what they are set to, seeds aside."""
     from jaxrnn.config.grid import combinations, value_of
-    from jaxrnn.runs.sweep.directory import read_sweep
+    from jaxrnn.runs.sweep_directory import read_sweep
 
     config, axes = read_sweep(sweep)
     by_setting: dict[str, list[Columns]] = {}

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from jaxrnn.runs.directory import new_run_directory as new_run_directory
     from jaxrnn.runs.loop import begin_run as begin_run
     from jaxrnn.runs.loop import fit as fit
+    from jaxrnn.runs.many import SweepReport as SweepReport
+    from jaxrnn.runs.many import fit_many as fit_many
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
     from jaxrnn.runs.report import sample_title as sample_title
-    from jaxrnn.runs.sweep.directory import read_sweep as read_sweep
-    from jaxrnn.runs.sweep.many import SweepReport as SweepReport
-    from jaxrnn.runs.sweep.many import fit_many as fit_many
+    from jaxrnn.runs.sweep_directory import read_sweep as read_sweep
     from jaxrnn.runs.torch_weights import Weights as Weights
     from jaxrnn.runs.torch_weights import load_weights as load_weights
     from jaxrnn.runs.torch_weights import save_weights as save_weights
@@ -37,8 +37,8 @@ _NAMES = {
     "data": "load_run_corpus reload_corpus slices_of",
     "metrics": "read_metrics",
     "report": "Report sample_title",
-    "sweep.directory": "read_sweep",
-    "sweep.many": "SweepReport fit_many",
+    "sweep_directory": "read_sweep",
+    "many": "SweepReport fit_many",
     "torch_weights": "Weights load_weights save_weights",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

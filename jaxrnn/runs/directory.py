@@ -30,28 +30,28 @@ schedule must be the same; steps, intervals, patience, chunk length, prompt and 
 A user-defined cell, loss or optimizer is in no file: pass it again.
 """
 
+import contextlib
 import dataclasses
 import json
 import operator
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
-from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
+from jaxrnn.errors import JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
-from jaxrnn.runs.lock import LOCK, WriterLock, close_on_error
+from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import METRICS, event_files
 from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
-from jaxrnn.runs.validation import Best, to_counters
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
@@ -73,54 +73,48 @@ _LOGS = ("metrics.jsonl", "samples.txt")
 
 
 class RunDirectory:
-    """A run directory that a training loop writes to."""
+    """A run directory that a training loop writes to, as its only writer until it is closed.
+
+    Attributes:
+        checkpoint: the checkpoint to resume from; None: the run begins, or ended before its first checkpoint.
+    """
 
     def __init__(
         self,
         path: Path,
         corpus: Corpus,
         config: TrainConfig,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
         mesh: Mesh | None = None,
         optimizer: Optimizer | None = None,
     ) -> None:
-        """Remember where the run is kept and what it is; `open` does the rest."""
-        self._path, self._corpus, self._config, self._mesh, self._optimizer = path, corpus, config, mesh, optimizer
-        self._device_count = mesh.size if mesh else 1
-        self._writes = jax.process_index() == 0  # of many processes one writes
-        self._saved_step = -1
-        self._lock: WriterLock | None = None
-
-    def open(self, resume: bool, overwrite: bool) -> Checkpoint | None:
-        """Prepare the directory, become its only writer, and return the checkpoint to resume from.
-
-        There is none when a run begins, nor for a run that ended before its first checkpoint.
+        """Prepare the directory.
 
         Raises:
             TakenError: another process trains there, or the directory holds another run.
             JaxrnnError: it holds something else, or can't be written.
         """
-        checkpoint = None
-        if not self._writes:
-            return self._resume() if resume else None
-        with close_on_error(self._path, self.close):
-            if not resume:
+        self._path, self._corpus, self._config, self._mesh, self._optimizer = path, corpus, config, mesh, optimizer
+        self._device_count = mesh.size if mesh else 1
+        self._writes = jax.process_index() == 0  # of many processes one writes
+        self._saved_step, self.checkpoint = -1, None
+        with write_errors(path), contextlib.ExitStack() as stack:
+            if self._writes and not resume:
                 self._check_ours()
-                make_directory(self._path)
-            if not resume or self._holds_run():
-                self._lock = WriterLock(self._path)
+                make_directory(path)
+            if self._writes and (not resume or self._holds_run()):
+                stack.enter_context(contextlib.closing(WriterLock(path)))
             if resume:
-                checkpoint = self._resume()
-            elif not overwrite and self._holds_run():
+                self.checkpoint = self._resume()
+            elif self._writes and not overwrite and self._holds_run():
                 raise TakenError(
-                    f"{self._path} holds a run already; continue it with --resume, or replace it with --overwrite"
+                    f"{path} holds a run already; continue it with --resume, or replace it with --overwrite"
                 )
-            self._begin(checkpoint)
-        return checkpoint
-
-    def close(self) -> None:
-        """Release the lock."""
-        if self._lock:
-            self._lock.release()
+            if self._writes:
+                self._begin()
+            self.close = stack.pop_all().close
 
     def _holds_run(self) -> bool:
         return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
@@ -178,8 +172,9 @@ class RunDirectory:
                     "resume it with the same setting, or begin another run"
                 )
 
-    def _begin(self, checkpoint: Checkpoint | None) -> None:
+    def _begin(self) -> None:
         """Leave in the directory what belongs to the run up to the checkpoint."""
+        checkpoint = self.checkpoint
         (self._path / "checkpoints").mkdir(exist_ok=True)
         for left_over in temporaries(self._path):
             left_over.unlink()
@@ -197,68 +192,54 @@ class RunDirectory:
 
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
-        if not self._writes:
-            return
-        self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in METRICS}) + "\n")
-        if report.sample is not None:
-            self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
+        if self._writes:
+            self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in METRICS}) + "\n")
+            if report.sample is not None:
+                self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
 
-    def _append(self, name: str, text: str) -> None:
+    def _append(self, name: str, text: str = "", *, sync: bool = False) -> int:
+        """Append to a log; return its size in bytes, which a checkpoint keeps."""
         try:
             with (self._path / name).open("ab") as log:
                 log.write(text.encode())
+                if sync:
+                    log.flush()
+                    os.fsync(log.fileno())
+                return log.tell()
         except OSError as error:
-            raise self._storage_error(name, error) from None
+            reason = error.strerror or error
+            raise StorageError(f"can't write {self._path / name} ({reason}); make room there") from None
 
-    def save(self, state: TrainState, best: Best | None, seconds: float, unreported: float | None = None) -> None:
-        """Save a checkpoint unless this step has one, then remove all but the newest few up to this step.
-
-        Where the step is still to be reported, `unreported` is its loss.
-        """
+    def save(self, state: TrainState, counters: Mapping[str, float]) -> None:
+        """Save a checkpoint unless this step has one, then remove all but the newest few up to this step."""
         step = int(state.step)
         if step == self._saved_step:
             return
         directory = self._path / "checkpoints"
-        loss = {} if unreported is None else {"loss": max(0.0, unreported)}
-        self._save(checkpoint_path(directory, step), state, {**to_counters(best), **loss}, seconds)
+        self._save(checkpoint_path(directory, step), state, counters)
         self._saved_step = step
         if self._writes:
             prune(directory, step, self._config.keep)
 
-    def save_best(self, state: TrainState, best: Best, seconds: float) -> None:
+    def save_best(self, state: TrainState, counters: Mapping[str, float]) -> None:
         """Save the checkpoint with the lowest validation loss, which replaces the one before."""
-        self._save(best_checkpoint_path(self._path / "checkpoints"), state, to_counters(best), seconds)
+        self._save(best_checkpoint_path(self._path / "checkpoints"), state, counters)
 
-    def _save(self, path: Path, state: TrainState, counters: dict[str, int | float], seconds: float) -> None:
+    def _save(self, path: Path, state: TrainState, counters: Mapping[str, float]) -> None:
         state = _gather(state, self._mesh)
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.opt_state, state.carry))):
-            raise NonFiniteError(
-                f"after step {int(state.step)} a parameter is not finite; try a smaller learning_rate or clip_value"
-            )
         if not self._writes:
             return
-        sizes = {name: self._sync(name) for name in _LOGS}
+        sizes = {name: self._append(name, sync=True) for name in _LOGS}
+        corpus = {"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)}
         save_checkpoint(
             path,
             state,
             self._config,
             self._corpus.vocabulary,
-            corpus={"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)},
-            counters={**sizes, "seconds": seconds, **counters},
+            corpus=corpus,
+            counters={**sizes, **counters},
             device_count=self._device_count,
         )
-
-    def _sync(self, name: str) -> int:
-        """Force a log to the disk and return its size in bytes, which a checkpoint keeps."""
-        try:
-            with (self._path / name).open("ab") as log:
-                os.fsync(log.fileno())
-                return log.tell()
-        except OSError as error:
-            raise self._storage_error(name, error) from None
-
-    def _storage_error(self, name: str, error: OSError) -> StorageError:
-        return StorageError(f"can't write {self._path / name} ({error.strerror or error}); make room there")
 
 
 def _gather(state: TrainState, mesh: Mesh | None) -> TrainState:

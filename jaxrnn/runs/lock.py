@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 from jaxrnn.errors import JaxrnnError, TakenError
@@ -47,7 +47,7 @@ def is_locked(directory: Path) -> bool:
 
 
 class WriterLock:
-    """The right to write to a run directory, until `release` or the end of this object or its process.
+    """The right to write to a run directory, until `close` or the end of this object or its process.
 
     On a file system without locks a warning says so, and nothing is held.
     """
@@ -60,11 +60,11 @@ class WriterLock:
             OSError: the directory can't be written.
         """
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        self._close = weakref.finalize(self, os.close, descriptor)
+        self._finalize = weakref.finalize(self, os.close, descriptor)
         try:
             _lock(descriptor)
         except (BlockingIOError, PermissionError):
-            self.release()
+            self.close()
             raise TakenError(
                 f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
                 "wait until it has ended, or choose another --run-dir"
@@ -75,20 +75,16 @@ class WriterLock:
                 stacklevel=1,
             )
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Release the lock."""
-        self._close()
+        self._finalize()
 
 
 @contextlib.contextmanager
-def close_on_error(directory: Path, close: Callable[[], None]) -> Generator[None]:
-    """Call `close` if an error ends this context; an OSError becomes a JaxrnnError."""
+def write_errors(directory: Path) -> Generator[None]:
+    """Turn an OSError into a JaxrnnError."""
     try:
         yield
     except OSError as error:
-        close()
         reason = error.strerror or error
         raise JaxrnnError(f"can't write to {directory} ({reason}); choose another --run-dir") from None
-    except BaseException:
-        close()
-        raise

@@ -16,15 +16,14 @@ import optax
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json
 from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
-from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.data import corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.programs import prepare_programs
+from jaxrnn.runs.programs import all_finite, prepare_programs
 from jaxrnn.runs.report import Report
-from jaxrnn.runs.trainer import Run, Trainer, next_step
+from jaxrnn.runs.trainer import ChunkLimit, Run, Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
@@ -86,23 +85,24 @@ def fit(
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     config, data = prepare(config, corpus_of(corpus, config), optimizer)
-    directory, checkpoint = None, None
+    directory = None
     if run_dir is not None:
-        directory = RunDirectory(Path(run_dir), data.corpus, config, mesh, optimizer)
-        checkpoint = directory.open(resume, overwrite)
+        how = {"resume": resume, "overwrite": overwrite}
+        directory = RunDirectory(Path(run_dir), data.corpus, config, **how, mesh=mesh, optimizer=optimizer)
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
+    run = Run(config, data, directory, mesh, loss, optimizer)
     should_stop = any_process(should_stop)
     with peer_errors():
         check_same(
             {
                 "config": to_json(dataclasses.replace(config, corpus="")),  # a path may differ: the text may not
                 "the corpus's SHA-256": data.corpus.sha256,
-                "the step": str(int(checkpoint.state.step) if checkpoint else 0),
+                "the step": str(run.first_step),
                 "JAX": jax.__version__,
             }
         )
-    reports = _train(Run(config, data, checkpoint, directory, mesh, loss, optimizer), should_stop)
+    reports = _train(run, should_stop)
     close_at_exit(reports)
     return reports
 
@@ -129,10 +129,10 @@ def begin_run(
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), params)
     state = init_train_state(jax.random.key(config.seed), config)
     state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
-    directory = RunDirectory(Path(run_dir), corpus, config)
-    directory.open(resume=False, overwrite=overwrite)
-    with contextlib.closing(directory):
-        directory.save(state, None, seconds=0.0)
+    if not all_finite(state):
+        raise NonFiniteError("a parameter is not finite; give others")
+    with contextlib.closing(RunDirectory(Path(run_dir), corpus, config, overwrite=overwrite)) as directory:
+        directory.save(state, {"seconds": 0.0})
     return config
 
 
@@ -163,20 +163,24 @@ def close_at_exit(reports: Generator[Any]) -> None:
 
 def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
     """Train a run: chunk by chunk, each settled before the next; a report of it is yielded if one is due."""
-    began, limit = time.perf_counter(), ChunkLimit(run.config)
+    began, limit, ahead = time.perf_counter(), ChunkLimit(run.config), None
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
-        programs = prepare_programs(run, next_step(run.first_step, run.config, limit))
-        trainer = Trainer(run, limit, programs.state, programs.write_sample, began)
+        state, train_chunk, sampler = prepare_programs(run, limit)
+        trainer = Trainer(run, limit, state, sampler.write, began)
         try:
             trainer.stopped = bool(should_stop())
             if trainer.over:
                 yield trainer.report(with_sample=trainer.finished, finished=trainer.finished)
             while not trainer.over:
                 if trainer.reported:  # else the run begins, or its last validation was interrupted
-                    batches = trainer.next_batches()
-                    result = programs.train_chunk(trainer.state, batches)
-                    trainer.read_ahead(len(batches.reset))  # while the device trains
+                    chunk_began, before = time.perf_counter(), trainer.step
+                    batches = ahead or trainer.batches_after(before)
+                    result = train_chunk(trainer.state, batches)
+                    after = before + len(batches.reset)
+                    # Read while the device trains.
+                    ahead = trainer.batches_after(after) if after < run.config.steps else None
                     trainer.advance(*result)
+                    limit.lower(after - before, time.perf_counter() - chunk_began)
                     trainer.stopped = bool(should_stop())
                 report = trainer.settle(should_stop)
                 if trainer.due:

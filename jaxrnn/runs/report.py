@@ -3,14 +3,28 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.validation import Best
 from jaxrnn.training.step import TrainState
+
+
+class Best(NamedTuple):
+    """The best validation so far.
+
+    Attributes:
+        step: training steps that had been done.
+        loss: nats per character.
+        since: validations since then, none of which was better.
+    """
+
+    step: int
+    loss: float
+    since: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -40,8 +54,8 @@ class Report:
     validation_loss: float | None
     best: Best | None
     finished: bool
-    config: TrainConfig
-    current_state: Callable[[], TrainState | None]
+    config: TrainConfig = dataclasses.field(repr=False)
+    current_state: Callable[[], TrainState | None] = dataclasses.field(repr=False)
 
     @functools.cached_property
     def state(self) -> TrainState:
@@ -60,9 +74,8 @@ class Report:
 
     def __repr__(self) -> str:
         """Return what there is to report, without the configuration and the state."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del fields["config"], fields["current_state"]
-        return of_fields(self, **fields)
+        names = [field.name for field in dataclasses.fields(self) if field.repr]
+        return of_fields(self, **{name: getattr(self, name) for name in names})
 
 
 def _copy(leaf: jax.Array) -> jax.Array:
@@ -73,6 +86,5 @@ def _copy(leaf: jax.Array) -> jax.Array:
 
 def sample_title(report: Report) -> str:
     """Return the line above a sample."""
-    return (
-        f"---- step {report.step}, smooth loss {report.smooth_loss:.4f}, {report.bits_per_character:.4f} bits/char ----"
-    )
+    losses = f"smooth loss {report.smooth_loss:.4f}, {report.bits_per_character:.4f} bits/char"
+    return f"---- step {report.step}, {losses} ----"

@@ -3,24 +3,27 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import NonFiniteError
+from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
+from jaxrnn.network import Params
+from jaxrnn.network.cells import get_cell
 from jaxrnn.network.loss import bits_per_character
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
-from jaxrnn.runs.chunks import ChunkLimit
 from jaxrnn.runs.data import RunData
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.report import Report
-from jaxrnn.runs.validation import better, from_counters, validate
-from jaxrnn.text import Batch
+from jaxrnn.runs.report import Best, Report
+from jaxrnn.text import Batch, Slice
 from jaxrnn.training.step import Loss, Metrics, Optimizer, TrainState
+
+SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
 
 WriteSample = Callable[[TrainState, int, bool], str | None]  # of the state, the step, whether it is the last sample
 
@@ -31,8 +34,7 @@ class Run(NamedTuple):
     Attributes:
         config: its configuration, completed by its corpus.
         data: what it trains on and validates with.
-        checkpoint: the checkpoint that it resumes; None: it begins.
-        directory: where it is kept; None: nowhere.
+        directory: where it is kept, with the checkpoint that it resumes; None: nowhere.
         mesh: the devices that train it; None: one.
         loss: what is minimized.
         optimizer: a user-defined optimizer; None: the one that the configuration describes.
@@ -40,11 +42,15 @@ class Run(NamedTuple):
 
     config: TrainConfig
     data: RunData
-    checkpoint: Checkpoint | None = None
     directory: RunDirectory | None = None
     mesh: Mesh | None = None
     loss: Loss = cross_entropy
     optimizer: Optimizer | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that it resumes; None: it begins."""
+        return self.directory.checkpoint if self.directory else None
 
     @property
     def first_step(self) -> int:
@@ -52,45 +58,50 @@ class Run(NamedTuple):
         return int(self.checkpoint.counters["step"]) if self.checkpoint else 0
 
 
-class Due(NamedTuple):
-    """What is due after a training step."""
+class ChunkLimit:
+    """The most steps of a chunk: `chunk_length`, or fewer of models so large that they would take many seconds.
 
-    sample: bool
-    log: bool
-    checkpoint: bool
+    It is estimated from the size of the model, and lowered if a chunk takes much longer. Nothing that is trained
+    depends on it: a chunk is a scan of the same step.
 
+    Attributes:
+        steps: the limit.
+    """
 
-def is_due(every: int, step: int) -> bool:
-    """Return whether a step is a multiple of an interval; an interval of 0 never comes."""
-    return every > 0 and step % every == 0
+    def __init__(self, config: TrainConfig, models: int = 1) -> None:
+        """Estimate the seconds of a training step: its matrix products, and the cost of each time step."""
+        model, on_cpu = config.model, jax.default_backend() == "cpu"
+        weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
+        weights += model.hidden_size * (model.vocab_size or 0)
+        flops = 6 * weights * config.sequence_length * config.batch_size  # per weight: forward 2, backward 4
+        seconds = flops / (5e10 if on_cpu else 5e12) + config.sequence_length * model.num_layers * 3e-6
+        self.steps = max(1, min(config.chunk_length, int(SECONDS / (models * seconds))))
+        self._config = config
+        self._compiled: set[int] = set()  # lengths
 
+    def next_step(self, step: int) -> int:
+        """Return the step that the chunk after `step` ends with: at most the next one after which something is due.
 
-def due_after(step: int, config: TrainConfig, *, finished: bool, validated: bool) -> Due:
-    """Return what is due after a step, after which the run may be finished or validated."""
-    sample = finished or is_due(config.sample_every, step)
-    log = sample or validated or is_due(config.log_every, step)
-    return Due(sample, log, checkpoint=finished or (step > 0 and is_due(config.checkpoint_every, step)))
+        The steps until then are cut into chunks of nearly equal length, so that few lengths are compiled.
+        """
+        config = self._config
+        intervals = (config.log_every, config.sample_every, config.checkpoint_every, config.validate_every)
+        boundary = min(config.steps, *(step - step % every + every for every in intervals if every))
+        count = math.ceil((boundary - step) / self.steps)
+        return step + math.ceil((boundary - step) / count)
 
-
-def is_validation_due(step: int, config: TrainConfig) -> bool:
-    """Return whether a run with a validation slice is validated after a step."""
-    return step > 0 and (step == config.steps or is_due(config.validate_every, step))
-
-
-def next_step(step: int, config: TrainConfig, limit: ChunkLimit) -> int:
-    """Return the step that the chunk after `step` ends with: at most the next one after which something is due."""
-    if step >= config.steps:
-        return step
-    intervals = (config.log_every, config.sample_every, config.checkpoint_every, config.validate_every)
-    boundary = min(config.steps, *(step - step % every + every for every in intervals if every))
-    return limit.end_of_next(step, boundary)
+    def lower(self, steps: int, seconds: float) -> None:
+        """Lower the limit if a chunk took too long; the first one of a length does not count, as it was compiled."""
+        if steps in self._compiled and seconds > 2 * SECONDS and jax.process_count() == 1:  # others have the same limit
+            self.steps = max(1, int(steps * SECONDS / seconds))
+        self._compiled.add(steps)
 
 
 class Trainer:
     """A run between two chunks of training steps; `fit` has one, `fit_many` one per member.
 
-    The caller trains on `next_batches()` from `state`, and passes the result to `advance`. Then `settle` validates,
-    reports and saves what is due.
+    The caller trains on `batches_after(step)` from `state`, and passes the result to `advance`. Then `settle`
+    validates, reports and saves what is due.
 
     Attributes:
         state: the TrainState.
@@ -111,9 +122,9 @@ class Trainer:
         self._run, self._limit, self._write_sample = run, limit, write_sample
         self._smooth_loss = float(state.smooth_loss)
         self._validation_loss: float | None = None
-        self._best = from_counters(counters)
+        best = [counters[f"best_{name}"] for name in Best._fields if f"best_{name}" in counters]
+        self._best = Best(*best) if best else None
         self._began = began - counters.get("seconds", 0.0)
-        self._ahead: Batch | None = None
 
     @property
     def finished(self) -> bool:
@@ -126,20 +137,10 @@ class Trainer:
         """Whether there is nothing left to do."""
         return self.reported and (self.stopped or self.finished)
 
-    def next_batches(self) -> Batch:
-        """Return the batches of the next chunk."""
-        batches, self._ahead = self._ahead or self._read(self.step), None
-        self._limit.begin()
-        return batches
-
-    def read_ahead(self, num_steps: int) -> None:
-        """Read the batches that follow the next `num_steps` steps; to be called while the device trains on these."""
-        step = self.step + num_steps
-        self._ahead = self._read(step) if step < self._run.config.steps else None
-
-    def _read(self, step: int) -> Batch:
-        config = self._run.config
-        return self._run.data.batches(step, next_step(step, config, self._limit) - step, config, self._run.mesh)
+    def batches_after(self, step: int) -> Batch:
+        """Return the batches of the chunk that follows a step."""
+        run = self._run
+        return run.data.batches(step, self._limit.next_step(step) - step, run.config, run.mesh)
 
     def advance(self, state: TrainState, metrics: Metrics, finite: jax.Array) -> None:
         """Take the result of a chunk: the state, the metrics [K], and whether all numbers of the state are finite.
@@ -148,12 +149,16 @@ class Trainer:
             NonFiniteError: a number of the state or the loss is not finite.
         """
         losses, smooth_losses = jax.device_get(metrics)
-        before = self.step
-        self.state, self.step, self.reported = state, before + len(losses), False
-        self._limit.end(len(losses))
+        before, self.state, self.step = self.step, state, self.step + len(losses)
         self._loss, self._smooth_loss, self._validation_loss = float(losses[-1]), float(smooth_losses[-1]), None
-        if not (math.isfinite(self._smooth_loss) and finite):
-            raise _not_finite(before, losses, self._smooth_loss, self._run.directory is not None)
+        self.reported = False
+        if math.isfinite(self._smooth_loss) and finite:
+            return
+        what = f"between steps {before} and {self.step} a parameter became infinite or not a number"
+        if not math.isfinite(self._smooth_loss):
+            what = f"the loss of step {before + int(np.argmin(np.isfinite(losses)))} is not finite"
+        hint = ": --resume goes on from the last checkpoint, which is untouched" if self._run.directory else ""
+        raise NonFiniteError(f"{what}; try a smaller learning_rate or clip_value{hint}")
 
     def settle(self, should_stop: Callable[[], object]) -> Report:
         """Validate, report and save what is due after this step; return the report, which may not be `due`.
@@ -162,27 +167,28 @@ class Trainer:
             should_stop: called during a validation, which it can interrupt; the validation is repeated on resume.
 
         Raises:
-            NonFiniteError: the validation loss or a parameter is infinite or not a number.
+            NonFiniteError: the validation loss is infinite or not a number.
         """
-        run, config, best = self._run, self._run.config, self._best
-        if run.data.validation and is_validation_due(self.step, config):
+        run, config, step = self._run, self._run.config, self.step
+        if run.data.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
             loss = validate(self.state.params, run.data.validation, config.model, should_stop, run.mesh)
             if loss is None:
                 self.stopped = self.reported = self.due = True
-                self.save(unreported=self._loss)
+                if run.directory:  # counters are not negative, as a user-defined loss may be
+                    run.directory.save(self.state, {**self._counters, "loss": max(0.0, self._loss or 0.0)})
                 return self.report(with_sample=False, finished=False)
-            self._validation_loss, self._best = loss, better(best, self.step, loss)
-        validated = self._validation_loss is not None
-        finished = self.finished
-        due = due_after(self.step, config, finished=finished, validated=validated)
-        report, self.due = self.report(due.sample, finished), due.log or self.stopped
-        if run.directory:
-            if due.log:
-                run.directory.log(report)
-            if validated and self._best and self._best.step == self.step:
-                run.directory.save_best(self.state, self._best, self._seconds)
-            if due.checkpoint or self.stopped:
-                self.save()
+            self._validation_loss, best = loss, self._best
+            self._best = Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
+        is_validated, finished = self._validation_loss is not None, self.finished
+        with_sample = finished or _is_multiple(step, config.sample_every)
+        is_logged = with_sample or is_validated or _is_multiple(step, config.log_every)
+        report, self.due = self.report(with_sample, finished), is_logged or self.stopped
+        if run.directory and is_logged:
+            run.directory.log(report)
+        if run.directory and is_validated and self._best and self._best.step == step:
+            run.directory.save_best(self.state, self._counters)
+        if finished or self.stopped or (step > 0 and _is_multiple(step, config.checkpoint_every)):
+            self.save()
         self.reported = True
         return report
 
@@ -203,21 +209,45 @@ class Trainer:
             lambda: self.state if self.step == step else None,
         )
 
-    def save(self, unreported: float | None = None) -> None:
-        """Save a checkpoint, if the run is kept; `unreported` is the loss of a step that is still to be reported."""
+    def save(self) -> None:
+        """Save a checkpoint, if the run is kept."""
         if self._run.directory:
-            self._run.directory.save(self.state, self._best, self._seconds, unreported)
+            self._run.directory.save(self.state, self._counters)
+
+    @property
+    def _counters(self) -> dict[str, float]:
+        best = self._best._asdict() if self._best else {}
+        return {"seconds": self._seconds, **{f"best_{name}": value for name, value in best.items()}}
 
     @property
     def _seconds(self) -> float:
         return time.perf_counter() - self._began
 
 
-def _not_finite(before: int, losses: "np.ndarray[Any, Any]", smooth_loss: float, saved: bool) -> NonFiniteError:
-    """Return the error of a chunk that began after step `before`."""
-    if math.isfinite(smooth_loss):
-        what = f"between steps {before} and {before + len(losses)} a parameter became infinite or not a number"
-    else:
-        what = f"the loss of step {before + int(np.argmin(np.isfinite(losses)))} is not finite"
-    hint = ": --resume goes on from the last checkpoint, which is untouched" if saved else ""
-    return NonFiniteError(f"{what}; try a smaller learning_rate or clip_value{hint}")
+def _is_multiple(step: int, every: int) -> bool:
+    """Return whether a step is a multiple of an interval; an interval of 0 never comes."""
+    return every > 0 and step % every == 0
+
+
+def validate(
+    params: Params,
+    part: Slice,
+    config: ModelConfig,
+    should_stop: Callable[[], object] = lambda: False,
+    mesh: Mesh | None = None,
+) -> float | None:
+    """Return the loss on a slice, nats per character, read in up to 64 lanes that are split over a mesh.
+
+    Return None as soon as `should_stop`, which is called repeatedly, returns true.
+
+    Raises:
+        NonFiniteError: the loss is infinite or not a number.
+    """
+    count, total = len(part.tokens) - 1, 0.0
+    for _, nats in surprisals_in_parts(params, part.tokens, config, default_lanes(count), part.starts, mesh):
+        if should_stop():
+            return None
+        total += float(nats.sum(dtype=np.float64))
+    if not math.isfinite(total):
+        raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
+    return total / count

@@ -481,7 +481,7 @@ def test_a_run_that_is_being_trained_is_not_repaired_but_can_be_described_and_sa
     assert contents(damaged) == before
     for command in ("info new/checkpoints/step-0000000010.safetensors", "sample new --from 10 --length 5"):
         assert jaxrnn(command)[0] == 0
-    lock.release()
+    lock.close()
 
 
 @pytest.mark.parametrize("command", ["info --repair", "info text.txt --repair", "info nowhere --repair"])

@@ -119,7 +119,7 @@ def test_runs_shows_the_state_of_each_run(home, output):
     lock = WriterLock(runs / "a")
     states = {name: run["state"] for name, run in by_name(output("runs", "--json")).items()}
     assert states == {"a": "running", "b": "finished", "elsewhere/c": "finished"}
-    lock.release()
+    lock.close()
     assert by_name(output("runs", "--json"))["a"]["state"] == "stopped"
 
 

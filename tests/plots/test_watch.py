@@ -10,7 +10,7 @@ import jaxrnn
 # Reports as those of a run, without the training.
 REPORTS = """
 import dataclasses, time, jaxrnn
-from jaxrnn.runs.validation import Best
+from jaxrnn.runs.report import Best
 
 def training(steps=40):
     config = jaxrnn.TrainConfig(corpus="/texts/verse.txt", steps=steps)

@@ -4,7 +4,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.config.presets import preset
-from jaxrnn.runs.chunks import SECONDS, ChunkLimit
+from jaxrnn.runs.trainer import SECONDS, ChunkLimit
 
 HUGE = ModelConfig(cell="lstm", hidden_size=4096, num_layers=3)
 
@@ -38,9 +38,9 @@ def test_a_chunk_has_as_many_steps_as_take_about_two_seconds(config, least, most
     ],
 )
 def test_the_steps_to_a_boundary_are_cut_evenly_so_that_few_lengths_are_compiled(chunk_length, step, boundary, ends):
-    chunks, found = limit(TrainConfig(chunk_length=chunk_length)), []
+    chunks, found = limit(TrainConfig(chunk_length=chunk_length, steps=boundary, log_every=1000, sample_every=0)), []
     while step < boundary:
-        step = chunks.end_of_next(step, boundary)
+        step = chunks.next_step(step)
         found.append(step)
     assert found == ends
 
@@ -54,12 +54,9 @@ def test_the_steps_to_a_boundary_are_cut_evenly_so_that_few_lengths_are_compiled
         (100, [1.0, 900.0 * SECONDS], [100, 1]),
     ],
 )
-def test_the_limit_falls_where_chunks_take_longer_than_was_thought(monkeypatch, steps, seconds, limits):
+def test_the_limit_falls_where_chunks_take_longer_than_was_thought(steps, seconds, limits):
     chunks, found = limit(TrainConfig()), []
     for took in seconds:
-        clock = iter([5.0, 5.0 + took])
-        monkeypatch.setattr("jaxrnn.runs.chunks.time.perf_counter", lambda clock=clock: next(clock))
-        chunks.begin()
-        chunks.end(steps)
+        chunks.lower(steps, took)
         found.append(chunks.steps)
     assert found == limits

@@ -213,7 +213,7 @@ def test_a_run_that_is_left_keeps_no_file_open_and_no_lock(text, tmp_path, begun
     del reports
     gc.collect()
     assert open_files() == []
-    WriterLock(path).release()
+    WriterLock(path).close()
 
 
 def test_a_run_is_refused_where_one_is_unless_it_is_told_what_to_do_with_it(text, finished):

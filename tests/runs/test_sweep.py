@@ -17,7 +17,7 @@ from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import list_checkpoints
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.lock import WriterLock
-from jaxrnn.runs.sweep.table import best_row, tabulate_sweep
+from jaxrnn.runs.many import best_row, tabulate_sweep
 
 AXES = {"learning_rate": [0.05, 0.1], "seed": [0, 1]}
 NAMES = [
@@ -227,7 +227,7 @@ def test_a_directory_that_holds_something_else_is_refused(text, tmp_path, swept)
     refused("resume needs run_dir", resume=True)
     lock = WriterLock(path)
     refused("is being trained", run_dir=path, resume=True)
-    lock.release()
+    lock.close()
     (path / "sweep.json").write_text('{"config": {"model": {"hiden_size": 8}}, "axes": {}}')
     refused("did you mean 'hidden_size'", run_dir=path, resume=True)
 

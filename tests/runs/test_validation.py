@@ -20,7 +20,7 @@ from jaxrnn.network.loss import loss
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import best_checkpoint_path, find_checkpoint
-from jaxrnn.runs.validation import validate as original_validate
+from jaxrnn.runs.trainer import validate as original_validate
 from jaxrnn.text import load_corpus
 
 HALVES = {"split": (0.5, 0.5), "validate_every": 4}

@@ -21,7 +21,7 @@ from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.evaluation.score import evaluate
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import fit, slices_of
-from jaxrnn.runs.validation import validate
+from jaxrnn.runs.trainer import validate
 from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, load_corpus, stream
 from jaxrnn.text.documents import DocumentStarts, never_seen
 from jaxrnn.text.stream import count_tokens

@@ -3,24 +3,27 @@
 import contextlib
 import dataclasses
 import itertools
+import math
+import statistics
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
-from jaxrnn.runs.chunks import ChunkLimit
+from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.data import RunData, corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
+from jaxrnn.runs.lock import WriterLock
 from jaxrnn.runs.loop import close_at_exit
 from jaxrnn.runs.programs import Sampler, all_finite
 from jaxrnn.runs.report import Report
-from jaxrnn.runs.sweep.directory import SweepDirectory
-from jaxrnn.runs.trainer import Run, Trainer
+from jaxrnn.runs.sweep_directory import open_sweep
+from jaxrnn.runs.trainer import ChunkLimit, Run, Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Metrics, TrainState
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
@@ -101,12 +104,11 @@ def fit_many(
     for name, *_ in group_by_program(members):
         with _named(name):
             prepare(members[name], data.corpus)  # raises if it doesn't fit the text
-    directory = None
-    if run_dir is not None:
+    path, lock = Path(run_dir) if run_dir is not None else None, None
+    if path:
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
-        directory = SweepDirectory(Path(run_dir), config, values, members)
-        directory.open(resume, overwrite)
-    reports = _train_many(members, data, directory, should_stop)
+        lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
+    reports = _train_many(members, data, path, lock, should_stop)
     close_at_exit(reports)
     return reports
 
@@ -123,29 +125,26 @@ def _named(name: str) -> Generator[None]:
 def _train_many(
     members: Mapping[str, TrainConfig],
     data: RunData,
-    directory: SweepDirectory | None,
+    path: Path | None,
+    lock: WriterLock | None,
     should_stop: Callable[[], object],
 ) -> Generator[SweepReport]:
     report = SweepReport(members, {}, {})
-    with contextlib.closing(directory) if directory else contextlib.nullcontext():
+    with contextlib.closing(lock) if lock else contextlib.nullcontext():
         for names in group_by_program(members):
             with contextlib.ExitStack() as stack:
-                runs = {name: _open(name, members[name], data, directory, stack) for name in names}
+                runs = {name: _open_run(members[name], data, path and path / name, stack) for name in names}
                 for in_step in _by_step(runs):
                     if (yield from _train_together(in_step, report, should_stop)):
                         return
 
 
-def _open(
-    name: str, config: TrainConfig, data: RunData, directory: SweepDirectory | None, stack: contextlib.ExitStack
-) -> Run:
-    if directory is None:
+def _open_run(config: TrainConfig, data: RunData, path: Path | None, stack: contextlib.ExitStack) -> Run:
+    if path is None:
         return Run(config, data)
-    run = RunDirectory(directory.member(name), data.corpus, config)
-    begun = directory.begun(name)
-    checkpoint = run.open(resume=begun, overwrite=not begun)
-    stack.callback(run.close)
-    return Run(config, data, checkpoint, run)
+    begun = bool(all_checkpoints(path))
+    directory = RunDirectory(path, data.corpus, config, resume=begun, overwrite=not begun)
+    return Run(config, data, stack.enter_context(contextlib.closing(directory)))
 
 
 def _by_step(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
@@ -184,7 +183,7 @@ def _train_together(
                 yield report
             if not running:
                 return stopped
-            states, metrics = train_chunk(states, trainers[running[0]].next_batches())
+            states, metrics = train_chunk(states, trainers[running[0]].batches_after(trainers[running[0]].step))
             chunk = dict(zip(trainers, zip(states, metrics, strict=True), strict=True))
             results = {name: (*chunk[name], is_finite(chunk[name][0])) for name in running}
     except GeneratorExit:
@@ -207,3 +206,93 @@ def _continue(name: str, trainer: Trainer, result: Result | None, report: SweepR
         report.failed[name] = str(error)
         return False
     return not trainer.over
+
+
+class Spread(NamedTuple):
+    """The mean and the spread of some numbers.
+
+    Attributes:
+        mean: their mean.
+        deviation: their standard deviation, by n - 1; None for a single number.
+        lowest: the lowest of them.
+        highest: the highest of them.
+    """
+
+    mean: float
+    deviation: float | None
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Return the spread of numbers, of which there is at least one.
+
+        Example:
+            >>> Spread.of([1.0, 2.0, 3.0])
+            Spread(mean=2.0, deviation=1.0, lowest=1.0, highest=3.0)
+        """
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), deviation, min(values), max(values))
+
+
+class Row(NamedTuple):
+    """A setting of what is swept, with all its seeds.
+
+    Attributes:
+        setting: the values, by name, without the seed.
+        members: the names of its runs.
+        failed: how many of them ended because their loss was no longer finite; the others count below.
+        bits_per_character: their smooth losses; None where no run is left.
+        validation_loss: their best validations, nats per character; None where there is none.
+        best: the name of the best member, by validation where there is one; None where no run is left.
+    """
+
+    setting: dict[str, Any]
+    members: tuple[str, ...]
+    failed: int
+    bits_per_character: Spread | None
+    validation_loss: Spread | None
+    best: str | None
+
+
+def tabulate_sweep(report: SweepReport, axes: Sequence[str]) -> list[Row]:
+    """Return a row for each setting of the axes, the seed apart, in the order of the members.
+
+    Args:
+        report: of a sweep, at its end or before.
+        axes: the names of what is swept.
+    """
+    by_setting: dict[tuple[Any, ...], list[str]] = {}
+    names = [axis for axis in axes if axis != "seed"]
+    for name, config in report.members.items():
+        by_setting.setdefault(tuple(value_of(config, axis) for axis in names), []).append(name)
+    return [_row(dict(zip(names, values, strict=True)), members, report) for values, members in by_setting.items()]
+
+
+def _row(setting: dict[str, Any], members: Sequence[str], report: SweepReport) -> Row:
+    reports = {name: report.reports[name] for name in members if name in report.reports and name not in report.failed}
+    losses = [member.bits_per_character for member in reports.values()]
+    validations = [member.best.loss for member in reports.values() if member.best]
+    return Row(
+        setting,
+        tuple(members),
+        failed=len(report.failed.keys() & set(members)),
+        bits_per_character=Spread.of(losses) if losses else None,
+        validation_loss=Spread.of(validations) if validations else None,
+        best=min(reports, key=lambda name: member_loss(reports[name]), default=None),
+    )
+
+
+def member_loss(report: Report) -> float:
+    """Return the loss that members are compared by, nats per character: the best validation, or the smooth loss."""
+    return report.best.loss if report.best else report.bits_per_character * math.log(2)
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """Return the row with the lowest mean, by validation where there is one; None where no run is left."""
+
+    def mean(row: Row) -> float:
+        losses = row.validation_loss or row.bits_per_character
+        return losses.mean if losses else math.inf
+
+    return min((row for row in rows if row.bits_per_character), key=mean, default=None)

@@ -1,1 +1,0 @@
-"""Sweeps on disk: many runs side by side, their directory, and what they found."""

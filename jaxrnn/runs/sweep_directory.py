@@ -1,0 +1,87 @@
+"""The directory of a sweep.
+
+| file | what it holds |
+|---|---|
+| `sweep.json` | the configuration that all members share, and the values that are swept |
+| `learning_rate=0.1,seed=0/` and so on | the run directory of each member |
+| `.lock` | nothing; the process that trains holds a lock on it |
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jaxrnn.atomic import commit
+from jaxrnn.config import TrainConfig, from_json, to_json
+from jaxrnn.errors import JaxrnnError
+from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
+
+SWEEP = "sweep.json"
+
+
+def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
+    """Return the configuration of a sweep and its values, by the name of the setting.
+
+    Raises:
+        JaxrnnError: the directory holds no sweep.
+    """
+    path = Path(path)
+    try:
+        values = json.loads((path / SWEEP).read_text("utf-8"))
+        config, axes = from_json(TrainConfig, json.dumps(values["config"])), values["axes"]
+        if not isinstance(axes, dict) or not all(isinstance(several, list) for several in axes.values()):
+            raise ValueError("its axes are no lists")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise JaxrnnError(f"{path} is no sweep ({reason}); give a directory of `jaxrnn sweep`") from None
+    return config, axes
+
+
+def open_sweep(
+    path: Path, config: TrainConfig, axes: dict[str, list[Any]], names: Iterable[str], *, resume: bool, overwrite: bool
+) -> WriterLock:
+    """Prepare the directory of a sweep with members of these names, and become its only writer.
+
+    Raises:
+        JaxrnnError: another process trains there, the directory holds another sweep or something else, or it can't be
+            written.
+    """
+    with write_errors(path), contextlib.ExitStack() as stack:
+        if resume:
+            read_sweep(path)  # raises if there is nothing to resume
+        else:
+            _check_ours(path)
+            path.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock(path)
+        stack.callback(lock.close)
+        if (path / SWEEP).exists():
+            if not resume and not overwrite:
+                raise JaxrnnError(
+                    f"{path} holds a sweep already; continue it with --resume, or replace it with --overwrite"
+                )
+            _, written = read_sweep(path)
+            if written != axes:
+                others = " ".join(f"{name} {','.join(map(str, several))}" for name, several in written.items())
+                advice = f"{'resume it with these' if resume else 'remove it by hand'}, or choose another --run-dir"
+                raise JaxrnnError(f"{path} holds a sweep of other values: {others}; {advice}")
+        if not resume:  # remove old checkpoints before sweep.json says that there is a new sweep
+            for file in itertools.chain(*(all_checkpoints(path / name) for name in names)):
+                file.unlink(missing_ok=True)
+        model = dataclasses.replace(config.model, vocab_size=None)
+        values = {"config": json.loads(to_json(dataclasses.replace(config, model=model))), "axes": axes}
+        commit(path / SWEEP, (json.dumps(values, indent=2) + "\n").encode())
+        stack.pop_all()
+        return lock
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse a directory that holds anything but a sweep."""
+    if not path.exists() or (path / SWEEP).exists():
+        return
+    if not path.is_dir() or any(file.name != LOCK and not file.name.endswith(".tmp") for file in path.iterdir()):
+        raise JaxrnnError(f"{path} is not a sweep's directory and not empty; choose another --run-dir")
