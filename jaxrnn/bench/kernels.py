@@ -14,8 +14,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import check, tolerance
 from jaxrnn.bench.result import Result, say
 from jaxrnn.bench.suites import sampling_program, training_program
-from jaxrnn.bench.timing import Contender, Timing, race
-from jaxrnn.bench.workload import Program, Workload, make_workload
+from jaxrnn.bench.timing import Contender, Program, Timing, Workload, make_workload, race
 from jaxrnn.kernels import KERNELS, plain
 from jaxrnn.training import Metrics
 

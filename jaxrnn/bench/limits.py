@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.bench.timing import Contender, Timing, counted
-from jaxrnn.bench.workload import Workload
+from jaxrnn.bench.timing import Contender, Timing, Workload, counted
 from jaxrnn.kernels.matmul import times_matrix
 from jaxrnn.network.cells import get_cell
 
@@ -23,21 +22,13 @@ SECONDS = 0.04  # per measurement and round
 
 
 class Limits(NamedTuple):
-    """What the machine can do in seconds per step, and the floor.
+    """What the machine can do in seconds per step, and the floor."""
 
-    Attributes:
-        recurrent: a product [B, H] x [H, G*H] that waits for the previous one, the mean of both directions.
-        products: all other products of a step.
-        update: the bytes of the optimizer, moved at the rate of x = x / 2 + y with arrays of the parameters' size.
-        update_bytes: the number of these.
-        floor: 2 T recurrent + products + update.
-    """
-
-    recurrent: Timing
-    products: Timing
-    update: Timing
+    recurrent: Timing  # a product [B, H] x [H, G*H] that waits for the previous one, the mean of both directions
+    products: Timing  # all other products of a step
+    update: Timing  # the optimizer's bytes, moved at the rate of x = x / 2 + y with arrays of the parameters' size
     update_bytes: int
-    floor: Timing
+    floor: Timing  # 2 T recurrent + products + update
 
 
 class LimitRace:

@@ -70,21 +70,12 @@ _CELLS = {"tanh": _tanh, "gru": _gru, "lstm": _lstm}
 
 @dataclasses.dataclass
 class Reference:
-    """A training run over a chunk of batches, again and again.
+    """A training run over a chunk of batches, again and again."""
 
-    Attributes:
-        params: Wxh [V, G*H], Whh [H, G*H], bh [G*H], Why [H, V], by [V]; and bhh [G*H], the GRU's second bias.
-        batches: inputs and targets int [K, T, B], reset bool [K].
-        cell: "tanh", "gru" or "lstm".
-        optimizer: "adagrad" or "adam".
-        learning_rate: of the optimizer.
-        clip_value: the largest magnitude of an entry of the gradient.
-    """
-
-    params: dict[str, np.ndarray]
-    batches: tuple[np.ndarray, np.ndarray, np.ndarray]
-    cell: str
-    optimizer: str
+    params: dict[str, np.ndarray]  # Wxh [V, G*H], Whh [H, G*H], bh, Why [H, V], by; and bhh, the GRU's second bias
+    batches: tuple[np.ndarray, np.ndarray, np.ndarray]  # inputs and targets int [K, T, B], reset bool [K]
+    cell: str  # "tanh", "gru" or "lstm"
+    optimizer: str  # "adagrad" or "adam"
     learning_rate: float
     clip_value: float
 

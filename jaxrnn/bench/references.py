@@ -1,6 +1,7 @@
 """The references, each in its worker, checked to do the same work before anything is timed."""
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,16 +9,13 @@ import numpy as np
 
 from jaxrnn.bench.config import BenchError
 from jaxrnn.bench.result import say, version
-from jaxrnn.bench.timing import Contender
+from jaxrnn.bench.timing import Contender, Workload, counted, named_params
 from jaxrnn.bench.worker import Worker
-from jaxrnn.bench.workload import Workload, named_params
 from jaxrnn.training import make_train_step
 
 
-def start_references(
-    stack: ExitStack, workload: Workload, seconds: float = 0.1
-) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Start the references of a workload, in processes that end with `stack`; each run of one takes about `seconds`.
+def start_references(stack: ExitStack, workload: Workload) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Start the references of a workload, in processes that end with `stack`.
 
     Returns:
         Contenders by name, "NumPy" and "PyTorch", in seconds per training step; and notes by the same names: the number
@@ -35,7 +33,7 @@ def start_references(
     worker = stack.enter_context(Worker("numpy_reference", threads=1))
     worker.call("Reference", **reference_arguments(workload))
     check("NumPy reference", worker.call("train", 2), losses, tolerance(workload))
-    contenders, notes = {"NumPy": worker.contender("train", seconds)}, {"NumPy": "float64, 1 thread"}
+    contenders, notes = {"NumPy": counted(partial(worker.call, "train"))}, {"NumPy": "float64, 1 thread"}
     if version("torch") is None:
         return contenders, notes | {"PyTorch": "not installed"}
     say("checking the PyTorch reference")
@@ -50,7 +48,7 @@ def start_references(
     check("PyTorch reference", theirs, losses, tolerance(workload))
     threads = worker.call("choose_threads")
     notes["PyTorch"] = f"{threads} thread{'s' * (threads > 1)}"
-    contenders["PyTorch"] = worker.contender("train", seconds)
+    contenders["PyTorch"] = counted(partial(worker.call, "train"))
     return contenders, notes
 
 

@@ -24,24 +24,14 @@ LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a suite measured.
-
-    Attributes:
-        config: the workload.
-        seconds: by contender, per unit of work: a training step, a character, a process.
-        lines: what the table means; long ones are wrapped.
-        columns: more columns of the table: rates and ratios by header, then by contender.
-        characters: per unit of work; None shows no characters per second.
-        details: further values, for JSON.
-        chart: its form.
-    """
+    """What a suite measured."""
 
     config: BenchConfig
-    seconds: dict[str, Timing]
-    lines: list[str]
-    columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)
-    characters: int | None = None
-    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, Timing]  # by contender, per unit of work: a training step, a character, a process
+    lines: list[str]  # what the table means; long ones are wrapped
+    columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)  # by header, then by contender
+    characters: int | None = None  # per unit of work; None shows no characters per second
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)  # further values, for JSON
     chart: Literal["bars", "curves", "ratios"] = "bars"
 
     @property

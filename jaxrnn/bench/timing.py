@@ -1,10 +1,20 @@
-"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike."""
+"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike.
 
+Most contenders are programs of ours on a workload: random characters and initial parameters.
+"""
+
+import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+
+from jaxrnn.config import TrainConfig
+from jaxrnn.network import Params
+from jaxrnn.text import Batch, batches
+from jaxrnn.training import TrainState, init_train_state
 
 
 class Timing(NamedTuple):
@@ -60,7 +70,7 @@ def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -
     return {name: Timing.of(values, contenders[name].compile_seconds) for name, values in times.items()}
 
 
-def counted(run: Callable[[int], object], seconds: float) -> Contender:
+def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
     """Return a contender that calls `run(count)`, with a count, at least 1, for which that takes about `seconds`.
 
     `run` does `count` units of work and returns when they are done. It is called here to find the count.
@@ -93,3 +103,57 @@ def repeated(function: Callable[[], object], units: float, seconds: float = 0.1)
     compile_seconds = time.perf_counter() - begin
     calls = counted(run, seconds)
     return Contender(lambda: calls.run() / units, compile_seconds)
+
+
+class Workload(NamedTuple):
+    """What jaxrnn and every reference begin from."""
+
+    config: TrainConfig
+    batches: Batch  # a chunk, int32 [K, T, B] and bool [K]; one sweep over the text, so that it can be repeated
+    vocab_size: int
+
+    def initial_state(self) -> TrainState:
+        """Return a new state before the first step."""
+        return init_train_state(jax.random.key(self.config.seed), self.config)
+
+    def single_batches(self) -> list[Batch]:
+        """Return the K batches one by one, int32 [T, B]."""
+        return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
+
+
+def make_workload(config: TrainConfig) -> Workload:
+    """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
+    vocab_size = config.model.vocab_size or 1
+    lane_length = config.chunk_length * config.sequence_length + 2
+    frequencies = 1 / np.arange(1, vocab_size + 1)
+    probabilities = frequencies / frequencies.sum()
+    tokens = np.random.default_rng(0).choice(vocab_size, config.batch_size * lane_length, p=probabilities)
+    return Workload(config, batches(tokens, 0, config.chunk_length, config), vocab_size)
+
+
+class Program(NamedTuple):
+    """A function from state to state, and what it runs on."""
+
+    function: Callable[[Any, Any], tuple[Any, Any]]  # (state, feed) -> (state, output); it may donate the state
+    state: Any  # before the first call
+    feeds: Sequence[Any]  # the calls take them in turn, and begin again after the last
+    units: int  # of work per call
+    wait: Callable[[Any], object] = jax.block_until_ready  # takes the output and returns when it is ready
+
+    def contender(self, seconds: float = 0.1) -> Contender:
+        """Return a contender that calls the function for about `seconds`, each call with the state of the previous."""
+        state, feeds = jax.block_until_ready(self.state), itertools.cycle(self.feeds)
+
+        def call() -> None:
+            nonlocal state
+            state, output = self.function(state, next(feeds))
+            self.wait(output)
+
+        return repeated(call, self.units, seconds)
+
+
+def named_params(params: Params) -> dict[str, np.ndarray]:
+    """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
+    (layer,) = params.layers
+    named = {**layer._asdict(), "Why": params.Why, "by": params.by}
+    return {name: np.asarray(value, np.float64) for name, value in named.items() if value is not None}

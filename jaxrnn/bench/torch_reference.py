@@ -20,11 +20,7 @@ _OPTIMIZERS: dict[str, tuple[Any, dict[str, float]]] = {
 
 
 class Reference:
-    """A training run over a chunk of batches, again and again.
-
-    Attributes:
-        weights: the parameters by jaxrnn's names and in its layout, which share the memory of the trained ones.
-    """
+    """A training run over a chunk of batches, again and again."""
 
     def __init__(
         self,
@@ -50,7 +46,7 @@ class Reference:
         self.readout = nn.Linear(*params["Why"].shape, **options)
         # The row of an input token: of the weights, which `weight_ih` leaves as it is, or a one-hot vector.
         self.rows = nn.Parameter(torch.eye(vocab_size, input_size, **options))
-        self.weights = {
+        self.weights = {  # by jaxrnn's names and in its layout; they share the memory of the trained ones
             "Wxh": self.rows.detach() if self.looks_up else self.rnn.weight_ih_l0.detach().T,
             "Whh": self.rnn.weight_hh_l0.detach().T,
             "bh": self.rnn.bias_ih_l0.detach(),

@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 from jaxrnn.bench.config import BenchError
-from jaxrnn.bench.timing import Contender, counted
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -48,10 +47,6 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
         if error:
             raise BenchError(error)
         return result
-
-    def contender(self, method: str, seconds: float = 0.1) -> Contender:
-        """Return a contender that calls `method(count)`, which does `count` units of work, for about `seconds`."""
-        return counted(lambda count: self.call(method, count), seconds)
 
     def close(self) -> None:
         """End the process."""

@@ -23,34 +23,21 @@ _Symbols = np.ndarray[tuple[int], np.dtype[np.void]]  # of _SYMBOL: consecutive 
 
 
 class Scored(NamedTuple):
-    """Consecutive symbols and their surprisals.
+    """m consecutive symbols and their surprisals."""
 
-    Attributes:
-        indices: int [m], the index of each symbol in the text.
-        symbols: the m symbols; bytes as the characters with their values (Latin-1).
-        tokens: int [m].
-        nats: [m].
-    """
-
-    indices: Indices
-    symbols: str
-    tokens: Tokens
-    nats: Nats
+    indices: Indices  # of the symbols in the text, int [m]
+    symbols: str  # bytes as the characters with their values (Latin-1)
+    tokens: Tokens  # int [m]
+    nats: Nats  # [m]
 
 
 @dataclasses.dataclass
 class Tally:
-    """What a text consisted of, counted while it is read.
+    """What a text consisted of, counted while it is read."""
 
-    Attributes:
-        read: symbols in all.
-        unknown: how many of them were read as the unknown symbol.
-        left_out: how often each symbol occurred that the vocabulary lacks, if it has no unknown symbol.
-    """
-
-    read: int = 0
-    unknown: int = 0
-    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    read: int = 0  # symbols in all
+    unknown: int = 0  # of these, as the unknown symbol
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # not in the vocabulary
 
 
 def score_stream(

@@ -13,20 +13,19 @@ Writing a file removes those that have not been used for a month; they are rebui
 import contextlib
 import hashlib
 import json
-import math
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
-from jaxrnn.text.stream import Progress, Rules, Survey, changed, read_blocks
+from jaxrnn.text.stream import Progress, Rules, Survey, changed, encode_text, read_blocks, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
@@ -51,14 +50,53 @@ def directory() -> Path:
     return fetch.cache_directory() / "tokens"
 
 
-def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool = False) -> CachedTokens | None:
-    """Return the tokens of a text from the cache; None if they are not there, or, with a warning, are damaged.
+def load_tokens(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
+    """Return the tokens of a text from the cache, after writing them there if they are missing or damaged.
 
-    With `verify`, the hash of the tokens is checked even if the file has not changed.
+    With `verify`, all of the text and of its tokens is read, even if the files have not changed.
+
+    Raises:
+        JaxrnnError: the text can't be used, or changes while it is read.
+        StorageError: there is no room, or the cache directory can't be written to; nothing is left behind.
     """
+    status, now = os.fstat(file.fileno()), time.time_ns()
+
+    def read(activity: str) -> Iterator[bytes]:
+        file.seek(0)
+        yield from read_blocks(file, lambda new: progress(activity, new, status.st_size))
+        if _fingerprint(os.fstat(file.fileno())) != _fingerprint(status):
+            raise changed(name)
+
+    sha256 = None if verify else _recorded_sha256(name, status)
+    if sha256 and (cached := _find(sha256, rules, progress, verify)):
+        return cached
+    survey = survey_text(read("reading"), name, rules)
+    cached = _find(survey.sha256, rules, progress, verify)
+    if cached is None:
+        cached = _store(survey, rules, encode_text(read("encoding"), name, rules, survey.vocabulary), name)
+    if max(status.st_mtime_ns, status.st_ctime_ns) < now - CLOCK_NS:
+        record_sha256(name, status, survey.sha256)
+    return cached
+
+
+def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens | None:
+    """Return the tokens of a text; None if they are not there, or, with a warning, are damaged."""
     path = _path(sha256, rules)
     try:
-        return _open(path, sha256, rules, progress, verify)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if verify or _recorded_sha256(str(path), status) is None:
+                digest = hashlib.sha256()
+                for block in read_blocks(file, lambda new: progress("verifying", new, status.st_size)):
+                    digest.update(block)
+                if digest.hexdigest() != _recorded_sha256(str(path)):
+                    raise ValueError("it has changed")
+                record_sha256(str(path), status, digest.hexdigest())
+                file.seek(0)
+            header = json.loads(file.readline())
+            vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
+            dtype = vocabulary.dtype.newbyteorder("<")
+            return CachedTokens(path, sha256, vocabulary, np.memmap(file, dtype, "r", file.tell(), (header["count"],)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -69,13 +107,8 @@ def find_tokens(sha256: str, rules: Rules, progress: Progress, *, verify: bool =
         return None
 
 
-def store_tokens(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) -> CachedTokens:
-    """Write the tokens of a surveyed text to the cache, from pieces, and return them memory-mapped.
-
-    Raises:
-        StorageError: there is no room, or the cache directory can't be written to; nothing is left behind.
-        JaxrnnError: the text, called `name`, changed after its survey.
-    """
+def _store(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) -> CachedTokens:
+    """Write the tokens of a surveyed text, from pieces, and return them memory-mapped."""
     sha256, vocabulary, count = survey
     path = _path(sha256, rules)
     fetch.make_private_directory(path.parent)
@@ -96,16 +129,25 @@ def store_tokens(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: s
     return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", len(line), (count,)))
 
 
-def fingerprint(status: os.stat_result) -> list[int]:
+def _path(sha256: str, rules: Rules) -> Path:
+    key = hashlib.sha256(json.dumps([_VERSION, sha256, *rules]).encode()).hexdigest()
+    return directory() / f"{key[:32]}.tokens"
+
+
+def _record(path: str) -> Path:
+    return directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _fingerprint(status: os.stat_result) -> list[int]:
     """Return numbers that differ once a file has changed."""
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def recorded_sha256(path: str, status: os.stat_result | None = None) -> str | None:
+def _recorded_sha256(path: str, status: os.stat_result | None = None) -> str | None:
     """Return the recorded SHA-256 of a file; None if there is no record, or the file no longer has this status."""
     try:
         record = json.loads(_record(path).read_bytes())
-        if status and record["file"] != [path, *fingerprint(status)]:
+        if status and record["file"] != [path, *_fingerprint(status)]:
             return None
         with contextlib.suppress(OSError):
             os.utime(_record(path))  # it was used
@@ -118,36 +160,9 @@ def record_sha256(path: str, status: os.stat_result, sha256: str) -> None:
     """Record the SHA-256 of a file with this status; warn if the record can't be written."""
     try:
         with replacing(_record(path)) as file:
-            file.write(json.dumps({"file": [path, *fingerprint(status)], "sha256": sha256}).encode())
+            file.write(json.dumps({"file": [path, *_fingerprint(status)], "sha256": sha256}).encode())
     except JaxrnnError as error:
         warnings.warn(f"{error}; until then all of {path} is read at each start", stacklevel=2)
-
-
-def _path(sha256: str, rules: Rules) -> Path:
-    key = hashlib.sha256(json.dumps([_VERSION, sha256, *rules]).encode()).hexdigest()
-    return directory() / f"{key[:32]}.tokens"
-
-
-def _record(path: str) -> Path:
-    return directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
-
-
-def _open(path: Path, sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if verify or recorded_sha256(str(path), status) is None:
-            digest = hashlib.sha256()
-            for block in read_blocks(file, lambda new: progress("verifying", new, status.st_size)):
-                digest.update(block)
-            if digest.hexdigest() != recorded_sha256(str(path)):
-                raise ValueError("it has changed")
-            record_sha256(str(path), status, digest.hexdigest())
-            file.seek(0)
-        header = json.loads(file.readline())
-        vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
-        dtype = vocabulary.dtype.newbyteorder("<")
-        tokens = np.memmap(file, dtype, "r", file.tell(), (header["count"],))
-    return CachedTokens(path, sha256, vocabulary, tokens)
 
 
 def _remove_unused(folder: Path) -> None:
@@ -156,8 +171,8 @@ def _remove_unused(folder: Path) -> None:
     A process that has mapped a removed file keeps it, and one that is alive has written to its temporary file recently.
     """
     for file in folder.iterdir():
-        uses = [file] if file.suffix != ".tokens" else [file, _record(str(file))]  # a use is noted at the record
+        record = _record(str(file))  # of tokens, whose uses are noted there
         with contextlib.suppress(OSError):
-            last = max((use.stat().st_mtime for use in uses if use.exists()), default=math.inf)
+            last = (record if record.exists() else file).stat().st_mtime
             if last < time.time() - (ABANDONED if file.suffix == ".tmp" else UNUSED):
                 file.unlink()

@@ -1,15 +1,11 @@
 """A corpus: an encoded text, in memory or, if it is big, on the disk."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -125,16 +121,15 @@ def load_corpus(
     progress: Progress = silent,
     verify: bool = False,
 ) -> Corpus:
-    """Read and encode a text.
+    """Read and encode a text from a file.
 
     A text of up to 64 MiB is read into memory. The tokens of a bigger one are memory-mapped from the user's cache
     directory, so that it may be larger than memory; they are written there when the text is new or has changed, or
     in advance by `jaxrnn prepare`.
 
     Args:
-        source: a path, or the name of a corpus: "python-docs" (the standard library's help texts) or "tinyshakespeare"
-            (downloaded once to the user's cache directory). A name takes precedence over a file. For a text in memory
-            see `Corpus.from_text`.
+        source: a path, or the name of a corpus, which takes precedence over a file: "python-docs" (the standard
+            library's help texts) or "tinyshakespeare" (downloaded once to the user's cache directory).
         vocabulary: "characters" for a UTF-8 text, "bytes" for any file.
         normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
         min_count: replace symbols that occur fewer times by one unknown symbol.
@@ -157,13 +152,10 @@ def load_corpus(
     advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
     if len(source) > 255 or any(map(str.isspace, source)):
         advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
-    path = Path(source)
-    with contextlib.suppress(RuntimeError):  # ~NAME without a user of that name is a file like any other
-        path = path.expanduser()
-    path = path.absolute()
+    path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 (~NAME without such a user is a file)
     with open_file(path, advice) as file:
         if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
-            cached = _load_big(file, str(path), rules, progress, verify)
+            cached = cache.load_tokens(file, str(path), rules, progress, verify)
             return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)
         data = file.read(MAX_IN_MEMORY + 1)
     if len(data) > MAX_IN_MEMORY:
@@ -176,26 +168,3 @@ def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress
     progress("reading", len(data), len(data))
     tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
     return Corpus(source, vocabulary, tokens, sha256, rules.normalize, rules.min_count)
-
-
-def _load_big(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> cache.CachedTokens:
-    """Return the tokens of a big text from the cache, after writing them there if need be."""
-    status, now = os.fstat(file.fileno()), time.time_ns()
-
-    def read(activity: str) -> Iterator[bytes]:
-        file.seek(0)
-        yield from read_blocks(file, lambda new: progress(activity, new, status.st_size))
-        if cache.fingerprint(os.fstat(file.fileno())) != cache.fingerprint(status):
-            raise changed(name)
-
-    sha256 = None if verify else cache.recorded_sha256(name, status)
-    if sha256 and (cached := cache.find_tokens(sha256, rules, progress)):
-        return cached
-    survey = survey_text(read("reading"), name, rules)
-    cached = cache.find_tokens(survey.sha256, rules, progress, verify=verify)
-    if cached is None:
-        pieces = encode_text(read("encoding"), name, rules, survey.vocabulary)
-        cached = cache.store_tokens(survey, rules, pieces, name)
-    if max(status.st_mtime_ns, status.st_ctime_ns) < now - cache.CLOCK_NS:
-        cache.record_sha256(name, status, survey.sha256)
-    return cached

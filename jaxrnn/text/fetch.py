@@ -22,6 +22,10 @@ class RemoteText(NamedTuple):
     size: int
     sha256: str
 
+    def matches(self, data: bytes) -> bool:
+        """Return whether these bytes are the text."""
+        return len(data) == self.size and hashlib.sha256(data).hexdigest() == self.sha256
+
 
 BUILT_IN = "python-docs"
 REMOTE = {
@@ -51,25 +55,20 @@ def make_private_directory(path: Path) -> None:
 
 
 def read_named_corpus(name: str) -> bytes:
-    """Return the text of a corpus in `NAMED`, in UTF-8.
+    """Return the text of a corpus in `NAMED`, in UTF-8; it is fetched if the cache lacks it or holds a damaged one.
 
     Raises:
         JaxrnnError: this Python lacks it, or it can't be fetched; the message says what to do.
         StorageError: it can't be written to the cache.
     """
-    if name != BUILT_IN:
-        return _read_remote(name, REMOTE[name])
-    try:
-        from pydoc_data.topics import topics
-    except ImportError:
-        raise JaxrnnError(f"this Python came without pydoc_data, which {BUILT_IN} is made of; give a file") from None
-    return "\n".join(topics[key] for key in sorted(topics)).encode()
-
-
-def _read_remote(name: str, remote: RemoteText) -> bytes:
-    """Return a remote text from the cache; fetch it first if it is missing there or damaged."""
-    path = cache_directory() / f"{name}.txt"
-    if path.is_file() and _matches(data := path.read_bytes(), remote):
+    if name == BUILT_IN:
+        try:
+            from pydoc_data.topics import topics
+        except ImportError:
+            raise JaxrnnError(f"this Python came without pydoc_data, which {name} is made of; give a file") from None
+        return "\n".join(topics[key] for key in sorted(topics)).encode()
+    remote, path = REMOTE[name], cache_directory() / f"{name}.txt"
+    if path.is_file() and remote.matches(data := path.read_bytes()):
         return data
     by_hand = f"fetch it by hand and put it at {path}"
     try:
@@ -80,13 +79,9 @@ def _read_remote(name: str, remote: RemoteText) -> bytes:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise JaxrnnError(f"can't fetch {name} from {remote.url} ({reason}); {by_hand}") from None
-    if not _matches(data, remote):
+    if not remote.matches(data):
         raise JaxrnnError(f"what {remote.url} sent is not {name} (its SHA-256 differs); {by_hand}")
     make_private_directory(path.parent)
     with replacing(path) as file:
         file.write(data)
     return data
-
-
-def _matches(data: bytes, remote: RemoteText) -> bool:
-    return len(data) == remote.size and hashlib.sha256(data).hexdigest() == remote.sha256

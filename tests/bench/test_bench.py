@@ -21,9 +21,8 @@ from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import check, reference_arguments, start_references
 from jaxrnn.bench.suites import exponent, measure_devices, measure_step
-from jaxrnn.bench.timing import Contender, Timing, race, repeated
+from jaxrnn.bench.timing import Contender, Timing, make_workload, named_params, race, repeated
 from jaxrnn.bench.worker import Worker
-from jaxrnn.bench.workload import make_workload, named_params
 from jaxrnn.cli import main, parse
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import KERNELS
@@ -172,7 +171,7 @@ def test_the_torch_reference_trains_as_the_numpy_reference_does(cell, lanes, voc
 def test_the_torch_reference_does_our_work_and_runs():
     pytest.importorskip("torch")
     with contextlib.ExitStack() as stack:
-        contenders, notes = start_references(stack, small_workload(dtype="float32"), 0.01)
+        contenders, notes = start_references(stack, small_workload(dtype="float32"))
         assert contenders["PyTorch"].run() > 0
         assert re.fullmatch(r"\d+ threads?", notes["PyTorch"])
 
@@ -207,7 +206,7 @@ def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
 
     def fail():
         with contextlib.ExitStack() as stack:
-            contenders, _ = start_references(stack, small_workload(dtype="float32"), 0.01)
+            contenders, _ = start_references(stack, small_workload(dtype="float32"))
             assert contenders["NumPy"].run() > 0
             assert started[-1].poll() is None
             raise ZeroDivisionError

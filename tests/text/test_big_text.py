@@ -50,8 +50,8 @@ def text(tmp_path):
 def readings(monkeypatch):
     """What is read of a text, by name; filled while corpora are loaded."""
     done = []
-    whole = corpus.survey_text
-    monkeypatch.setattr(corpus, "survey_text", lambda *given: (done.append(given[1]), whole(*given))[1])
+    whole = cache.survey_text
+    monkeypatch.setattr(cache, "survey_text", lambda *given: (done.append(given[1]), whole(*given))[1])
     return done
 
 
@@ -118,8 +118,8 @@ def test_a_text_that_changes_while_it_is_read_is_refused(text, big, monkeypatch)
             other.write("more")
         return found(file, *rest)
 
-    found = corpus.survey_text
-    monkeypatch.setattr(corpus, "survey_text", scan_and_write)
+    found = cache.survey_text
+    monkeypatch.setattr(cache, "survey_text", scan_and_write)
     with pytest.raises(JaxrnnError, match="changed while it was read; try again"):
         load_corpus(text)
     assert cached_files() == []
