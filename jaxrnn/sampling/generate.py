@@ -6,6 +6,7 @@ which draws the next characters of texts that stand at a `Position`.
 
 import dataclasses
 from collections.abc import Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import jax
@@ -190,7 +191,7 @@ class Writer:
         """
         lanes, position = options.num_samples, self._read(position)
         seeds = np.arange(lanes, dtype=np.uint32) + np.uint32(options.seed)
-        keys, carry, recent = _keys(seeds, position.drawn), position.carry, position.tokens
+        keys, carry, recent = _keys(seeds, _words(position.drawn)), position.carry, position.tokens
         if recent.shape[1] < lanes:  # all lanes begin with the same text, which is read once
             carry = jax.tree.map(lambda entry: jnp.repeat(entry, lanes, axis=0), carry)
             recent = np.repeat(recent, lanes, axis=1)
@@ -233,7 +234,15 @@ class Writer:
 
 
 @jax.jit
-def _keys(seeds: jax.Array, drawn: int) -> jax.Array:
-    """Return the keys of a piece, one per lane; for a single lane a scalar key, which draws the same but faster."""
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), drawn))(seeds)
+def _keys(seeds: jax.Array, words: list[np.uint32]) -> jax.Array:
+    """Return the keys of a piece, one per lane; for a single lane a scalar key, which draws the same but faster.
+
+    `words` are the 32-bit words of the characters drawn so far, the lowest first.
+    """
+    keys = jax.vmap(lambda seed: reduce(jax.random.fold_in, words, jax.random.key(seed)))(seeds)
     return keys[0] if len(seeds) == 1 else keys
+
+
+def _words(number: int) -> list[np.uint32]:
+    low, high = np.uint32(number % 2**32), number >> 32
+    return [low, *_words(high)] if high else [low]

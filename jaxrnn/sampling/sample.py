@@ -12,7 +12,7 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
-from jaxrnn.sampling.draw import check_draw, draw, likeliest
+from jaxrnn.sampling.draw import COLDEST, check_draw, draw, is_known, likeliest
 from jaxrnn.text import Array
 
 
@@ -48,7 +48,7 @@ def sample(
         prime: int [P, B], P >= 1, the characters to continue from.
         config: the network's configuration; static under jit.
         length: characters to write; static under jit.
-        temperature: divides the logits before the draw; toward 0 it becomes greedy. A positive number.
+        temperature: divides the logits before the draw; 0, or less than 1e-30, is greedy.
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `sampling.draw`.
         top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
@@ -71,7 +71,10 @@ def sample(
         starts, recent = _find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
-    choose = Partial(likeliest) if greedy else Partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
+    is_cold = is_known(temperature) and temperature < COLDEST
+    choose = (
+        Partial(likeliest) if greedy or is_cold else Partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
+    )
     return _write(key, params, carry, prime[-1], recent, separator, choose, config, length)
 
 

@@ -223,3 +223,15 @@ def test_many_samples_of_documents_are_those_of_single_calls(prompt):
     for index, text in enumerate(many):
         one = "".join(write(params, vocabulary, MODEL, dataclasses.replace(options, seed=5 + index), reset_on=". "))
         assert one == text
+
+
+def continued(drawn):
+    """Three pieces of a text of which so many characters were drawn before."""
+    writer = Writer(PARAMS, PLAIN, MODEL)
+    pieces = writer.write(writer.begin()._replace(drawn=drawn), SampleConfig(length=3 * PIECE))
+    return ["".join(map(str, tokens)) for (tokens,), _ in pieces]
+
+
+def test_a_text_goes_on_beyond_the_numbers_of_32_bits():
+    pieces = [piece for drawn in (0, 2**31 - PIECE, 2**32 - PIECE, 2**40) for piece in continued(drawn)]
+    assert len(set(pieces)) == len(pieces) == 12

@@ -239,6 +239,24 @@ def test_going_on_from_the_returned_carry_is_one_long_greedy_text():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), end, last)
 
 
+@pytest.mark.parametrize("temperature", [0, 1e-45, 1e-38, 1e-31, 1e-30, 1e-20])
+def test_a_temperature_near_0_takes_the_likeliest_token(temperature):
+    arguments = (PARAMS, initial_carry(2, CONFIG), tokens(1, lanes=2), CONFIG)
+    greedy, _ = sample(KEY, *arguments, length=50, greedy=True)
+    for values in ({}, {"top_k": 3}, {"top_p": 0.5}):
+        cold, _ = sample(KEY, *arguments, length=50, temperature=temperature, **values)
+        np.testing.assert_array_equal(cold, greedy)
+    traced = jax.jit(lambda value: sample(KEY, *arguments, length=50, temperature=value)[0])
+    np.testing.assert_array_equal(traced(float(temperature)), greedy)
+
+
+@pytest.mark.parametrize("top_p", [1e-45, 1e-38, 1e-10])
+def test_a_tiny_top_p_keeps_the_likeliest_token(top_p):
+    arguments = (PARAMS, initial_carry(1, CONFIG), tokens(1), CONFIG)
+    greedy, _ = sample(KEY, *arguments, length=50, greedy=True)
+    np.testing.assert_array_equal(sample(KEY, *arguments, length=50, top_p=top_p)[0], greedy)
+
+
 @pytest.mark.parametrize("values", [{}, {"top_k": 3}, {"top_p": 0.5}, {"top_k": 3, "top_p": 0.5}], ids=str)
 def test_other_numbers_are_no_reason_to_compile_again(values):
     from jaxrnn.sampling.sample import _write
@@ -263,7 +281,6 @@ def test_it_works_inside_a_jitted_function():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"temperature": 0.0}, "temperature"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
