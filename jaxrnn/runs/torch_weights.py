@@ -8,9 +8,11 @@ readout.weight [V, H], readout.bias [V]. The metadata, strings, are the cell and
 import dataclasses
 import json
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -24,8 +26,7 @@ from jaxrnn.text import Vocabulary
 
 Array = Any  # NumPy's, where Params are declared to have JAX's
 
-_TORCH_CELLS = {1: "tanh", 3: "gru", 4: "lstm"}  # by G
-_LAYER = re.compile(r"(.*)weight_hh_l(\d+)")
+_CELLS = {1: "tanh", 3: "gru", 4: "lstm"}  # by G
 
 
 class Weights(NamedTuple):
@@ -56,15 +57,15 @@ def save_weights(
     path = Path(path)
     if path.exists() and not overwrite:
         raise JaxrnnError(f"{path} exists already; choose another file, or replace it with --overwrite")
-    tensors = {"readout.weight": np.asarray(params.Why).T, "readout.bias": np.asarray(params.by)}
+    tensors: dict[str, Array] = {"readout.weight": params.Why.T, "readout.bias": params.by}
     for index, layer in enumerate(params.layers):
-        tensors[f"rnn.weight_ih_l{index}"] = np.asarray(layer.Wxh).T
-        tensors[f"rnn.weight_hh_l{index}"] = np.asarray(layer.Whh).T
-        tensors[f"rnn.bias_ih_l{index}"] = np.asarray(layer.bh)
-        tensors[f"rnn.bias_hh_l{index}"] = np.asarray(np.zeros_like(layer.bh) if layer.bhh is None else layer.bhh)
+        tensors[f"rnn.weight_ih_l{index}"] = layer.Wxh.T
+        tensors[f"rnn.weight_hh_l{index}"] = layer.Whh.T
+        tensors[f"rnn.bias_ih_l{index}"] = layer.bh
+        tensors[f"rnn.bias_hh_l{index}"] = np.zeros_like(layer.bh) if layer.bhh is None else layer.bhh
     cell = model.cell if isinstance(model.cell, str) else "custom"
     metadata = {"cell": cell, "vocabulary": json.dumps(dataclasses.asdict(vocabulary))}
-    commit(path, safetensors.numpy.save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata))
+    commit(path, safetensors.numpy.save({name: np.asarray(t, order="C") for name, t in tensors.items()}, metadata))
 
 
 def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
@@ -86,41 +87,52 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     """
     path = Path(path)
     tensors, metadata = _read(path)
-    layers = [match for name in tensors if (match := _LAYER.fullmatch(name))]
-    prefixes = sorted({match[1] for match in layers})
+    layers = sorted(match.groups() for name in tensors if (match := re.fullmatch(r"(.*)weight_hh_l(\d+)", name)))
+    prefixes = sorted({prefix for prefix, _ in layers})
     if len(prefixes) != 1:
         got = f"{len(prefixes)}: {', '.join(map(repr, prefixes))}" if prefixes else f"none in {_list(tensors)}"
         raise JaxrnnError(f"{path} must hold one recurrent part (a weight_hh_l0 [G*H, H] and so on), found {got}")
     rnn = f"{prefixes[0]}{{}}_l{{}}".format
-    rows, hidden_size = _matrix(path, tensors, rnn("weight_hh", 0))
-    if cell is None:
-        cell = metadata.get("cell") or _TORCH_CELLS.get(rows // hidden_size, "")
-    if cell not in (*_TORCH_CELLS.values(), "custom") and not isinstance(cell, Cell):
+    first = rnn("weight_hh", layers[0][1])
+    rows, hidden_size = (*tensors[first].shape, 0, 0)[:2]
+    kind: Any = cell or metadata.get("cell") or _CELLS.get(rows // max(1, hidden_size), "unknown")
+    if not isinstance(kind, Cell) and kind not in (*_CELLS.values(), "custom"):
         raise JaxrnnError(
-            f"{path}: {rnn('weight_hh', 0)} is [{rows}, {hidden_size}], which is no tanh, gru or lstm "
-            f"but {cell or 'unknown'}; pass its cell, on the command line --cell FILE.py:NAME"
+            f"{path}: {first} is {list(tensors[first].shape)}, which is no tanh, gru or lstm but {kind}; "
+            "pass its cell, on the command line --cell FILE.py:NAME"
         )
-    the_cell, rest = get_cell(cell), _Tensors(path, dict(tensors))
-    width, num_layers = the_cell.gates * hidden_size, 1 + max(int(match[2]) for match in layers)
-    biased = any(name.startswith(f"{prefixes[0]}bias_") for name in tensors)
+    the_cell, (linear, embedding) = get_cell(kind), _linear_and_embedding(path, tensors, hidden_size)
+    width, vocab_size = the_cell.gates * hidden_size, len(tensors[linear])
+    inputs = tensors[embedding].shape[1] if embedding else vocab_size
 
-    recurrent = [rest.take(rnn("weight_hh", index), width, hidden_size) for index in range(num_layers)]
-    biases = [_biases(rest, the_cell, rnn, index, width, biased) for index in range(num_layers)]
-    above = [rest.take(rnn("weight_ih", index), width, hidden_size) for index in range(1, num_layers)]
-    below = rest.take(rnn("weight_ih", 0), width, None)
-    Why, by, embedding = _readout(rest, hidden_size, below.shape[1])
-    inputs = [(below if embedding is None else below @ embedding.T), *above]
-    rest.check_empty()
+    shapes = {linear: (vocab_size, hidden_size)} | ({embedding: (vocab_size, inputs)} if embedding else {})
+    if _bias_of(linear) in tensors:
+        shapes[_bias_of(linear)] = (vocab_size,)
+    for index in range(len(layers)):
+        shapes[rnn("weight_hh", index)] = width, hidden_size
+        shapes[rnn("weight_ih", index)] = width, hidden_size if index else inputs
+        if any(name.startswith(f"{prefixes[0]}bias_") for name in tensors):
+            shapes |= {rnn("bias_ih", index): (width,), rnn("bias_hh", index): (width,)}
+    _check_shapes(path, tensors, shapes)
 
-    double = any(tensor.dtype == np.float64 for tensor in tensors.values())
-    parts = zip(inputs, recurrent, biases, strict=True)
-    params = Params(tuple(Layer(weight_ih.T, weight_hh.T, *pair) for weight_ih, weight_hh, pair in parts), Why.T, by)
-    vocabulary = _vocabulary(path, metadata, len(by))
+    def layer(index: int) -> Layer:
+        weight_ih, weight_hh = tensors[rnn("weight_ih", index)], tensors[rnn("weight_hh", index)]
+        if embedding and index == 0:
+            weight_ih = weight_ih @ tensors[embedding].T
+        ih, hh = (tensors.get(rnn(name, index), np.zeros(width)) for name in ("bias_ih", "bias_hh"))
+        return Layer(weight_ih.T, weight_hh.T, *((ih, hh) if the_cell.recurrent_bias else (ih + hh, None)))
+
+    by = tensors.get(_bias_of(linear), np.zeros(vocab_size))
+    params = Params(tuple(map(layer, range(len(layers)))), tensors[linear].T, by)
+    vocabulary = _vocabulary(path, metadata, vocab_size)
     if vocabulary:
-        params, vocabulary = _sorted(params, vocabulary)
-    model: Any = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers, "vocab_size": len(by)}
-    model = ModelConfig(**model, dtype="float64" if double else "float32")
-    return Weights(_cast(params, model.dtype), model, vocabulary)
+        order = sorted(range(vocab_size), key=vocabulary.symbols.__getitem__)
+        bottom, *above = params.layers
+        params = Params((bottom._replace(Wxh=bottom.Wxh[order]), *above), params.Why[:, order], by[order])
+        vocabulary = dataclasses.replace(vocabulary, symbols="".join(sorted(vocabulary.symbols)))
+    dtype: Any = np.result_type(np.float32, *tensors.values()).name  # float64 if any tensor is
+    model = ModelConfig(kind, hidden_size, len(layers), dtype=dtype, vocab_size=vocab_size)
+    return Weights(jax.tree.map(lambda array: np.ascontiguousarray(array, dtype), params), model, vocabulary)
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -138,66 +150,35 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from None
 
 
-def _matrix(path: Path, tensors: dict[str, Array], name: str) -> tuple[int, int]:
-    if name not in tensors:
-        raise JaxrnnError(f"{path} lacks {name}; it holds {_list(tensors)}")
-    if tensors[name].ndim != 2 or tensors[name].size == 0:
-        raise JaxrnnError(f"{path}: {name} must be [G*H, H], got {list(tensors[name].shape)}")
-    rows, columns = tensors[name].shape
-    return rows, columns
-
-
-class _Tensors:
-    """The tensors of a file, which are taken out one by one; each is checked."""
-
-    def __init__(self, path: Path, rest: dict[str, Array]) -> None:
-        self.path, self.rest = path, rest
-
-    def take(self, name: str, *shape: int | None) -> Array:
-        if name not in self.rest:
-            raise JaxrnnError(f"{self.path} lacks {name}, which must be {_shape(shape)}")
-        tensor = self.rest.pop(name)
-        if len(tensor.shape) != len(shape) or any(a not in (None, b) for a, b in zip(shape, tensor.shape, strict=True)):
-            raise JaxrnnError(f"{self.path}: {name} must be {_shape(shape)}, got {_shape(tensor.shape)}")
-        if not np.isfinite(tensor).all():
-            raise JaxrnnError(f"{self.path}: {name} has numbers that are not finite")
-        return tensor
-
-    def check_empty(self) -> None:
-        if self.rest:
-            raise JaxrnnError(f"{self.path} has tensors that the model lacks: {_list(self.rest)}")
-
-
-def _biases(
-    tensors: _Tensors, cell: Cell, rnn: Any, index: int, width: int, biased: bool
-) -> tuple[Array, Array | None]:  # fmt: skip
-    if not biased:
-        return np.zeros(width), np.zeros(width) if cell.recurrent_bias else None
-    ih, hh = (tensors.take(rnn(name, index), width) for name in ("bias_ih", "bias_hh"))
-    return (ih, hh) if cell.recurrent_bias else (ih + hh, None)
-
-
-def _readout(tensors: _Tensors, hidden_size: int, inputs: int) -> tuple[Array, Array, Array | None]:
-    """Take the linear layer [V, H], its bias [V], and the embedding [V, inputs] if there is one."""
-    matrices = [name for name, tensor in tensors.rest.items() if tensor.ndim == 2 and name.endswith("weight")]
-    with_bias = [name for name in matrices if _bias_of(name) in tensors.rest]
-    linear = with_bias or matrices
+def _linear_and_embedding(path: Path, tensors: Mapping[str, Array], hidden_size: int) -> tuple[str, str | None]:
+    """Return the names of the linear layer's weight [V, H], and of the embedding's [V, inputs] if there is one."""
+    matrices = [name for name, tensor in tensors.items() if tensor.ndim == 2 and name.endswith("weight")]
+    linear = [name for name in matrices if _bias_of(name) in tensors] or matrices
     if len(linear) != 1:
         raise JaxrnnError(
-            f"{tensors.path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "
-            f"found {_list(linear) if linear else f'none in {_list(tensors.rest)}'}"
+            f"{path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "
+            f"found {_list(linear) if linear else f'none in {_list(tensors)}'}"
         )
-    embeddings = [name for name in matrices if name != linear[0]]
-    Why = tensors.take(linear[0], None if embeddings else inputs, hidden_size)
-    by = tensors.take(_bias_of(linear[0]), len(Why)) if with_bias else np.zeros(len(Why))
-    return Why, by, tensors.take(embeddings[0], len(Why), inputs) if embeddings else None
+    return linear[0], next((name for name in matrices if name != linear[0]), None)
 
 
 def _bias_of(weight: str) -> str:
     return weight.removesuffix("weight") + "bias"
 
 
-def _vocabulary(path: Path, metadata: dict[str, str], vocab_size: int) -> Vocabulary | None:
+def _check_shapes(path: Path, tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise JaxrnnError(f"{path} lacks {name}, which must be {list(shape)}")
+        if tensors[name].shape != shape:
+            raise JaxrnnError(f"{path}: {name} must be {list(shape)}, got {list(tensors[name].shape)}")
+        if not np.isfinite(tensors[name]).all():
+            raise JaxrnnError(f"{path}: {name} has numbers that are not finite")
+    if rest := tensors.keys() - shapes.keys():
+        raise JaxrnnError(f"{path} has tensors that the model lacks: {_list(rest)}")
+
+
+def _vocabulary(path: Path, metadata: Mapping[str, str], vocab_size: int) -> Vocabulary | None:
     if "vocabulary" not in metadata:
         return None
     try:
@@ -212,26 +193,6 @@ def _vocabulary(path: Path, metadata: dict[str, str], vocab_size: int) -> Vocabu
     return vocabulary
 
 
-def _sorted(params: Params, vocabulary: Vocabulary) -> tuple[Params, Vocabulary]:
-    order = sorted(range(len(vocabulary)), key=vocabulary.symbols.__getitem__)
-    first, *above = params.layers
-    params = Params((first._replace(Wxh=first.Wxh[order]), *above), params.Why[:, order], params.by[order])
-    return params, dataclasses.replace(vocabulary, symbols="".join(sorted(vocabulary.symbols)))
-
-
-def _cast(params: Params, dtype: str) -> Params:
-    def cast(layer: Any) -> Any:
-        return layer._replace(
-            **{name: np.ascontiguousarray(x, dtype) for name, x in layer._asdict().items() if isinstance(x, np.ndarray)}
-        )
-
-    return cast(params._replace(layers=tuple(map(cast, params.layers))))
-
-
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
-
-
-def _list(names: Any) -> str:
+def _list(names: Iterable[str]) -> str:
     names = sorted(names)
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "nothing"
