@@ -14,7 +14,7 @@ import numpy as np
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.timing import Timing
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
-from jaxrnn.runs.provenance import computed_by
+from jaxrnn.runs.checkpoint import computed_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

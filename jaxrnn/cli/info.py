@@ -146,7 +146,7 @@ def _slices(checkpoint: "jaxrnn.Checkpoint") -> "dict[str, jaxrnn.Slice]":
 
 
 def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
-    from jaxrnn.runs.provenance import describe_computer
+    from jaxrnn.runs.checkpoint import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)

@@ -7,8 +7,11 @@ computed the state, and a SHA-256 over all of that and every tensor, which is ve
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import math
+import os
+import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -21,13 +24,13 @@ import safetensors.numpy
 
 from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, TrainConfig, VocabularyKind, from_json, to_json
-from jaxrnn.config.fields import of_fields
+from jaxrnn.config.fields import describe, of_fields
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
-from jaxrnn.runs.provenance import computed_by
 from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
+_VERSION = importlib.metadata.version("jaxrnn")
 FORMAT = "jaxrnn-checkpoint-1"
 _FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
 _CORPUS = {"source": str, "sha256": str, "length": int}
@@ -71,8 +74,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint: wholly, or not at all.
 
-    The bytes are written to a temporary file in the same directory, forced to the disk, read back and compared; then
-    the file takes the name `path`. A checkpoint that was there before stays until that moment.
+    A checkpoint that is at `path` stays until the new one has been written, forced to the disk, read back and compared.
 
     Args:
         path: the file; its directory must exist.
@@ -90,7 +92,7 @@ def save_checkpoint(
     path = Path(path)
     if len(vocabulary) != config.model.vocab_size:
         raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
-    tensors = _named_leaves(state)
+    tensors = {name: np.asarray(leaf, order="C") for name, leaf in _leaves_by_name(_with_key_data(state)).items()}
     metadata = {
         "format": FORMAT,
         "config": to_json(config),
@@ -127,30 +129,29 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Do what `load_checkpoint` does, for a caller that must know the configuration before JAX computes anything.
 
-    Args:
-        path: as for `load_checkpoint`.
-        prepare: is called with the configuration and returns the cell.
-        optimizer: as for `load_checkpoint`.
+    `prepare` is called with the configuration, and returns the cell.
     """
 
     def read(path: Path) -> Checkpoint:
         arrays, fields = _read(path)
-        config = _with_cell(fields["config"], prepare(fields["config"]), path)
+        config, cell = fields["config"], prepare(fields["config"])
+        if cell and config.model.cell != "custom":
+            raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}; leave yours out")
+        if cell:
+            config = dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
         return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, optimizer, path)})
 
     return newest_good(path, read)
 
 
-def load_config(path: str | Path, cell: Cell | None = None) -> TrainConfig:
-    """Return the configuration in a checkpoint after verifying all of it.
-
-    Where the run has a user-defined cell, `cell` is put back into the configuration; without it, it says "custom".
+def load_config(path: str | Path) -> TrainConfig:
+    """Return the configuration in a checkpoint after verifying all of it; a user-defined cell is "custom".
 
     Raises:
-        JaxrnnError: there is no checkpoint at `path`, or it is of another cell than the given one.
+        JaxrnnError: there is no checkpoint at `path`.
         CheckpointError: there is one, but it can't be used.
     """
-    return newest_good(Path(path), lambda path: _with_cell(_read(path)[1]["config"], cell, path))
+    return newest_good(Path(path), lambda path: _read(path)[1]["config"])
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -202,21 +203,8 @@ def _parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     return {**fields, "config": config, "vocabulary": vocabulary}
 
 
-def _with_cell(config: TrainConfig, cell: Cell | None, path: Path) -> TrainConfig:
-    if cell is None:
-        return config
-    if config.model.cell != "custom":
-        raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}; leave yours out")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
-
-
 def _state(arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimizer | None, path: Path) -> TrainState:
     """Return the state of a run from the tensors of its checkpoint, which must be just those of its model."""
-    if config.model.cell == "custom":
-        raise JaxrnnError(
-            f"{path} was trained with a user-defined cell, which no file holds; hand it over again: "
-            "load_checkpoint(path, cell=CELL), fit with ModelConfig(cell=CELL), or --cell FILE.py:NAME"
-        )
     user_defined = config.optimizer.name == "custom"
     if optimizer and not user_defined:
         raise JaxrnnError(f"{path} was trained with the optimizer {config.optimizer.name}; leave yours out")
@@ -226,40 +214,31 @@ def _state(arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimize
     if config.model.num_layers > len(arrays):  # before that many are laid out
         raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
     try:
-        template = init_train_state.eval_shape(jax.random.key(0), config, optimizer=optimizer)
+        template = jax.eval_shape(
+            lambda: _with_key_data(init_train_state(jax.random.key(0), config, optimizer=optimizer))
+        )
     except (TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} is of an impossible network ({error}); it can't be used") from None
-    names = _names(template)
-
-    def read(expected: jax.ShapeDtypeStruct, name: str) -> jax.Array:
-        spec = jax.eval_shape(jax.random.key_data, expected) if _is_key(expected) else expected
+    leaves = _leaves_by_name(template)
+    for name, leaf in leaves.items():
         array = arrays.get(name)
-        if array is None or array.shape != spec.shape or array.dtype != spec.dtype:
-            got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-            raise CheckpointError(f"{path}: {name} must be {spec.dtype}{list(spec.shape)}, got {got}; it can't be used")
-        leaf = jax.numpy.asarray(array)
-        return jax.random.wrap_key_data(leaf) if _is_key(expected) else leaf
-
-    state = jax.tree.map(read, template, names)
-    if extra := sorted(arrays.keys() - set(jax.tree.leaves(names))):
+        if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
+            got = "nothing" if array is None else describe(array)
+            raise CheckpointError(f"{path}: {name} must be {describe(leaf)}, got {got}; it can't be used")
+    if extra := sorted(arrays.keys() - leaves.keys()):
         raise CheckpointError(f"{path} has tensors that this model lacks: {', '.join(extra[:5])}; it can't be used")
-    return state
+    state = jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.asarray(arrays[name]) for name in leaves])
+    return state._replace(key=jax.random.wrap_key_data(state.key))
 
 
-def _is_key(leaf: jax.ShapeDtypeStruct) -> bool:
-    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _with_key_data(state: TrainState) -> TrainState:
+    """Return a state whose key is an ordinary array."""
+    return state._replace(key=jax.random.key_data(state.key))
 
 
-def _names(tree: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="."), tree
-    )
-
-
-def _named_leaves(state: TrainState) -> dict[str, Array]:
-    state = state._replace(key=jax.random.key_data(state.key))
-    leaves = (np.asarray(leaf, order="C") for leaf in jax.tree.leaves(state))
-    return dict(zip(jax.tree.leaves(_names(state)), leaves, strict=True))
+def _leaves_by_name(state: TrainState) -> dict[str, Any]:
+    leaves = jax.tree.leaves_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
@@ -274,3 +253,38 @@ def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 
 def _dump(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
+
+
+def computed_by(device_count: int = 1) -> dict[str, Any]:
+    """Return what computes here: versions, devices, processor, flags.
+
+    A run that is resumed on the same is bit-identical to an uninterrupted one.
+    """
+    device = jax.devices()[0]
+    return {
+        "jaxrnn": _VERSION,
+        "jax": jax.__version__,
+        "platform": device.platform,
+        "device": device.device_kind,
+        "device_count": device_count,
+        # XLA compiles for the instructions of this processor, and as the flags say.
+        **({"processor": _processor()} if device.platform == "cpu" else {}),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def describe_computer(computed_by: Mapping[str, object]) -> str:
+    """Describe what computed a checkpoint; version 0.1.0 left some of it out."""
+    processor = f" ({computed_by['processor']})" if "processor" in computed_by else ""
+    flags = f", XLA_FLAGS {computed_by['xla_flags'] or 'empty'}" if "xla_flags" in computed_by else ""
+    versions = f"jaxrnn {computed_by.get('jaxrnn', '0.1.0')}, jax {computed_by['jax']}"
+    return f"{computed_by.get('device_count', 1)} x {computed_by['device']}{processor}, {versions}{flags}"

@@ -46,11 +46,10 @@ from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import JaxrnnError, StorageError, TakenError
-from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import METRICS, event_files
-from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state

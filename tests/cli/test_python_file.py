@@ -99,7 +99,7 @@ def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(ho
     list(fit(builtin, run_dir="builtin"))
 
     assert load_config("run").model.cell == "custom"
-    assert load_config("run", mine).model.cell == load_checkpoint("run", mine).config.model.cell == mine
+    assert load_checkpoint("run", mine).config.model.cell == mine
     longer = dataclasses.replace(config, steps=8)
     assert [report.step for report in fit(longer, run_dir="run", resume=True)] == [8]
 
@@ -110,7 +110,6 @@ def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(ho
             "user-defined cell, which no file holds; hand it over again",
         ),
         (lambda: load_checkpoint("builtin", mine), "trained with the cell tanh; leave yours out"),
-        (lambda: load_config("builtin", mine), "trained with the cell tanh; leave yours out"),
         (lambda: fit(config, run_dir="builtin", resume=True), "trained with the cell tanh; leave yours out"),
         (lambda: load_checkpoint("run", GRU), r"Wxh must be float32\[11, 15\], got float32\[11, 5\]"),
         (lambda: fit(from_json(TrainConfig, '{"model": {"cell": "custom"}}')), "hand it over again: ModelConfig"),
