@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from jaxrnn import bench as bench
+    from jaxrnn import config as config
+    from jaxrnn import distributed as distributed
+    from jaxrnn import errors as errors
+    from jaxrnn import evaluation as evaluation
+    from jaxrnn import kernels as kernels
     from jaxrnn import min_char_rnn as min_char_rnn
+    from jaxrnn import network as network
     from jaxrnn import page as page
+    from jaxrnn import plots as plots
+    from jaxrnn import runs as runs
+    from jaxrnn import sampling as sampling
+    from jaxrnn import text as text
+    from jaxrnn import training as training
     from jaxrnn.config import PRESETS as PRESETS
     from jaxrnn.config import ModelConfig as ModelConfig
     from jaxrnn.config import OptimizerConfig as OptimizerConfig
