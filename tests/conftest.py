@@ -1,10 +1,13 @@
 """What every test gets: strict broadcasting, eight devices, empty directories of its own, and a switch for float64."""
 
+import functools
+import gc
 import os
 import re
 import shlex
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import jax
 import pytest
@@ -18,6 +21,9 @@ jax.config.update("jax_num_cpu_devices", 8)
 # than to compile again.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# Traces are millions of objects, few of them in cycles: a tenth of the time would go to looking for those.
+gc.set_threshold(100_000, 50, 100)
 
 SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinyshakespeare.txt"
 
@@ -73,6 +79,34 @@ def compiled_quickly():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+def cached(function):
+    """Call a function once for the same arguments, where they can be compared."""
+    results = functools.cache(function)
+
+    def call(*args, **kwargs):
+        try:
+            return results(*args, **kwargs)
+        except TypeError:  # unhashable
+            return function(*args, **kwargs)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def programs_shared():
+    """Trace and load a program once for all runs of a module that have the same config; else each run does."""
+    from jaxrnn.runs import many, programs
+
+    of_members = functools.cache(lambda *configs, make=many.make_sweep_chunk: make(configs))
+    with (
+        mock.patch.multiple(
+            programs, partial=cached(functools.partial), make_train_chunk=cached(programs.make_train_chunk)
+        ),
+        mock.patch.object(many, "make_sweep_chunk", lambda configs: of_members(*configs)),
+    ):
+        yield
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def network(vocab_size=7, scale=50.0):
 
 def test_its_draws_follow_the_softmax_and_a_key_draws_the_same_sample_again():
     params, h = network()
-    logits, _ = page.forward(params, h, jnp.array([2]))
+    logits, _ = jax.jit(page.forward)(params, h, jnp.array([2]))
     draw = jax.vmap(lambda key: page.sample(key, params, h, jnp.array(2), 1)[0])
     tokens = draw(jax.random.split(jax.random.key(0), 100_000))
     weights = np.exp(np.asarray(logits[0], float))
@@ -97,11 +97,9 @@ def test_its_draws_follow_the_softmax_and_a_key_draws_the_same_sample_again():
 
 def test_a_drawn_character_is_read_before_the_next_and_greedy_takes_the_likeliest():
     params, h = network()
-    tokens, likeliest = page.sample(jax.random.key(0), params, h, jnp.array(2), 30, greedy=True), [2]
-    for _ in range(30):
-        logits, _ = page.forward(params, h, jnp.array(likeliest))
-        likeliest.append(int(logits[-1].argmax()))
-    assert tokens.tolist() == likeliest[1:]
+    tokens = page.sample(jax.random.key(0), params, h, jnp.array(2), 30, greedy=True)
+    logits, _ = jax.jit(page.forward)(params, h, jnp.array([2, *tokens.tolist()]))  # of each character, what it follows
+    np.testing.assert_array_equal(tokens, logits[:-1].argmax(axis=-1))
 
 
 @pytest.mark.slow

@@ -48,13 +48,10 @@ def group_by_program(members: Mapping[str, TrainConfig]) -> list[list[str]]:
 
 def init_members(configs: Sequence[TrainConfig]) -> list[TrainState]:
     """Return the states before the first step, each from `init_train_state` with the member's seed."""
-
-    @partial(jax.jit, static_argnames="config")
-    def init(seed: jax.typing.ArrayLike, config: TrainConfig) -> TrainState:
-        return init_train_state(jax.random.key(seed), config)
-
+    programs = [dataclasses.replace(program_of(config), model=config.model) for config in configs]
     return [
-        init(np.uint32(config.seed), dataclasses.replace(program_of(config), model=config.model)) for config in configs
+        init_train_state(jax.random.key(np.uint32(config.seed)), program)
+        for config, program in zip(configs, programs, strict=True)
     ]
 
 

@@ -7,3 +7,8 @@ def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text(prose())
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_shared(programs_shared):
+    """These tests are of files and of bits."""
