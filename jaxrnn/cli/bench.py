@@ -13,7 +13,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.arguments import DeviceFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import print_result, save_figure, table
+from jaxrnn.cli.output import fields_of, print_result, save_figure, table
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
@@ -72,6 +72,6 @@ class Bench:
         if self.plot:
             save_figure(draw(result, machine_line(machine)), self.plot)
             lines.append(f"plot: {self.plot}")
-        measured = {name: getattr(result, name) for name in ("seconds", "columns", "characters", "details")}
+        measured = fields_of(result, "seconds", "columns", "characters", "details")
         values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine, "result": measured}
         print_result(self.json, values | {"plot": self.plot}, *lines)

@@ -5,21 +5,19 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 
 import tyro
 
 import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.output import listed, print_result, slice_values, unseen_symbols
+from jaxrnn.cli.output import fields_of, listed, print_result, unseen_symbols
 from jaxrnn.cli.progress import reading
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-
-    from jaxrnn.evaluation.stream import Scored, Tally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +44,6 @@ class Evaluate:
 
     def run(self) -> None:
         """Score the text, and print the score."""
-        self._check()
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
-        mesh = self.device.mesh("lanes", self.lanes)
-        text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
-        with contextlib.nullcontext() if self.per_character is None else replacing(self.per_character) as tsv:
-            score = _total(text, checkpoint.vocabulary, tsv)
-        self._print_result(text, score, checkpoint)
-
-    def _check(self) -> None:
         tsv = self.per_character
         if self.lanes < 1:
             raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
@@ -64,22 +53,24 @@ class Evaluate:
             raise JaxrnnError(f"{tsv} is a directory; give a file for --per-character")
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
+        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
+        mesh = self.device.mesh("lanes", self.lanes)
+        text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
+        with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
+            score = _total(text, checkpoint.vocabulary, tsv_file)
+        self._print_result(text, score, checkpoint)
 
     def _file(self, file: Path, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.stream import Tally, score_stream
         from jaxrnn.text.stream import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
-        scored = score_stream(
-            checkpoint.state.params,
-            lambda: read_pieces(file, vocabulary.kind, self.normalize or config.normalize),
-            vocabulary,
-            config.model,
-            tally,
-            reset_on=config.reset_on,
-            lanes=self.lanes,
-            mesh=mesh,
-        )
+        options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh}
+
+        def pieces() -> Iterator[str | bytes]:
+            return read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
+
+        scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
         return _Text(str(file), scored, tally)
 
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
@@ -117,15 +108,13 @@ class Evaluate:
         part, train, tally, step = text.part, text.train, text.tally, checkpoint.counters["step"]
         kind = checkpoint.vocabulary.kind
         unseen, unseen_line = unseen_symbols(train, part, checkpoint.vocabulary) if train and part else (None, None)
-        means = ("nats_per_character", "bits_per_character", "bits_per_byte", "perplexity")
         values = {
             "text": text.source,
-            "slice": part and slice_values(part),
+            "slice": part and fields_of(part, "name", "begin", "end"),
             "unit": kind,
             "scored": score.symbols,
-            "utf8_bytes": score.utf8_bytes,
-            "nats": score.nats,
-            **{name: getattr(score, name) for name in means},
+            **fields_of(score, "utf8_bytes", "nats", "nats_per_character"),
+            **fields_of(score, "bits_per_character", "bits_per_byte", "perplexity"),
             "unknown": tally.unknown,
             "left_out": tally.left_out.total(),
             "unseen": unseen,
@@ -152,8 +141,8 @@ class _Text(NamedTuple):
     """A text that is scored while `scored` is iterated over; its slice and the training slice, if it is of a corpus."""
 
     source: str
-    scored: Iterator["Scored"]
-    tally: "Tally"
+    scored: "Iterator[jaxrnn.evaluation.stream.Scored]"
+    tally: "jaxrnn.evaluation.stream.Tally"
     part: "jaxrnn.Slice | None" = None
     train: "jaxrnn.Slice | None" = None
 
@@ -176,7 +165,7 @@ def _total(text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None) -
     return jaxrnn.Score(nats, symbols, utf8_bytes)
 
 
-def _tsv_lines(scored: "Scored") -> str:
+def _tsv_lines(scored: "jaxrnn.evaluation.stream.Scored") -> str:
     bits = scored.nats.astype("float64") / math.log(2)
     rows = zip(scored.indices.tolist(), scored.symbols, bits.tolist(), strict=True)
     return "".join(f"{index}\t{_escaped(symbol)}\t{surprisal:.6f}\n" for index, symbol, surprisal in rows)

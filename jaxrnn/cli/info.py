@@ -81,8 +81,8 @@ class Info:
             if not self.repair:
                 return files, left_over
             for file in files:
-                if file.problem and file.damaged:
-                    _remove(file.path, file.problem)
+                if file.damaged:
+                    _remove(file.path, f"{file.problem}")
             for path in left_over:
                 _remove(path, f"{path}, which an interrupted writer left")
         return [file for file in files if not file.damaged], []

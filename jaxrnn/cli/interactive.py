@@ -15,16 +15,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.progress import noted_signals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
-
-if TYPE_CHECKING:
-    from jaxrnn.sampling.generate import Writer
 
 _SETTINGS = {
     "temperature": ("X", "below 1 safer, above 1 wilder"),
@@ -64,7 +62,7 @@ WORDS = tuple(f"/{name}" for name in _COMMANDS)
 class Conversation:
     """A text that a person and a network write in turns: the text goes to stdout, everything else to stderr."""
 
-    def __init__(self, writer: "Writer", config: SampleConfig) -> None:
+    def __init__(self, writer: "jaxrnn.sampling.generate.Writer", config: SampleConfig) -> None:
         """Begin with an empty text; raise JaxrnnError if the network can't write with this configuration."""
         writer.check(config)
         self._writer, self._vocabulary, self._config = writer, writer.vocabulary, config

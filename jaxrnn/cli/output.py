@@ -89,9 +89,9 @@ def corpus_values(corpus: "jaxrnn.Corpus") -> dict[str, Any]:
     return {"source": corpus.source, "sha256": corpus.sha256, "length": len(corpus), "symbols": symbols}
 
 
-def slice_values(part: "jaxrnn.Slice") -> dict[str, Any]:
-    """Return the name, begin and end of a slice, for JSON."""
-    return {"name": part.name, "begin": part.begin, "end": part.end}
+def fields_of(value: object, *names: str) -> dict[str, Any]:
+    """Return some attributes of an object by name, for JSON."""
+    return {name: getattr(value, name) for name in names}
 
 
 def slice_lines(slices: "dict[str, jaxrnn.Slice]", vocabulary: "jaxrnn.Vocabulary") -> list[str]:

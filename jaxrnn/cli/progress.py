@@ -7,16 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from jaxrnn.text.stream import Progress
+import jaxrnn
 
 _SECONDS_PER_LINE = 10
 
 
 @contextlib.contextmanager
-def reading() -> Iterator["Progress"]:
+def reading() -> "Iterator[jaxrnn.text.stream.Progress]":
     """Yield a callback that shows, on a terminal, a bar for each activity that takes longer than a second."""
     bars: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,14 +14,11 @@ import jaxrnn
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import print_result, save_figure, slice_lines, table
+from jaxrnn.cli.output import fields_of, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
-
-if TYPE_CHECKING:
-    from jaxrnn.runs.many import Spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +87,8 @@ class Sweep(TrainingFlags):
 
     def _config_and_axes(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
         """Return the configuration, with the first value of every list, and the lists."""
-        config, axes = self._start()
+        resumed = jaxrnn.runs.read_sweep(self.run_dir) if self.resume and self.run_dir else None
+        config, axes = resumed or (self.starting_config(), {})
         changes = self.changes()
         lists = {name: list(values) for name, values in changes.items() if name in SWEEPABLE}
         single = {name for name, values in lists.items() if len(values) == 1}
@@ -116,12 +114,6 @@ class Sweep(TrainingFlags):
             )
         return config, axes
 
-    def _start(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
-        """Return the configuration and the lists that flags change."""
-        if not (self.resume and self.run_dir):
-            return self.starting_config(), {}
-        return jaxrnn.runs.read_sweep(self.run_dir)
-
 
 def _in_short(report: "jaxrnn.SweepReport") -> str:
     """Return how many models have ended, and the range of the losses."""
@@ -143,7 +135,7 @@ def _result(
 
     rows = tabulate_sweep(report, list(axes))
     best = best_row(rows)
-    names = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "best", "finished", "seconds")
+    losses = ("loss", "smooth_loss", "bits_per_character", "validation_loss", "best")
     values = {
         "run_dir": run_dir,
         "axes": axes,
@@ -152,7 +144,7 @@ def _result(
         "members": {
             name: {
                 "run_dir": run_dir / name,
-                **{field: getattr(member, field) for field in names},
+                **fields_of(member, "step", *losses, "finished", "seconds"),
                 "failed": report.failed.get(name),
             }
             for name, member in report.reports.items()
@@ -174,7 +166,7 @@ def _result(
     return values, lines
 
 
-def _spread(spread: "Spread | None") -> str:
+def _spread(spread: "jaxrnn.runs.many.Spread | None") -> str:
     if spread is None:
         return "none"
     mean, deviation, lowest, highest = (

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import corpus_values, print_result, slice_lines, slice_values, unseen_symbols
+from jaxrnn.cli.output import corpus_values, fields_of, print_result, slice_lines, unseen_symbols
 from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
@@ -71,7 +71,13 @@ class Train(TrainingFlags):
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         """Return the configuration, and the user-defined optimizer or None."""
-        config, changes, optimizer = self._start(), self.changes(), None
+        config, changes, optimizer = self.starting_config(), self.changes(), None
+        if self.resume and self.run_dir:
+            from jaxrnn.runs.checkpoint import load_config
+
+            written = self.run_dir / "config.json"
+            starts_again = written.is_file() and not all_checkpoints(self.run_dir)  # it ended before the first one
+            config = read_config(written) if starts_again else load_config(self.run_dir)
         if "cell" in changes:
             changes["cell"] = cell_of(changes["cell"])
         if "optimizer" in changes:
@@ -79,17 +85,6 @@ class Train(TrainingFlags):
         if optimizer is not None:  # a preset's fields of its optimizer are not for this one
             config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
         return with_settings(config, {"vocab_size": None, **changes}), optimizer
-
-    def _start(self) -> TrainConfig:
-        """Return the configuration that flags change."""
-        if not (self.resume and self.run_dir):
-            return self.starting_config()
-        from jaxrnn.runs.checkpoint import load_config
-
-        written = self.run_dir / "config.json"
-        if written.is_file() and not all_checkpoints(self.run_dir):
-            return read_config(written)  # the run ended before its first checkpoint, and starts again
-        return load_config(self.run_dir)
 
     def _begin(
         self, config: TrainConfig, optimizer: Any, corpus: "jaxrnn.Corpus", should_stop: Callable[[], object]
@@ -137,15 +132,15 @@ def _print_result(
     run_dir: Path,
 ) -> None:
     config, best = report.config, report.best
-    names = ("step", "finished", "seconds", "smooth_loss", "bits_per_character", "validation_loss", "sample")
+    losses = ("smooth_loss", "bits_per_character", "validation_loss")
     values = {
         "run": run_dir,
-        **{name: getattr(report, name) for name in names},
+        **fields_of(report, "step", "finished", "seconds", *losses, "sample"),
         "steps": config.steps,
-        "best": best and {"step": best.step, "loss": best.loss},
+        "best": best and fields_of(best, "step", "loss"),
         "parameters": report.state.params.num_parameters,
         "unit": corpus.vocabulary.kind,
-        "slices": [slice_values(part) for part in slices.values()],
+        "slices": [fields_of(part, "name", "begin", "end") for part in slices.values()],
         "corpus": corpus_values(corpus),
     }
     lines: list[str | None] = [

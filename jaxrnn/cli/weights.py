@@ -9,9 +9,9 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import corpus_values, print_result
+from jaxrnn.cli.output import corpus_values, fields_of, print_result
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError
 
 
@@ -66,15 +66,13 @@ class Import:
         )
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
-        fields = {name: getattr(weights.model, name) for name in ("cell", "hidden_size", "num_layers", "dtype")}
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, **fields))
+        config = with_settings(config, fields_of(weights.model, "cell", "hidden_size", "num_layers", "dtype"))
         model = jaxrnn.begin_run(weights.params, config, corpus, run_dir, overwrite=self.overwrite).model
         cell = self.cell or model.cell
         values = {
             "run": run_dir,
             "cell": cell,
-            "num_layers": model.num_layers,
-            "hidden_size": model.hidden_size,
+            **fields_of(model, "num_layers", "hidden_size"),
             "symbols": model.vocab_size,
             "corpus": corpus_values(corpus),
         }

@@ -12,6 +12,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from jaxrnn.plots.curves import loss_curves
+
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
 
@@ -64,27 +68,28 @@ def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
 
 
 def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
-    from IPython.display import DisplayHandle
+    from IPython.display import display
 
-    handle = DisplayHandle()
-    columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
+    handle: Any = None
+    rows: list[tuple[float | None, ...]] = []  # of _COLUMNS
 
     def show(report: "Report", time_left: str) -> None:
+        nonlocal handle
         line = f"step {report.step:,} of {report.config.steps:,}: {_losses(report)}"
-        data, metadata = _picture(report, columns, line + time_left) if plot else _bar(report, line + time_left)
+        data, metadata = _picture(report, rows, line + time_left) if plot else _bar(report, line + time_left)
         data["text/plain"] = line
-        draw = handle.display if len(columns["step"]) == 1 else handle.update
-        draw(data, metadata=metadata, raw=True)
+        if handle is None:
+            handle = display(data, metadata=metadata, raw=True, display_id=True)
+        else:
+            handle.update(data, metadata=metadata, raw=True)
 
     next_time, report = 0.0, None
     try:
         for report in reports:
-            if not columns["step"]:
+            if not rows:
                 first_step, first_seconds = report.step, report.seconds
             loss = None if report.loss is None else report.loss / report.config.sequence_length
-            values = (report.step, loss, report.bits_per_character, report.validation_loss)
-            for name, value in zip(_COLUMNS, values, strict=True):
-                columns[name].append(math.nan if value is None else value)
+            rows.append((report.step, loss, report.bits_per_character, report.validation_loss))
             now = time.monotonic()
             if now >= next_time:
                 per_step = (report.seconds - first_seconds) / max(1, report.step - first_step)
@@ -97,9 +102,10 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
             show(report, "")
 
 
-def _picture(report: "Report", columns: dict[str, list[float]], line: str) -> tuple[dict[str, str], dict[str, Any]]:
-    from jaxrnn.plots import loss_curves
-
+def _picture(
+    report: "Report", rows: list[tuple[float | None, ...]], line: str
+) -> tuple[dict[str, str], dict[str, Any]]:
+    columns = dict(zip(_COLUMNS, np.array(rows, float).T, strict=True))  # None becomes NaN
     figure = loss_curves(columns, labels=[Path(report.config.corpus).stem])
     axes = figure.axes[0]
     axes.set_xlim(columns["step"][0], max(report.config.steps, columns["step"][0] + 1))
