@@ -104,10 +104,10 @@ def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(ho
     assert [report.step for report in fit(longer, run_dir="run", resume=True)] == [8]
 
     for call, message in [
-        (lambda: load_checkpoint("run"), "user-defined cell, which no file holds; hand it over again"),
+        (lambda: load_checkpoint("run"), "user-defined, which no file holds; hand it over again"),
         (
             lambda: fit(builtin, run_dir="run", resume=True),
-            "user-defined cell, which no file holds; hand it over again",
+            "user-defined, which no file holds; hand it over again",
         ),
         (lambda: load_checkpoint("builtin", mine), "trained with the cell tanh; leave yours out"),
         (lambda: fit(config, run_dir="builtin", resume=True), "trained with the cell tanh; leave yours out"),
