@@ -43,12 +43,6 @@ class LimitRace:
         self.width = cell.gates * H
         self.params_size = (V + H + 1 + cell.recurrent_bias) * self.width + (H + 1) * V
 
-        def orthogonal(rows: int, columns: int) -> np.ndarray:
-            # A reflection, or a part of one: a chain of products with it neither grows nor vanishes.
-            v = random.standard_normal(max(rows, columns))
-            v /= np.linalg.norm(v)
-            return (np.eye(rows, columns) - 2 * np.outer(v[:rows], v[:columns])).astype(dtype)
-
         def normal(*shape: int) -> np.ndarray:
             return random.standard_normal(shape).astype(dtype)
 
@@ -65,12 +59,13 @@ class LimitRace:
             logits = hidden @ Why
             return logits @ Why.T, hidden.T @ logits, hidden.T @ d_gates
 
-        Whh, h = np.tile(orthogonal(H, H), cell.gates) / dtype.type(cell.gates), normal(B, H)
+        # Of ones and zeros, unknown to the compiler: a chain of products with them neither grows nor vanishes.
+        Whh, Why, h = np.tile(np.eye(H, dtype=dtype) / cell.gates, cell.gates), np.eye(H, V, dtype=dtype), normal(B, H)
         readout = normal(rows, H), np.zeros((H, V), dtype), np.zeros((H, self.width), dtype)
         self.contenders: dict[str, Contender] = {
             "forward": _loop(next_h, Whh, h),
             "backward": _loop(previous_h, Whh, h),
-            "products": _loop(products, (orthogonal(H, V), normal(rows, self.width)), readout),
+            "products": _loop(products, (Why, normal(rows, self.width)), readout),
             "triad": _loop(lambda y, x: 0.5 * x + y, normal(self.params_size), normal(self.params_size)),
         }
 

@@ -43,7 +43,6 @@ def start_references(stack: ExitStack, workload: Workload) -> tuple[dict[str, Co
         worker.call("Reference", **reference_arguments(workload), dtype=workload.config.model.dtype, device=device)
         theirs = worker.call("train", 2)
     except BenchError as error:  # a torch without this device
-        worker.close()
         return contenders, notes | {"PyTorch": f"does not run: {error}"}
     check("PyTorch reference", theirs, losses, tolerance(workload))
     threads = worker.call("choose_threads")

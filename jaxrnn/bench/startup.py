@@ -27,9 +27,6 @@ def measure_startup(config: BenchConfig) -> Result:
 
     Contenders, in seconds from the start of the process: "first start" and "second start", until the first chunk of
     steps is in the log, without compiled programs and with those of an earlier start; processes that only import.
-
-    Raises:
-        BenchError: a process failed.
     """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -43,9 +43,6 @@ def measure_step(config: BenchConfig) -> Result:
 
     Contenders, in seconds per training step: "jit", a step per call; "chunk", K steps per call; where the factors of
     products are rounded, "full products", the chunk in which they are not; the references; and the floor.
-
-    Raises:
-        BenchError: a reference computes something else.
     """
     workload = make_workload(config.train_config())
     programs = {
@@ -97,13 +94,7 @@ def training_program(workload: Workload, *, chunked: bool, devices: int = 1) -> 
 
 
 def measure_sample(config: BenchConfig) -> Result:
-    """Measure sampling.
-
-    Contenders, in seconds per character of all streams together: "streams 16" and so on; "NumPy 1".
-
-    Raises:
-        BenchError: the NumPy reference gives its characters other probabilities than ours.
-    """
+    """Measure sampling: "streams 1", "streams 16" and so on, "NumPy 1", in seconds per character of all streams."""
     workload, contenders = make_workload(config.train_config()), {}
     for streams in STREAMS:
         say(f"compiling for {streams} streams")

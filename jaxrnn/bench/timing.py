@@ -75,17 +75,11 @@ def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
 
     `run` does `count` units of work and returns when they are done. It is called here to find the count.
     """
-
-    def once(count: int) -> float:
-        begin = time.perf_counter()
-        run(count)
-        return time.perf_counter() - begin
-
     count = 1
-    while (elapsed := min(once(count), once(count))) < seconds / 8:
+    while (elapsed := min(_seconds(run, count), _seconds(run, count))) < seconds / 8:
         count *= 4
     count = max(1, round(count * seconds / elapsed))
-    return Contender(lambda: once(count) / count)
+    return Contender(lambda: _seconds(run, count) / count)
 
 
 def repeated(function: Callable[[], object], units: float, seconds: float = 0.1) -> Contender:
@@ -98,11 +92,15 @@ def repeated(function: Callable[[], object], units: float, seconds: float = 0.1)
         for _ in range(count):
             function()
 
-    begin = time.perf_counter()
-    function()
-    compile_seconds = time.perf_counter() - begin
+    compile_seconds = _seconds(function)
     calls = counted(run, seconds)
     return Contender(lambda: calls.run() / units, compile_seconds)
+
+
+def _seconds(function: Callable[..., object], *arguments: int) -> float:
+    begin = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - begin
 
 
 class Workload(NamedTuple):

@@ -171,13 +171,8 @@ def _score_flag(unit: Array, truth: Array, split: int) -> tuple[float, float, in
 
 def _score_number(unit: Array, truth: Array, split: int) -> tuple[float, float, int, float | None]:
     """Return score, fit_score, sign and no threshold of a unit, float [T], for a property that is a number."""
-    fit, held_out = _correlation(unit[:split], truth[:split]), _correlation(unit[split:], truth[split:])
+    with np.errstate(invalid="ignore"):  # of a constant unit, whose correlation counts as 0
+        parts = [np.corrcoef(unit[part], truth[part])[0, 1] for part in (slice(split), slice(split, None))]
+    fit, held_out = np.nan_to_num(parts).tolist()
     sign = 1 if fit >= 0 else -1
     return sign * held_out, sign * fit, sign, None
-
-
-def _correlation(a: Array, b: Array) -> float:
-    """Return Pearson's correlation; 0 if one of the two is constant."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale else 0.0

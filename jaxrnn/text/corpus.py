@@ -12,17 +12,7 @@ import numpy as np
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.stream import (
-    Progress,
-    Rules,
-    blocks,
-    changed,
-    encode_text,
-    open_file,
-    read_blocks,
-    silent,
-    survey_text,
-)
+from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, open_file, read_blocks, silent, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
@@ -157,10 +147,7 @@ def load_corpus(
         if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
             cached = cache.load_tokens(file, str(path), rules, progress, verify)
             return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)
-        data = file.read(MAX_IN_MEMORY + 1)
-    if len(data) > MAX_IN_MEMORY:
-        raise changed(str(path))
-    return _encode_in_memory(data, str(path), rules, progress)
+        return _encode_in_memory(file.read(), str(path), rules, progress)
 
 
 def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
