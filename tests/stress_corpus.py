@@ -220,8 +220,7 @@ def big(place, size, mixed=False):
 
     from jaxrnn.config import ModelConfig, TrainConfig
     from jaxrnn.evaluation.copies import longest_copy
-    from jaxrnn.evaluation.score import surprisals_in_parts
-    from jaxrnn.evaluation.stream import ordered_surprisals
+    from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
     from jaxrnn.runs.data import prepare
     from jaxrnn.text.documents import never_seen
     from jaxrnn.text.stream import blocks

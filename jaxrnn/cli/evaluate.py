@@ -19,6 +19,8 @@ from jaxrnn.errors import JaxrnnError
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+    from jaxrnn.evaluation.score import Scored, Tally
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
@@ -61,7 +63,7 @@ class Evaluate:
         self._print_result(text, score, checkpoint)
 
     def _file(self, file: Path, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
-        from jaxrnn.evaluation.stream import Tally, score_stream
+        from jaxrnn.evaluation.score import Tally, score_stream
         from jaxrnn.text.stream import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
@@ -74,8 +76,7 @@ class Evaluate:
         return _Text(str(file), scored, tally)
 
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
-        from jaxrnn.evaluation.score import surprisals_in_parts
-        from jaxrnn.evaluation.stream import Scored, Tally, ordered_surprisals
+        from jaxrnn.evaluation.score import Scored, Tally, ordered_surprisals, surprisals_in_parts
         from jaxrnn.text.stream import count_tokens
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
@@ -141,8 +142,8 @@ class _Text(NamedTuple):
     """A text that is scored while `scored` is iterated over; its slice and the training slice, if it is of a corpus."""
 
     source: str
-    scored: "Iterator[jaxrnn.evaluation.stream.Scored]"
-    tally: "jaxrnn.evaluation.stream.Tally"
+    scored: "Iterator[Scored]"
+    tally: "Tally"
     part: "jaxrnn.Slice | None" = None
     train: "jaxrnn.Slice | None" = None
 
@@ -165,7 +166,7 @@ def _total(text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None) -
     return jaxrnn.Score(nats, symbols, utf8_bytes)
 
 
-def _tsv_lines(scored: "jaxrnn.evaluation.stream.Scored") -> str:
+def _tsv_lines(scored: "Scored") -> str:
     bits = scored.nats.astype("float64") / math.log(2)
     rows = zip(scored.indices.tolist(), scored.symbols, bits.tolist(), strict=True)
     return "".join(f"{index}\t{_escaped(symbol)}\t{surprisal:.6f}\n" for index, symbol, surprisal in rows)

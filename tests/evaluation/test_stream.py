@@ -6,8 +6,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError, StorageError
-from jaxrnn.evaluation.score import score, surprisals
-from jaxrnn.evaluation.stream import Tally, score_stream
+from jaxrnn.evaluation.score import Tally, score, score_stream, surprisals
 from jaxrnn.network.model import init_params
 from jaxrnn.text import Vocabulary, document_starts, encode_separator
 
