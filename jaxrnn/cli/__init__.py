@@ -15,19 +15,17 @@ from typing import Any
 import tyro
 
 from jaxrnn.cli.bench import Bench
-from jaxrnn.cli.completion import Completion
-from jaxrnn.cli.docs import Docs
 from jaxrnn.cli.evaluate import Evaluate
+from jaxrnn.cli.files import Export, Import, Prepare
+from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.jax_setup import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.plot import Page, Plot
-from jaxrnn.cli.prepare import Prepare
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
-from jaxrnn.cli.weights import Export, Import
 from jaxrnn.errors import JaxrnnError
 
 _DESCRIPTION = """\

@@ -126,32 +126,30 @@ class Conversation:
                 raise JaxrnnError(f"no such command: /{name}; {hint}")
 
     def _turn(self, typed: str) -> None:
-        """Let the network read a line and write, until Ctrl-C."""
+        """Let the network read a line and write, until Ctrl-C; after each piece the text is complete."""
         symbols, last = self._vocabulary.symbols, typed[-1:]
         is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
         with noted_signals(signal.SIGINT) as received:
             tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
             self._position = self._position.extend(tokens)
             self._tokens += tokens.tolist()
+            self._turn_start = self._position, len(self._tokens)
             sys.stdout.write(styled(typed, BOLD))
-            for piece in self._write():
-                sys.stdout.write(piece)
-                sys.stdout.flush()
+            decoder = self._vocabulary.decoder()
+            for (tokens,), position in self._writer.write(self._position, self._config):
+                self._position = position
+                self._tokens += tokens.tolist()
+                piece = decoder.decode(tokens)
+                print(piece, end="", flush=True)
                 last = piece[-1:] or last
                 if received:
                     break
+            else:
+                rest = decoder.decode([], final=True)
+                sys.stdout.write(rest)
+                last = rest or last
             if last != "\n":
                 print(flush=True)
-
-    def _write(self) -> Iterator[str]:
-        """Yield what the network writes; after each piece the text is complete, so that it can stop there."""
-        self._turn_start = self._position, len(self._tokens)
-        decoder = self._vocabulary.decoder()
-        for (tokens,), position in self._writer.write(self._position, self._config):
-            self._position = position
-            self._tokens += tokens.tolist()
-            yield decoder.decode(tokens)
-        yield decoder.decode([], final=True)
 
     def _save(self, name: str) -> None:
         if not name:

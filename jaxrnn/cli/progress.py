@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -17,65 +17,53 @@ _SECONDS_PER_LINE = 10
 @contextlib.contextmanager
 def reading() -> "Iterator[jaxrnn.text.stream.Progress]":
     """Yield a callback that shows, on a terminal, a bar for each activity that takes longer than a second."""
+    from tqdm import tqdm
+
     bars: dict[str, Any] = {}
+    options: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False, "dynamic_ncols": True, "delay": 1}
     with contextlib.ExitStack() as stack:
 
         def show(activity: str, new: int, total: int) -> None:
-            if not sys.stderr.isatty():
-                return
-            from tqdm import tqdm
-
             if activity not in bars:
-                stack.close()
-                options: dict[str, Any] = {"unit": "B", "unit_scale": True, "leave": False, "dynamic_ncols": True}
-                bars[activity] = stack.enter_context(tqdm(desc=activity, total=total, delay=1, **options))
+                stack.close()  # the bar of the activity before
+                bar = tqdm(desc=activity, total=total, disable=not sys.stderr.isatty(), **options)
+                bars[activity] = stack.enter_context(bar)
             bars[activity].update(new)
 
         yield show
 
 
-class TrainingProgress(contextlib.AbstractContextManager["TrainingProgress"]):
-    """A bar on a terminal, or a line at the start, every ten seconds, and at the end; nothing if `quiet`."""
+@contextlib.contextmanager
+def training(total: int, quiet: bool) -> Iterator[Callable[..., None]]:
+    """Yield a callback that shows, unless `quiet`, how many characters of a total are done.
 
-    def __init__(self, total: int, quiet: bool) -> None:
-        """Begin at 0 of a total number of characters."""
-        self._quiet = quiet
-        self._start: tuple[int, float] | None = None
-        self._next_line = 0.0
-        self._bar: Any = None
-        if sys.stderr.isatty() and not quiet:
-            from tqdm import tqdm
+    It takes their number, the position and the losses in words, whether training is finished, and a sample for stdout.
+    A terminal shows a bar; a log gets a line at the start, every ten seconds, and at the end.
+    """
+    from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit="char", unit_scale=True, dynamic_ncols=True)
+    has_bar = sys.stderr.isatty() and not quiet
+    beginning: tuple[int, float] | None = None  # a resumed run does not begin at 0
+    next_line = 0.0
+    with tqdm(total=total, unit="char", unit_scale=True, dynamic_ncols=True, disable=not has_bar) as bar:
 
-    def show(self, characters: int, position: str, losses: str, finished: bool) -> None:
-        """Show, if it is time to, how many characters are done, the position and the losses in words.
+        def show(characters: int, position: str, losses: str, finished: bool, sample: str = "") -> None:
+            nonlocal beginning, next_line
+            now = time.monotonic()
+            first, start = beginning = beginning or (characters, now)
+            if sample:
+                with bar.external_write_mode():  # hides the bar
+                    print(sample, flush=True)
+            if has_bar:
+                bar.initial = first
+                bar.set_postfix_str(losses, refresh=False)
+                bar.update(characters - bar.n)
+            elif not quiet and (finished or now >= next_line):
+                next_line = now + _SECONDS_PER_LINE
+                rate = f", {(characters - first) / (now - start):,.0f} characters/s" if characters > first else ""
+                print(f"{position}: {losses}{rate}", file=sys.stderr, flush=True)
 
-        A bar shows the position by itself. The line for the end, when training is `finished`, is always due.
-        """
-        now = time.monotonic()
-        # A resumed run does not start from 0.
-        first, start = self._start = self._start or (characters, now)
-        if self._bar is not None:
-            self._bar.initial = first
-            self._bar.set_postfix_str(losses, refresh=False)
-            self._bar.update(characters - self._bar.n)
-        elif not self._quiet and (finished or now >= self._next_line):
-            self._next_line = now + _SECONDS_PER_LINE
-            rate = f", {(characters - first) / (now - start):,.0f} characters/s" if characters > first else ""
-            print(f"{position}: {losses}{rate}", file=sys.stderr, flush=True)
-
-    def write(self, text: str) -> None:
-        """Print a text to stdout, above the bar."""
-        if self._bar is None:
-            print(text, flush=True)
-        else:
-            self._bar.write(text, file=sys.stdout)
-
-    def __exit__(self, *_: object) -> None:
-        """Close the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        yield show
 
 
 @contextlib.contextmanager

@@ -129,7 +129,6 @@ def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Cop
 
 
 def _copy_line(sample: str, find_copy: "Callable[[str], jaxrnn.Copy] | None") -> str:
-    """Return a report of the longest copy, on a line of its own."""
     if find_copy is None:
         return ""
     copy = find_copy(sample)

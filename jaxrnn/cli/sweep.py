@@ -15,7 +15,7 @@ from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import fields_of, print_result, save_figure, slice_lines, table
-from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
+from jaxrnn.cli.progress import reading, stop_signals, training
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
@@ -59,8 +59,8 @@ class Sweep(TrainingFlags):
         set_up_jax(config.model.dtype)
         if options.plot:
             jaxrnn.plots.check_plot_file(options.plot)
-        with reading() as show:
-            corpus = jaxrnn.runs.load_run_corpus(config, show)
+        with reading() as progress:
+            corpus = jaxrnn.runs.load_run_corpus(config, progress)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
         flags: dict[str, Any] = {"run_dir": run_dir, "resume": self.resume, "overwrite": options.overwrite}
         sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
@@ -70,10 +70,10 @@ class Sweep(TrainingFlags):
             if not options.quiet:
                 lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
                 print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
-            with contextlib.closing(reports), TrainingProgress(total, options.quiet) as progress:
+            with contextlib.closing(reports), training(total, options.quiet) as show:
                 for report in reports:
                     characters = sum(sizes[name] * member.step for name, member in report.reports.items())
-                    progress.show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
+                    show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
         plot_line = None
         if options.plot:
             save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
@@ -116,7 +116,6 @@ class Sweep(TrainingFlags):
 
 
 def _in_short(report: "jaxrnn.SweepReport") -> str:
-    """Return how many models have ended, and the range of the losses."""
     ended = sum(member.finished for member in report.reports.values())
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
     parts = [f"{ended}/{len(report.members)} done"]

@@ -14,7 +14,7 @@ import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, slice_lines, unseen_symbols
-from jaxrnn.cli.progress import TrainingProgress, reading, stop_signals
+from jaxrnn.cli.progress import reading, stop_signals, training
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError
@@ -55,8 +55,8 @@ class Train(TrainingFlags):
             warnings.simplefilter("ignore")
         if self.options.tensorboard:
             check_tensorboard()
-        with reading() as show:
-            corpus = jaxrnn.runs.load_run_corpus(config, show)
+        with reading() as progress:
+            corpus = jaxrnn.runs.load_run_corpus(config, progress)
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
             run_dir, reports = self._begin(config, optimizer, corpus, lambda: received)
@@ -70,7 +70,6 @@ class Train(TrainingFlags):
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
-        """Return the configuration, and the user-defined optimizer or None."""
         config, changes, optimizer = self.starting_config(), self.changes(), None
         if self.resume and self.run_dir:
             from jaxrnn.runs.checkpoint import load_config
@@ -109,16 +108,16 @@ class Train(TrainingFlags):
         log: Any = contextlib.nullcontext()
         if self.options.tensorboard and prints:
             log = contextlib.closing(EventLog(run_dir, config.sequence_length))
-        with contextlib.closing(reports), log as events, TrainingProgress(config.steps * size, quiet) as progress:
+        with contextlib.closing(reports), log as events, training(config.steps * size, quiet) as show:
             for report in reports:
+                sample, losses = "", f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
                 if report.sample is not None and (report.finished or not quiet) and not self.options.json:
-                    progress.write(f"{jaxrnn.runs.sample_title(report)}\n{report.sample}\n")
-                losses = f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
+                    sample = f"{jaxrnn.runs.sample_title(report)}\n{report.sample}\n"
                 if report.best:
                     validation = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
                     losses += f", validation {validation}best {report.best.loss:.4f} nats/char"
                 position = f"step {report.step:,} of {config.steps:,}"
-                progress.show(report.step * size, position, losses, report.finished)
+                show(report.step * size, position, losses, report.finished, sample)
                 if events:
                     events.add(report)
         return report

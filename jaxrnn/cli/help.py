@@ -1,12 +1,14 @@
-"""`jaxrnn completion`: the script that makes a shell complete jaxrnn's commands, flags and values."""
+"""`jaxrnn docs` and `jaxrnn completion`: the reference of the Python API, and completion in a shell."""
 
 import dataclasses
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+import jaxrnn
 from jaxrnn.errors import JaxrnnError
 
 # tyro's scripts complete no positional arguments. They are files here, which these lines let the shell complete.
@@ -15,6 +17,30 @@ _FILES = {
     "zsh": "(( compstate[nmatches] )) || _files",
     "fish": "complete --command jaxrnn --force-files",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Docs:
+    """Build the reference of the Python API as HTML pages; needs pip install '.[docs]'."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("api")
+    """Directory to write the pages to; index.html is the first."""
+
+    def run(self) -> None:
+        """Write the pages."""
+        try:
+            import pdoc
+        except ModuleNotFoundError:
+            raise JaxrnnError("building the reference needs pdoc: pip install '.[docs]'") from None
+        rooms = [getattr(jaxrnn, name) for name in dir(jaxrnn) if name not in (*jaxrnn.__all__, "__version__")]
+        for module in (jaxrnn, *rooms):  # pdoc does not see names that are imported when they are used
+            vars(module).update({name: getattr(module, name) for name in getattr(module, "__all__", ())})
+        pdoc.render.configure(docformat="google")
+        with warnings.catch_warnings():  # optax has a type that refers to itself, which pdoc can't read
+            warnings.filterwarnings("ignore", ".*ForwardRef.'ArrayTree'")
+            names = [module.__name__ for module in (jaxrnn, *rooms)]
+            pdoc.pdoc(*names, "!jaxrnn.bench.torch_reference", output_directory=self.out)
+        print(self.out / "index.html")
 
 
 @dataclasses.dataclass(frozen=True)

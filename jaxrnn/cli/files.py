@@ -1,18 +1,64 @@
-"""`jaxrnn export` and `jaxrnn import`: weights for PyTorch, and from it."""
+"""`jaxrnn prepare`, `jaxrnn export` and `jaxrnn import`: texts read ahead of their runs, and weights of PyTorch."""
 
 import dataclasses
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
+from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import corpus_values, fields_of, print_result
+from jaxrnn.cli.progress import reading
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Read and encode a text, so that runs on it start at once; print what it contains."""
+
+    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
+    """Text file, or the name of a corpus."""
+    settings: Annotated[Any, field_flags(TrainConfig, "vocabulary", "normalize", "min_count")]
+    verify: bool = False
+    """Read the text and the cached tokens again, and check the SHA-256 of both."""
+    json: JsonFlag = False
+
+    def run(self) -> None:
+        """Read the text, and print what it contains."""
+        bytes_read, start = 0, time.perf_counter()
+        with reading() as progress:
+
+            def count(phase: str, more: int, total: int) -> None:
+                nonlocal bytes_read
+                bytes_read += more if phase == "reading" else 0
+                progress(phase, more, total)
+
+            config = TrainConfig(corpus=self.corpus, **self.settings)
+            corpus = jaxrnn.runs.load_run_corpus(config, count, verify=self.verify)
+        seconds, cached = time.perf_counter() - start, corpus.cache_file
+        values = {
+            **corpus_values(corpus),
+            "unit": corpus.vocabulary.kind,
+            "bytes_read": bytes_read,
+            "seconds": seconds,
+            "verified": self.verify,
+            "cache_file": cached,
+        }
+        if cached is None:
+            lines = [f"small: read at every start, {bytes_read:,} bytes in {seconds:.3f} s; nothing is cached"]
+        else:
+            rate = f"{bytes_read:,} bytes in {seconds:.1f} s, {bytes_read / seconds / 1e6:.0f} MB/s"
+            lines = [
+                f"{rate if bytes_read else 'already cached'}{'; verified' if self.verify else ''}",
+                f"cached: {cached}, {cached.stat().st_size:,} bytes",
+            ]
+        print_result(self.json, values, str(corpus), *lines)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +107,7 @@ class Import:
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else None)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        corpus = jaxrnn.load_corpus(
-            self.corpus, vocabulary=kind, normalize=config.normalize, min_count=config.min_count
-        )
+        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
         config = with_settings(config, fields_of(weights.model, "cell", "hidden_size", "num_layers", "dtype"))
