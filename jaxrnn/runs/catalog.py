@@ -13,7 +13,7 @@ from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, read_header
 from jaxrnn.runs.lock import is_locked
-from jaxrnn.runs.metrics import Columns, read_columns
+from jaxrnn.runs.metrics import METRICS, Columns, read_columns
 
 _DEPTH = 3  # levels of folders that are searched for runs
 
@@ -104,21 +104,22 @@ def summarize_run(run: Path) -> RunSummary:
     if not is_run(run):
         raise JaxrnnError(f"{run} is not a run directory; give one that `jaxrnn train` made")
     problems: list[str] = []
-    config, columns = None, {"step": np.zeros(0)}
-    with _noting(problems, "config.json"):
+    config, columns, headers = None, dict.fromkeys(METRICS, np.zeros(0)), []
+    with _noting(problems, "config.json can't be read"):
         config = from_json(TrainConfig, (run / "config.json").read_text("utf-8"))
-    with _noting(problems, "metrics.jsonl"):
+    with _noting(problems, "metrics.jsonl can't be read"):
         columns = read_columns(run)
-    headers = [_header(path, problems) for path in all_checkpoints(run)]  # read all, to find every problem
+    for path in all_checkpoints(run):  # all, to find every problem
+        with _noting(problems, f"checkpoints/{path.name} can't be used", "; `jaxrnn info --repair` removes such"):
+            headers.append(_header(path))
     newest = next(filter(None, headers), {})
-    count = len(columns["step"])
-    step = int(columns["step"][-1]) if count else int(newest.get("step", 0))
+    step = int(max(columns["step"], default=newest.get("step", 0)))
     state: State = "stopped"
     if is_locked(run):
         state = "running"
     elif problems:
         state = "damaged"
-    elif config and _is_finished(config, columns, step):
+    elif config and (step >= config.steps or _out_of_patience(config.patience, columns["validation_loss"])):
         state = "finished"
     return RunSummary(
         run,
@@ -127,7 +128,7 @@ def summarize_run(run: Path) -> RunSummary:
         max(path.stat().st_mtime for path in (run, run / "metrics.jsonl") if path.exists()),
         config,
         step,
-        float(columns["seconds"][-1]) if count else 0.0,
+        float(max(columns["seconds"], default=0.0)),
         _losses(columns, "smooth_loss", config.sequence_length if config else math.nan),
         _losses(columns, "validation_loss", 1.0),
         newest.get("parameters"),
@@ -136,36 +137,32 @@ def summarize_run(run: Path) -> RunSummary:
 
 
 @contextlib.contextmanager
-def _noting(problems: list[str], name: str) -> Iterator[None]:
-    """Note that a file can't be read, instead of raising the error."""
+def _noting(problems: list[str], what: str, advice: str = "") -> Iterator[None]:
+    """Note an error in reading a file, instead of raising it."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        problems.append(f"{name} can't be read ({error.strerror if isinstance(error, OSError) else error})")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        problems.append(f"{what} ({reason}){advice}")
 
 
-def _header(path: Path, problems: list[str]) -> dict[str, Any]:
+def _header(path: Path) -> dict[str, Any]:
     """Return the step, the corpus and the number of parameters that the header of a checkpoint states."""
     try:
         metadata, shapes = read_header(path)
-        corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
-        parameters = (shape for name, shape in shapes.items() if name.startswith("params."))
-        return {
-            "step": int(counters["step"]),
-            "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
-            "parameters": sum(map(math.prod, parameters)),
-        }
     except FileNotFoundError:  # the run has removed it meanwhile
         return {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        problems.append(f"checkpoints/{path.name} can't be used ({reason}); `jaxrnn info --repair` removes such")
-        return {}
+    corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
+    return {
+        "step": int(counters["step"]),
+        "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
+        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params.")),
+    }
 
 
 def _losses(columns: Columns, name: str, length: float) -> Losses | None:
     """Return the last and the best entry of a column of the metrics, each divided by `length`."""
-    column = columns.get(name, np.zeros(0)) / length
+    column = columns[name] / length
     rows = np.flatnonzero(np.isfinite(column))
     if not len(rows):
         return None
@@ -173,9 +170,6 @@ def _losses(columns: Columns, name: str, length: float) -> Losses | None:
     return Losses(float(column[rows[-1]]), float(column[best]), int(columns["step"][best]))
 
 
-def _is_finished(config: TrainConfig, columns: Columns, step: int) -> bool:
-    if step >= config.steps:
-        return True
-    validations = columns.get("validation_loss", np.zeros(0))
-    validations = validations[np.isfinite(validations)]
-    return bool(config.patience and len(validations) and len(validations) - 1 - validations.argmin() >= config.patience)
+def _out_of_patience(patience: int, losses: np.ndarray[Any, Any]) -> bool:
+    losses = losses[np.isfinite(losses)]
+    return bool(patience and len(losses) and len(losses) - 1 - losses.argmin() >= patience)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +24,8 @@ Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 def read_metrics(run: str | Path) -> Columns:
     """Return a run's metrics.jsonl as columns, float [N], NaN where a line has no such value.
 
-    The columns are those of the file ("step", "loss" and "smooth_loss" in nats per T characters, "bits_per_character",
-    "seconds", and "validation_loss" in nats per character where the run has one) and "train_loss", the loss of a batch
-    in nats per character.
+    The columns are "step", "loss" and "smooth_loss" (nats per T characters), "bits_per_character", "validation_loss"
+    (nats per character), "seconds", and "train_loss", the loss of a batch in nats per character.
 
     Raises:
         JaxrnnError: `run` is not a run directory, or its files can't be read.
@@ -43,7 +43,7 @@ def read_metrics(run: str | Path) -> Columns:
 
 
 def read_columns(run: Path) -> Columns:
-    """Return the columns of a run's metrics.jsonl; "step" is there even if it has no line yet.
+    """Return the columns of a run's metrics.jsonl, which may have no line yet.
 
     Raises:
         OSError: the file can't be read.
@@ -53,16 +53,12 @@ def read_columns(run: Path) -> Columns:
     try:
         # What follows the last newline is a line that is being written.
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-        names = dict.fromkeys(name for line in lines for name in line)
-        columns = {
-            name: np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
-            for name in names
-        }
+        columns = {name: np.array([line.get(name) for line in lines], float) for name in METRICS}  # None becomes NaN
     except (TypeError, AttributeError, OverflowError, RecursionError):
         raise ValueError("a line of it is not a JSON object of numbers") from None
-    if lines and not np.isfinite(columns.get("step", np.nan)).all():
+    if not np.isfinite(columns["step"]).all():
         raise ValueError("a line of it has no step")
-    return {"step": np.zeros(0), **columns}
+    return columns
 
 
 def check_tensorboard() -> None:
@@ -97,17 +93,16 @@ class EventLog:
             old.unlink()
         self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
         self._length, self._step = length, -1
-        self._began = time.time() - (columns["seconds"][-1] if len(columns["step"]) else 0.0)
+        self._began = time.time() - columns["seconds"].max(initial=0.0)
         for values in zip(*columns.values(), strict=True):
-            self._add({name: float(value) for name, value in zip(columns, values, strict=True) if not np.isnan(value)})
+            self._add(dict(zip(columns, values, strict=True)))
 
     def add(self, report: "Report") -> None:
         """Write a report, unless its step has been written."""
-        values = {name: getattr(report, name) for name in METRICS}
-        self._add({name: value for name, value in values.items() if value is not None})
+        self._add({name: getattr(report, name) for name in METRICS})
 
-    def _add(self, metrics: Mapping[str, float]) -> None:
-        step = int(metrics["step"])
+    def _add(self, metrics: Mapping[str, float | None]) -> None:
+        step, seconds = int(metrics["step"] or 0), metrics["seconds"] or 0.0
         if step <= self._step:
             return
         self._step = step
@@ -117,8 +112,9 @@ class EventLog:
             ("loss/validation", "validation_loss", 1),
             ("bits_per_character", "bits_per_character", 1),
         ):
-            if name in metrics:
-                self._writer.add_scalar(tag, metrics[name] / scale, step, self._began + metrics["seconds"])
+            value = metrics[name]
+            if value is not None and not math.isnan(value):
+                self._writer.add_scalar(tag, value / scale, step, self._began + seconds)
 
     def close(self) -> None:
         """Write what is left."""
