@@ -77,16 +77,13 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if not run.is_dir():
         raise JaxrnnError(f"{run} is not a run directory, so {which!r} can't be chosen from it; leave that out")
     directory = run / "checkpoints"
-    if which == "best":
-        path = best_checkpoint_path(directory)
-    elif which.isascii() and which.isdigit():
-        path = checkpoint_path(directory, int(which))
-    else:
+    if which != "best" and not (which.isascii() and which.isdigit()):
         raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
+    path = best_checkpoint_path(directory) if which == "best" else checkpoint_path(directory, int(which))
     if not path.is_file():
-        steps = [str(int(file.stem.removeprefix("step-"))) for file in reversed(list_checkpoints(directory))]
-        best = ["best"] if best_checkpoint_path(directory).is_file() else []
-        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join([*steps, *best]) or 'none'}")
+        steps = [int(file.stem.removeprefix("step-")) for file in reversed(list_checkpoints(directory))]
+        names = [*map(str, steps), *["best"] * best_checkpoint_path(directory).is_file()]
+        raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join(names) or 'none'}")
     return path
 
 

@@ -15,18 +15,13 @@ LOCK = ".lock"  # stays when it is released: to remove it would let two processe
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int) -> None:
+    def _lock(descriptor: int, *, shared: bool = False) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    _try = _lock
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _try(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several processes may ask at once
+    def _lock(descriptor: int, *, shared: bool = False) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def is_locked(directory: Path) -> bool:
@@ -36,7 +31,7 @@ def is_locked(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        _try(descriptor)
+        _lock(descriptor, shared=True)  # several processes may ask at once
     except (BlockingIOError, PermissionError):
         return True
     except OSError:  # a file system without locks

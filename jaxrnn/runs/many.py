@@ -2,11 +2,10 @@
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,8 +78,7 @@ def fit_many(
         axes: values by the name of a setting, as `combinations` takes them.
         corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
         run_dir: where to keep the sweep; None keeps nothing.
-        resume: resume the sweep in `run_dir`, which must be of these values; each member resumes from its newest
-            checkpoint.
+        resume: resume the sweep in `run_dir`, which must be of these values, each member from its newest checkpoint.
         overwrite: replace the sweep in `run_dir`.
         should_stop: called before the first chunk and after every chunk; once it returns true, what is being trained is
             saved and reported, and the sweep ends.
@@ -102,8 +100,10 @@ def fit_many(
     )
     members = combinations(config, axes)
     for name, *_ in group_by_program(members):
-        with _named(name):
+        try:
             prepare(members[name], data.corpus)  # raises if it doesn't fit the text
+        except JaxrnnError as error:
+            raise type(error)(f"{name}: {error}") from error
     path, lock = Path(run_dir) if run_dir is not None else None, None
     if path:
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
@@ -111,15 +111,6 @@ def fit_many(
     reports = _train_many(members, data, path, lock, should_stop)
     close_at_exit(reports)
     return reports
-
-
-@contextlib.contextmanager
-def _named(name: str) -> Generator[None]:
-    """Name the member that an error is about."""
-    try:
-        yield
-    except JaxrnnError as error:
-        raise type(error)(f"{name}: {error}") from error
 
 
 def _train_many(
@@ -134,7 +125,10 @@ def _train_many(
         for names in group_by_program(members):
             with contextlib.ExitStack() as stack:
                 runs = {name: _open_run(members[name], data, path and path / name, stack) for name in names}
-                for in_step in _by_step(runs):
+                # When a sweep is killed, some members have saved their step and some have not.
+                steps = {name: run.first_step if run.checkpoint else -1 for name, run in runs.items()}
+                for step in sorted(set(steps.values())):
+                    in_step = {name: run for name, run in runs.items() if steps[name] == step}
                     if (yield from _train_together(in_step, report, should_stop)):
                         return
 
@@ -145,17 +139,6 @@ def _open_run(config: TrainConfig, data: RunData, path: Path | None, stack: cont
     begun = bool(all_checkpoints(path))
     directory = RunDirectory(path, data.corpus, config, resume=begun, overwrite=not begun)
     return Run(config, data, stack.enter_context(contextlib.closing(directory)))
-
-
-def _by_step(runs: Mapping[str, Run]) -> list[dict[str, Run]]:
-    """Group runs by the step that they resume from: when a sweep is killed, some members have saved and some not."""
-
-    def step(name: str) -> int:
-        checkpoint = runs[name].checkpoint
-        return int(checkpoint.counters["step"]) if checkpoint else -1
-
-    names = itertools.groupby(sorted(runs, key=step), step)
-    return [{name: runs[name] for name in in_step} for _, in_step in names]
 
 
 def _train_together(
@@ -223,17 +206,6 @@ class Spread(NamedTuple):
     lowest: float
     highest: float
 
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Return the spread of numbers, of which there is at least one.
-
-        Example:
-            >>> Spread.of([1.0, 2.0, 3.0])
-            Spread(mean=2.0, deviation=1.0, lowest=1.0, highest=3.0)
-        """
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), deviation, min(values), max(values))
-
 
 class Row(NamedTuple):
     """A setting of what is swept, with all its seeds.
@@ -255,36 +227,37 @@ class Row(NamedTuple):
     best: str | None
 
 
-def tabulate_sweep(report: SweepReport, axes: Sequence[str]) -> list[Row]:
-    """Return a row for each setting of the axes, the seed apart, in the order of the members.
-
-    Args:
-        report: of a sweep, at its end or before.
-        axes: the names of what is swept.
-    """
-    by_setting: dict[tuple[Any, ...], list[str]] = {}
+def tabulate_sweep(report: SweepReport, axes: Iterable[str]) -> list[Row]:
+    """Return a row for each setting of the axes, the seed apart, in the order of the members."""
     names = [axis for axis in axes if axis != "seed"]
+    by_setting: dict[tuple[Any, ...], list[str]] = {}
     for name, config in report.members.items():
         by_setting.setdefault(tuple(value_of(config, axis) for axis in names), []).append(name)
-    return [_row(dict(zip(names, values, strict=True)), members, report) for values, members in by_setting.items()]
+    rows = []
+    for values, members in by_setting.items():
+        reports = {name: report.reports[name] for name in members if name in report.reports.keys() - report.failed}
+        losses = {name: _nats_per_character(member) for name, member in reports.items()}
+        row = Row(
+            dict(zip(names, values, strict=True)),
+            tuple(members),
+            failed=len(report.failed.keys() & set(members)),
+            bits_per_character=_spread([member.bits_per_character for member in reports.values()]),
+            validation_loss=_spread([member.best.loss for member in reports.values() if member.best]),
+            best=min(losses, key=losses.__getitem__, default=None),
+        )
+        rows.append(row)
+    return rows
 
 
-def _row(setting: dict[str, Any], members: Sequence[str], report: SweepReport) -> Row:
-    reports = {name: report.reports[name] for name in members if name in report.reports and name not in report.failed}
-    losses = [member.bits_per_character for member in reports.values()]
-    validations = [member.best.loss for member in reports.values() if member.best]
-    return Row(
-        setting,
-        tuple(members),
-        failed=len(report.failed.keys() & set(members)),
-        bits_per_character=Spread.of(losses) if losses else None,
-        validation_loss=Spread.of(validations) if validations else None,
-        best=min(reports, key=lambda name: member_loss(reports[name]), default=None),
-    )
+def _spread(values: Sequence[float]) -> Spread | None:
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), deviation, min(values), max(values))
 
 
-def member_loss(report: Report) -> float:
-    """Return the loss that members are compared by, nats per character: the best validation, or the smooth loss."""
+def _nats_per_character(report: Report) -> float:
+    """Return the best validation loss, or the smooth loss where there is none."""
     return report.best.loss if report.best else report.bits_per_character * math.log(2)
 
 
