@@ -14,7 +14,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import check, tolerance
 from jaxrnn.bench.result import Result, say
 from jaxrnn.bench.suites import sampling_program, training_program
-from jaxrnn.bench.timing import Contender, Program, Timing, Workload, make_workload, race
+from jaxrnn.bench.timing import Contender, Timing, make_workload, race
 from jaxrnn.kernels import KERNELS, plain
 from jaxrnn.training import Metrics
 
@@ -64,7 +64,10 @@ def _race(name: str, rounds: int) -> dict[str, Timing]:
     losses: dict[str, list[float]] = {}
     for kernel in ("none", *KERNELS, "all"):
         with _without(kernel):
-            program = _program(name, workload)
+            if name.startswith("sample-"):
+                program = sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
+            else:
+                program = training_program(workload, chunked=name != "seed-call")
             texts[kernel] = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
             if texts[kernel] in contenders:
                 continue
@@ -78,16 +81,8 @@ def _race(name: str, rounds: int) -> dict[str, Timing]:
     return {kernel: timings[text] for kernel, text in texts.items()}
 
 
-def _program(name: str, workload: Workload) -> Program:
-    if name.startswith("sample-"):
-        return sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
-    return training_program(workload, chunked=name != "seed-call")
-
-
 def _without(kernel: str) -> contextlib.AbstractContextManager[None]:
-    if kernel == "none":
-        return contextlib.nullcontext()
-    return plain() if kernel == "all" else plain(kernel)
+    return contextlib.nullcontext() if kernel == "none" else plain(*(KERNELS if kernel == "all" else [kernel]))
 
 
 def _run_without(kernel: str, contender: Contender) -> float:

@@ -17,7 +17,7 @@ _IMPORTS = {
     "python": "pass",
     "import numpy": "import numpy",
     "import jax": "import jax",
-    "import jaxrnn.runs": "import jaxrnn.runs",
+    "import jaxrnn.runs": "from jaxrnn.runs import fit",
     "jaxrnn --help": "from jaxrnn.cli import main; main(['--help'])",
 }
 

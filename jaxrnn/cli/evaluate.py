@@ -67,11 +67,8 @@ class Evaluate:
         from jaxrnn.text.stream import read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
+        pieces = read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
         options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh}
-
-        def pieces() -> Iterator[str | bytes]:
-            return read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
-
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
         return _Text(str(file), scored, tally)
 

@@ -7,7 +7,7 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -30,8 +30,6 @@ BLOCK = 2**16  # surprisals in memory at once
 
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
-_SYMBOL = np.dtype([("index", np.intp), ("code_point", "<u4"), ("token", np.int32)])
-_Symbols = np.ndarray[tuple[int], np.dtype[np.void]]  # of _SYMBOL: consecutive symbols of a text
 
 
 class Score(NamedTuple):
@@ -205,7 +203,7 @@ class Tally:
 
 def score_stream(
     params: Params,
-    pieces: Callable[[], Iterable[str | bytes]],
+    pieces: Iterable[str | bytes],
     vocabulary: Vocabulary,
     config: ModelConfig,
     tally: Tally,
@@ -214,33 +212,41 @@ def score_stream(
     lanes: int = 1,
     mesh: Mesh | None = None,
 ) -> Iterator[Scored]:
-    """Yield, in order, the score of every symbol that the vocabulary knows, except the first.
+    """Yield, in order, the score of every symbol of a text that the vocabulary knows, except the first.
 
-    The text is read twice. A temporary file keeps its tokens, and with several lanes another one its surprisals.
-
-    Args: those of `surprisals`, and
-
-        pieces: returns the text from its beginning; str for a vocabulary of characters, bytes for one of bytes.
-        tally: is added to while the text is read.
-        reset_on: the separator of documents, as in training.
+    The whole text is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The
+    pieces are str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the
+    separator of documents, as in training; `lanes` and `mesh` are those of `surprisals`.
 
     Raises:
-        JaxrnnError: there are fewer symbols than lanes, or the text changes between its two readings.
+        JaxrnnError: there are fewer symbols than lanes.
         StorageError: there is no room for the temporary files.
     """
     separator = encode_separator(vocabulary, reset_on)
-    first_reading = _encode(vocabulary, pieces(), Tally())
-    with on_disk(vocabulary.dtype, (piece["token"] for piece in first_reading)) as text:
-        symbols, rest = _check_unchanged(_encode(vocabulary, pieces(), tally), text), np.zeros(0, _SYMBOL)
-        starts = DocumentStarts(text, separator) if len(separator) else None
-        for _, nats in ordered_surprisals(params, text, config, lanes, starts, mesh) if len(text) > 1 else ():
-            while len(rest) <= len(nats):
-                rest = np.concatenate([rest, next(symbols)])
-            scored, rest = rest[1 : len(nats) + 1], rest[len(nats) :]  # the rest begins with the last one scored
-            characters = scored["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
-            yield Scored(scored["index"], characters, scored["token"], nats)
-        for _ in symbols:  # reads what is left, if only to check it
-            pass
+    dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
+    with on_disk(dtype, (_encode(piece, vocabulary, dtype, tally) for piece in pieces)) as text:
+        tokens = text["token"]
+        starts = DocumentStarts(tokens, separator) if len(separator) else None
+        for indices, nats in ordered_surprisals(params, tokens, config, lanes, starts, mesh) if len(text) > 1 else ():
+            scored = text[indices + 1]
+            release_pages(text)
+            symbols = scored["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
+            yield Scored(scored["index"], symbols, scored["token"], nats)
+
+
+def _encode(piece: str | bytes, vocabulary: Vocabulary, dtype: np.dtype[np.void], tally: Tally) -> np.ndarray:
+    """Return the symbols of a piece that the vocabulary knows."""
+    text = piece.decode("latin-1") if isinstance(piece, bytes) else piece
+    tokens, is_known = vocabulary.find(piece)
+    symbols = np.zeros(len(tokens), dtype)
+    symbols["index"] = tally.read + np.arange(len(tokens))
+    symbols["code_point"] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    symbols["token"] = tokens
+    tally.read += len(tokens)
+    if vocabulary.unknown:
+        tally.unknown += int((tokens == vocabulary.symbols.index(UNKNOWN)).sum())
+    tally.left_out.update(text[index] for index in np.flatnonzero(~is_known))
+    return symbols[is_known]
 
 
 def ordered_surprisals(
@@ -264,31 +270,3 @@ def ordered_surprisals(
             block = np.array(stored[begin : begin + BLOCK])
             release_pages(stored)
             yield begin + np.arange(len(block)), block
-
-
-def _check_unchanged(pieces: Iterable[_Symbols], text: Tokens) -> Iterator[_Symbols]:
-    """Yield the pieces; raise JaxrnnError unless their tokens are those of the first reading."""
-    end, changed = 0, JaxrnnError("the text changed while it was read; try again when nothing writes to it")
-    for piece in pieces:
-        begin, end = end, end + len(piece)
-        if not np.array_equal(piece["token"], text[begin:end]):
-            raise changed
-        release_pages(text)
-        yield piece
-    if end != len(text):
-        raise changed
-
-
-def _encode(vocabulary: Vocabulary, pieces: Iterable[str | bytes], tally: Tally) -> Iterator[_Symbols]:
-    unknown = vocabulary.symbols.index(UNKNOWN) if vocabulary.unknown else -1
-    for piece in pieces:
-        text = piece.decode("latin-1") if isinstance(piece, bytes) else piece
-        tokens, is_known = vocabulary.find(piece)
-        symbols = np.zeros(len(tokens), _SYMBOL)
-        symbols["index"] = tally.read + np.arange(len(tokens))
-        symbols["code_point"] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-        symbols["token"] = tokens
-        tally.read += len(tokens)
-        tally.unknown += int((tokens == unknown).sum())
-        tally.left_out.update(text[index] for index in np.flatnonzero(~is_known))
-        yield symbols[is_known]
