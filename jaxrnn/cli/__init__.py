@@ -19,9 +19,9 @@ from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.files import Export, Import, Prepare
 from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
-from jaxrnn.cli.jax_setup import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.plot import Page, Plot
+from jaxrnn.cli.process import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.sweep import Sweep

@@ -11,7 +11,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.jax_setup import set_up_jax
+from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError

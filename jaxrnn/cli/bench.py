@@ -12,8 +12,8 @@ import jaxrnn
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.cli.arguments import DeviceFlags
 from jaxrnn.cli.flags import field_flags
-from jaxrnn.cli.jax_setup import set_up_jax
 from jaxrnn.cli.output import fields_of, print_result, save_figure, table
+from jaxrnn.cli.process import set_up_jax
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]

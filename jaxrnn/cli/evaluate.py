@@ -12,8 +12,7 @@ import tyro
 import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, open_checkpoint
-from jaxrnn.cli.output import fields_of, listed, print_result, unseen_symbols
-from jaxrnn.cli.progress import reading
+from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
 from jaxrnn.cli.flags import field_flags
-from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import corpus_values, fields_of, print_result
-from jaxrnn.cli.progress import reading
+from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
+from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError

@@ -20,7 +20,7 @@ from typing import Any
 import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
-from jaxrnn.cli.progress import noted_signals
+from jaxrnn.cli.process import noted_signals
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
 

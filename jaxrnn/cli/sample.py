@@ -12,8 +12,7 @@ import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, open_checkpoint
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
-from jaxrnn.cli.output import print_json
-from jaxrnn.cli.progress import reading
+from jaxrnn.cli.output import print_json, reading
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError
 
@@ -89,22 +88,19 @@ class Sample:
         )
 
     def _with_prompt(self, config: SampleConfig, kind: VocabularyKind) -> SampleConfig:
-        """Return the configuration with the prompt of --prompt-file, if there is one."""
         if self.prompt_file is None:
             return config
         if config.prompt:
             raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
         try:
             data = sys.stdin.buffer.read() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
-        except OSError as error:
-            raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
-        try:
             # A model of bytes takes any bytes as a prompt; they are decoded as Python decodes those of a command line.
             prompt = data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
+        except OSError as error:
+            raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
         except UnicodeDecodeError as error:
-            raise JaxrnnError(
-                f"{self.prompt_file} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); convert it"
-            ) from None
+            byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
+            raise JaxrnnError(f"{self.prompt_file} is not UTF-8 ({byte}); convert it") from None
         return dataclasses.replace(config, prompt=prompt)
 
 
@@ -121,8 +117,7 @@ def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Cop
 
     def pieces() -> Iterator[str]:
         decoder = corpus.vocabulary.decoder()
-        for block in blocks(tokens):
-            yield decoder.decode(block)
+        yield from map(decoder.decode, blocks(tokens))
         yield decoder.decode([], final=True)
 
     return lambda sample: jaxrnn.longest_copy(sample, pieces())

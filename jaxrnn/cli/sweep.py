@@ -13,9 +13,8 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import fields_of, print_result, save_figure, slice_lines, table
-from jaxrnn.cli.progress import reading, stop_signals, training
+from jaxrnn.cli.output import fields_of, print_result, reading, save_figure, slice_lines, table, training
+from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
-from jaxrnn.cli.jax_setup import set_up_jax
-from jaxrnn.cli.output import corpus_values, fields_of, print_result, slice_lines, unseen_symbols
-from jaxrnn.cli.progress import reading, stop_signals, training
+from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading, slice_lines, training, unseen_symbols
+from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import TakenError

@@ -1,11 +1,15 @@
-"""Process-wide settings of JAX, which are the command line's to make and not the library's."""
+"""Process-wide settings, which are the command line's to make and not the library's: of XLA, JAX and signals."""
 
 import atexit
+import contextlib
 import gc
 import os
+import signal
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from jaxrnn.errors import JaxrnnError
 
@@ -49,8 +53,7 @@ def set_up_jax(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
     # On a CPU, compute in the calling thread: handing a chunk to another core and back costs more than it saves.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    directory = _cache_directory()
-    if jax.config.values["jax_compilation_cache_dir"] is None and directory and _is_private(directory):
+    if jax.config.values["jax_compilation_cache_dir"] is None and (directory := _private_directory()):
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -65,7 +68,7 @@ def clear_damaged_cache(warning: str) -> str | None:
         return None
     import jax  # here, as importing it may warn too
 
-    directory = _cache_directory()
+    directory = _private_directory()
     if directory is None or jax.config.values["jax_compilation_cache_dir"] != str(directory):
         return None
     for path in directory.glob("*-cache"):
@@ -73,24 +76,43 @@ def clear_damaged_cache(warning: str) -> str | None:
     return f"a compiled program in {directory} was damaged; all of them will be compiled again"
 
 
-def _cache_directory() -> Path | None:
-    """Return the directory of compiled programs in the user's cache; None without a home directory."""
+def _private_directory() -> Path | None:
+    """Return the directory of compiled programs in the user's cache; None if somebody else could write to it."""
     from jaxrnn.text.fetch import cache_directory
 
     try:
-        return cache_directory() / "compiled"
-    except JaxrnnError:
-        return None
-
-
-def _is_private(directory: Path) -> bool:
-    """Make the directory if necessary; return whether the user, and nobody else, can write to it."""
-    try:
+        directory = cache_directory() / "compiled"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            return False
+            return None
         directory.chmod(0o700)
-        return os.access(directory, os.W_OK | os.X_OK)
-    except (OSError, AttributeError):  # AttributeError: a system without users
-        return False
+        return directory if os.access(directory, os.W_OK | os.X_OK) else None
+    except (JaxrnnError, OSError, AttributeError):  # no home directory; a full disk; a system without users
+        return None
+
+
+@contextlib.contextmanager
+def noted_signals(*numbers: signal.Signals, message: str = "") -> Iterator[list[int]]:
+    """Yield a list that gets the signals received; with a message for stderr, a second one ends the process."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        if message:
+            signal.signal(number, signal.SIG_DFL)
+            with contextlib.suppress(OSError, ValueError):  # not by print: the signal may interrupt another print
+                os.write(sys.stderr.fileno(), message.encode())
+
+    handlers = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def stop_signals() -> contextlib.AbstractContextManager[list[int]]:
+    """Note SIGINT and SIGTERM, so that training can save and stop."""
+    message = "\njaxrnn: saving, then stopping; again to stop at once\n"
+    return noted_signals(signal.SIGINT, signal.SIGTERM, message=message)
