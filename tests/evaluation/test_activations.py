@@ -20,8 +20,7 @@ def network(cell, num_layers=1, **options):
     return init_params(jax.random.key(1), config), config
 
 
-@pytest.mark.parametrize("products", ["full", "bfloat16"])
-@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize(("num_layers", "products"), [(2, "full"), (1, "bfloat16")])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_hidden_states_are_those_of_forward(cell, num_layers, products):
     params, config = network(cell, num_layers, products=products)
@@ -82,7 +81,8 @@ def test_the_carry_is_reset_where_forward_resets_it():
     params, config = network("lstm", 2)
     starts = jnp.asarray(np.random.default_rng(1).random((T, B)) < 0.3)
     layers = activations(params, jnp.asarray(TOKENS), config, starts)
-    logits, _ = forward(params, initial_carry(B, config), jnp.asarray(TOKENS), config, starts=starts)
+    run = jax.jit(forward, static_argnums=3)
+    logits, _ = run(params, initial_carry(B, config), jnp.asarray(TOKENS), config, starts=starts)
     np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, atol=1e-5)
     with pytest.raises(JaxrnnError, match=r"the shape of tokens, \(12, 3\), got \(12,\)"):
         activations(params, jnp.asarray(TOKENS), config, starts[:, 0])

@@ -59,7 +59,7 @@ COUPLED = Cell(3, LSTM.init_carry, coupled_update, init_bias=(-1.0, 0.0, 0.0))
 STEPS = {"tanh": tanh_step, "gru": gru_step, "lstm": lstm_step, COUPLED: coupled_step}
 
 cells = pytest.mark.parametrize("cell", STEPS, ids=[*CELLS, "a user's own"])
-layers = pytest.mark.parametrize("num_layers", [1, 2])
+layers_and_lanes = pytest.mark.parametrize(("num_layers", "lanes"), [(1, 3), (2, 1)])
 
 
 def problem(cell, num_layers, lanes):
@@ -96,8 +96,7 @@ def in_numpy(config, params, carry, tokens):
 
 
 @cells
-@layers
-@pytest.mark.parametrize("lanes", [1, 3])
+@layers_and_lanes
 def test_the_network_and_its_gradient_are_the_formulas_in_numpy(cell, num_layers, lanes, x64):
     config, params, carry, tokens, weights = problem(cell, num_layers, lanes)
     logits, last, gradient = ours(config, params, carry, tokens, weights)
@@ -123,8 +122,7 @@ def test_the_network_and_its_gradient_are_the_formulas_in_numpy(cell, num_layers
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
-@layers
-@pytest.mark.parametrize("lanes", [1, 3])
+@layers_and_lanes
 def test_outputs_carries_and_gradients_are_those_of_torch(cell, num_layers, lanes, x64):
     torch = pytest.importorskip("torch")
     config, params, carry, tokens, weights = problem(cell, num_layers, lanes)

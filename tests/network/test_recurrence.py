@@ -51,6 +51,17 @@ def scalar(run, cell):
 
 
 cells = pytest.mark.parametrize("cell", [TANH, GRU, LSTM, LEAKY], ids=["tanh", "gru", "lstm", "a user's own"])
+slow = pytest.mark.slow
+# What depends on how a cell uses its two inputs only: a cell that adds them, and one that does not.
+kinds_of_cells = pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(TANH, id="tanh"),
+        pytest.param(GRU, id="gru", marks=slow),
+        pytest.param(LSTM, id="lstm", marks=slow),
+        pytest.param(LEAKY, id="a user's own"),
+    ],
+)
 batched = pytest.mark.parametrize(
     "batch", [pytest.param((), marks=pytest.mark.slow, id="one sequence"), pytest.param((B,), id="batch")]
 )
@@ -71,7 +82,11 @@ def test_it_computes_the_tanh_recurrence(batch, x64):
 @batched
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "jit"),
-    [("float32", 1e-4, True), ("float64", 1e-11, True), pytest.param("float64", 1e-11, False, marks=pytest.mark.slow)],
+    [
+        pytest.param("float32", 1e-4, True, marks=slow),
+        ("float64", 1e-11, True),
+        pytest.param("float64", 1e-11, False, marks=slow),
+    ],
 )
 def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, jit, x64):
     arguments = problem(cell, batch, dtype)
@@ -84,9 +99,16 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
     assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(got))
 
 
-@pytest.mark.parametrize("cell", [GRU, LEAKY], ids=["gru", "a user's own"])
+@pytest.mark.parametrize(
+    ("cell", "products"),
+    [
+        (GRU, "full"),
+        pytest.param(GRU, "bfloat16", marks=slow),
+        pytest.param(LEAKY, "full", marks=slow),
+        (LEAKY, "bfloat16"),
+    ],
+)
 @batched
-@pytest.mark.parametrize("products", ["full", "bfloat16"])
 def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, products, x64):
     Whh, projected, carry = problem(cell, batch, jnp.float64)
     bhh = jnp.asarray(np.random.default_rng(1).normal(size=cell.gates * H))
@@ -102,18 +124,19 @@ def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, bat
     tolerance = 0.05 if products == "bfloat16" else 1e-11
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert jnp.linalg.norm(a - b) <= tolerance * jnp.linalg.norm(b)
-    hidden, _ = unroll(cell, Whh, projected, carry, products=products)
-    assert (unroll(cell, Whh, projected, carry, products=products, bhh=bhh)[0] != hidden).any()
+    run = jax.jit(unroll, static_argnames=("cell", "products"))
+    hidden, _ = run(cell, Whh, projected, carry, products=products)
+    assert (run(cell, Whh, projected, carry, products=products, bhh=bhh)[0] != hidden).any()
 
 
-@cells
+@kinds_of_cells
 def test_its_gradient_passes_finite_differences(cell, x64):
     check_grads(
         jax.jit(scalar(unroll, cell)), problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6
     )
 
 
-@cells
+@kinds_of_cells
 def test_it_works_under_vmap(cell, x64):
     problems = [problem(cell, (B,), jnp.float64, seed) for seed in range(4)]
     gradient = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))
@@ -124,7 +147,7 @@ def test_it_works_under_vmap(cell, x64):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), one, gradient(*arguments))
 
 
-@cells
+@kinds_of_cells
 def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell, x64):
     arguments = problem(cell, (16,), jnp.float64, T=270, H=64)
     assert arguments[1].size > 2**18
@@ -140,7 +163,7 @@ def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell,
     jax.tree.map(np.testing.assert_array_equal, arguments, kept)
 
 
-@cells
+@kinds_of_cells
 @pytest.mark.parametrize(
     "outer",
     [pytest.param(jax.jacrev, id="reverse"), pytest.param(jax.jacfwd, id="forward", marks=pytest.mark.slow)],
@@ -185,9 +208,10 @@ def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
 def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
     Whh, projected, carry = problem(cell, batch, jnp.float32)
     Whh = Whh * 0.3
-    hidden, _ = unroll(cell, Whh, projected, carry, products="bfloat16")
+    hidden, _ = jax.jit(unroll, static_argnames=("cell", "products"))(cell, Whh, projected, carry, products="bfloat16")
+    update = jax.jit(cell.update)
     for t in range(T):
-        carry = cell.update(projected[t], bfloat16(carry[0]) @ bfloat16(Whh), carry)
+        carry = update(np.asarray(projected)[t], bfloat16(carry[0]) @ bfloat16(Whh), carry)
         np.testing.assert_allclose(hidden[t], carry[0], rtol=1e-4, atol=1e-4)
     arguments = Whh, projected, problem(cell, batch, jnp.float32)[2]
     rounded, full = (
@@ -204,7 +228,13 @@ def _from_a_half(batch_size, hidden_size, dtype):
 
 
 restarted = pytest.mark.parametrize(
-    "cell", [TANH, GRU, LSTM, LEAKY._replace(init_carry=_from_a_half)], ids=["tanh", "gru", "lstm", "a user's own"]
+    "cell",
+    [
+        pytest.param(TANH, id="tanh"),
+        pytest.param(GRU, id="gru", marks=slow),
+        pytest.param(LSTM, id="lstm", marks=slow),
+        pytest.param(LEAKY._replace(init_carry=_from_a_half), id="a user's own"),
+    ],
 )
 
 
