@@ -63,7 +63,7 @@ def curve(config, devices, loss=cross_entropy):
     [
         ("tanh", (2, 8)),
         pytest.param("gru, 2 layers, dropout, documents", (2,), marks=pytest.mark.slow),
-        ("float64, learning rate 0.1", (2,)),
+        pytest.param("float64, learning rate 0.1", (2,), marks=pytest.mark.slow),
     ],
     ids=list(CASES),
 )
@@ -90,7 +90,11 @@ def shared_by_devices(lowered):
 
 
 @pytest.mark.compiler
-@pytest.mark.parametrize(("length", "hidden"), [(10, 16), (100, 16), (100, 200)], ids=["few rows", "many", "large"])
+@pytest.mark.parametrize(
+    ("length", "hidden"),
+    [(10, 16), pytest.param(100, 16, marks=pytest.mark.slow), (100, 200)],
+    ids=["few rows", "many", "large"],
+)
 def test_the_gradient_and_the_loss_are_all_that_devices_tell_each_other(length, hidden):
     config = sized(CASES["tanh"], sequence_length=length)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, hidden_size=hidden))
@@ -114,7 +118,7 @@ def with_decay(params, carry, batch, config, *, key=None):
     return nats + 0.1 * (params.Why**2).sum(), carry
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_a_user_defined_loss_trains_on_devices_as_on_one(dropout):
     config = sized(CASES["tanh"])
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=dropout))
@@ -202,6 +206,7 @@ def test_devices_that_are_not_there_or_do_not_divide_the_batch_are_refused(devic
         fit(dataclasses.replace(run_config, batch_size=lanes), corpus(), devices=devices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "beyond", "found"), [(None, False, available_cores()), ("3", True, 3), (None, True, 999)]
 )

@@ -25,21 +25,26 @@ from jaxrnn.runs.lock import WriterLock
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, load_corpus
 
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 # ---- reports -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("steps", "log", "sample", "checkpoint", "chunk", "reported", "sampled", "checkpoints"),
     [
-        (12, 4, 0, 0, 100, [0, 4, 8, 12], [12], [12]),
+        slow(12, 4, 0, 0, 100, [0, 4, 8, 12], [12], [12]),
         (12, 4, 0, 0, 2, [0, 4, 8, 12], [12], [12]),
-        (12, 4, 6, 0, 100, [0, 4, 6, 8, 12], [0, 6, 12], [12]),
+        slow(12, 4, 6, 0, 100, [0, 4, 6, 8, 12], [0, 6, 12], [12]),
         (12, 6, 4, 8, 4, [0, 4, 6, 8, 12], [0, 4, 8, 12], [8, 12]),
-        (12, 100, 0, 6, 4, [0, 12], [12], [6, 12]),
+        slow(12, 100, 0, 6, 4, [0, 12], [12], [6, 12]),
         (12, 100, 0, 2, 100, [0, 12], [12], [2, 4, 6, 8, 10, 12]),
         (10, 100, 4, 6, 4, [0, 4, 8, 10], [0, 4, 8, 10], [6, 10]),
-        (12, 100, 100, 100, 4, [0, 12], [0, 12], [12]),
-        (5, 2, 3, 0, 100, [0, 2, 3, 4, 5], [0, 3, 5], [5]),
+        slow(12, 100, 100, 100, 4, [0, 12], [0, 12], [12]),
+        slow(5, 2, 3, 0, 100, [0, 2, 3, 4, 5], [0, 3, 5], [5]),
         (1, 1, 1, 1, 1, [0, 1], [0, 1], [1]),
     ],
 )
@@ -71,7 +76,7 @@ def test_a_sample_has_its_length_and_the_last_one_begins_with_the_prompt(text, p
     assert len(last.sample) == len(prompt) + 12
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("lanes", [slow(1), 2])
 def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batchs_first_character(text, lanes):
     config = tiny(text, batch_size=lanes, sample_every=4)
     corpus, resets = load_corpus(text), []
@@ -301,11 +306,11 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
 @pytest.mark.parametrize(
     ("cell", "rule", "schedule", "changes"),
     [
-        pytest.param("gru", "adagrad", "constant", {}, marks=pytest.mark.slow),
+        slow("gru", "adagrad", "constant", {}),
         ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
-        pytest.param("tanh", "adamw", "constant", {"dropout": 0.5}, marks=pytest.mark.slow),
-        pytest.param("tanh", "rmsprop", "exponential", {}, marks=pytest.mark.slow),
-        ("tanh", "sgd", "cosine", {}),
+        slow("tanh", "adamw", "constant", {"dropout": 0.5}),
+        slow("tanh", "rmsprop", "exponential", {}),
+        slow("tanh", "sgd", "cosine", {}),
     ],
 )
 def test_every_cell_rule_schedule_and_dropout_resume_bit_for_bit(text, tmp_path, cell, rule, schedule, changes):

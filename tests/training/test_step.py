@@ -129,7 +129,7 @@ def test_with_the_default_settings_each_of_500_steps_is_the_oracles_from_the_sam
     assert trainer.wraps >= 2
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("lanes", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_20_steps_in_float32_are_those_of_the_oracle(lanes):
     tokens, config, state, trainer = begin("float32", learning_rate=0.01, lanes=lanes)
     step = make_train_step(config)
@@ -139,7 +139,7 @@ def test_20_steps_in_float32_are_those_of_the_oracle(lanes):
         assert distance(state, trainer) < 1e-3
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_the_chunk_is_the_step_many_times(dtype, x64):
     tokens, config, state, _ = begin(dtype, hidden_size=16)
     _, _, other, _ = begin(dtype, hidden_size=16)
@@ -252,15 +252,15 @@ CLIPPED_BY_NORM = OptimizerConfig(clip="norm", clip_value=0.5, schedule="exponen
 
 
 @pytest.mark.parametrize(
-    ("lanes", "num_layers", "cell", "optimizer"),
+    ("make", "lanes", "num_layers", "cell", "optimizer"),
     [
-        (1, 1, "tanh", OptimizerConfig()),
-        pytest.param(3, 2, "lstm", OptimizerConfig(), marks=pytest.mark.slow),
-        (2, 1, "tanh", CLIPPED_BY_NORM),  # of the rows that stand in the batch twice too
+        (make_train_step, 1, 1, "tanh", OptimizerConfig()),
+        pytest.param(make_train_step, 3, 2, "lstm", OptimizerConfig(), marks=pytest.mark.slow),
+        (make_train_chunk, 2, 1, "tanh", CLIPPED_BY_NORM),  # of the rows that stand in the batch twice too
     ],
     ids=["one lane", "two layers", "clipped by norm"],
 )
-def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cell, optimizer, x64):
+def test_a_large_vocabulary_trains_as_the_plain_step_says(make, lanes, num_layers, cell, optimizer, x64):
     tokens = np.random.default_rng(0).zipf(1.3, 5000).clip(max=500) - 1  # with many repeats in a batch
     model = ModelConfig(vocab_size=500, hidden_size=6, num_layers=num_layers, cell=cell, dtype="float64")
     config = TrainConfig(model=model, optimizer=optimizer, sequence_length=9, batch_size=lanes)
@@ -268,15 +268,13 @@ def test_a_large_vocabulary_trains_as_the_plain_step_says(lanes, num_layers, cel
     fast = expected = init(jax.random.key(0), config)
     touched = np.zeros(500, bool)
     before = np.asarray(fast.params.layers[0].Wxh)
-    step, chunk = make_train_step(config), make_train_chunk(config)
+    train = make(config)
     for index in range(40):
-        one = batch(tokens, index, config)
+        chunk = batches(tokens, index, 1, config)
+        one = jax.tree.map(lambda leaf: leaf[0], chunk)
         touched[one.inputs] = True
         expected, expected_metrics = plain(expected, one)
-        if index % 2:
-            fast, metrics = step(fast, one)
-        else:
-            fast, metrics = chunk(fast, jax.tree.map(lambda leaf: leaf[None], one))
+        fast, metrics = train(fast, chunk if make is make_train_chunk else one)
         np.testing.assert_allclose(np.ravel(metrics.loss)[0], expected_metrics.loss, rtol=1e-10)
     for got, want in zip(jax.tree.leaves(fast._replace(key=0)), jax.tree.leaves(expected._replace(key=0)), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10)
@@ -289,7 +287,7 @@ def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_wou
     def touches_rows_only(**values):
         model = ModelConfig(vocab_size=500, hidden_size=6)
         config = TrainConfig(model=model, sequence_length=9, optimizer=OptimizerConfig(**values))
-        state = init(jax.random.key(0), config)
+        state = jax.eval_shape(init, jax.random.key(0), config)
         one = batch(np.arange(500), 0, config)
         jaxpr = str(jax.make_jaxpr(make_train_step(config))(state, one))
         return "f32[500,6] = add" not in jaxpr.replace("f32[500,6] = scatter-add", "")
@@ -325,7 +323,7 @@ def test_a_user_defined_optimizer_takes_the_place_of_the_configured_one():
     optimizer = optax.lion(0.01)
     state = init_train_state(jax.random.key(0), config, optimizer=optimizer)
     one = batch(np.arange(50), 0, config)
-    gradient = jax.grad(lambda params: loss(params, state.carry, one, config.model)[0])(state.params)
+    gradient = jax.jit(jax.grad(lambda params: loss(params, state.carry, one, config.model)[0]))(state.params)
     before = jax.tree.map(np.asarray, state.params)
     assert jax.tree.structure(state.opt_state) == jax.tree.structure(optimizer.init(state.params))
     for make, wrap in ((make_train_step, lambda a: a), (make_train_chunk, lambda a: a[None])):
