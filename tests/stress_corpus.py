@@ -221,7 +221,7 @@ def big(place, size, mixed=False):
     from jaxrnn.config import ModelConfig, TrainConfig
     from jaxrnn.evaluation.copies import longest_copy
     from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
-    from jaxrnn.runs.data import prepare
+    from jaxrnn.runs.run import prepare
     from jaxrnn.text.documents import never_seen
     from jaxrnn.text.stream import blocks
     from jaxrnn.training.step import init_train_state, make_train_chunk
@@ -239,15 +239,15 @@ def big(place, size, mixed=False):
         few.write_bytes(file.read(4_000_000).decode("utf-8", "ignore").encode())
 
     small = load_corpus(few)
-    run, _ = prepare(config, small)
+    run = prepare(config, small).config
     chunk = make_train_chunk(run)
     init = jax.jit(init_train_state, static_argnums=1)
 
     def use(text, looks, watch):
         """Train all over a text, then validate."""
-        state, material = init(jax.random.key(0), run), prepare(config, text)[1]
+        state, material = init(jax.random.key(0), run), prepare(config, text)
         for look in range(looks):
-            state, metrics = chunk(state, material.batches(look * 10**9 // looks, 20, run))
+            state, metrics = chunk(state, material.batches(look * 10**9 // looks, 20))
             jax.block_until_ready(metrics)
             watch.look()
         never_seen(material.train.tokens, material.validation.tokens, run.model.vocab_size)

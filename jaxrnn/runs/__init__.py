@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from jaxrnn.runs.checkpoint import Checkpoint as Checkpoint
     from jaxrnn.runs.checkpoint import load_checkpoint as load_checkpoint
     from jaxrnn.runs.checkpoint import save_checkpoint as save_checkpoint
-    from jaxrnn.runs.data import load_run_corpus as load_run_corpus
-    from jaxrnn.runs.data import reload_corpus as reload_corpus
-    from jaxrnn.runs.data import slices_of as slices_of
     from jaxrnn.runs.directory import new_run_directory as new_run_directory
     from jaxrnn.runs.loop import begin_run as begin_run
     from jaxrnn.runs.loop import fit as fit
@@ -24,6 +21,9 @@ if TYPE_CHECKING:
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
     from jaxrnn.runs.report import sample_title as sample_title
+    from jaxrnn.runs.run import load_run_corpus as load_run_corpus
+    from jaxrnn.runs.run import reload_corpus as reload_corpus
+    from jaxrnn.runs.run import slices_of as slices_of
     from jaxrnn.runs.sweep_directory import read_sweep as read_sweep
     from jaxrnn.runs.torch_weights import Weights as Weights
     from jaxrnn.runs.torch_weights import load_weights as load_weights
@@ -34,7 +34,7 @@ _NAMES = {
     "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
     "directory": "new_run_directory",
     "loop": "begin_run fit",
-    "data": "load_run_corpus reload_corpus slices_of",
+    "run": "load_run_corpus reload_corpus slices_of",
     "metrics": "read_metrics",
     "report": "Report sample_title",
     "sweep_directory": "read_sweep",

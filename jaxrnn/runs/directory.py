@@ -40,10 +40,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-from jax.sharding import Mesh
 
 from jaxrnn.atomic import commit, make_directory, sync_directory
-from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.config import ModelConfig, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
@@ -51,8 +50,8 @@ from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, 
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import METRICS, event_files
 from jaxrnn.runs.report import Report, sample_title
-from jaxrnn.text import Corpus
-from jaxrnn.training.step import Optimizer, TrainState, init_train_state
+from jaxrnn.runs.run import Run
+from jaxrnn.training.step import TrainState, init_train_state
 
 
 def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
@@ -78,25 +77,15 @@ class RunDirectory:
         checkpoint: the checkpoint to resume from; None: the run begins, or ended before its first checkpoint.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        corpus: Corpus,
-        config: TrainConfig,
-        *,
-        resume: bool = False,
-        overwrite: bool = False,
-        mesh: Mesh | None = None,
-        optimizer: Optimizer | None = None,
-    ) -> None:
+    def __init__(self, path: Path, run: Run, *, resume: bool = False, overwrite: bool = False) -> None:
         """Prepare the directory.
 
         Raises:
             TakenError: another process trains there, or the directory holds another run.
             JaxrnnError: it holds something else, or can't be written.
         """
-        self._path, self._corpus, self._config, self._mesh, self._optimizer = path, corpus, config, mesh, optimizer
-        self._device_count = mesh.size if mesh else 1
+        self._path, self._run = path, run
+        self._device_count = run.mesh.size if run.mesh else 1
         self._writes = jax.process_index() == 0  # of many processes one writes
         self._saved_step, self.checkpoint = -1, None
         with write_errors(path), contextlib.ExitStack() as stack:
@@ -122,8 +111,8 @@ class RunDirectory:
         if not all_checkpoints(self._path) and (self._path / "config.json").is_file():
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
-        cell = self._config.model.cell
-        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell, optimizer=self._optimizer)
+        cell, optimizer = self._run.config.model.cell, self._run.optimizer
+        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell, optimizer=optimizer)
         self._check_same_run(checkpoint)
         here = computed_by(self._device_count)
         if checkpoint.computed_by != here:
@@ -134,8 +123,8 @@ class RunDirectory:
                 stacklevel=1,
             )
         # Numbers of the optimizer that have changed may nest its state in another way; its leaves are the same.
-        run = init_train_state.eval_shape(jax.random.key(0), self._config, optimizer=self._optimizer)
-        state = jax.tree.unflatten(jax.tree.structure(run), jax.tree.leaves(checkpoint.state))
+        template = init_train_state.eval_shape(jax.random.key(0), self._run.config, optimizer=optimizer)
+        state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(checkpoint.state))
         checkpoint = checkpoint._replace(state=state)
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
             self._saved_step = int(checkpoint.state.step)
@@ -151,11 +140,11 @@ class RunDirectory:
             raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        then, now = checkpoint.config, self._config
-        if checkpoint.corpus["sha256"] != self._corpus.sha256:
+        then, now, corpus = checkpoint.config, self._run.config, self._run.corpus
+        if checkpoint.corpus["sha256"] != corpus.sha256:
             raise JaxrnnError(
                 f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
-                f"{self._corpus.name} is {self._corpus.sha256}; resume it on the same text, or begin another run"
+                f"{corpus.name} is {corpus.sha256}; resume it on the same text, or begin another run"
             )
         same = (
             *("vocabulary", "normalize", "min_count", "split", "reset_on"),
@@ -182,7 +171,7 @@ class RunDirectory:
             for old in (*all_checkpoints(self._path), *event_files(self._path)):
                 old.unlink()
         # Without vocab_size, which the corpus gives, the config can be run on another corpus.
-        config = dataclasses.replace(self._config, model=dataclasses.replace(self._config.model, vocab_size=None))
+        config = with_settings(self._run.config, {"vocab_size": None})
         commit(self._path / "config.json", (to_json(config) + "\n").encode())
         for name in _LOGS:
             with (self._path / name).open("ab") as log:
@@ -218,31 +207,27 @@ class RunDirectory:
         self._save(checkpoint_path(directory, step), state, counters)
         self._saved_step = step
         if self._writes:
-            prune(directory, step, self._config.keep)
+            prune(directory, step, self._run.config.keep)
 
     def save_best(self, state: TrainState, counters: Mapping[str, float]) -> None:
         """Save the checkpoint with the lowest validation loss, which replaces the one before."""
         self._save(best_checkpoint_path(self._path / "checkpoints"), state, counters)
 
     def _save(self, path: Path, state: TrainState, counters: Mapping[str, float]) -> None:
-        state = _gather(state, self._mesh)
+        run = self._run
+        if run.mesh:  # all processes must do this
+            on_every_device = by_lanes(run.mesh, NO_LANES)
+            state = on_first_device(jax.jit(lambda state: state, out_shardings=on_every_device)(state))
         if not self._writes:
             return
         sizes = {name: self._append(name, sync=True) for name in _LOGS}
-        corpus = {"source": self._corpus.source, "sha256": self._corpus.sha256, "length": len(self._corpus)}
+        corpus = {"source": run.corpus.source, "sha256": run.corpus.sha256, "length": len(run.corpus)}
         save_checkpoint(
             path,
             state,
-            self._config,
-            self._corpus.vocabulary,
+            run.config,
+            run.corpus.vocabulary,
             corpus=corpus,
             counters={**sizes, **counters},
             device_count=self._device_count,
         )
-
-
-def _gather(state: TrainState, mesh: Mesh | None) -> TrainState:
-    """Return a state on one device of each process; all processes must call this."""
-    if mesh is None:
-        return state
-    return on_first_device(jax.jit(lambda state: state, out_shardings=by_lanes(mesh, NO_LANES))(state))

@@ -19,11 +19,11 @@ from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
-from jaxrnn.runs.data import corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.programs import all_finite, prepare_programs
 from jaxrnn.runs.report import Report
-from jaxrnn.runs.trainer import ChunkLimit, Run, Trainer
+from jaxrnn.runs.run import Run, corpus_of, prepare
+from jaxrnn.runs.trainer import ChunkLimit, Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
@@ -84,20 +84,17 @@ def fit(
         config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
-    config, data = prepare(config, corpus_of(corpus, config), optimizer)
-    directory = None
+    run = prepare(config, corpus_of(corpus, config), mesh=mesh, loss=loss, optimizer=optimizer)
     if run_dir is not None:
-        how = {"resume": resume, "overwrite": overwrite}
-        directory = RunDirectory(Path(run_dir), data.corpus, config, **how, mesh=mesh, optimizer=optimizer)
+        run = run._replace(directory=RunDirectory(Path(run_dir), run, resume=resume, overwrite=overwrite))
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
-    run = Run(config, data, directory, mesh, loss, optimizer)
     should_stop = any_process(should_stop)
     with peer_errors():
         check_same(
             {
-                "config": to_json(dataclasses.replace(config, corpus="")),  # a path may differ: the text may not
-                "the corpus's SHA-256": data.corpus.sha256,
+                "config": to_json(dataclasses.replace(run.config, corpus="")),  # a path may differ: the text may not
+                "the corpus's SHA-256": run.corpus.sha256,
                 "the step": str(run.first_step),
                 "JAX": jax.__version__,
             }
@@ -125,13 +122,14 @@ def begin_run(
     Raises:
         JaxrnnError: configuration and corpus don't fit together, or the run directory can't be used.
     """
-    config, _ = prepare(config, corpus)
+    run = prepare(config, corpus)
+    config = run.config
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), params)
     state = init_train_state(jax.random.key(config.seed), config)
     state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
     if not all_finite(state):
         raise NonFiniteError("a parameter is not finite; give others")
-    with contextlib.closing(RunDirectory(Path(run_dir), corpus, config, overwrite=overwrite)) as directory:
+    with contextlib.closing(RunDirectory(Path(run_dir), run, overwrite=overwrite)) as directory:
         directory.save(state, {"seconds": 0.0})
     return config
 

@@ -1,8 +1,8 @@
 """Many runs at once: each is an ordinary run with its own run directory, but one program trains them all."""
 
 import contextlib
-import dataclasses
 import math
+import operator
 import statistics
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import SETTINGS, TrainConfig, with_settings
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.data import RunData, corpus_of, prepare
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.lock import WriterLock
 from jaxrnn.runs.loop import close_at_exit
 from jaxrnn.runs.programs import Sampler, all_finite
 from jaxrnn.runs.report import Report
+from jaxrnn.runs.run import Run, corpus_of, prepare
 from jaxrnn.runs.sweep_directory import open_sweep
-from jaxrnn.runs.trainer import ChunkLimit, Run, Trainer
+from jaxrnn.runs.trainer import ChunkLimit, Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Metrics, TrainState
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
@@ -92,30 +92,27 @@ def fit_many(
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
     first = next(iter(combinations(config, axes).values()))
-    completed, data = prepare(first, corpus_of(corpus, config))
-    config = dataclasses.replace(
-        config,
-        **{name: getattr(completed, name) for name in ("corpus", "vocabulary", "normalize", "min_count")},
-        model=dataclasses.replace(config.model, vocab_size=completed.model.vocab_size),
-    )
+    run = prepare(first, corpus_of(corpus, config))
+    names = ("corpus", "vocabulary", "normalize", "min_count", "vocab_size")  # what the corpus gives
+    config = with_settings(config, {name: operator.attrgetter(SETTINGS[name])(run.config) for name in names})
     members = combinations(config, axes)
     for name, *_ in group_by_program(members):
         try:
-            prepare(members[name], data.corpus)  # raises if it doesn't fit the text
+            prepare(members[name], run.corpus)  # raises if it doesn't fit the text
         except JaxrnnError as error:
             raise type(error)(f"{name}: {error}") from error
     path, lock = Path(run_dir) if run_dir is not None else None, None
     if path:
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
-    reports = _train_many(members, data, path, lock, should_stop)
+    reports = _train_many(run, members, path, lock, should_stop)
     close_at_exit(reports)
     return reports
 
 
 def _train_many(
+    run: Run,
     members: Mapping[str, TrainConfig],
-    data: RunData,
     path: Path | None,
     lock: WriterLock | None,
     should_stop: Callable[[], object],
@@ -124,7 +121,9 @@ def _train_many(
     with contextlib.closing(lock) if lock else contextlib.nullcontext():
         for names in group_by_program(members):
             with contextlib.ExitStack() as stack:
-                runs = {name: _open_run(members[name], data, path and path / name, stack) for name in names}
+                runs = {}
+                for name in names:
+                    runs[name] = _open_run(run._replace(config=members[name]), path and path / name, stack)
                 # When a sweep is killed, some members have saved their step and some have not.
                 steps = {name: run.first_step if run.checkpoint else -1 for name, run in runs.items()}
                 for step in sorted(set(steps.values())):
@@ -133,12 +132,12 @@ def _train_many(
                         return
 
 
-def _open_run(config: TrainConfig, data: RunData, path: Path | None, stack: contextlib.ExitStack) -> Run:
+def _open_run(run: Run, path: Path | None, stack: contextlib.ExitStack) -> Run:
     if path is None:
-        return Run(config, data)
+        return run
     begun = bool(all_checkpoints(path))
-    directory = RunDirectory(path, data.corpus, config, resume=begun, overwrite=not begun)
-    return Run(config, data, stack.enter_context(contextlib.closing(directory)))
+    directory = RunDirectory(path, run, resume=begun, overwrite=not begun)
+    return run._replace(directory=stack.enter_context(contextlib.closing(directory)))
 
 
 def _train_together(
@@ -151,7 +150,7 @@ def _train_together(
     began, configs = time.perf_counter(), [run.config for run in runs.values()]
     states = [run.checkpoint.state for run in runs.values() if run.checkpoint] or init_members(configs)
     train_chunk, is_finite = make_sweep_chunk(configs), jax.jit(all_finite)
-    write_sample = Sampler(configs[0], next(iter(runs.values())).data).write
+    write_sample = Sampler(next(iter(runs.values()))).write
     trainers = {
         name: Trainer(run, ChunkLimit(run.config, len(runs)), state, write_sample, began)
         for (name, run), state in zip(runs.items(), states, strict=True)

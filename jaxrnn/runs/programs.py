@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.evaluation.score import default_lanes, score, window_length
 from jaxrnn.network.model import initial_carry
-from jaxrnn.runs.data import RunData
-from jaxrnn.runs.trainer import ChunkLimit, Run
+from jaxrnn.runs.run import Run
+from jaxrnn.runs.trainer import ChunkLimit
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 from jaxrnn.text.batch import position
@@ -46,7 +45,7 @@ def prepare_programs(run: Run, limit: ChunkLimit) -> tuple[TrainState, TrainChun
         inputs, everywhere = by_lanes(mesh, (STATE_LANES, CHUNK_LANES)), by_lanes(mesh, NO_LANES)
         shardings = {"in_shardings": inputs, "out_shardings": (inputs[0], everywhere, everywhere)}
     train_chunk: Any = jax.jit(train, donate_argnums=0, **shardings)
-    sampler = Sampler(config, run.data, mesh)
+    sampler = Sampler(run)
     with ThreadPoolExecutor() as pool:
         for lowered in _first_programs(run, limit, init, train_chunk, sampler):
             pool.submit(lowered.compile)  # an error here is raised again by the call
@@ -56,18 +55,18 @@ def prepare_programs(run: Run, limit: ChunkLimit) -> tuple[TrainState, TrainChun
 
 def _first_programs(run: Run, limit: ChunkLimit, init: Any, train_chunk: Any, sampler: "Sampler") -> Iterator[Any]:
     """Lower the programs that a run calls first."""
-    config, data, mesh, step = run.config, run.data, run.mesh, run.first_step
+    config, mesh, step = run.config, run.mesh, run.first_step
     state = jax.eval_shape(init, np.uint32(config.seed))
     if not run.checkpoint:
         yield init.lower(np.uint32(config.seed))
     if step < config.steps:
-        yield train_chunk.lower(state, data.batches(step, limit.next_step(step) - step, config, mesh))
+        yield train_chunk.lower(state, run.batches(step, limit.next_step(step) - step, mesh))
     if jax.process_index() == 0:  # one device draws samples, from its own lanes
         own = partial(initial_carry, config.batch_size // (mesh.size if mesh else 1), config.model)
         start = sampler.start(step, at_end=not config.sample_every)
         yield sampler.draw.lower(state._replace(carry=jax.eval_shape(own)), *start)
-    if data.validation and not mesh:
-        lanes = default_lanes(len(data.validation.tokens) - 1)
+    if run.validation and not mesh:
+        lanes = default_lanes(len(run.validation.tokens) - 1)
         shape = window_length(lanes, config.model), lanes
         tokens, starts = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
         batch = Batch(tokens, tokens, np.asarray(False), starts)
@@ -100,10 +99,10 @@ class Sampler:
         draw: the jitted function that draws tokens [sample_length] from a state and what `start` returns.
     """
 
-    def __init__(self, config: TrainConfig, data: RunData, mesh: Mesh | None = None) -> None:
+    def __init__(self, run: Run) -> None:
         """Compile nothing yet."""
-        self._config, self._data, self._mesh = config, data, mesh
-        separator = jnp.asarray(data.separator, jnp.int32) if len(data.separator) else None
+        self._run, config = run, run.config
+        separator = jnp.asarray(run.separator, jnp.int32) if len(run.separator) else None
 
         def draw(state: TrainState, prime: Any, is_new: Any, before: Any) -> jax.Array:
             """Return what the network writes now, before the update of the next step."""
@@ -120,10 +119,10 @@ class Sampler:
         if jax.process_index() != 0:
             return None
         start = self.start(step, at_end)
-        tokens = np.asarray(self.draw(on_first_device(state) if self._mesh else state, *start))
-        if self._config.prompt and at_end:
-            tokens = np.concatenate([start[0][len(self._data.separator[-1:]) :, 0], tokens])
-        return self._data.corpus.vocabulary.decode(tokens)
+        tokens = np.asarray(self.draw(on_first_device(state) if self._run.mesh else state, *start))
+        if self._run.config.prompt and at_end:
+            tokens = np.concatenate([start[0][len(self._run.separator[-1:]) :, 0], tokens])
+        return self._run.corpus.vocabulary.decode(tokens)
 
     def start(self, step: int, at_end: bool) -> tuple[Any, Any, Any]:
         """Return what a sample starts from: at the end the prompt, if there is one; else the next character.
@@ -134,14 +133,14 @@ class Sampler:
             The tokens to read first, int32 [P, 1]; whether the carry before them is the initial one, not that of
             training, bool []; and the tokens before them, int32 [k - 1, 1] for a separator of k symbols, or None.
         """
-        config, data, separator = self._config, self._data, self._data.separator
+        run, config, separator = self._run, self._run.config, self._run.separator
         if config.prompt and at_end:
-            prime = np.concatenate([separator[-1:], data.corpus.vocabulary.encode(config.prompt)])
+            prime = np.concatenate([separator[-1:], run.corpus.vocabulary.encode(config.prompt)])
             before = separator[:-1, None].astype(np.int32) if len(separator) else None
             return prime[:, None].astype(np.int32), np.asarray(True), before
-        batch, before = data.batches(step, 1, config), None
+        batch, before = run.batches(step, 1), None
         if len(separator):
-            text, length = data.train.tokens, len(separator) - 1
+            text, length = run.train.tokens, len(separator) - 1
             end = position(len(text), step, config)
             before = np.full((length, 1), -1, np.int32)  # no symbol: nothing is there
             before[max(0, length - end) :, 0] = text[max(0, end - length) : end]

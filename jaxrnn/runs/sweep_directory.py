@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import TrainConfig, from_json, to_json
+from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
@@ -72,8 +71,7 @@ def open_sweep(
         if not resume:  # remove old checkpoints before sweep.json says that there is a new sweep
             for file in itertools.chain(*(all_checkpoints(path / name) for name in names)):
                 file.unlink(missing_ok=True)
-        model = dataclasses.replace(config.model, vocab_size=None)
-        values = {"config": json.loads(to_json(dataclasses.replace(config, model=model))), "axes": axes}
+        values = {"config": json.loads(to_json(with_settings(config, {"vocab_size": None}))), "axes": axes}
         commit(path / SWEEP, (json.dumps(values, indent=2) + "\n").encode())
         stack.pop_all()
         return lock

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,47 +14,14 @@ from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
 from jaxrnn.network import Params
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.loss import bits_per_character
-from jaxrnn.network.loss import loss as cross_entropy
-from jaxrnn.runs.checkpoint import Checkpoint
-from jaxrnn.runs.data import RunData
-from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.report import Best, Report
+from jaxrnn.runs.run import Run
 from jaxrnn.text import Batch, Slice
-from jaxrnn.training.step import Loss, Metrics, Optimizer, TrainState
+from jaxrnn.training.step import Metrics, TrainState
 
 SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
 
 WriteSample = Callable[[TrainState, int, bool], str | None]  # of the state, the step, whether it is the last sample
-
-
-class Run(NamedTuple):
-    """A run that is ready to be trained.
-
-    Attributes:
-        config: its configuration, completed by its corpus.
-        data: what it trains on and validates with.
-        directory: where it is kept, with the checkpoint that it resumes; None: nowhere.
-        mesh: the devices that train it; None: one.
-        loss: what is minimized.
-        optimizer: a user-defined optimizer; None: the one that the configuration describes.
-    """
-
-    config: TrainConfig
-    data: RunData
-    directory: RunDirectory | None = None
-    mesh: Mesh | None = None
-    loss: Loss = cross_entropy
-    optimizer: Optimizer | None = None
-
-    @property
-    def checkpoint(self) -> Checkpoint | None:
-        """The checkpoint that it resumes; None: it begins."""
-        return self.directory.checkpoint if self.directory else None
-
-    @property
-    def first_step(self) -> int:
-        """Training steps that are done when it begins or resumes."""
-        return int(self.checkpoint.counters["step"]) if self.checkpoint else 0
 
 
 class ChunkLimit:
@@ -140,7 +106,7 @@ class Trainer:
     def batches_after(self, step: int) -> Batch:
         """Return the batches of the chunk that follows a step."""
         run = self._run
-        return run.data.batches(step, self._limit.next_step(step) - step, run.config, run.mesh)
+        return run.batches(step, self._limit.next_step(step) - step, run.mesh)
 
     def advance(self, state: TrainState, metrics: Metrics, finite: jax.Array) -> None:
         """Take the result of a chunk: the state, the metrics [K], and whether all numbers of the state are finite.
@@ -170,8 +136,8 @@ class Trainer:
             NonFiniteError: the validation loss is infinite or not a number.
         """
         run, config, step = self._run, self._run.config, self.step
-        if run.data.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
-            loss = validate(self.state.params, run.data.validation, config.model, should_stop, run.mesh)
+        if run.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
+            loss = validate(self.state.params, run.validation, config.model, should_stop, run.mesh)
             if loss is None:
                 self.stopped = self.reported = self.due = True
                 if run.directory:  # counters are not negative, as a user-defined loss may be

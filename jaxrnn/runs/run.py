@@ -1,8 +1,8 @@
-"""The data of a run: its corpus in slices, and the configuration that the corpus completes."""
+"""A run that is ready to be trained: its configuration, its corpus in slices, and what no file holds."""
 
 import dataclasses
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -11,34 +11,58 @@ from jax.sharding import Mesh
 from jaxrnn.config import TrainConfig
 from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
 from jaxrnn.text.batch import check_length
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.stream import Progress, release_pages, silent
-from jaxrnn.training.step import CHUNK_LANES, Optimizer, init_train_state
+from jaxrnn.training.step import CHUNK_LANES, Loss, Optimizer, init_train_state
+
+if TYPE_CHECKING:
+    from jaxrnn.runs.directory import RunDirectory
 
 
-class RunData(NamedTuple):
-    """What a run trains on and validates with.
+class Run(NamedTuple):
+    """A run that is ready to be trained.
 
     Attributes:
+        config: its configuration, completed by its corpus.
         corpus: the whole text.
         train: the slice to train on.
         validation: the slice to validate with; None: there is none.
         separator: what stands between independent documents, int [k]; k = 0: there are no documents.
+        mesh: the devices that train it; None: one.
+        loss: what is minimized.
+        optimizer: a user-defined optimizer; None: the one that the configuration describes.
+        directory: where it is kept, with the checkpoint that it resumes; None: nowhere.
     """
 
+    config: TrainConfig
     corpus: Corpus
     train: Slice
     validation: Slice | None
     separator: Tokens
+    mesh: Mesh | None = None
+    loss: Loss = cross_entropy
+    optimizer: Optimizer | None = None
+    directory: "RunDirectory | None" = None
 
-    def batches(self, step: int, num_steps: int, config: TrainConfig, mesh: Mesh | None = None) -> Batch:
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that it resumes; None: it begins."""
+        return self.directory.checkpoint if self.directory else None
+
+    @property
+    def first_step(self) -> int:
+        """Training steps that are done when it begins or resumes."""
+        return int(self.checkpoint.counters["step"]) if self.checkpoint else 0
+
+    def batches(self, step: int, num_steps: int, mesh: Mesh | None = None) -> Batch:
         """Return a chunk of the training slice, on the mesh if there is one."""
-        lanes = local_lanes(mesh, config.batch_size)
-        chunk = batches(self.train.tokens, step, num_steps, config, starts=self.train.starts, lanes=lanes)
-        release_pages(self.train.tokens)  # or a text larger than memory would fill it
+        tokens, lanes = self.train.tokens, local_lanes(mesh, self.config.batch_size)
+        chunk = batches(tokens, step, num_steps, self.config, starts=self.train.starts, lanes=lanes)
+        release_pages(tokens)  # or a text larger than memory would fill it
         return to_mesh(chunk, by_lanes(mesh, CHUNK_LANES)) if mesh else chunk
 
 
@@ -97,8 +121,15 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
     return Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
 
 
-def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = None) -> tuple[TrainConfig, RunData]:
-    """Return the configuration of a run on a corpus, completed by the corpus, and the data of the run.
+def prepare(
+    config: TrainConfig,
+    corpus: Corpus,
+    *,
+    mesh: Mesh | None = None,
+    loss: Loss = cross_entropy,
+    optimizer: Optimizer | None = None,
+) -> Run:
+    """Return the run of a configuration on a corpus, which is not kept yet.
 
     Raises:
         JaxrnnError: the two don't fit together.
@@ -133,4 +164,4 @@ def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = N
             )
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
-    return config, RunData(corpus, slices["train"], slices.get("validation"), separator)
+    return Run(config, corpus, train, slices.get("validation"), separator, mesh, loss, optimizer)
