@@ -120,10 +120,8 @@ def _draw_bars(axes: Any, result: Result) -> None:
     """Draw a bar per contender: its median, with whiskers from quartile to quartile."""
     name, unit = result.unit
     medians, whiskers = _medians_and_whiskers(result.seconds.values(), unit)
-    axes.barh(list(result.seconds), medians, xerr=whiskers, color=COLORS[0], ecolor="#333333", capsize=2)
-    for place, (median, above) in enumerate(zip(medians, whiskers[1], strict=True)):
-        at = median + above, place
-        axes.annotate(number(median), at, (5, 0), textcoords="offset points", va="center", fontsize=9)
+    bars = axes.barh(list(result.seconds), medians, xerr=whiskers, color=COLORS[0], ecolor="#333333", capsize=2)
+    axes.bar_label(bars, list(map(number, medians)), padding=5, fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel(f"{name} (median, quartiles)")
@@ -145,8 +143,8 @@ def _draw_curves(axes: Any, result: Result) -> None:
     if len(sizes) <= 8:
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        set_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("{x:,.0f}")
     axes.grid(axis="y", which="both", color="#eeeeee")
     axes.legend(frameon=False)
 

@@ -31,12 +31,7 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float], compile_seconds: float | None = None) -> "Timing":
-        """Return the timing with these rounds.
-
-        Example:
-            >>> Timing.of([4.0, 1.0, 2.0, 3.0, 10.0])
-            Timing(median=3.0, lower=2.0, upper=4.0, rounds=(4.0, 1.0, 2.0, 3.0, 10.0), compile_seconds=None)
-        """
+        """Return the timing with these rounds."""
         rounds = tuple(map(float, values))
         lower, median, upper = map(float, np.quantile(rounds, (0.25, 0.5, 0.75)))
         return cls(median, lower, upper, rounds, compile_seconds)

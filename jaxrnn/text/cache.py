@@ -25,14 +25,14 @@ import numpy as np
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
-from jaxrnn.text.stream import Progress, Rules, Survey, changed, encode_text, read_blocks, survey_text
+from jaxrnn.text.stream import Progress, Rules, changed, encode_text, read_blocks, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
 ABANDONED = 3600.0  # seconds without a write after which a temporary file is removed
 UNUSED = 30 * 86400.0  # seconds without a use after which tokens are removed
 
-_VERSION = 2  # of the format; the files of another one are not looked for
+_VERSION = 3  # of the format; the files of another one are not looked for
 _ALIGNMENT = 4096  # bytes
 
 
@@ -70,12 +70,12 @@ def load_tokens(file: BinaryIO, name: str, rules: Rules, progress: Progress, ver
     sha256 = None if verify else _recorded_sha256(name, status)
     if sha256 and (cached := _find(sha256, rules, progress, verify)):
         return cached
-    survey = survey_text(read("reading"), name, rules)
-    cached = _find(survey.sha256, rules, progress, verify)
+    sha256, vocabulary = survey_text(read("reading"), name, rules)
+    cached = _find(sha256, rules, progress, verify)
     if cached is None:
-        cached = _store(survey, rules, encode_text(read("encoding"), name, rules, survey.vocabulary), name)
+        cached = _store(sha256, rules, vocabulary, encode_text(read("encoding"), name, rules, vocabulary))
     if max(status.st_mtime_ns, status.st_ctime_ns) < now - CLOCK_NS:
-        record_sha256(name, status, survey.sha256)
+        record_sha256(name, status, sha256)
     return cached
 
 
@@ -95,8 +95,8 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
                 file.seek(0)
             header = json.loads(file.readline())
             vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
-            dtype = vocabulary.dtype.newbyteorder("<")
-            return CachedTokens(path, sha256, vocabulary, np.memmap(file, dtype, "r", file.tell(), (header["count"],)))
+            tokens = np.memmap(file, vocabulary.dtype.newbyteorder("<"), "r", file.tell())
+            return CachedTokens(path, sha256, vocabulary, tokens)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -107,14 +107,13 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
         return None
 
 
-def _store(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) -> CachedTokens:
-    """Write the tokens of a surveyed text, from pieces, and return them memory-mapped."""
-    sha256, vocabulary, count = survey
+def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens]) -> CachedTokens:
+    """Write the tokens of a text, from pieces, and return them memory-mapped."""
     path = _path(sha256, rules)
     fetch.make_private_directory(path.parent)
     _remove_unused(path.parent)
     dtype = vocabulary.dtype.newbyteorder("<")
-    line = json.dumps({"symbols": vocabulary.symbols, "unknown": vocabulary.unknown, "count": count}).encode()
+    line = json.dumps({"symbols": vocabulary.symbols, "unknown": vocabulary.unknown}).encode()
     line = line.ljust(-(-(len(line) + 1) // _ALIGNMENT) * _ALIGNMENT - 1) + b"\n"
     digest = hashlib.sha256(line)
     with replacing(path) as file:
@@ -123,10 +122,8 @@ def _store(survey: Survey, rules: Rules, pieces: Iterable[Tokens], name: str) ->
             data = np.ascontiguousarray(piece, dtype).data
             digest.update(data)
             file.write(data)
-        if file.tell() != len(line) + count * dtype.itemsize:
-            raise changed(name)
     record_sha256(str(path), path.stat(), digest.hexdigest())
-    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", len(line), (count,)))
+    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", len(line)))
 
 
 def _path(sha256: str, rules: Rules) -> Path:

@@ -151,7 +151,7 @@ def load_corpus(
 
 
 def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
-    sha256, vocabulary, _ = survey_text(read_blocks(io.BytesIO(data)), source, rules)
+    sha256, vocabulary = survey_text(read_blocks(io.BytesIO(data)), source, rules)
     progress("reading", len(data), len(data))
     tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
     return Corpus(source, vocabulary, tokens, sha256, rules.normalize, rules.min_count)

@@ -36,14 +36,6 @@ class Rules(NamedTuple):
     min_count: int = 1
 
 
-class Survey(NamedTuple):
-    """The SHA-256 of a text's bytes, in hex, its vocabulary, and its number of symbols."""
-
-    sha256: str
-    vocabulary: Vocabulary
-    length: int
-
-
 def silent(activity: str, new: int, total: int) -> None:
     """Show no progress."""
 
@@ -128,8 +120,8 @@ def _refuse_marks(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
         offset, last = offset + len(block), block[-1:] if block.endswith(b"\r") else b""
 
 
-def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> Survey:
-    """Survey a text, given as its bytes.
+def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> tuple[str, Vocabulary]:
+    """Return the SHA-256 of a text's bytes, in hex, and its vocabulary.
 
     Raises:
         JaxrnnError: `decode` refuses the text, or there is nothing to learn from it.
@@ -155,7 +147,7 @@ def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> Survey:
             raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")
         symbol = vocabulary.symbols if rules.vocabulary == "characters" else vocabulary.symbols.encode("latin-1")
         raise JaxrnnError(f"{name} has a single distinct symbol, {symbol!r}: nothing to predict; give another text")
-    return Survey(digest.hexdigest(), vocabulary, int(counts.sum()))
+    return digest.hexdigest(), vocabulary
 
 
 def encode_text(blocks: Iterable[bytes], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:
