@@ -36,23 +36,12 @@ Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable checkpoint,
 
 --debug prints the traceback of an error. NO_COLOR=1 turns colors off."""
 
-
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": Train,
-    "sweep": Sweep,
-    "sample": Sample,
-    "evaluate": Evaluate,
-    "info": Info,
-    "runs": Runs,
-    "compare": Compare,
-    "plot": Plot,
-    "page": Page,
-    "bench": Bench,
-    "export": Export,
-    "import": Import,
-    "prepare": Prepare,
-    "completion": Completion,
-    "docs": Docs,
+    command.__name__.lower(): command
+    for command in (
+        *(Train, Sweep, Sample, Evaluate, Info, Runs, Compare),
+        *(Plot, Page, Bench, Export, Import, Prepare, Completion, Docs),
+    )
 }
 
 

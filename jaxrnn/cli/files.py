@@ -124,7 +124,6 @@ class Import:
 
 
 def _check_symbols(file: Path, weights: "jaxrnn.Weights", corpus: "jaxrnn.Corpus") -> None:
-    """Raise JaxrnnError if the weights are not of a network with the symbols of the corpus."""
     size, theirs, ours = weights.model.vocab_size, weights.vocabulary, corpus.vocabulary
     advice = "import it with the text that it was trained on"
     if theirs and theirs.unknown and not ours.unknown:

@@ -76,7 +76,6 @@ def _setting_flag(name: str, as_list: bool) -> Any:
 
 
 def _flag(kind: type, name: str, spec: _Spec | None = None, description: str = "") -> Any:
-    """Return the annotation of the flag for a field of a configuration class."""
     default = getattr(kind, name)
     behavior = "" if default is None else f"(default: {in_words(default)})"
     options = tyro.conf.arg(

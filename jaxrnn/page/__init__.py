@@ -19,12 +19,11 @@ import numpy as np
 
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import CELLS, built_in_name
-from jaxrnn.network.loss import bits_per_character
-from jaxrnn.network.model import Params
+from jaxrnn.network import CELLS, Params, bits_per_character
+from jaxrnn.network.cells import built_in_name
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.metrics import Columns
-from jaxrnn.sampling.generate import write
+from jaxrnn.sampling import write
 from jaxrnn.text import encode_separator
 
 _SCRIPTS = ("network.js", "text.js", "app.js")
@@ -105,11 +104,11 @@ def _loss_curve(metrics: Columns) -> dict[str, Any]:
 
 def _fill(checkpoint: Checkpoint, cell: str, data: dict[str, Any]) -> str:
     """Return the template with everything in its place; what comes from a run is escaped."""
-    style, script = _read("style.css"), "\n".join(map(_read, _SCRIPTS))
+    style, script, facts = _read("style.css"), "\n".join(map(_read, _SCRIPTS)), _facts(checkpoint, cell)
     parts = {
-        "title": _escape(_corpus_name(checkpoint)),
+        "title": _escape(facts["Corpus"]),
         "summary": _escape(_summary(checkpoint, cell)),
-        "facts": "".join(f"<dt>{name}</dt><dd>{_escape(fact)}</dd>" for name, fact in _facts(checkpoint, cell).items()),
+        "facts": "".join(f"<dt>{name}</dt><dd>{_escape(fact)}</dd>" for name, fact in facts.items()),
         "version": importlib.metadata.version("jaxrnn"),
         "style": style,
         "style_hash": _csp_hash(style),
@@ -135,10 +134,6 @@ def _escape(text: str) -> str:
     return html.escape(text.encode("utf-8", "replace").decode())  # a path may have bytes that are not UTF-8
 
 
-def _corpus_name(checkpoint: Checkpoint) -> str:
-    return Path(checkpoint.corpus["source"]).stem  # without its directory: the page may travel
-
-
 def _summary(checkpoint: Checkpoint, cell: str) -> str:
     model, state = checkpoint.config.model, checkpoint.state
     units = {"gru": "GRU", "lstm": "LSTM"}.get(cell, cell)
@@ -162,7 +157,7 @@ def _facts(checkpoint: Checkpoint, cell: str) -> dict[str, str]:
             "Gradient clip": "none" if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}",
         }
     return {
-        "Corpus": _corpus_name(checkpoint),
+        "Corpus": Path(corpus["source"]).stem,  # without its directory: the page may travel
         "Length": f"{corpus['length']:,} {config.vocabulary}",
         "SHA-256": f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}",
         "Vocabulary": f"{model.vocab_size:,} {config.vocabulary}",
