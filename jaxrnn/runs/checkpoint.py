@@ -75,15 +75,8 @@ def save_checkpoint(
     """Write a checkpoint: wholly, or not at all.
 
     A checkpoint that is at `path` stays until the new one has been written, forced to the disk, read back and compared.
-
-    Args:
-        path: the file; its directory must exist.
-        state: the state to save; it is copied to the host and otherwise untouched.
-        config: the run's configuration.
-        vocabulary: the symbols.
-        corpus: what was trained on: "source", "sha256", "length".
-        counters: numbers to keep beside the step, finite and not negative.
-        device_count: how many devices computed the state.
+    `corpus` says what was trained on, by "source", "sha256" and "length"; `counters` are numbers to keep beside the
+    step, finite and not negative; `device_count` devices computed the state.
 
     Raises:
         JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
@@ -145,12 +138,7 @@ def read_checkpoint(
 
 
 def load_config(path: str | Path) -> TrainConfig:
-    """Return the configuration in a checkpoint after verifying all of it; a user-defined cell is "custom".
-
-    Raises:
-        JaxrnnError: there is no checkpoint at `path`.
-        CheckpointError: there is one, but it can't be used.
-    """
+    """Return the configuration in a checkpoint, verified as by `load_checkpoint`; the cell may be "custom"."""
     return newest_good(Path(path), lambda path: _read(path)[1]["config"])
 
 

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import safetensors
 
@@ -38,14 +38,9 @@ def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]
         raise ValueError(str(error)) from None
 
 
-def checkpoint_path(directory: Path, step: int) -> Path:
-    """Return the file in `directory` for the checkpoint after `step` steps."""
-    return directory / f"step-{step:010d}.safetensors"
-
-
-def best_checkpoint_path(directory: Path) -> Path:
-    """Return the file in `directory` for the checkpoint with the lowest validation loss."""
-    return directory / _BEST
+def checkpoint_path(directory: Path, which: int | Literal["best"]) -> Path:
+    """Return the file in `directory` for the checkpoint after so many steps, or with the lowest validation loss."""
+    return directory / (_BEST if which == "best" else f"step-{which:010d}.safetensors")
 
 
 def has_checkpoint_name(path: Path) -> bool:
@@ -62,7 +57,7 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 def all_checkpoints(run: Path) -> list[Path]:
     """Return the checkpoint files of a run directory, the newest first and the best one last."""
-    best = best_checkpoint_path(run / "checkpoints")
+    best = run / "checkpoints" / _BEST
     return [*list_checkpoints(run / "checkpoints"), *([best] if best.is_file() else [])]
 
 
@@ -79,10 +74,10 @@ def find_checkpoint(run: Path, which: str) -> Path:
     directory = run / "checkpoints"
     if which != "best" and not (which.isascii() and which.isdigit()):
         raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
-    path = best_checkpoint_path(directory) if which == "best" else checkpoint_path(directory, int(which))
+    path = checkpoint_path(directory, "best" if which == "best" else int(which))
     if not path.is_file():
         steps = [int(file.stem.removeprefix("step-")) for file in reversed(list_checkpoints(directory))]
-        names = [*map(str, steps), *["best"] * best_checkpoint_path(directory).is_file()]
+        names = [*map(str, steps), *["best"] * (directory / _BEST).is_file()]
         raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join(names) or 'none'}")
     return path
 

@@ -46,7 +46,7 @@ from jaxrnn.config import ModelConfig, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
-from jaxrnn.runs.checkpoint_files import all_checkpoints, best_checkpoint_path, checkpoint_path, prune
+from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import METRICS, event_files
 from jaxrnn.runs.report import Report, sample_title
@@ -211,7 +211,7 @@ class RunDirectory:
 
     def save_best(self, state: TrainState, counters: Mapping[str, float]) -> None:
         """Save the checkpoint with the lowest validation loss, which replaces the one before."""
-        self._save(best_checkpoint_path(self._path / "checkpoints"), state, counters)
+        self._save(checkpoint_path(self._path / "checkpoints", "best"), state, counters)
 
     def _save(self, path: Path, state: TrainState, counters: Mapping[str, float]) -> None:
         run = self._run

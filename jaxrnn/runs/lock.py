@@ -42,20 +42,15 @@ def is_locked(directory: Path) -> bool:
 
 
 class WriterLock:
-    """The right to write to a run directory, until `close` or the end of this object or its process.
+    """The right to write to a run directory, until it is closed, or this object or its process ends.
 
     On a file system without locks a warning says so, and nothing is held.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock.
-
-        Raises:
-            TakenError: another process or run holds it.
-            OSError: the directory can't be written.
-        """
+        """Take the lock; raise TakenError if another process or run holds it."""
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        self._finalize = weakref.finalize(self, os.close, descriptor)
+        self.close = weakref.finalize(self, os.close, descriptor)
         try:
             _lock(descriptor)
         except (BlockingIOError, PermissionError):
@@ -69,10 +64,6 @@ class WriterLock:
                 f"can't lock {directory} ({error.strerror or error}); make sure that nothing else trains there",
                 stacklevel=1,
             )
-
-    def close(self) -> None:
-        """Release the lock."""
-        self._finalize()
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def fit(
     optimizer: Optimizer | None = None,
     devices: Devices = 1,
 ) -> Generator[Report]:
-    """Train a network, with a report now and then.
+    """Train a network while the returned generator is iterated, with a report now and then.
 
     Reports come before the first step, every `log_every` steps, whenever a sample or a validation is due, and at the
     end. A validation changes nothing that is trained. A sample starts from the current hidden state and the next
@@ -54,7 +54,7 @@ def fit(
         [0, 100, 200]
 
     Args:
-        config: the run's configuration.
+        config: everything else about the run.
         corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
         run_dir: where to keep the run, as `jaxrnn.runs.directory` describes; None keeps nothing.
         resume: resume the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
@@ -69,9 +69,6 @@ def fit(
             out. No file holds it: pass it again to resume.
         devices: how many devices to split the lanes over, or "all"; `batch_size` must be a multiple of it. A
             user-defined loss must then be a mean over the lanes.
-
-    Returns:
-        A generator that trains while it is iterated.
 
     Raises:
         JaxrnnError: at once: an argument is of the wrong type, the corpus can't be loaded or is too short, the prompt
@@ -109,15 +106,8 @@ def begin_run(
 ) -> TrainConfig:
     """Make a run directory whose checkpoint, of step 0, has given parameters; `fit(..., resume=True)` trains it.
 
-    Args:
-        params: the parameters, such as those of `load_weights`; arrays of JAX or NumPy.
-        config: the run's configuration.
-        corpus: the corpus.
-        run_dir: where to keep the run.
-        overwrite: replace the run that is there.
-
-    Returns:
-        The configuration, completed by the corpus.
+    The parameters, such as those of `load_weights`, are arrays of JAX or NumPy; `overwrite` replaces the run that is
+    there. Return the configuration, completed by the corpus.
 
     Raises:
         JaxrnnError: configuration and corpus don't fit together, or the run directory can't be used.

@@ -60,7 +60,7 @@ def fit_many(
     overwrite: bool = False,
     should_stop: Callable[[], object] = lambda: False,
 ) -> Generator[SweepReport]:
-    """Train a model for each combination of values, those of the same shapes together, and report on them.
+    """Train a model for each combination of values, those of the same shapes together; report after every chunk.
 
     Every member is the run that `fit` makes of its configuration, with the same numbers, reports, samples, validations
     and checkpoints; `run_dir` holds a run directory for each. A member whose loss becomes infinite or not a number
@@ -76,15 +76,11 @@ def fit_many(
     Args:
         config: gives everything that is not swept.
         axes: values by the name of a setting, as `combinations` takes them.
-        corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
+        corpus: as in `fit`.
         run_dir: where to keep the sweep; None keeps nothing.
         resume: resume the sweep in `run_dir`, which must be of these values, each member from its newest checkpoint.
         overwrite: replace the sweep in `run_dir`.
-        should_stop: called before the first chunk and after every chunk; once it returns true, what is being trained is
-            saved and reported, and the sweep ends.
-
-    Returns:
-        A generator that trains while it is iterated, with a report after every chunk.
+        should_stop: as in `fit`.
 
     Raises:
         JaxrnnError: at once: values that can't be swept or that clash, or what `fit` raises for a member.

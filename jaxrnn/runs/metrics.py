@@ -80,12 +80,7 @@ class EventLog:
     """
 
     def __init__(self, run_dir: Path, length: int) -> None:
-        """Begin the file of a run with T = `length`, whose only writer the caller is.
-
-        Raises:
-            JaxrnnError: tensorboardX is not installed.
-        """
-        check_tensorboard()
+        """Begin the file of a run with T = `length`, whose only writer the caller is."""
         from tensorboardX import SummaryWriter
 
         columns = read_columns(run_dir)

@@ -19,7 +19,7 @@ from jaxrnn.evaluation.score import surprisals
 from jaxrnn.network.loss import loss
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
-from jaxrnn.runs.checkpoint_files import best_checkpoint_path, find_checkpoint
+from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint
 from jaxrnn.runs.trainer import validate as original_validate
 from jaxrnn.text import load_corpus
 
@@ -176,14 +176,14 @@ def test_a_run_is_not_resumed_with_other_slices_documents_or_symbols(text, whole
 def test_overwrite_leaves_no_best_checkpoint_of_the_run_before(text, tmp_path, whole):
     path = shutil.copytree(whole[0], tmp_path / "run")
     run(tiny(text), path, overwrite=True)
-    assert not best_checkpoint_path(path / "checkpoints").exists()
+    assert not checkpoint_path(path / "checkpoints", "best").exists()
     with pytest.raises(JaxrnnError, match=r"has no checkpoint 'best'; there is 12, 24$"):
         find_checkpoint(path, "best")
 
 
 def test_a_damaged_best_checkpoint_is_refused_and_costs_the_run_nothing(tmp_path, whole):
     path = shutil.copytree(whole[0], tmp_path / "run")
-    best = best_checkpoint_path(path / "checkpoints")
+    best = checkpoint_path(path / "checkpoints", "best")
     best.write_bytes(best.read_bytes()[:-1] + b"?")
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(best)
