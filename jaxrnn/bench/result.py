@@ -133,7 +133,8 @@ def _draw_curves(axes: Any, result: Result) -> None:
     curves: dict[str, dict[int, Timing]] = {}
     for contender, timing in result.seconds.items():
         curve, size = contender.rsplit(" ", 1)
-        curves.setdefault(curve, {})[int(size)] = timing.rate(result.characters) if result.characters else timing
+        point = Timing.of(result.characters / seconds for seconds in timing.rounds) if result.characters else timing
+        curves.setdefault(curve, {})[int(size)] = point
     for color, (curve, points) in zip(COLORS, curves.items(), strict=False):
         medians, whiskers = _medians_and_whiskers(points.values(), unit)
         axes.errorbar(list(points), medians, yerr=whiskers, color=color, marker="o", capsize=2, label=curve)

@@ -40,10 +40,6 @@ class Timing(NamedTuple):
         """Return the ratio to another timing of the same race, round by round: its median is the median of ratios."""
         return Timing.of(np.array(self.rounds) / np.array(other.rounds))
 
-    def rate(self, units: float) -> "Timing":
-        """Return `units` per measured time, round by round: of seconds, units per second."""
-        return Timing.of(units / np.array(self.rounds))
-
 
 class Contender(NamedTuple):
     """Something to time: `run` does some work and returns the seconds per unit of work."""

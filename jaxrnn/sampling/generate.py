@@ -224,7 +224,7 @@ class Writer:
         begin = len(position.tokens) - position.unread
         unread, starts = position.tokens[begin:-1], None
         if len(separator):
-            starts = document_starts(unread[:, 0], separator, position.tokens[:begin, 0])[:, None]
+            starts = document_starts(position.tokens[:-1, 0], separator)[begin:, None]
         for length in _READ_LENGTHS:
             while len(unread) >= length:
                 part = None if starts is None else jnp.asarray(starts[:length])

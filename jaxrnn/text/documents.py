@@ -52,7 +52,7 @@ class DocumentStarts:
 Starts = Flags | DocumentStarts
 
 
-def document_starts(tokens: Tokens, separator: Tokens, before: Tokens | None = None) -> Flags:
+def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
     """Return where the carry is reset: at each token with which the text so far ends in the separator, bool [N].
 
     The first symbol of a document is therefore predicted from the last symbol of the separator alone.
@@ -61,12 +61,9 @@ def document_starts(tokens: Tokens, separator: Tokens, before: Tokens | None = N
         >>> document_starts(np.array([7, 0, 0, 7, 0, 0, 0]), np.array([0, 0])).tolist()
         [False, False, True, False, False, True, True]
 
-    `separator` is int [k], k >= 1, from `encode_separator`. It may begin in the text `before` the tokens, of which the
-    last k - 1 tokens suffice.
+    `separator` is int [k], k >= 1, from `encode_separator`.
     """
-    context = [] if before is None else [before[max(0, len(before) - len(separator) + 1) :]]
-    text = np.concatenate([*context, tokens])
-    return DocumentStarts(text, separator)[np.arange(len(text) - len(tokens), len(text))]
+    return DocumentStarts(tokens, separator)[np.arange(len(tokens))]
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
@@ -79,11 +76,11 @@ def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
 
 def check_separator(tokens: Tokens, separator: Tokens, reset_on: str) -> None:
     """Raise JaxrnnError if a text has no separator."""
-    before = tokens[:0]
+    starts, begin = DocumentStarts(tokens, separator), 0
     for block in blocks(tokens):
-        if document_starts(block, separator, before).any():
+        if starts[begin + np.arange(len(block))].any():
             return
-        before = block[max(0, len(block) - len(separator) + 1) :]
+        begin += len(block)
     raise JaxrnnError(f"reset_on {reset_on!r} does not occur in the text; {_ADVICE}")
 
 
@@ -118,11 +115,7 @@ class Slice(NamedTuple):
 
 
 def split(
-    tokens: Tokens,
-    fractions: tuple[float, ...],
-    *,
-    starts: Starts | None = None,
-    kind: VocabularyKind = "characters",
+    tokens: Tokens, fractions: tuple[float, ...], *, starts: Starts | None = None, kind: VocabularyKind = "characters"
 ) -> dict[str, Slice]:
     """Split a text of N symbols into consecutive slices, by name.
 
