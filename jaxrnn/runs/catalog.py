@@ -21,13 +21,7 @@ State = Literal["running", "finished", "stopped", "damaged"]
 
 
 class Losses(NamedTuple):
-    """A loss over a run, in nats per character.
-
-    Attributes:
-        last: the last loss.
-        best: the lowest loss.
-        best_step: the steps after which it was measured.
-    """
+    """The last and the lowest loss of a run, in nats per character, and the steps after which it was lowest."""
 
     last: float
     best: float

@@ -20,10 +20,10 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.programs import all_finite, prepare_programs
+from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
-from jaxrnn.runs.trainer import ChunkLimit, Trainer
+from jaxrnn.runs.trainer import Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
@@ -154,7 +154,7 @@ def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
     began, limit, ahead = time.perf_counter(), ChunkLimit(run.config), None
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
         state, train_chunk, sampler = prepare_programs(run, limit)
-        trainer = Trainer(run, limit, state, sampler.write, began)
+        trainer = Trainer(run, state, sampler, began)
         try:
             trainer.stopped = bool(should_stop())
             if trainer.over:
@@ -162,11 +162,11 @@ def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
             while not trainer.over:
                 if trainer.reported:  # else the run begins, or its last validation was interrupted
                     chunk_began, before = time.perf_counter(), trainer.step
-                    batches = ahead or trainer.batches_after(before)
+                    batches = ahead or limit.batches_after(before, run)
                     result = train_chunk(trainer.state, batches)
                     after = before + len(batches.reset)
                     # Read while the device trains.
-                    ahead = trainer.batches_after(after) if after < run.config.steps else None
+                    ahead = limit.batches_after(after, run) if after < run.config.steps else None
                     trainer.advance(*result)
                     limit.lower(after - before, time.perf_counter() - chunk_began)
                     trainer.stopped = bool(should_stop())

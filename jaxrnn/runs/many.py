@@ -18,11 +18,11 @@ from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.lock import WriterLock
 from jaxrnn.runs.loop import close_at_exit
-from jaxrnn.runs.programs import Sampler, all_finite
+from jaxrnn.runs.programs import ChunkLimit, Sampler, all_finite
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
 from jaxrnn.runs.sweep_directory import open_sweep
-from jaxrnn.runs.trainer import ChunkLimit, Trainer
+from jaxrnn.runs.trainer import Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.training.step import Metrics, TrainState
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
@@ -146,10 +146,9 @@ def _train_together(
     began, configs = time.perf_counter(), [run.config for run in runs.values()]
     states = [run.checkpoint.state for run in runs.values() if run.checkpoint] or init_members(configs)
     train_chunk, is_finite = make_sweep_chunk(configs), jax.jit(all_finite)
-    write_sample = Sampler(next(iter(runs.values()))).write
+    limit, sampler = ChunkLimit(configs[0], len(runs)), Sampler(next(iter(runs.values())))
     trainers = {
-        name: Trainer(run, ChunkLimit(run.config, len(runs)), state, write_sample, began)
-        for (name, run), state in zip(runs.items(), states, strict=True)
+        name: Trainer(run, state, sampler, began) for (name, run), state in zip(runs.items(), states, strict=True)
     }
     results: dict[str, Result | None] = dict.fromkeys(trainers)  # of the last chunk; None before the first
     running: list[str] = []
@@ -161,7 +160,8 @@ def _train_together(
                 yield report
             if not running:
                 return stopped
-            states, metrics = train_chunk(states, trainers[running[0]].batches_after(trainers[running[0]].step))
+            batches = limit.batches_after(trainers[running[0]].step, runs[running[0]])
+            states, metrics = train_chunk(states, batches)
             chunk = dict(zip(trainers, zip(states, metrics, strict=True), strict=True))
             results = {name: (*chunk[name], is_finite(chunk[name][0])) for name in running}
     except GeneratorExit:
@@ -187,14 +187,7 @@ def _continue(name: str, trainer: Trainer, result: Result | None, report: SweepR
 
 
 class Spread(NamedTuple):
-    """The mean and the spread of some numbers.
-
-    Attributes:
-        mean: their mean.
-        deviation: their standard deviation, by n - 1; None for a single number.
-        lowest: the lowest of them.
-        highest: the highest of them.
-    """
+    """The mean of some numbers, their standard deviation (by n - 1; None for a single number), and their range."""
 
     mean: float
     deviation: float | None

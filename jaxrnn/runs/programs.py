@@ -1,5 +1,6 @@
-"""The programs of a training run, which are compiled at the same time before the first call of each."""
+"""The programs of a training run, which are compiled at the same time, and the number of steps of its chunks."""
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,17 +11,62 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxrnn.config import TrainConfig
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.evaluation.score import default_lanes, score, window_length
+from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import initial_carry
 from jaxrnn.runs.run import Run
-from jaxrnn.runs.trainer import ChunkLimit
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 from jaxrnn.text.batch import position
 from jaxrnn.training.step import CHUNK_LANES, STATE_LANES, Metrics, TrainState, init_train_state, make_train_chunk
 
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
+SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
+
+
+class ChunkLimit:
+    """The most steps of a chunk: `chunk_length`, or fewer of models so large that they would take many seconds.
+
+    It is estimated from the size of the model, and lowered if a chunk takes much longer. Nothing that is trained
+    depends on it: a chunk is a scan of the same step.
+
+    Attributes:
+        steps: the limit.
+    """
+
+    def __init__(self, config: TrainConfig, models: int = 1) -> None:
+        """Estimate the seconds of a training step: its matrix products, and the cost of each time step."""
+        model, on_cpu = config.model, jax.default_backend() == "cpu"
+        weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
+        weights += model.hidden_size * (model.vocab_size or 0)
+        flops = 6 * weights * config.sequence_length * config.batch_size  # per weight: forward 2, backward 4
+        seconds = flops / (5e10 if on_cpu else 5e12) + config.sequence_length * model.num_layers * 3e-6
+        self.steps = max(1, min(config.chunk_length, int(SECONDS / (models * seconds))))
+        self._config = config
+        self._compiled: set[int] = set()  # lengths
+
+    def next_step(self, step: int) -> int:
+        """Return the step that the chunk after `step` ends with: at most the next one after which something is due.
+
+        The steps until then are cut into chunks of nearly equal length, so that few lengths are compiled.
+        """
+        config = self._config
+        intervals = (config.log_every, config.sample_every, config.checkpoint_every, config.validate_every)
+        boundary = min(config.steps, *(step - step % every + every for every in intervals if every))
+        count = math.ceil((boundary - step) / self.steps)
+        return step + math.ceil((boundary - step) / count)
+
+    def batches_after(self, step: int, run: Run) -> Batch:
+        """Return the batches of the chunk that follows a step, on the run's mesh if it has one."""
+        return run.batches(step, self.next_step(step) - step, run.mesh)
+
+    def lower(self, steps: int, seconds: float) -> None:
+        """Lower the limit if a chunk took too long; the first one of a length does not count, as it was compiled."""
+        if steps in self._compiled and seconds > 2 * SECONDS and jax.process_count() == 1:  # others have the same limit
+            self.steps = max(1, int(steps * SECONDS / seconds))
+        self._compiled.add(steps)
 
 
 def prepare_programs(run: Run, limit: ChunkLimit) -> tuple[TrainState, TrainChunk, "Sampler"]:
@@ -60,7 +106,7 @@ def _first_programs(run: Run, limit: ChunkLimit, init: Any, train_chunk: Any, sa
     if not run.checkpoint:
         yield init.lower(np.uint32(config.seed))
     if step < config.steps:
-        yield train_chunk.lower(state, run.batches(step, limit.next_step(step) - step, mesh))
+        yield train_chunk.lower(state, limit.batches_after(step, run))
     if jax.process_index() == 0:  # one device draws samples, from its own lanes
         own = partial(initial_carry, config.batch_size // (mesh.size if mesh else 1), config.model)
         start = sampler.start(step, at_end=not config.sample_every)

@@ -1,14 +1,13 @@
 """A run that is ready to be trained: its configuration, its corpus in slices, and what no file holds."""
 
-import dataclasses
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
@@ -82,14 +81,8 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
 
 def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
     """Load the corpus that a configuration names, with the settings that it gives."""
-    return load_corpus(
-        config.corpus,
-        vocabulary=config.vocabulary,
-        normalize=config.normalize,
-        min_count=config.min_count,
-        progress=progress,
-        verify=verify,
-    )
+    rules: dict[str, Any] = {name: getattr(config, name) for name in ("vocabulary", "normalize", "min_count")}
+    return load_corpus(config.corpus, **rules, progress=progress, verify=verify)
 
 
 def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
@@ -140,14 +133,8 @@ def prepare(
             f"vocab_size is {config.model.vocab_size}, but {corpus.name} has {len(vocabulary)} distinct "
             f"{vocabulary.kind}; leave vocab_size out"
         )
-    config = dataclasses.replace(
-        config,
-        corpus=corpus.source,
-        vocabulary=vocabulary.kind,
-        normalize=corpus.normalize,
-        min_count=corpus.min_count,
-        model=dataclasses.replace(config.model, vocab_size=len(vocabulary)),
-    )
+    given = {"corpus": corpus.source, "vocabulary": vocabulary.kind, "vocab_size": len(vocabulary)}
+    config = with_settings(config, {**given, "normalize": corpus.normalize, "min_count": corpus.min_count})
     # Raises if JAX lacks its float64, or if a user-defined cell or optimizer is missing.
     state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
     for leaf in jax.tree.leaves(state.opt_state):

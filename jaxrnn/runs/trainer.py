@@ -8,66 +8,23 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import ModelConfig, TrainConfig
+from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
 from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
 from jaxrnn.network import Params
-from jaxrnn.network.cells import get_cell
 from jaxrnn.network.loss import bits_per_character
+from jaxrnn.runs.programs import Sampler
 from jaxrnn.runs.report import Best, Report
 from jaxrnn.runs.run import Run
-from jaxrnn.text import Batch, Slice
+from jaxrnn.text import Slice
 from jaxrnn.training.step import Metrics, TrainState
-
-SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
-
-WriteSample = Callable[[TrainState, int, bool], str | None]  # of the state, the step, whether it is the last sample
-
-
-class ChunkLimit:
-    """The most steps of a chunk: `chunk_length`, or fewer of models so large that they would take many seconds.
-
-    It is estimated from the size of the model, and lowered if a chunk takes much longer. Nothing that is trained
-    depends on it: a chunk is a scan of the same step.
-
-    Attributes:
-        steps: the limit.
-    """
-
-    def __init__(self, config: TrainConfig, models: int = 1) -> None:
-        """Estimate the seconds of a training step: its matrix products, and the cost of each time step."""
-        model, on_cpu = config.model, jax.default_backend() == "cpu"
-        weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
-        weights += model.hidden_size * (model.vocab_size or 0)
-        flops = 6 * weights * config.sequence_length * config.batch_size  # per weight: forward 2, backward 4
-        seconds = flops / (5e10 if on_cpu else 5e12) + config.sequence_length * model.num_layers * 3e-6
-        self.steps = max(1, min(config.chunk_length, int(SECONDS / (models * seconds))))
-        self._config = config
-        self._compiled: set[int] = set()  # lengths
-
-    def next_step(self, step: int) -> int:
-        """Return the step that the chunk after `step` ends with: at most the next one after which something is due.
-
-        The steps until then are cut into chunks of nearly equal length, so that few lengths are compiled.
-        """
-        config = self._config
-        intervals = (config.log_every, config.sample_every, config.checkpoint_every, config.validate_every)
-        boundary = min(config.steps, *(step - step % every + every for every in intervals if every))
-        count = math.ceil((boundary - step) / self.steps)
-        return step + math.ceil((boundary - step) / count)
-
-    def lower(self, steps: int, seconds: float) -> None:
-        """Lower the limit if a chunk took too long; the first one of a length does not count, as it was compiled."""
-        if steps in self._compiled and seconds > 2 * SECONDS and jax.process_count() == 1:  # others have the same limit
-            self.steps = max(1, int(steps * SECONDS / seconds))
-        self._compiled.add(steps)
 
 
 class Trainer:
     """A run between two chunks of training steps; `fit` has one, `fit_many` one per member.
 
-    The caller trains on `batches_after(step)` from `state`, and passes the result to `advance`. Then `settle`
-    validates, reports and saves what is due.
+    The caller trains on from `state`, and passes the result to `advance`. Then `settle` validates, reports and saves
+    what is due.
 
     Attributes:
         state: the TrainState.
@@ -77,15 +34,13 @@ class Trainer:
         stopped: whether the run has been asked to stop.
     """
 
-    def __init__(
-        self, run: Run, limit: ChunkLimit, state: TrainState, write_sample: WriteSample, began: float
-    ) -> None:  # fmt: skip
+    def __init__(self, run: Run, state: TrainState, sampler: Sampler, began: float) -> None:
         """Begin or resume a run at a state; `began` is the `time.perf_counter` of its start."""
         counters = run.checkpoint.counters if run.checkpoint else {}
         self.state, self.step, self.stopped, self.due = state, run.first_step, False, True
         # The checkpoint of an interrupted validation holds the loss of its step, which is still to be reported.
         self.reported, self._loss = run.checkpoint is not None and "loss" not in counters, counters.get("loss")
-        self._run, self._limit, self._write_sample = run, limit, write_sample
+        self._run, self._sampler = run, sampler
         self._smooth_loss = float(state.smooth_loss)
         self._validation_loss: float | None = None
         best = [counters[f"best_{name}"] for name in Best._fields if f"best_{name}" in counters]
@@ -102,11 +57,6 @@ class Trainer:
     def over(self) -> bool:
         """Whether there is nothing left to do."""
         return self.reported and (self.stopped or self.finished)
-
-    def batches_after(self, step: int) -> Batch:
-        """Return the batches of the chunk that follows a step."""
-        run = self._run
-        return run.batches(step, self._limit.next_step(step) - step, run.mesh)
 
     def advance(self, state: TrainState, metrics: Metrics, finite: jax.Array) -> None:
         """Take the result of a chunk: the state, the metrics [K], and whether all numbers of the state are finite.
@@ -167,7 +117,7 @@ class Trainer:
             self._smooth_loss,
             bits_per_character(self._smooth_loss, self._run.config.sequence_length),
             self._seconds,
-            self._write_sample(self.state, step, finished) if with_sample else None,
+            self._sampler.write(self.state, step, finished) if with_sample else None,
             self._validation_loss,
             self._best,
             finished,

@@ -4,7 +4,7 @@ import pytest
 
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.config.presets import preset
-from jaxrnn.runs.trainer import SECONDS, ChunkLimit
+from jaxrnn.runs.programs import SECONDS, ChunkLimit
 
 HUGE = ModelConfig(cell="lstm", hidden_size=4096, num_layers=3)
 
