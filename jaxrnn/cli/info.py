@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import sys
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 import tyro
 
@@ -49,7 +49,7 @@ class Info:
             checkpoint = open_checkpoint(run_dir, cell=self.cell)
         except CheckpointError:
             if not self.json:
-                print("\n".join(map(str, files)))
+                print("\n".join(map(_file_line, files)))
             raise
         values = {
             "step": checkpoint.counters["step"],
@@ -59,14 +59,14 @@ class Info:
             "config": checkpoint.config,
             "corpus": checkpoint.corpus,
             "computed_by": checkpoint.computed_by,
-            "files": [{**file._asdict(), "good": file.problem is None} for file in files],
+            "files": files,
             "left_over": left_over,
         }
-        lines = [*_run_lines(checkpoint, self.cell), *map(str, files)]
+        lines = [*_run_lines(checkpoint, self.cell), *map(_file_line, files)]
         lines += [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
         print_result(self.json, values, *lines)
 
-    def _files(self, run_dir: Path) -> tuple[list["_File"], list[Path]]:
+    def _files(self, run_dir: Path) -> tuple[list[dict[str, Any]], list[Path]]:
         """Return the checkpoints of a run and the files that interrupted writers left, after a repair if asked for."""
         from jaxrnn.runs.directory import temporaries
         from jaxrnn.runs.lock import WriterLock
@@ -81,11 +81,11 @@ class Info:
             if not self.repair:
                 return files, left_over
             for file in files:
-                if file.damaged:
-                    _remove(file.path, f"{file.problem}")
+                if file["damaged"]:
+                    _remove(file["path"], file["problem"])
             for path in left_over:
                 _remove(path, f"{path}, which an interrupted writer left")
-        return [file for file in files if not file.damaged], []
+        return [file for file in files if not file["damaged"]], []
 
 
 def _remove(path: Path, reason: str) -> None:
@@ -96,45 +96,32 @@ def _remove(path: Path, reason: str) -> None:
         raise StorageError(f"can't remove {path} ({error.strerror or error}); remove it by hand") from None
 
 
-class _File(NamedTuple):
-    """A verified checkpoint file, or one with a problem."""
-
-    path: Path
-    size: int
-    modified: str
-    step: int | None = None
-    validation_loss: float | None = None
-    problem: str | None = None
-    damaged: bool = False
-    validated_on: str | None = None
-
-    def __str__(self) -> str:
-        file = f"{self.size:,} bytes, {self.modified}"
-        if self.damaged:
-            return f"damaged checkpoint: {self.problem}; {file}; --repair removes it"
-        if self.problem:
-            return f"unusable checkpoint: {self.problem}; {file}"
-        if self.path.name != "best.safetensors":
-            return f"checkpoint: {self.path}, step {self.step:,}, {file}, good"
-        loss = f"validation loss {self.validation_loss:.4f} nats per character ({self.validated_on})"
-        return f"best checkpoint: {self.path}, step {self.step:,}, {loss}, {file}, good"
-
-
-def _verify(path: Path, cell: str | None) -> _File:
-    """Read a checkpoint file as a command that uses it would."""
+def _verify(path: Path, cell: str | None) -> dict[str, Any]:
+    """Read a checkpoint file as a command that uses it would; return what is known of it."""
     stat = path.stat()
     date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
-    file = _File(path, stat.st_size, date)
+    file = {"path": path, "size": stat.st_size, "modified": date, "problem": None, "damaged": False, "good": True}
+    file |= dict.fromkeys(("step", "validation_loss", "validated_on"))
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return file._replace(problem=str(error), damaged=isinstance(error, DamagedError))
+        return file | {"problem": str(error), "damaged": isinstance(error, DamagedError), "good": False}
+    step, loss = checkpoint.counters["step"], checkpoint.counters.get("best_loss")
     validation = _slices(checkpoint).get("validation")
-    return file._replace(
-        step=checkpoint.counters["step"],
-        validation_loss=checkpoint.counters.get("best_loss"),
-        validated_on=str(validation) if validation else None,
-    )
+    return file | {"step": step, "validation_loss": loss, "validated_on": validation and str(validation)}
+
+
+def _file_line(file: dict[str, Any]) -> str:
+    size = f"{file['size']:,} bytes, {file['modified']}"
+    if file["damaged"]:
+        return f"damaged checkpoint: {file['problem']}; {size}; --repair removes it"
+    if file["problem"]:
+        return f"unusable checkpoint: {file['problem']}; {size}"
+    checkpoint = f"checkpoint: {file['path']}, step {file['step']:,}"
+    if file["path"].name != "best.safetensors":
+        return f"{checkpoint}, {size}, good"
+    loss = f"validation loss {file['validation_loss']:.4f} nats per character ({file['validated_on']})"
+    return f"best {checkpoint}, {loss}, {size}, good"
 
 
 def _slices(checkpoint: "jaxrnn.Checkpoint") -> "dict[str, jaxrnn.Slice]":

@@ -64,7 +64,7 @@ class Train(TrainingFlags):
                 print("\n".join(about), file=sys.stderr)
             report = self._show(reports, config, run_dir, prints)
         if prints:
-            _print_result(self.options.json, report, corpus, slices, run_dir)
+            self._print_result(report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
@@ -121,39 +121,35 @@ class Train(TrainingFlags):
                     events.add(report)
         return report
 
-
-def _print_result(
-    as_json: bool,
-    report: "jaxrnn.Report",
-    corpus: "jaxrnn.Corpus",
-    slices: "dict[str, jaxrnn.Slice]",
-    run_dir: Path,
-) -> None:
-    config, best = report.config, report.best
-    losses = ("smooth_loss", "bits_per_character", "validation_loss")
-    values = {
-        "run": run_dir,
-        **fields_of(report, "step", "finished", "seconds", *losses, "sample"),
-        "steps": config.steps,
-        "best": best and fields_of(best, "step", "loss"),
-        "parameters": report.state.params.num_parameters,
-        "unit": corpus.vocabulary.kind,
-        "slices": [fields_of(part, "name", "begin", "end") for part in slices.values()],
-        "corpus": corpus_values(corpus),
-    }
-    lines: list[str | None] = [
-        f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: smooth loss {report.smooth_loss:.4f} nats "
-        f"per {config.sequence_length} {config.vocabulary}, {report.bits_per_character:.4f} bits each"
-        + (f" ({slices['train']})" if len(slices) > 1 else "")
-    ]
-    if best:
-        now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
-        validation = slices["validation"]
-        lines.append(f"{validation}: {now}best {best.loss:.4f} nats each, after step {best.step:,}")
-        lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
-        if report.finished and report.step < config.steps:
-            lines.append(
-                f"stopped early: no better validation loss in {best.since} validations; "
-                "use --resume with a larger --patience to continue"
-            )
-    print_result(as_json, values, *lines, str(corpus), f"run: {run_dir}")
+    def _print_result(
+        self, report: "jaxrnn.Report", corpus: "jaxrnn.Corpus", slices: "dict[str, jaxrnn.Slice]", run_dir: Path
+    ) -> None:
+        config, best = report.config, report.best
+        losses = ("smooth_loss", "bits_per_character", "validation_loss")
+        values = {
+            "run": run_dir,
+            **fields_of(report, "step", "finished", "seconds", *losses, "sample"),
+            "steps": config.steps,
+            "best": best and fields_of(best, "step", "loss"),
+            "parameters": report.state.params.num_parameters,
+            "unit": corpus.vocabulary.kind,
+            "slices": [fields_of(part, "name", "begin", "end") for part in slices.values()],
+            "corpus": corpus_values(corpus),
+        }
+        trained_on = f" ({slices['train']})" if len(slices) > 1 else ""
+        lines: list[str | None] = [
+            f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: "
+            f"smooth loss {report.smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, "
+            f"{report.bits_per_character:.4f} bits each{trained_on}"
+        ]
+        if best:
+            now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
+            validation = slices["validation"]
+            lines.append(f"{validation}: {now}best {best.loss:.4f} nats each, after step {best.step:,}")
+            lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
+            if report.finished and report.step < config.steps:
+                lines.append(
+                    f"stopped early: no better validation loss in {best.since} validations; "
+                    "use --resume with a larger --patience to continue"
+                )
+        print_result(self.options.json, values, *lines, str(corpus), f"run: {run_dir}")
