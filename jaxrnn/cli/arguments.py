@@ -142,8 +142,8 @@ class TrainingFlags:
     """Continue the run in --run-dir from its newest checkpoint, with its configuration."""
     options: Annotated[RunOptions, OPTIONS] = dataclasses.field(default_factory=RunOptions)
 
-    def check(self) -> None:
-        """Raise JaxrnnError for flags that contradict each other."""
+    def starting_config(self) -> TrainConfig:
+        """Return the configuration to start from, unless a run is resumed; raise JaxrnnError if flags are at odds."""
         if self.resume and not self.run_dir:
             raise JaxrnnError("--resume needs --run-dir, the directory to resume from")
         sources = {"--preset": self.preset, "--config": self.options.config, "--resume": self.resume}
@@ -152,9 +152,6 @@ class TrainingFlags:
             raise JaxrnnError(f"{' and '.join(flags_in_use)} both say what to start from; give one of them")
         if self.resume and self.options.overwrite:
             raise JaxrnnError("--resume continues what is in --run-dir and --overwrite replaces it; give one of them")
-
-    def starting_config(self) -> TrainConfig:
-        """Return the configuration to start from if no run is resumed."""
         if self.options.config:
             return read_config(self.options.config)
         return PRESETS[self.preset or "min-char-rnn"]

@@ -47,7 +47,6 @@ class Sweep(TrainingFlags):
 
     def run(self) -> int:
         """Train, print the table, and return the exit code."""
-        self.check()
         config, axes = self._config_and_axes()
         members = combinations(config, axes)
         options = self.options
@@ -86,9 +85,10 @@ class Sweep(TrainingFlags):
 
     def _config_and_axes(self) -> tuple[TrainConfig, dict[str, list[Any]]]:
         """Return the configuration, with the first value of every list, and the lists."""
-        resumed = jaxrnn.runs.read_sweep(self.run_dir) if self.resume and self.run_dir else None
-        config, axes = resumed or (self.starting_config(), {})
-        changes = self.changes()
+        config, changes = self.starting_config(), self.changes()
+        axes: dict[str, list[Any]] = {}
+        if self.resume and self.run_dir:
+            config, axes = jaxrnn.runs.read_sweep(self.run_dir)
         lists = {name: list(values) for name, values in changes.items() if name in SWEEPABLE}
         single = {name for name, values in lists.items() if len(values) == 1}
         for name in sorted(single & axes.keys()):

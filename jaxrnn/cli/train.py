@@ -37,7 +37,6 @@ class Train(TrainingFlags):
 
     def run(self) -> int:
         """Train, print, and return the exit code."""
-        self.check()
         config, optimizer = self._config_and_optimizer()
         if self.options.dry_run:
             print(json.dumps(json.loads(to_json(config)), indent=None if self.options.json else 2))

@@ -24,6 +24,9 @@ _SHARE = 0.1  # of the time may be spent on drawing, at most
 _DPI = 80
 _COLUMNS = ("step", "train_loss", "bits_per_character", "validation_loss")  # as in plots.loss_curves
 
+_Row = tuple[float | None, ...]  # of the columns
+_Shown = tuple[dict[str, str], dict[str, Any]]  # by MIME type: data and metadata
+
 
 def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Report]":
     """Pass on the reports of `fit`, and show how training goes.
@@ -71,7 +74,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
     from IPython.display import display
 
     handle: Any = None
-    rows: list[tuple[float | None, ...]] = []  # of _COLUMNS
+    rows: list[_Row] = []
 
     def show(report: "Report", time_left: str) -> None:
         nonlocal handle
@@ -102,9 +105,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
             show(report, "")
 
 
-def _picture(
-    report: "Report", rows: list[tuple[float | None, ...]], line: str
-) -> tuple[dict[str, str], dict[str, Any]]:
+def _picture(report: "Report", rows: list[_Row], line: str) -> _Shown:
     columns = dict(zip(_COLUMNS, np.array(rows, float).T, strict=True))  # None becomes NaN
     figure = loss_curves(columns, labels=[Path(report.config.corpus).stem])
     axes = figure.axes[0]
@@ -117,7 +118,7 @@ def _picture(
     return {"image/png": base64.b64encode(png.getvalue()).decode()}, {"image/png": size}
 
 
-def _bar(report: "Report", line: str) -> tuple[dict[str, str], dict[str, Any]]:
+def _bar(report: "Report", line: str) -> _Shown:
     steps, style = report.config.steps, "width: 40ex; vertical-align: middle"
     return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}, {}
 
