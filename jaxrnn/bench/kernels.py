@@ -53,7 +53,7 @@ def measure_kernels(config: BenchConfig) -> Result:
         "seed: min-char-rnn's workload, 100 steps per call; seed-call: one; gru: B 16, T 48, H 128, Adam; lstm: B 50, "
         "T 50, H 128, Adam; lstm-512: B 64, T 64, H 512, Adam; sample: 1 and 64 streams; vocab-5000: seed with V 5,000",
     ]
-    return Result(config, seconds, lines, columns, chart="ratios")
+    return Result(seconds, lines, columns, chart="ratios")
 
 
 def _race(name: str, rounds: int) -> dict[str, Timing]:

@@ -26,7 +26,6 @@ LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab
 class Result:
     """What a suite measured."""
 
-    config: BenchConfig
     seconds: dict[str, Timing]  # by contender, per unit of work: a training step, a character, a process
     lines: list[str]  # what the table means; long ones are wrapped
     columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)  # by header, then by contender
@@ -112,7 +111,7 @@ def draw(result: Result, title: str) -> "Figure":
     axes = figure.subplots()
     {"bars": _draw_bars, "curves": _draw_curves, "ratios": _draw_ratios}[result.chart](axes, result)
     tidy(axes)
-    figure.suptitle(f"{workload_line(result.config)}\n{title}", fontsize=9, color="#444444")
+    figure.suptitle(title, fontsize=9, color="#444444")
     return figure
 
 

@@ -47,7 +47,7 @@ def measure_startup(config: BenchConfig) -> Result:
         "compiled, second: with compiled programs in the cache; x: of the time of the first"
     ]
     columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
-    return Result(config, seconds, lines, columns)
+    return Result(seconds, lines, columns)
 
 
 def _train(directory: Path, cache: str, config: BenchConfig) -> float:

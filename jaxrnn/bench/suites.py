@@ -80,7 +80,7 @@ def measure_step(config: BenchConfig) -> Result:
         f"  other products      {products:>9} us   [{T * B}, {H}] x [{H}, {V}] and all gradients",
         f"  {f'{megabytes} MB':<20}{update:>9} us   what {config.optimizer} reads and writes",
     ]
-    return Result(config, seconds, lines, columns, config.characters, {"limits": limits, "notes": notes})
+    return Result(seconds, lines, columns, config.characters, {"limits": limits, "notes": notes})
 
 
 def training_program(workload: Workload, *, chunked: bool, devices: int = 1) -> Program:
@@ -117,7 +117,7 @@ def measure_sample(config: BenchConfig) -> Result:
     ]
     if config.devices > 1:
         lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")
-    return Result(config, seconds, lines, columns, characters=1, chart="curves")
+    return Result(seconds, lines, columns, characters=1, chart="curves")
 
 
 def sampling_program(workload: Workload, streams: int, length: int, devices: int = 1) -> Program:
@@ -155,7 +155,7 @@ def measure_scaling(config: BenchConfig) -> Result:
         exponents[axis] = {"overall": overall, "last": last}
         seconds |= timings
     lines += ["time per training step, the other sizes as in the first line; exponents by least squares on logarithms"]
-    return Result(config, seconds, lines, details={"exponents": exponents}, chart="curves")
+    return Result(seconds, lines, details={"exponents": exponents}, chart="curves")
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -189,7 +189,7 @@ def measure_devices(config: BenchConfig) -> Result:
         lines.append(f"more devices than the {cores} cores show what splitting costs, not what they would gain")
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
     details = {"cores": cores, "notes": notes}
-    return Result(config, seconds, lines, columns, config.characters, details, chart="curves")
+    return Result(seconds, lines, columns, config.characters, details, chart="curves")
 
 
 def measure_sweep(config: BenchConfig) -> Result:
@@ -218,4 +218,4 @@ def measure_sweep(config: BenchConfig) -> Result:
         f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
         "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round"
     ]
-    return Result(config, seconds, lines, columns, config.characters, chart="curves")
+    return Result(seconds, lines, columns, config.characters, chart="curves")

@@ -60,9 +60,9 @@ class Bench:
             jaxrnn.plots.check_plot_file(self.plot)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
         machine = describe_machine()
+        title = f"{workload_line(config)}\n{machine_line(machine)}"
         if not self.json:
-            flags = machine["xla_flags"] or "none"
-            print(f"{workload_line(config)}\n{machine_line(machine)}\nXLA_FLAGS: {flags}\n", flush=True)
+            print(f"{title}\nXLA_FLAGS: {machine['xla_flags'] or 'none'}\n", flush=True)
         module = self.suite if self.suite in ("startup", "kernels") else "suites"
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
         result: Result = measure(config)
@@ -70,7 +70,7 @@ class Bench:
         lines = table(rows, right=range(1, len(rows[0])))
         lines += [textwrap.fill(line, 100) for line in result.lines]
         if self.plot:
-            save_figure(draw(result, machine_line(machine)), self.plot)
+            save_figure(draw(result, title), self.plot)
             lines.append(f"plot: {self.plot}")
         measured = fields_of(result, "seconds", "columns", "characters", "details")
         values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine, "result": measured}
