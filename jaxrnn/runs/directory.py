@@ -123,7 +123,7 @@ class RunDirectory:
                 stacklevel=1,
             )
         # Numbers of the optimizer that have changed may nest its state in another way; its leaves are the same.
-        template = init_train_state.eval_shape(jax.random.key(0), self._run.config, optimizer=optimizer)
+        template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), self._run.config, optimizer=optimizer))
         state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(checkpoint.state))
         checkpoint = checkpoint._replace(state=state)
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported

@@ -100,8 +100,6 @@ class TrainStep:
         return self._jitted.lower(state, batch)
 
 
-# Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
-@partial(jax.jit, static_argnames=("config", "optimizer"))
 def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimizer | None = None) -> TrainState:
     """Return the state before the first step: drawn parameters, empty memory, zero carry, smooth loss T ln V.
 
@@ -113,6 +111,13 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
     Raises:
         JaxrnnError: the model's `vocab_size` is None.
     """
+    state: TrainState = _init_train_state(key, config, optimizer)
+    return state
+
+
+# Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
+@partial(jax.jit, static_argnames=("config", "optimizer"))
+def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:
     params_key, state_key = jax.random.split(key)
     params = init_params(params_key, config.model)
     vocab_size = params.by.shape[0]
