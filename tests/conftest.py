@@ -17,8 +17,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Some tests need many devices; the others use the first one, which computes as a single device does.
 jax.config.update("jax_num_cpu_devices", 8)
 
-# Most of a test's time is compilation, and many tests compile the same programs. The smallest ones cost more to cache
-# than to compile again.
+# Most of a test's time is compilation. XLA's slowest optimizations are left out, which take a third of it, except by
+# `compiled_fully`. Many tests compile the same programs. The smallest ones cost more to cache than to compile again.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -73,12 +74,14 @@ def x64():
         yield
 
 
-@pytest.fixture(scope="module")
-def compiled_quickly():
-    """Leave out XLA's slowest optimizations: for tests of what a formula computes, not of its bits or its speed."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+@pytest.fixture
+def compiled_fully():
+    """Compile as users do: for tests of the bits that different programs compute."""
+    jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 def cached(function):

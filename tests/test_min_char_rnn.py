@@ -16,8 +16,6 @@ from jaxrnn.network import Layer, Params
 from jaxrnn.text import batches, load_corpus
 from jaxrnn.training import init_train_state, make_train_step
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.fixture(autouse=True)
 def _broadcasting():

@@ -90,7 +90,6 @@ def shortened(command):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
-@pytest.mark.usefixtures("compiled_quickly")
 def test_its_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)

@@ -13,7 +13,7 @@ from jaxrnn.config import to_json
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly(compiled_quickly, programs_shared):
+def _programs_shared(programs_shared):
     """These tests are of commands and files; others are of the programs."""
 
 

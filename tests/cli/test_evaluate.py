@@ -14,8 +14,6 @@ from jaxrnn.evaluation.score import surprisals
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.text import load_corpus
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TRAIN = "train text.txt --config tiny.json --split 0.6,0.4 --validate-every 5 --quiet"
 N = len(PROSE)
 

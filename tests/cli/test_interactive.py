@@ -13,8 +13,6 @@ from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
 from jaxrnn.text import load_corpus
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXT = "the cat sat on a mat\nand a café\n" * 9
 
 

@@ -5,8 +5,6 @@ import pytest
 
 from jaxrnn.cli import COMMANDS
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 BENCH = "--hidden-size 4 --sequence-length 3 --vocab-size 5 --chunk-length 2 --repeats 1"
 ARGUMENTS = {
     "train": ["--config tiny.json --run-dir new", "--config tiny.json --run-dir new --quiet", "--dry-run"],

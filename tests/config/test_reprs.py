@@ -7,8 +7,6 @@ import jaxrnn
 from jaxrnn import LSTM, TANH, Cell, ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, Vocabulary
 from jaxrnn.training.step import Metrics
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.mark.parametrize(
     "config",

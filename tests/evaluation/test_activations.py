@@ -9,8 +9,6 @@ from jaxrnn.evaluation.activations import CARRY_NAMES, GATE_NAMES, SATURABLE, ac
 from jaxrnn.network import CELLS, Cell
 from jaxrnn.network.model import forward, init_params, initial_carry
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 T, B, H, V = 12, 3, 5, 7
 TOKENS = np.random.default_rng(0).integers(0, V, (T, B))
 

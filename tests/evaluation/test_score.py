@@ -13,8 +13,6 @@ from jaxrnn.evaluation.score import Score, evaluate, score, surprisals
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Vocabulary, document_starts
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 V, N = 5, 700
 CONFIG = ModelConfig(vocab_size=V, hidden_size=6, num_layers=2, cell="gru", init_scale=0.8)
 PARAMS = jax.jit(init_params, static_argnames="config")(jax.random.key(0), CONFIG)

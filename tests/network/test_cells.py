@@ -11,8 +11,6 @@ from jaxrnn.network import CELLS, GRU, LSTM, TANH, Cell
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import forward, init_params, initial_carry
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 T, H, V = 6, 4, 7
 
 

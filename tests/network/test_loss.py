@@ -12,8 +12,6 @@ from jaxrnn.network.loss import bits_per_character, loss, surprisal
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch, document_starts
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 V = 11
 
 

@@ -12,8 +12,6 @@ from jaxrnn.network.loss import loss
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 V = 11
 run = jax.jit(forward, static_argnames="config")
 init = jax.jit(init_params, static_argnames="config")

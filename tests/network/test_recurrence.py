@@ -9,8 +9,6 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import GRU, LSTM, TANH, Cell
 from jaxrnn.network.recurrence import unroll, unroll_plain
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 T, B, H = 7, 3, 5
 
 

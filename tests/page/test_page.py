@@ -21,8 +21,6 @@ from jaxrnn.runs.checkpoint_files import checkpoint_path
 from jaxrnn.text import Vocabulary, document_starts
 from jaxrnn.training.step import init_train_state
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXT = 'To be, or "not" to be:\n\tthat is.'
 UNICODE = "naïve 😀👩\u200d🚀 \U00020bb7野家 日本\n"
 METRICS = [

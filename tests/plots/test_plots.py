@@ -21,8 +21,6 @@ from jaxrnn.runs.checkpoint_files import checkpoint_path
 from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import init_train_state
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TEXT = 'He said: "$5, no $6."\n'
 
 

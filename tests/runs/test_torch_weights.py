@@ -18,8 +18,6 @@ from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.torch_weights import load_weights, save_weights
 from jaxrnn.text import Vocabulary
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SYMBOLS = "\n abcdé"
 V, H = len(SYMBOLS), 4
 VOCABULARY = Vocabulary(SYMBOLS)

@@ -158,6 +158,7 @@ def test_options_that_the_vocabulary_rules_out_are_refused_at_the_call(function,
         function(PARAMS, PLAIN, MODEL, SampleConfig(**values))
 
 
+@pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize(
     "values",
     [

@@ -11,7 +11,6 @@ from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import document_starts
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 slow = pytest.mark.slow
 V = 12
 CONFIG = ModelConfig(vocab_size=V, hidden_size=8, init_scale=1.0)

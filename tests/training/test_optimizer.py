@@ -13,8 +13,6 @@ from jaxrnn.text import batches
 from jaxrnn.training.optimizer import learning_rate, make_optimizer
 from jaxrnn.training.step import init_train_state, make_train_chunk, make_train_step
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.mark.parametrize(("learning_rate", "clip_value"), [(0.1, 5.0), (0.03, 0.5)])
 def test_it_is_adagrad_with_memory_from_zero_behind_clipping_by_value(learning_rate, clip_value, x64):

@@ -74,6 +74,7 @@ def distance(state, trainer):
 # At H = 100 and learning rate 0.1 min-char-rnn is chaotic: the oracle, started again with one unit in the last place of
 # its weights changed, is as far from itself after 100 steps as from any other run. So trajectories are compared where
 # the algorithm lets two exact implementations stay together, and the default settings step by step (the next test).
+@pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize(
     ("hidden_size", "learning_rate", "sequence_length", "lanes"),
     [(100, 0.01, 25, 1), (16, 0.1, 25, 1), (100, 0.01, 7, 4)],
@@ -112,6 +113,7 @@ def test_a_trace_reads_as_the_algorithm():
         assert scope in text
 
 
+@pytest.mark.usefixtures("compiled_fully")
 def test_with_the_default_settings_each_of_500_steps_is_the_oracles_from_the_same_state(x64):
     tokens, config, state, trainer = begin()
     step = make_train_step(config)
@@ -129,6 +131,7 @@ def test_with_the_default_settings_each_of_500_steps_is_the_oracles_from_the_sam
     assert trainer.wraps >= 2
 
 
+@pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize("lanes", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_20_steps_in_float32_are_those_of_the_oracle(lanes):
     tokens, config, state, trainer = begin("float32", learning_rate=0.01, lanes=lanes)
@@ -235,6 +238,7 @@ def test_every_cell_learns_to_remember_twenty_characters(cell):
     assert np.mean(losses[-500:]) < 0.8 * 4 * np.log(2)
 
 
+@pytest.mark.usefixtures("compiled_fully")
 def test_twelve_steps_have_the_same_bits_in_chunks_of_any_length():
     tokens, vocab_size = text()
     config = TrainConfig(model=ModelConfig(vocab_size=vocab_size))

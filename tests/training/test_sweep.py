@@ -31,6 +31,7 @@ def plain(state):
     return jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
 
 
+@pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_with_the_default_settings_200_steps_of_a_member_have_the_bits_of_its_run_alone(dtype, x64):
     # There min-char-rnn is chaotic: the smallest difference would grow to that of any two runs.
@@ -54,6 +55,7 @@ RULES = [
 ]
 
 
+@pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize(("structure", "names"), RULES, ids=lambda value: str(value)[:20])
 def test_every_number_of_an_optimizer_gives_the_bits_of_the_members_run_alone(structure, names):
     values = {"learning_rate": (0.02, 0.01), "clip_value": (0.05, 0.1), "weight_decay": (0.01, 0.3)}
