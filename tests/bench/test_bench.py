@@ -75,8 +75,7 @@ def trained(workload, steps):
 # ---- the references do the same work -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "lanes"), [("tanh", 1), ("gru", 3), ("lstm", 1), ("lstm", 3)])
 def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
     model = small_workload(cell=cell).config.model
     random = np.random.default_rng(1)

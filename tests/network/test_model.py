@@ -111,7 +111,7 @@ def network(num_layers, dtype="float64", lanes=3, length=6):
     return config, params, carry, Batch(symbols[:-1], symbols[1:], np.array(False))
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("num_layers", [1, 3])
 def test_the_network_is_its_formula(num_layers, x64):
     config, params, carry, batch = network(num_layers)
     logits, last = run(params, carry, batch.inputs, config)
@@ -135,7 +135,7 @@ def test_a_text_in_two_pieces_with_the_carry_handed_on_is_the_text_in_one(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), last, end)
 
 
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("num_layers", [1, 3])
 def test_the_loss_gradient_passes_finite_differences(num_layers, x64):
     config, params, carry, batch = network(num_layers)
     nats = jax.jit(lambda params, carry: loss(params, carry, batch, config)[0])

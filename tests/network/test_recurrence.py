@@ -201,7 +201,7 @@ def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
         run(GRU, jnp.zeros((H, 3 * H)), jnp.zeros((T, 3 * H)), (jnp.zeros(H),), bhh=jnp.zeros(5))
 
 
-@cells
+@kinds_of_cells
 @batched
 def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
     Whh, projected, carry = problem(cell, batch, jnp.float32)

@@ -162,9 +162,9 @@ def test_options_that_the_vocabulary_rules_out_are_refused_at_the_call(function,
 @pytest.mark.parametrize(
     "values",
     [
-        {"length": 250},
+        pytest.param({"length": 250}, marks=pytest.mark.slow),
         {"length": 130, "prompt": "a cab", "temperature": 0.5, "top_k": 3, "top_p": 0.9},
-        {"length": 300, "stop": "a"},
+        pytest.param({"length": 300, "stop": "a"}, marks=pytest.mark.slow),
         {"length": 120, "stop": "abcd", "prompt": "cab"},
     ],
     ids=str,
