@@ -4,10 +4,13 @@ Each check raises JaxrnnError for the first field that is wrong, with what was e
 """
 
 import contextlib
+import dataclasses
+import difflib
 import numbers
+import reprlib
 import sys
 import types
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.errors import JaxrnnError
@@ -32,6 +35,15 @@ class Checked:
 
     _shown: ClassVar[tuple[str, ...]] = ()  # in every repr
 
+    if not TYPE_CHECKING:  # a type checker takes the fields from the dataclass
+
+        def __new__(cls, /, *_: Any, **values: Any) -> Any:
+            """Refuse values of unknown fields, with a hint."""
+            for name in values:
+                if name not in cls.__dataclass_fields__:
+                    raise JaxrnnError(_unknown_field(cls, name, values))
+            return super().__new__(cls)
+
     def __post_init__(self) -> None:
         """Check all fields."""
         kinds, annotations = get_type_hints(type(self)), get_type_hints(type(self), include_extras=True)
@@ -43,7 +55,8 @@ class Checked:
                     object.__setattr__(self, name, _converted(value, option))
                     break
             else:
-                raise JaxrnnError(f"{name} must be {' or '.join(map(_describe, options))}, got {value!r}")
+                kinds_in_words = " or ".join(filter(None, map(_describe, options)))
+                raise JaxrnnError(f"{name} must be {kinds_in_words}, got {value!r}")
             for interval in getattr(annotations[name], "__metadata__", ()):
                 check_in(self, interval, name)
         self._check()
@@ -56,6 +69,26 @@ class Checked:
         defaults = vars(type(self)())
         shown = {name: value for name, value in vars(self).items() if name in self._shown or value != defaults[name]}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> str:
+    """Return the message for a field that a class lacks: the class that it belongs to, or what may be meant."""
+    own, *others = fields = [
+        (owner, {field.name: field.type for field in dataclasses.fields(owner)})  # type: ignore[arg-type]
+        for owner in (kind, *Checked.__subclasses__())
+    ]
+    for owner, names in others:
+        if name in names:
+            given = {field: reprlib.repr(value) for field, value in values.items() if field in names.keys() - own[1]}
+            call = f"{owner.__name__}({', '.join(map('='.join, given.items()))})"
+            part = next((field for field, type_ in own[1].items() if type_ is owner), None)
+            call = f"{kind.__name__}({part}={call})" if part else call
+            return f"{' and '.join(given)} belong{'s' * (len(given) == 1)} to {owner.__name__}: {call}"
+    for owner, names in fields:
+        if near := difflib.get_close_matches(name, names, n=1):
+            of_owner = "" if owner is kind else f" of {owner.__name__}"
+            return f"{kind.__name__} has no field {name!r}; did you mean {near[0]}{of_owner}?"
+    return f"{kind.__name__} has no field {name!r}; its fields are {', '.join(own[1])}"
 
 
 def _converted(value: Any, kind: Any) -> Any:
@@ -73,9 +106,9 @@ def _converted(value: Any, kind: Any) -> Any:
 
 
 def _describe(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(map(repr, get_args(kind)))
-    return _TYPE_NAMES.get(kind) or f"a {kind.__name__}"
+    if get_origin(kind) is Literal:  # without "custom", which only files say
+        return " or ".join(repr(choice) for choice in get_args(kind) if choice != "custom")
+    return _TYPE_NAMES.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def is_traced(value: object) -> bool:

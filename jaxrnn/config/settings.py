@@ -5,7 +5,6 @@ help text.
 """
 
 import dataclasses
-import difflib
 import json
 import math
 from typing import Annotated, Any, Literal, TypeVar
@@ -268,10 +267,6 @@ def _build(kind: Any, values: Any) -> Any:
         raise JaxrnnError(f"expected an object with the fields of {kind.__name__}, got {type(values).__name__}")
     defaults = vars(kind())
     for name, value in values.items():
-        if name not in defaults:
-            near = difflib.get_close_matches(name, defaults, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "remove it"
-            raise JaxrnnError(f"{kind.__name__} has no field {name!r}; {hint}")
-        if isinstance(defaults[name], Checked):
+        if isinstance(defaults.get(name), Checked):
             values = {**values, name: _build(type(defaults[name]), value)}
     return kind(**values)

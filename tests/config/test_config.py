@@ -69,17 +69,65 @@ def test_a_whole_number_in_json_is_a_float_where_the_field_is_one():
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        (ModelConfig, '{"hiden_size": 3}', "ModelConfig has no field 'hiden_size'; did you mean 'hidden_size'?"),
-        (TrainConfig, '{"step": 3}', "TrainConfig has no field 'step'; did you mean 'steps'?"),
-        (TrainConfig, '{"model": {"layers": 3}}', "ModelConfig has no field 'layers'; did you mean 'num_layers'?"),
-        (TrainConfig, '{"optimizer": {"learning-rate": 1}}', "did you mean 'learning_rate'?"),
-        (SampleConfig, '{"qqq": null}', "SampleConfig has no field 'qqq'; remove it"),
+        (ModelConfig, '{"hiden_size": 3}', "ModelConfig has no field 'hiden_size'; did you mean hidden_size?"),
+        (TrainConfig, '{"step": 3}', "TrainConfig has no field 'step'; did you mean steps?"),
+        (TrainConfig, '{"model": {"layers": 3}}', "ModelConfig has no field 'layers'; did you mean num_layers?"),
+        (TrainConfig, '{"optimizer": {"learning-rate": 1}}', "did you mean learning_rate?"),
+        (TrainConfig, '{"cell": "gru"}', "cell belongs to ModelConfig: TrainConfig(model=ModelConfig(cell='gru'))"),
+        (SampleConfig, '{"qqq": null}', "SampleConfig has no field 'qqq'; its fields are prompt, length,"),
     ],
 )
 def test_an_unknown_field_is_refused_with_a_suggestion(kind, text, message):
     with pytest.raises(JaxrnnError) as caught:
         from_json(kind, text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (
+            TrainConfig,
+            {"learning_rate": 0.01},
+            "learning_rate belongs to OptimizerConfig: TrainConfig(optimizer=OptimizerConfig(learning_rate=0.01))",
+        ),
+        (
+            TrainConfig,
+            {"hidden_size": 200, "steps": 3, "cell": "gru", "learning_rate": 0.01},
+            "hidden_size and cell belong to ModelConfig: TrainConfig(model=ModelConfig(hidden_size=200, cell='gru'))",
+        ),
+        (ModelConfig, {"steps": 3}, "steps belongs to TrainConfig: TrainConfig(steps=3)"),
+        (SampleConfig, {"hidden_size": 3}, "hidden_size belongs to ModelConfig: ModelConfig(hidden_size=3)"),
+        (TrainConfig, {"stps": 3}, "TrainConfig has no field 'stps'; did you mean steps?"),
+        (
+            TrainConfig,
+            {"learning_rat": 1},
+            "did you mean learning_rate of OptimizerConfig?",
+        ),
+        (OptimizerConfig, {"beta_1": 0.8}, "OptimizerConfig has no field 'beta_1'; did you mean beta1?"),
+        (ModelConfig, {"self": 0, "cls": 1}, "ModelConfig has no field 'self'"),
+    ],
+)
+def test_a_field_that_a_class_lacks_is_refused_with_the_class_that_has_it(kind, values, message):
+    for make in (kind, lambda **values: dataclasses.replace(kind(), **values)):
+        with pytest.raises(JaxrnnError) as caught:
+            make(**values)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_field_of_another_class_is_refused_with_that_class(kind):
+    for other in ALL:
+        for field in {field.name for field in dataclasses.fields(other)} - kind.__dataclass_fields__.keys():
+            with pytest.raises(JaxrnnError, match=f"^{field} belongs to .*Config: .*{field}="):
+                kind(**{field: getattr(other(), field)})
+
+
+def test_a_part_of_another_class_is_refused_in_plain_words():
+    with pytest.raises(JaxrnnError, match=r"^optimizer must be an OptimizerConfig, got ModelConfig"):
+        TrainConfig(optimizer=ModelConfig())
+    with pytest.raises(JaxrnnError, match=r"^cell must be 'tanh' or 'gru' or 'lstm' or a jaxrnn.Cell, got 'rnn'$"):
+        ModelConfig(cell="rnn")
 
 
 @pytest.mark.parametrize(
