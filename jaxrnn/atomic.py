@@ -1,13 +1,18 @@
 """Files that are replaced atomically: a reader, or a crash, sees the old contents or the new ones, never a part."""
 
 import contextlib
+import errno
 import os
 import secrets
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from jaxrnn.errors import StorageError
+
+PATIENCE = 2.0  # seconds in which a rename is tried again; a virus scanner or a backup may have the file open
 
 
 @contextlib.contextmanager
@@ -29,7 +34,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with temporary.open("xb") as file:
                 yield file
                 _sync(file)
-            temporary.replace(target)
+            _rename(temporary, target)
         finally:
             with contextlib.suppress(OSError):  # after success there is none
                 temporary.unlink()
@@ -71,8 +76,29 @@ def sync_directory(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+            warnings.warn(
+                f"can't sync the directory {path} ({error.strerror}); a file that was just written there may be "
+                "lost if the machine loses power",
+                stacklevel=2,
+            )
         finally:
             os.close(descriptor)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Rename a file; where another program holds the target for a moment, try again for PATIENCE seconds."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            temporary.replace(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY) or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def _sync(file: BinaryIO) -> None:

@@ -1,7 +1,10 @@
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
+from jaxrnn import atomic
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import StorageError
 
@@ -51,3 +54,48 @@ def test_what_is_not_a_regular_file_is_not_replaced(tmp_path):
     with pytest.raises(StorageError, match="not a regular file"), replacing(tmp_path / "pipe"):
         pass
     assert (tmp_path / "pipe").is_fifo()
+
+
+def fail(function, times, number):
+    """A function that fails with an error number so many times before it works."""
+    failures = iter(range(times))
+
+    def called(*arguments):
+        if next(failures, None) is not None:
+            raise OSError(number, os.strerror(number))
+        return function(*arguments)
+
+    return called
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EBUSY])
+def test_a_rename_that_fails_for_a_moment_is_tried_again(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(Path, "replace", fail(Path.replace, 3, number))
+    with replacing(tmp_path / "file") as file:
+        file.write(b"text")
+    assert (tmp_path / "file").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize(("number", "times"), [(errno.EACCES, 10**9), (errno.ENOSPC, 1)])
+def test_a_rename_that_keeps_failing_leaves_the_old_file(tmp_path, monkeypatch, number, times):
+    (tmp_path / "file").write_text("before")
+    monkeypatch.setattr(atomic, "PATIENCE", 0.1)
+    monkeypatch.setattr(Path, "replace", fail(Path.replace, times, number))
+    with pytest.raises(StorageError, match="can't write"), replacing(tmp_path / "file") as file:
+        file.write(b"text")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "before"
+
+
+def test_a_directory_that_cannot_be_synced_is_a_warning(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.warns(UserWarning, match="can't sync the directory"), replacing(tmp_path / "file") as file:
+        file.write(b"text")
+    assert (tmp_path / "file").read_bytes() == b"text"

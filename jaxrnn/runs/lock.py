@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 import warnings
 import weakref
 from collections.abc import Generator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from jaxrnn.errors import JaxrnnError, TakenError
 
+PATIENCE = 1.0  # seconds to wait for processes that only look whether somebody trains (is_locked)
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
 if sys.platform == "win32":
@@ -51,19 +53,25 @@ class WriterLock:
         """Take the lock; raise TakenError if another process or run holds it."""
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         self.close = weakref.finalize(self, os.close, descriptor)
-        try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError):
-            self.close()
-            raise TakenError(
-                f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
-                "wait until it has ended, or choose another --run-dir"
-            ) from None
-        except OSError as error:
-            warnings.warn(
-                f"can't lock {directory} ({error.strerror or error}); make sure that nothing else trains there",
-                stacklevel=1,
-            )
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                _lock(descriptor)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() < end:
+                    time.sleep(0.01)
+                    continue
+                self.close()
+                raise TakenError(
+                    f"{directory} is being trained, by another process or by a fit() of this one that is still open; "
+                    "wait until it has ended, or choose another --run-dir"
+                ) from None
+            except OSError as error:
+                warnings.warn(
+                    f"can't lock {directory} ({error.strerror or error}); make sure that nothing else trains there",
+                    stacklevel=1,
+                )
+            return
 
 
 @contextlib.contextmanager

@@ -620,6 +620,23 @@ def test_a_run_that_somebody_trains_is_refused_and_can_be_read(text, tmp_path, h
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_processes_that_look_whether_somebody_trains_keep_nobody_from_it(tmp_path):
+    (tmp_path / ".lock").touch()
+    code = "import sys, pathlib, jaxrnn.runs.lock as lock; print(1, flush=True)\nwhile True: "
+    code += "lock.is_locked(pathlib.Path(sys.argv[1]))"
+    polling = [subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for process in polling:
+            process.stdout.readline()
+        for _ in range(1000):
+            WriterLock(tmp_path).close()
+    finally:
+        for process in polling:
+            process.kill()
+            process.communicate()
+
+
 def test_the_lock_of_a_killed_process_is_no_hindrance(text, tmp_path):
     script = f"""
 import os, signal, jaxrnn
