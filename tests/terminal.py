@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 
 # The command gets a session of its own with this as its controlling terminal, and handles Ctrl-C even if the tests run
@@ -20,8 +21,9 @@ runpy.run_module("jaxrnn", run_name="__main__", alter_sys=True)
 
 
 class Terminal:
-    def __init__(self, *arguments, stderr=None, **environment):
+    def __init__(self, *arguments, stderr=None, columns=0, **environment):
         self._end, its_end = pty.openpty()
+        termios.tcsetwinsize(its_end, (24, columns))  # 0: unknown
         self._unread, self._decoder = "", codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.process = subprocess.Popen(
             [sys.executable, "-c", _START, *arguments],

@@ -3,9 +3,12 @@
 import collections
 import contextlib
 import difflib
+import functools
 import importlib.metadata
 import io
 import os
+import re
+import shutil
 import sys
 import traceback
 import warnings
@@ -35,6 +38,9 @@ Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable checkpoint,
 4 loss not finite, 130 or 143 stopped by a signal (the run is saved).
 
 --debug prints the traceback of an error. NO_COLOR=1 turns colors off."""
+
+_TYRO = tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone
+_LEAST_COLUMNS = 40
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__.lower(): command
@@ -88,37 +94,73 @@ def parse(arguments: list[str]) -> Any:
         SystemExit: tyro has printed help (code 0) or an error (code 2).
         JaxrnnError: there is no such command.
     """
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+    name, *rest = arguments or ["--help"]
+    if not name.startswith("-") and name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        raise JaxrnnError(f"no such command: {arguments[0]}; {hint}")
-    if arguments[:1] == ["sweep"]:  # tyro would take the last of two lists
-        counts = collections.Counter(word.partition("=")[0] for word in arguments if word.startswith("--"))
+        raise JaxrnnError(f"no such command: {name}; {hint}")
+    if name == "sweep":  # tyro would take the last of two lists
+        counts = collections.Counter(word.partition("=")[0] for word in rest if word.startswith("--"))
         for flag, count in counts.items():
             if count > 1:
                 raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
-    with _plain_text_without_colors():
-        return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="jaxrnn",
-            description=_DESCRIPTION,
-            args=arguments or ["--help"],
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
-        )
+    with _terminal_for_tyro():
+        if name not in COMMANDS:
+            return tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="jaxrnn", description=_DESCRIPTION, args=[name, *rest], config=_TYRO
+            )
+        if not {"-h", "--help"}.intersection(rest):
+            try:
+                return _parse_command(name, rest, console_outputs=False)
+            except SystemExit:
+                _refuse_flags_of_others(name, rest)
+        return _parse_command(name, rest)  # prints help, or what is wrong
+
+
+def _parse_command(name: str, arguments: list[str], *, console_outputs: bool = True) -> Any:
+    prog = f"jaxrnn {name}"
+    return tyro.cli(COMMANDS[name], prog=prog, args=arguments, config=_TYRO, console_outputs=console_outputs)
+
+
+def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
+    """Raise JaxrnnError for the first flag that this command lacks and another one has."""
+    own = _flags(name)
+    for word in arguments:
+        flag = word.partition("=")[0]
+        owners = [f"`jaxrnn {other}`" for other in COMMANDS if flag in _flags(other)] if flag not in own else []
+        if owners:
+            near = difflib.get_close_matches(flag, own, n=1, cutoff=0.7)
+            hint = f"did you mean {near[0]}?" if near else f"`jaxrnn {name} --help` lists its own"
+            raise JaxrnnError(f"{flag} is a flag of {', '.join(owners)}, not of `jaxrnn {name}`; {hint}")
+
+
+@functools.cache
+def _flags(name: str) -> list[str]:
+    """Return the flags of a command, which its help shows at the begin of lines."""
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        _parse_command(name, ["--help"])
+    return re.findall(r"^\W{2}(--[\w-]+)", text.getvalue(), re.MULTILINE)
 
 
 @contextlib.contextmanager
-def _plain_text_without_colors() -> Iterator[None]:
-    """Keep tyro from writing escape codes where they are not wanted: it only looks at TERM, and at stdout."""
-    terminal = os.environ.get("TERM")
-    if terminal is None or (wants_color(sys.stdout) and wants_color(sys.stderr)):
-        yield
-        return
-    os.environ["TERM"] = "dumb"
+def _terminal_for_tyro() -> Iterator[None]:
+    """Keep tyro from failing in a narrow terminal, and from writing escape codes where they are not wanted.
+
+    It looks only at TERM, and at stdout.
+    """
+    wanted = {"COLUMNS": str(max(_LEAST_COLUMNS, shutil.get_terminal_size().columns))}
+    if "TERM" in os.environ and not (wants_color(sys.stdout) and wants_color(sys.stderr)):
+        wanted["TERM"] = "dumb"
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        os.environ["TERM"] = terminal
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
