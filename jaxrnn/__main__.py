@@ -1,8 +1,33 @@
-"""`python -m jaxrnn`."""
+"""The command `jaxrnn`, also as `python -m jaxrnn`."""
 
+import os
+import signal
 import sys
+from types import FrameType
 
-from jaxrnn.cli import main
+
+def main() -> int:
+    """Run the command line, so that Ctrl-C ends it with exit code 130 at any time; return its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, and stays so
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        from jaxrnn.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; while Python ends, there is nothing to stop
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but end the process during an import, which may swallow it or raise another error."""
+    while frame:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
 
 if __name__ == "__main__":
     sys.exit(main())

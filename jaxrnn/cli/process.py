@@ -94,7 +94,10 @@ def _private_directory() -> Path | None:
 
 @contextlib.contextmanager
 def noted_signals(*numbers: signal.Signals, message: str = "") -> Iterator[list[int]]:
-    """Yield a list that gets the signals received; with a message for stderr, a second one ends the process."""
+    """Yield a list that gets the signals received; with a message for stderr, a second one ends the process.
+
+    A signal that is ignored, as SIGHUP is under nohup, stays ignored.
+    """
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -104,7 +107,8 @@ def noted_signals(*numbers: signal.Signals, message: str = "") -> Iterator[list[
             with contextlib.suppress(OSError, ValueError):  # not by print: the signal may interrupt another print
                 os.write(sys.stderr.fileno(), message.encode())
 
-    handlers = {number: signal.signal(number, note) for number in numbers}
+    noted = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, note) for number in noted}
     try:
         yield received
     finally:
@@ -113,6 +117,7 @@ def noted_signals(*numbers: signal.Signals, message: str = "") -> Iterator[list[
 
 
 def stop_signals() -> contextlib.AbstractContextManager[list[int]]:
-    """Note SIGINT and SIGTERM, so that training can save and stop."""
+    """Note SIGINT, SIGTERM and SIGHUP, so that training can save and stop."""
     message = "\njaxrnn: saving, then stopping; again to stop at once\n"
-    return noted_signals(signal.SIGINT, signal.SIGTERM, message=message)
+    numbers = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return noted_signals(*numbers, message=message)
