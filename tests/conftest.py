@@ -84,17 +84,22 @@ def compiled_fully():
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-def cached(function):
-    """Call a function once for the same arguments, where they can be compared."""
-    results = functools.cache(function)
+class SharingJax:
+    """JAX, but a function that is jitted again, with equal values in its closure, is the one that was jitted before."""
 
-    def call(*args, **kwargs):
+    def __init__(self):
+        self.jitted = {}
+
+    def __getattr__(self, name):
+        return getattr(jax, name)
+
+    def jit(self, function, **options):
+        closure = [cell.cell_contents for cell in function.__closure__ or ()]
+        jitted = jax.jit(function, **options)
         try:
-            return results(*args, **kwargs)
-        except TypeError:  # unhashable
-            return function(*args, **kwargs)
-
-    return call
+            return self.jitted.setdefault((function.__code__, *closure, *options.items()), jitted)
+        except TypeError:  # an array, or shardings: they have no hash
+            return jitted
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +107,11 @@ def programs_shared():
     """Trace and load a program once for all runs of a module that have the same config; else each run does."""
     from jaxrnn.runs import many, programs
 
-    of_members = functools.cache(lambda *configs, make=many.make_sweep_chunk: make(configs))
+    make_train_chunk = functools.cache(programs.make_train_chunk)
+    make_sweep_chunk = functools.cache(lambda *configs, make=many.make_sweep_chunk: make(configs))
     with (
-        mock.patch.multiple(
-            programs, partial=cached(functools.partial), make_train_chunk=cached(programs.make_train_chunk)
-        ),
-        mock.patch.object(many, "make_sweep_chunk", lambda configs: of_members(*configs)),
+        mock.patch.multiple(programs, jax=SharingJax(), make_train_chunk=make_train_chunk),
+        mock.patch.object(many, "make_sweep_chunk", lambda configs: make_sweep_chunk(*configs)),
     ):
         yield
 

@@ -75,12 +75,12 @@ def prepare_programs(run: Run, limit: ChunkLimit) -> tuple[TrainState, TrainChun
     The chunk also returns whether the state is finite, bool []. Programs that are called first are compiled here, each
     in a thread: one after the other takes longer.
     """
-    config, mesh = run.config, run.mesh
-    chunk = make_train_chunk(config, loss=run.loss, optimizer=run.optimizer, mesh=mesh)
+    config, optimizer, mesh = run.config, run.optimizer, run.mesh
+    chunk = make_train_chunk(config, loss=run.loss, optimizer=optimizer, mesh=mesh)
 
     @jax.jit
     def init(seed: jax.typing.ArrayLike) -> TrainState:
-        return init_train_state(jax.random.key(seed), config, optimizer=run.optimizer)
+        return init_train_state(jax.random.key(seed), config, optimizer=optimizer)
 
     def train(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics, jax.Array]:
         state, metrics = chunk(state, batches)
