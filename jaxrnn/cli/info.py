@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +54,8 @@ class Info:
             raise
         values = {
             "step": checkpoint.counters["step"],
-            "smooth_loss": float(checkpoint.state.smooth_loss),
+            "train_bits_per_character": checkpoint.bits_per_character,
+            "smooth_loss_nats": float(checkpoint.state.smooth_loss),
             "parameters": checkpoint.state.params.num_parameters,
             "symbols": len(checkpoint.vocabulary),
             "config": checkpoint.config,
@@ -101,14 +103,16 @@ def _verify(path: Path, cell: str | None) -> dict[str, Any]:
     stat = path.stat()
     date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
     file = {"path": path, "size": stat.st_size, "modified": date, "problem": None, "damaged": False, "good": True}
-    file |= dict.fromkeys(("step", "validation_loss", "validated_on"))
+    file |= dict.fromkeys(("step", "validation_bits_per_character", "validated_on"))
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
         return file | {"problem": str(error), "damaged": isinstance(error, DamagedError), "good": False}
     step, loss = checkpoint.counters["step"], checkpoint.counters.get("best_loss")
     validation = _slices(checkpoint).get("validation")
-    return file | {"step": step, "validation_loss": loss, "validated_on": validation and str(validation)}
+    bits = None if loss is None else loss / math.log(2)
+    about = {"validation_bits_per_character": bits, "validated_on": validation and str(validation)}
+    return file | {"step": step, "loss_unit": checkpoint.config.loss_unit, **about}
 
 
 def _file_line(file: dict[str, Any]) -> str:
@@ -120,7 +124,8 @@ def _file_line(file: dict[str, Any]) -> str:
     checkpoint = f"checkpoint: {file['path']}, step {file['step']:,}"
     if file["path"].name != "best.safetensors":
         return f"{checkpoint}, {size}, good"
-    loss = f"validation loss {file['validation_loss']:.4f} nats per character ({file['validated_on']})"
+    bits = f"{file['validation_bits_per_character']:.3f} {file['loss_unit']}"
+    loss = f"validation loss {bits} ({file['validated_on']})"
     return f"best {checkpoint}, {loss}, {size}, good"
 
 
@@ -136,8 +141,7 @@ def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.runs.checkpoint import describe_computer
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
-    model, optimizer, smooth_loss = config.model, config.optimizer, float(state.smooth_loss)
-    bits = jaxrnn.bits_per_character(smooth_loss, config.sequence_length)
+    model, optimizer = config.model, config.optimizer
     rule = "user-defined optimizer"
     if optimizer.name != "custom":
         rule = (
@@ -147,7 +151,7 @@ def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
     init = model.init if model.init == "fan_in" else f"{model.init} {model.init_scale}"
     lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
-        f"smooth loss: {smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, {bits:.4f} bits each",
+        f"training loss: {checkpoint.bits_per_character:.3f} {config.loss_unit}",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{state.params.num_parameters:,} parameters, {model.dtype}, products {model.products}, init {init}, "
         f"dropout {model.dropout}",

@@ -97,6 +97,15 @@ def fields_of(value: object, *names: str) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names}
 
 
+def loss_values(report: "jaxrnn.Report") -> dict[str, Any]:
+    """Return the losses of a report with their units, for JSON."""
+    from jaxrnn.runs.metrics import metrics_of
+
+    best = report.best and {"step": report.best.step, "validation_bits_per_character": report.best.bits_per_character}
+    losses = {name: value for name, value in metrics_of(report).items() if name not in ("step", "seconds")}
+    return {**losses, "best": best}
+
+
 def slice_lines(slices: "dict[str, jaxrnn.Slice]", vocabulary: "jaxrnn.Vocabulary") -> list[str]:
     """Return a line per slice of a text that is split, and one per slice with symbols that training never sees."""
     if len(slices) == 1:

@@ -31,7 +31,7 @@ class Plot:
     unit: Literal["bits", "nats"] = "bits"
     """Unit of the loss per character."""
     smoothing: float | None = None
-    """Decay of the exponential mean of the loss, per logged line; by default the smooth loss of the run is drawn."""
+    """Decay of the exponential mean of the loss, per logged line; by default the running mean of the run is drawn."""
     layer: int = -1
     """Layer whose units are drawn, from 0 at the input; -1 is the top layer."""
     units: tuple[int, ...] = ()

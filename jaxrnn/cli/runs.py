@@ -20,14 +20,17 @@ _STYLES = {"running": GREEN, "damaged": RED, "stopped": YELLOW, "finished": ""}
 _TEXT_SETTINGS = ("vocabulary", "normalize", "min_count", "split")  # losses are comparable only where these are equal
 _KEYS: dict[str, Any] = {  # to sort summaries of runs by
     "recent": lambda run: -run.changed,
-    "best": lambda run: min((losses.best for losses in (run.validation or run.train,) if losses), default=math.inf),
+    "best": lambda run: min(
+        (losses.best for losses in (run.validation_bits_per_character or run.train_bits_per_character,) if losses),
+        default=math.inf,
+    ),
     "name": lambda run: run.path,
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """List runs: how far they are, their model, their losses (nats per character), and which are damaged."""
+    """List runs: how far they are, their model, their losses (bits per character), and which are damaged."""
 
     directory: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")] = Path("runs")
     """Directory to search for runs, with the folders below it."""
@@ -43,7 +46,7 @@ class Runs:
         if not runs:
             print(f"no runs in {self.directory}; `jaxrnn train` makes one", file=sys.stderr)
         if runs or self.json:
-            print_result(self.json, runs, *_table(runs), *_problems(runs))
+            print_result(self.json, runs, *_table(runs), f"losses are in {_unit(runs)}", *_problems(runs))
 
 
 def _table(runs: "list[jaxrnn.runs.RunSummary]") -> list[str]:
@@ -63,8 +66,8 @@ def _row(run: "jaxrnn.runs.RunSummary") -> list[str]:
         row[3] = f"{model.cell} {model.num_layers} x {model.hidden_size}"
         if run.step < run.config.steps:
             row[2] += f" of {run.config.steps:,}"
-    for losses in (run.train, run.validation):
-        row += [f"{losses.last:.4f}", f"{losses.best:.4f}"] if losses else ["-", "-"]
+    for losses in (run.train_bits_per_character, run.validation_bits_per_character):
+        row += [f"{losses.last:.3f}", f"{losses.best:.3f}"] if losses else ["-", "-"]
     return [*row, Path(run.config.corpus).stem if run.config else "-"]
 
 
@@ -99,7 +102,7 @@ class Compare:
         rows = [[name, *map(in_words, values)] for name, values in differences.items()]
         head, *lines = table([["", *(str(run.path) for run in runs)], *rows, *_results(runs)])
         lines[len(rows) : len(rows)] = [""] if rows else ["the settings are the same", ""]
-        lines = [styled(head, BOLD), *lines, "losses are in nats per character"]
+        lines = [styled(head, BOLD), *lines, f"losses are in {_unit(runs)}"]
         if reasons:
             lines.append(f"they are not of the same text: {', '.join(reasons)} differ{'s' * (len(reasons) == 1)}")
         values = {"runs": runs, "differences": differences, "same_text": not reasons}
@@ -123,9 +126,17 @@ def _results(runs: "list[jaxrnn.runs.RunSummary]") -> list[list[str]]:
         ["parameters", *(f"{run.parameters:,}" if run.parameters else "-" for run in runs)],
         ["text (sha256)", *(run.corpus["sha256"][:12] if run.corpus else "-" for run in runs)],
     ]
-    for name, losses in {"train": [run.train for run in runs], "validation": [run.validation for run in runs]}.items():
+    for name, losses in {
+        "train": [run.train_bits_per_character for run in runs],
+        "validation": [run.validation_bits_per_character for run in runs],
+    }.items():
         rows += [
-            [f"{name} loss, last", *(f"{loss.last:.4f}" if loss else "-" for loss in losses)],
-            [f"{name} loss, best", *(f"{loss.best:.4f} at {loss.best_step:,}" if loss else "-" for loss in losses)],
+            [f"{name} loss, last", *(f"{loss.last:.3f}" if loss else "-" for loss in losses)],
+            [f"{name} loss, best", *(f"{loss.best:.3f} at {loss.best_step:,}" if loss else "-" for loss in losses)],
         ]
     return rows
+
+
+def _unit(runs: "list[jaxrnn.runs.RunSummary]") -> str:
+    """Return the unit of the losses of runs."""
+    return ", or ".join(dict.fromkeys(run.config.loss_unit for run in runs if run.config)) or "bits per character"

@@ -13,7 +13,7 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.output import fields_of, print_result, reading, save_figure, slice_lines, table, training
+from jaxrnn.cli.output import fields_of, loss_values, print_result, reading, save_figure, slice_lines, table, training
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
@@ -119,7 +119,7 @@ def _in_short(report: "jaxrnn.SweepReport") -> str:
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
     parts = [f"{ended}/{len(report.members)} done"]
     if losses:
-        parts.append(f"{min(losses):.3f}-{max(losses):.3f} bits/char")
+        parts.append(f"{min(losses):.3f}-{max(losses):.3f} {next(iter(report.members.values())).loss_unit}")
     if report.failed:
         parts.append(f"{len(report.failed)} not finite")
     return ", ".join(parts)
@@ -133,7 +133,6 @@ def _result(
 
     rows = tabulate_sweep(report, list(axes))
     best = best_row(rows)
-    losses = ("loss", "smooth_loss", "bits_per_character", "validation_loss", "best")
     values = {
         "run_dir": run_dir,
         "axes": axes,
@@ -142,22 +141,23 @@ def _result(
         "members": {
             name: {
                 "run_dir": run_dir / name,
-                **fields_of(member, "step", *losses, "finished", "seconds"),
+                **loss_values(member),
+                **fields_of(member, "step", "finished", "seconds"),
                 "failed": report.failed.get(name),
             }
             for name, member in report.reports.items()
         },
         "best": best.setting if best else None,
     }
-    validated = any(row.validation_loss for row in rows)
-    title = [*rows[0].setting, "models", "smooth loss, bits/char", *["best validation, nats/char"] * validated]
+    validated = any(row.validation_bits_per_character for row in rows)
+    title = [*rows[0].setting, "models", "training loss", *["best validation loss"] * validated]
     cells = [[*title, "best seed"]]
     for row in rows:
-        spreads = [row.bits_per_character, *[row.validation_loss] * validated]
+        spreads = [row.train_bits_per_character, *[row.validation_bits_per_character] * validated]
         models = f"{len(row.members)}" + (f" ({row.failed} not finite)" if row.failed else "")
         seed = str(members[row.best].seed) if row.best else "none"
         cells.append([*map(str, row.setting.values()), models, *map(_spread, spreads), seed])
-    lines = table(cells)
+    lines = [*table(cells), f"losses are in {next(iter(members.values())).loss_unit}"]
     if best and best.best:
         setting = ", ".join(f"{name} {value}" for name, value in best.setting.items())
         lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
@@ -168,6 +168,6 @@ def _spread(spread: "jaxrnn.runs.many.Spread | None") -> str:
     if spread is None:
         return "none"
     mean, deviation, lowest, highest = (
-        value if value is None else f"{value:.4f}" if value < 1e4 else f"{value:.4g}" for value in spread
+        value if value is None else f"{value:.3f}" if value < 1e4 else f"{value:.4g}" for value in spread
     )
     return f"{mean} ± {deviation} ({lowest} to {highest})" if deviation else f"{mean}"

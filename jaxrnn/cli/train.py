@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import signal
 import sys
 import warnings
@@ -12,7 +13,16 @@ from typing import Annotated, Any
 
 import jaxrnn
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
-from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading, slice_lines, training, unseen_symbols
+from jaxrnn.cli.output import (
+    corpus_values,
+    fields_of,
+    loss_values,
+    print_result,
+    reading,
+    slice_lines,
+    training,
+    unseen_symbols,
+)
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
@@ -105,15 +115,14 @@ class Train(TrainingFlags):
         quiet, size = self.options.quiet or not prints, config.sequence_length * config.batch_size
         log: Any = contextlib.nullcontext()
         if self.options.tensorboard and prints:
-            log = contextlib.closing(EventLog(run_dir, config.sequence_length))
+            log = contextlib.closing(EventLog(run_dir))
         with contextlib.closing(reports), log as events, training(config.steps * size, quiet) as show:
             for report in reports:
-                sample, losses = "", f"loss {report.smooth_loss:.2f}, {report.bits_per_character:.3f} bits/char"
+                sample, losses = "", f"{report.bits_per_character:.3f} {config.loss_unit}"
                 if report.sample is not None and (report.finished or not quiet) and not self.options.json:
                     sample = f"{jaxrnn.runs.sample_title(report)}\n{report.sample}\n"
                 if report.best:
-                    validation = f"{report.validation_loss:.4f}, " if report.validation_loss is not None else ""
-                    losses += f", validation {validation}best {report.best.loss:.4f} nats/char"
+                    losses += f", validation {report.best.bits_per_character:.3f}"
                 position = f"step {report.step:,} of {config.steps:,}"
                 show(report.step * size, position, losses, report.finished, sample)
                 if events:
@@ -123,13 +132,12 @@ class Train(TrainingFlags):
     def _print_result(
         self, report: "jaxrnn.Report", corpus: "jaxrnn.Corpus", slices: "dict[str, jaxrnn.Slice]", run_dir: Path
     ) -> None:
-        config, best = report.config, report.best
-        losses = ("smooth_loss", "bits_per_character", "validation_loss")
+        config, best, unit = report.config, report.best, report.config.loss_unit
         values = {
             "run": run_dir,
-            **fields_of(report, "step", "finished", "seconds", *losses, "sample"),
+            **fields_of(report, "step", "finished", "seconds", "sample", "sweeps"),
+            **loss_values(report),
             "steps": config.steps,
-            "best": best and fields_of(best, "step", "loss"),
             "parameters": report.state.params.num_parameters,
             "unit": corpus.vocabulary.kind,
             "slices": [fields_of(part, "name", "begin", "end") for part in slices.values()],
@@ -138,13 +146,18 @@ class Train(TrainingFlags):
         trained_on = f" ({slices['train']})" if len(slices) > 1 else ""
         lines: list[str | None] = [
             f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: "
-            f"smooth loss {report.smooth_loss:.4f} nats per {config.sequence_length} {config.vocabulary}, "
-            f"{report.bits_per_character:.4f} bits each{trained_on}"
+            f"{report.bits_per_character:.3f} {unit}{trained_on}",
+            _sweep_line(report),
         ]
+        if _is_min_char_rnn(config):
+            lines.append(
+                f"smooth loss of min-char-rnn: {report.smooth_loss:.2f} nats per {config.sequence_length} "
+                f"{config.vocabulary}"
+            )
         if best:
-            now = f"{report.validation_loss:.4f} nats each, " if report.validation_loss is not None else ""
+            now = "" if report.validation_loss is None else f"{report.validation_loss / math.log(2):.3f}, "
             validation = slices["validation"]
-            lines.append(f"{validation}: {now}best {best.loss:.4f} nats each, after step {best.step:,}")
+            lines.append(f"{validation}: {now}best {best.bits_per_character:.3f} {unit}, after step {best.step:,}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
                 lines.append(
@@ -152,3 +165,21 @@ class Train(TrainingFlags):
                     "use --resume with a larger --patience to continue"
                 )
         print_result(self.options.json, values, *lines, str(corpus), f"run: {run_dir}")
+
+
+def _sweep_line(report: "jaxrnn.Report") -> str | None:
+    """Return the losses of the last two whole sweeps over the text, which can be compared; None: there is none."""
+    done, last, before = report.sweeps
+    if last is None:
+        return None
+    earlier = "" if before is None else f", sweep {int(done) - 1:,}: {before:.3f}"
+    tenths = math.floor(10 * done) / 10  # rounded down: 1.96 sweeps are no 2 whole ones
+    return f"sweep {int(done):,} of {tenths:,.1f}: {last:.3f}{earlier} {report.config.loss_unit}"
+
+
+def _is_min_char_rnn(config: TrainConfig) -> bool:
+    """Return whether network and training step are those of min-char-rnn, on whatever text."""
+    default = TrainConfig()
+    names = ("optimizer", "sequence_length", "batch_size")
+    same_model = dataclasses.replace(config.model, vocab_size=None) == default.model
+    return same_model and all(getattr(config, name) == getattr(default, name) for name in names)

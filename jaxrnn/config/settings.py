@@ -197,6 +197,11 @@ class TrainConfig(Checked):
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; set validate_every, the steps between them")
 
+    @property
+    def loss_unit(self) -> str:
+        """The unit in which losses are shown: bits per character, or bits per byte."""
+        return f"bits per {self.vocabulary[:-1]}"
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class SampleConfig(Checked):

@@ -11,6 +11,7 @@ import html
 import importlib.metadata
 import importlib.resources
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network import CELLS, Params, bits_per_character
+from jaxrnn.network import CELLS, Params
 from jaxrnn.network.cells import built_in_name
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.metrics import Columns
@@ -86,7 +87,7 @@ def _loss_curve(metrics: Columns) -> dict[str, Any]:
     if not metrics:
         return {"steps": [], "train": [], "validation": []}
     count = len(metrics["step"])
-    validation = metrics.get("validation_loss", np.full(count, np.nan)) / np.log(2)
+    validation = metrics["validation_bits_per_character"]
     # Validations are rare: they are thinned out by themselves.
     measured = np.flatnonzero(np.isfinite(validation))
     measured = measured[:: -(-len(measured) // _CURVE_POINTS) or 1]
@@ -97,7 +98,7 @@ def _loss_curve(metrics: Columns) -> dict[str, Any]:
 
     return {
         "steps": metrics["step"][points].astype(int).tolist(),
-        "train": rounded(metrics["bits_per_character"]),
+        "train": rounded(metrics["train_bits_per_character"]),
         "validation": rounded(validation),
     }
 
@@ -138,11 +139,14 @@ def _summary(checkpoint: Checkpoint, cell: str) -> str:
     model, state = checkpoint.config.model, checkpoint.state
     units = {"gru": "GRU", "lstm": "LSTM"}.get(cell, cell)
     layers = "one layer" if model.num_layers == 1 else f"{model.num_layers} layers"
-    bits = bits_per_character(float(state.smooth_loss), checkpoint.config.sequence_length)
+    counters = checkpoint.counters
+    cost = f"{checkpoint.bits_per_character:.2f} bits each on the text that it learned from"
+    if counters.get("best_step") == counters["step"]:
+        cost = f"{counters['best_loss'] / math.log(2):.2f} bits each on a text that it did not learn from"
     return (
         f"A recurrent network, {layers} of {model.hidden_size:,} {units} units. It reads one "
         f"{'byte' if checkpoint.vocabulary.kind == 'bytes' else 'character'} at a time and guesses the next: after "
-        f"{int(state.step):,} steps of training, at a cost of {bits:.2f} bits each."
+        f"{int(state.step):,} steps of training, at a cost of {cost}."
     )
 
 

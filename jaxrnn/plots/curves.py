@@ -24,15 +24,15 @@ def loss_curves(
     unit: Unit = "bits",
     smoothing: float | None = None,
 ) -> "Figure":
-    """Draw the loss of runs over the steps: single batches faint, the smoothed loss solid, validation dashed.
+    """Draw the loss of runs over the steps: the mean of each interval faint, its running mean solid, validation dashed.
 
     Args:
-        runs: run directories, or columns as `jaxrnn.runs.read_metrics` returns them: "step" and any of "train_loss",
-            "validation_loss" (nats per character) and "bits_per_character" (the smooth loss).
+        runs: run directories, or columns as `jaxrnn.runs.read_metrics` returns them: "step" and any of
+            "interval_bits_per_character", "train_bits_per_character" and "validation_bits_per_character".
         labels: names of the runs; by default those of the directories.
         unit: bits or nats per character.
         smoothing: the weight in [0, 1) of the past, from one line of the metrics to the next, in an exponential mean
-            of the batches; None draws the run's own smooth loss, whose weight is 0.999 per step.
+            of the intervals; None draws the running mean that training shows.
     """
     if smoothing is not None and not 0 <= smoothing < 1:
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
@@ -44,9 +44,9 @@ def loss_curves(
     for index, (run, label) in enumerate(zip(runs, labels or names, strict=True)):
         columns = run if isinstance(run, Mapping) else read_metrics(run)
         color, steps = COLORS[index % len(COLORS)], np.asarray(columns["step"], float)
-        batches, smooth, validation = _losses(columns, unit)
-        axes.plot(steps, batches, color=color, alpha=0.25, linewidth=0.8)
-        curve = smooth if smoothing is None else _exponential_mean(batches, smoothing)
+        intervals, mean, validation = _losses(columns, unit)
+        axes.plot(steps, intervals, color=color, alpha=0.25, linewidth=0.8)
+        curve = mean if smoothing is None else _exponential_mean(intervals, smoothing)
         axes.plot(steps, curve, color=color, linewidth=1.8, label=label)
         measured = np.isfinite(validation)
         if measured.any():
@@ -61,8 +61,8 @@ def loss_curves(
 def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
     """Draw the losses of a sweep's directory: for each setting the mean over its seeds, and the range of them.
 
-    On the left the smooth loss over the steps. On the right where each run ends (its best validation loss if there is
-    one, otherwise its smooth loss), with mean and standard deviation below.
+    On the left the training loss over the steps. On the right where each run ends (its best validation loss if there
+    is one, otherwise its training loss), with mean and standard deviation below.
     """
     by_setting = _runs_by_setting(Path(sweep))
     if not by_setting:
@@ -75,9 +75,9 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
         steps = max((run["step"] for run in runs), key=len)
         losses, finals = np.full((len(runs), len(steps)), np.nan), np.full(len(runs), np.nan)
         for number, run in enumerate(runs):
-            _, smooth, validation = _losses(run, unit)
-            losses[number, : len(smooth)] = smooth
-            finals[number] = np.fmin.reduce(validation) if validated else smooth[-1]
+            _, mean, validation = _losses(run, unit)
+            losses[number, : len(mean)] = mean
+            finals[number] = np.fmin.reduce(validation) if validated else mean[-1]
         present = np.isfinite(losses).any(axis=0)
         steps, losses, finals = steps[present], losses[:, present], finals[np.isfinite(finals)]
         curves.fill_between(steps, np.nanmin(losses, axis=0), np.nanmax(losses, axis=0), color=color, alpha=0.2, lw=0)
@@ -86,8 +86,8 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
         if len(finals):
             deviation = finals.std(ddof=1) if len(finals) > 1 else 0.0
             ends.errorbar(finals.mean(), index + 0.12, xerr=deviation, color=color, marker="D", markersize=5, capsize=3)
-    curves.set(xlabel="step", ylabel=f"{unit} per character, smooth loss")
-    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'smooth loss at the end'}")
+    curves.set(xlabel="step", ylabel=f"{unit} per character, training loss")
+    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'training loss at the end'}")
     ends.set_yticks(range(len(by_setting)), list(by_setting))
     ends.invert_yaxis()
     tidy(curves, grid="y")
@@ -110,11 +110,11 @@ def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
 
 
 def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:
-    """Return the losses of the batches, the smooth losses and those of validations, NaN where there is none."""
-    per_nat = 1 / float(np.log(2)) if unit == "bits" else 1.0
-    scales = {"train_loss": per_nat, "bits_per_character": per_nat * float(np.log(2)), "validation_loss": per_nat}
+    """Return the means of the intervals, the running means and the validation losses, NaN where there is none."""
+    scale = 1.0 if unit == "bits" else float(np.log(2))
     missing = np.full(len(columns["step"]), np.nan)
-    return [scale * np.asarray(columns.get(name, missing), float) for name, scale in scales.items()]
+    names = ("interval_bits_per_character", "train_bits_per_character", "validation_bits_per_character")
+    return [scale * np.asarray(columns.get(name, missing), float) for name in names]
 
 
 def _exponential_mean(values: NDArray[Any], weight: float) -> NDArray[Any]:

@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import io
 import itertools
-import math
 import sys
 import time
 from collections.abc import Generator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrnn.plots.curves import loss_curves
+from jaxrnn.runs.metrics import METRICS, metrics_of
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 _PAUSE = 0.5  # seconds between two drawings, at least
 _SHARE = 0.1  # of the time may be spent on drawing, at most
 _DPI = 80
-_COLUMNS = ("step", "train_loss", "bits_per_character", "validation_loss")  # as in plots.loss_curves
-
-_Row = tuple[float | None, ...]  # of the columns
 _Shown = tuple[dict[str, str], dict[str, Any]]  # by MIME type: data and metadata
 
 
@@ -34,10 +31,10 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
         for report in jaxrnn.watch(jaxrnn.fit(config, corpus)):
             ...
 
-    In a notebook one picture is redrawn as training goes on: the loss so far (each batch faint, smoothed solid,
-    validation dashed) on an axis of all steps. In the end it shows nothing that another run would change. Without
-    matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way for what
-    the loop prints. If stderr is neither, nothing is shown.
+    In a notebook one picture is redrawn as training goes on: the loss so far (between two reports faint, its running
+    mean solid, validation dashed) on an axis of all steps. In the end it shows nothing that another run would change.
+    Without matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way
+    for what the loop prints. If stderr is neither, nothing is shown.
 
     The reports are closed when the loop is left, so that a run directory is saved.
     """
@@ -74,7 +71,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
     from IPython.display import display
 
     handle: Any = None
-    rows: list[_Row] = []
+    rows: list[dict[str, float | None]] = []
 
     def show(report: "Report", time_left: str) -> None:
         nonlocal handle
@@ -91,8 +88,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
         for report in reports:
             if not rows:
                 first_step, first_seconds = report.step, report.seconds
-            loss = None if report.loss is None else report.loss / report.config.sequence_length
-            rows.append((report.step, loss, report.bits_per_character, report.validation_loss))
+            rows.append(metrics_of(report))
             now = time.monotonic()
             if now >= next_time:
                 per_step = (report.seconds - first_seconds) / max(1, report.step - first_step)
@@ -105,10 +101,11 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
             show(report, "")
 
 
-def _picture(report: "Report", rows: list[_Row], line: str) -> _Shown:
-    columns = dict(zip(_COLUMNS, np.array(rows, float).T, strict=True))  # None becomes NaN
+def _picture(report: "Report", rows: list[dict[str, float | None]], line: str) -> _Shown:
+    columns = {name: np.array([row[name] for row in rows], float) for name in METRICS}  # None becomes NaN
     figure = loss_curves(columns, labels=[Path(report.config.corpus).stem])
     axes = figure.axes[0]
+    axes.set_ylabel(report.config.loss_unit)
     axes.set_xlim(columns["step"][0], max(report.config.steps, columns["step"][0] + 1))
     axes.set_title(line, loc="left", fontsize=10)
     width, height = figure.get_size_inches()
@@ -124,5 +121,5 @@ def _bar(report: "Report", line: str) -> _Shown:
 
 
 def _losses(report: "Report") -> str:
-    best = f", best validation {report.best.loss / math.log(2):.3f}" if report.best else ""
-    return f"{report.bits_per_character:.3f} bits per character{best}"
+    best = f", best validation {report.best.bits_per_character:.3f}" if report.best else ""
+    return f"{report.bits_per_character:.3f} {report.config.loss_unit}{best}"

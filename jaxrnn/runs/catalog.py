@@ -21,7 +21,7 @@ State = Literal["running", "finished", "stopped", "damaged"]
 
 
 class Losses(NamedTuple):
-    """The last and the lowest loss of a run, in nats per character, and the steps after which it was lowest."""
+    """The last and the lowest loss of a run, in bits per character, and the steps after which it was lowest."""
 
     last: float
     best: float
@@ -40,8 +40,8 @@ class RunSummary(NamedTuple):
         config: its configuration; None: it can't be read.
         step: training steps done.
         seconds: the time that they took.
-        train: the smooth loss; None: there is none yet.
-        validation: the loss on the validation slice; None: there is none.
+        train_bits_per_character: the running mean of the training loss; None: there is none yet.
+        validation_bits_per_character: the loss on the validation slice; None: there is none.
         parameters: how many the network has; None: there is no checkpoint.
         corpus: what it trains on: "source", "sha256", "length"; None: there is no checkpoint.
     """
@@ -53,8 +53,8 @@ class RunSummary(NamedTuple):
     config: TrainConfig | None
     step: int
     seconds: float
-    train: Losses | None
-    validation: Losses | None
+    train_bits_per_character: Losses | None
+    validation_bits_per_character: Losses | None
     parameters: int | None
     corpus: dict[str, Any] | None
 
@@ -106,14 +106,14 @@ def summarize_run(run: Path) -> RunSummary:
     for path in all_checkpoints(run):  # all, to find every problem
         with _noting(problems, f"checkpoints/{path.name} can't be used", "; `jaxrnn info --repair` removes such"):
             headers.append(_header(path))
-    newest = next(filter(None, headers), {})
+    newest, validation = next(filter(None, headers), {}), columns["validation_bits_per_character"]
     step = int(max(columns["step"], default=newest.get("step", 0)))
     state: State = "stopped"
     if is_locked(run):
         state = "running"
     elif problems:
         state = "damaged"
-    elif config and (step >= config.steps or _out_of_patience(config.patience, columns["validation_loss"])):
+    elif config and (step >= config.steps or _out_of_patience(config.patience, validation)):
         state = "finished"
     return RunSummary(
         run,
@@ -123,8 +123,8 @@ def summarize_run(run: Path) -> RunSummary:
         config,
         step,
         float(max(columns["seconds"], default=0.0)),
-        _losses(columns, "smooth_loss", config.sequence_length if config else math.nan),
-        _losses(columns, "validation_loss", 1.0),
+        _losses(columns, "train_bits_per_character"),
+        _losses(columns, "validation_bits_per_character"),
         newest.get("parameters"),
         newest.get("corpus"),
     )
@@ -154,9 +154,9 @@ def _header(path: Path) -> dict[str, Any]:
     }
 
 
-def _losses(columns: Columns, name: str, length: float) -> Losses | None:
-    """Return the last and the best entry of a column of the metrics, each divided by `length`."""
-    column = columns[name] / length
+def _losses(columns: Columns, name: str) -> Losses | None:
+    """Return the last and the best entry of a column of the metrics."""
+    column = columns[name]
     rows = np.flatnonzero(np.isfinite(column))
     if not len(rows):
         return None

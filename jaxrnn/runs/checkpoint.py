@@ -27,6 +27,7 @@ from jaxrnn.config import Cell, TrainConfig, VocabularyKind, from_json, to_json
 from jaxrnn.config.fields import describe, of_fields
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
+from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
@@ -57,6 +58,13 @@ class Checkpoint(NamedTuple):
     counters: dict[str, Any]
     computed_by: dict[str, Any]
 
+    @property
+    def bits_per_character(self) -> float:
+        """The running mean of the training loss, as `jaxrnn.runs.training_loss` describes."""
+        training_loss = TrainingLoss(self.config)
+        training_loss.resume(self.counters, float(self.state.smooth_loss))
+        return training_loss.mean
+
     def __repr__(self) -> str:
         """Return the state, the settings that are in use, and the vocabulary."""
         return of_fields(self, state=self.state, config=self.config, vocabulary=self.vocabulary)
@@ -75,8 +83,8 @@ def save_checkpoint(
     """Write a checkpoint: wholly, or not at all.
 
     A checkpoint that is at `path` stays until the new one has been written, forced to the disk, read back and compared.
-    `corpus` says what was trained on, by "source", "sha256" and "length"; `counters` are numbers to keep beside the
-    step, finite and not negative; `device_count` devices computed the state.
+    `corpus` says what was trained on, by "source", "sha256" and "length"; `counters` are finite numbers to keep
+    beside the step; `device_count` devices computed the state.
 
     Raises:
         JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
@@ -178,8 +186,9 @@ def _parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
             and vocabulary.kind in get_args(VocabularyKind)
             and len(vocabulary) == config.model.vocab_size
             and {name: type(value) for name, value in corpus.items()} == _CORPUS
-            and all(type(value) in (int, float) and 0 <= value < math.inf for value in counters.values())
+            and all(type(value) in (int, float) and math.isfinite(value) for value in counters.values())
             and type(counters["step"]) is int
+            and counters["step"] >= 0
             and all(isinstance(value, (str, int)) for value in computed_by.values())
         )
     except JaxrnnError as error:

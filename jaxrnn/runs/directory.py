@@ -3,7 +3,7 @@
 | file | what it holds |
 |---|---|
 | `config.json` | the configuration; `jaxrnn train --config` runs it again |
-| `metrics.jsonl` | a line per report: step, loss, smooth loss, bits per character, validation loss, seconds |
+| `metrics.jsonl` | a line per report, as `jaxrnn.runs.metrics` describes |
 | `samples.txt` | the samples, each below a line with its step and loss |
 | `checkpoints/step-NNNNNNNNNN.safetensors` | the state after so many steps; the newest `keep` of them stay |
 | `checkpoints/best.safetensors` | the state with the lowest validation loss, where there is a validation slice |
@@ -48,7 +48,7 @@ from jaxrnn.errors import JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, prune
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
-from jaxrnn.runs.metrics import METRICS, event_files
+from jaxrnn.runs.metrics import event_files, metrics_of
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.run import Run
 from jaxrnn.training.step import TrainState, init_train_state
@@ -181,7 +181,7 @@ class RunDirectory:
     def log(self, report: Report) -> None:
         """Append a report to metrics.jsonl, and its sample to samples.txt."""
         if self._writes:
-            self._append("metrics.jsonl", json.dumps({name: getattr(report, name) for name in METRICS}) + "\n")
+            self._append("metrics.jsonl", json.dumps(metrics_of(report)) + "\n")
             if report.sample is not None:
                 self._append("samples.txt", f"{sample_title(report)}\n{report.sample}\n\n")
 

@@ -202,16 +202,16 @@ class Row(NamedTuple):
         setting: the values, by name, without the seed.
         members: the names of its runs.
         failed: how many of them ended because their loss was no longer finite; the others count below.
-        bits_per_character: their smooth losses; None where no run is left.
-        validation_loss: their best validations, nats per character; None where there is none.
+        train_bits_per_character: their training losses at the end; None where no run is left.
+        validation_bits_per_character: their best validations; None where there is none.
         best: the name of the best member, by validation where there is one; None where no run is left.
     """
 
     setting: dict[str, Any]
     members: tuple[str, ...]
     failed: int
-    bits_per_character: Spread | None
-    validation_loss: Spread | None
+    train_bits_per_character: Spread | None
+    validation_bits_per_character: Spread | None
     best: str | None
 
 
@@ -224,13 +224,15 @@ def tabulate_sweep(report: SweepReport, axes: Iterable[str]) -> list[Row]:
     rows = []
     for values, members in by_setting.items():
         reports = {name: report.reports[name] for name in members if name in report.reports.keys() - report.failed}
-        losses = {name: _nats_per_character(member) for name, member in reports.items()}
+        train = {name: member.bits_per_character for name, member in reports.items()}
+        best = {name: member.best.bits_per_character for name, member in reports.items() if member.best}
+        losses = best or train
         row = Row(
             dict(zip(names, values, strict=True)),
             tuple(members),
             failed=len(report.failed.keys() & set(members)),
-            bits_per_character=_spread([member.bits_per_character for member in reports.values()]),
-            validation_loss=_spread([member.best.loss for member in reports.values() if member.best]),
+            train_bits_per_character=_spread([*train.values()]),
+            validation_bits_per_character=_spread([*best.values()]),
             best=min(losses, key=losses.__getitem__, default=None),
         )
         rows.append(row)
@@ -244,16 +246,11 @@ def _spread(values: Sequence[float]) -> Spread | None:
     return Spread(statistics.fmean(values), deviation, min(values), max(values))
 
 
-def _nats_per_character(report: Report) -> float:
-    """Return the best validation loss, or the smooth loss where there is none."""
-    return report.best.loss if report.best else report.bits_per_character * math.log(2)
-
-
 def best_row(rows: Sequence[Row]) -> Row | None:
     """Return the row with the lowest mean, by validation where there is one; None where no run is left."""
 
     def mean(row: Row) -> float:
-        losses = row.validation_loss or row.bits_per_character
+        losses = row.validation_bits_per_character or row.train_bits_per_character
         return losses.mean if losses else math.inf
 
-    return min((row for row in rows if row.bits_per_character), key=mean, default=None)
+    return min((row for row in rows if row.train_bits_per_character), key=mean, default=None)

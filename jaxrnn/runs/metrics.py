@@ -1,4 +1,18 @@
-"""The metrics of a run: metrics.jsonl read as columns, and written for TensorBoard; without JAX."""
+"""The metrics of a run: metrics.jsonl read as columns, and written for TensorBoard; without JAX.
+
+A line of metrics.jsonl is a JSON object; null stands for what was not measured.
+
+| field | what it is |
+|---|---|
+| `step` | training steps done |
+| `train_bits_per_character` | the running mean of the training loss that training shows |
+| `interval_bits_per_character` | the mean of the training loss over the steps since the line before |
+| `smooth_loss_nats` | min-char-rnn's smooth loss, nats per T characters |
+| `validation_bits_per_character` | the loss on the validation slice |
+| `seconds` | since training began |
+
+Where the vocabulary is of bytes, a character is a byte.
+"""
 
 import importlib.util
 import json
@@ -10,22 +24,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
     from jaxrnn.runs.report import Report
 
-METRICS = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")  # of a line
+METRICS = (
+    "step",
+    "train_bits_per_character",
+    "interval_bits_per_character",
+    "smooth_loss_nats",
+    "validation_bits_per_character",
+    "seconds",
+)
 
 Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
+def metrics_of(report: "Report") -> dict[str, float | None]:
+    """Return the line of metrics.jsonl for a report."""
+    validation = None if report.validation_loss is None else report.validation_loss / math.log(2)
+    train = report.bits_per_character, report.interval_bits_per_character, report.smooth_loss
+    return dict(zip(METRICS, (report.step, *train, validation, report.seconds), strict=True))
 
 
 def read_metrics(run: str | Path) -> Columns:
     """Return a run's metrics.jsonl as columns, float [N], NaN where a line has no such value.
 
-    The columns are "step", "loss" and "smooth_loss" (nats per T characters), "bits_per_character", "validation_loss"
-    (nats per character), "seconds", and "train_loss", the loss of a batch in nats per character.
+    The columns are the fields of a line. A line of version 0.1.0 is converted: the running mean is computed from its
+    smooth loss, and the loss of its last batch stands for the mean over the interval.
 
     Raises:
         JaxrnnError: `run` is not a run directory, or its files can't be read.
@@ -33,13 +60,12 @@ def read_metrics(run: str | Path) -> Columns:
     run = Path(run)
     try:
         columns = read_columns(run)
-        length = from_json(TrainConfig, (run / "config.json").read_text("utf-8")).sequence_length
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise JaxrnnError(f"{run} has no metrics to read ({reason}); give a run directory") from None
     if not len(columns["step"]):
         raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
-    return {**columns, "train_loss": columns["loss"] / length}
+    return columns
 
 
 def read_columns(run: Path) -> Columns:
@@ -53,12 +79,33 @@ def read_columns(run: Path) -> Columns:
     try:
         # What follows the last newline is a line that is being written.
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = [_converted(line, lines[0]) if "smooth_loss" in line else line for line in lines]
         columns = {name: np.array([line.get(name) for line in lines], float) for name in METRICS}  # None becomes NaN
-    except (TypeError, AttributeError, OverflowError, RecursionError):
+    except (TypeError, AttributeError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
         raise ValueError("a line of it is not a JSON object of numbers") from None
     if not np.isfinite(columns["step"]).all():
         raise ValueError("a line of it has no step")
     return columns
+
+
+def _converted(line: dict[str, Any], first: dict[str, Any]) -> dict[str, float | None]:
+    """Return a line of version 0.1.0, whose losses are in nats, as a line of this one."""
+    per_nat = line["bits_per_character"] / line["smooth_loss"]  # bits per character of a nat per T characters
+    loss, validation = line["loss"], line["validation_loss"]
+    return {
+        "step": line["step"],
+        "train_bits_per_character": without_start(line["smooth_loss"], first["smooth_loss"], line["step"]) * per_nat,
+        "interval_bits_per_character": loss if loss is None else loss * per_nat,
+        "smooth_loss_nats": line["smooth_loss"],
+        "validation_bits_per_character": validation if validation is None else validation / math.log(2),
+        "seconds": line["seconds"],
+    }
+
+
+def without_start(smooth_loss: float, start: float, step: int) -> float:
+    """Return the running mean of the losses in a smooth loss, freed from the value that it started at."""
+    rest = 0.999**step  # the weight that the start still has
+    return (smooth_loss - rest * start) / (1 - rest) if step else smooth_loss
 
 
 def check_tensorboard() -> None:
@@ -76,40 +123,34 @@ class EventLog:
     """Writes a file for TensorBoard: first the metrics that a run has logged, then each report, once.
 
     The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step is there twice, and
-    none is missing that was logged before TensorBoard was asked for. Losses are in nats per character.
+    none is missing that was logged before TensorBoard was asked for. The tags are the fields of a line.
     """
 
-    def __init__(self, run_dir: Path, length: int) -> None:
-        """Begin the file of a run with T = `length`, whose only writer the caller is."""
+    def __init__(self, run_dir: Path) -> None:
+        """Begin the file of a run whose only writer the caller is."""
         from tensorboardX import SummaryWriter
 
         columns = read_columns(run_dir)
         for old in event_files(run_dir):
             old.unlink()
         self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
-        self._length, self._step = length, -1
+        self._step = -1
         self._began = time.time() - columns["seconds"].max(initial=0.0)
         for values in zip(*columns.values(), strict=True):
             self._add(dict(zip(columns, values, strict=True)))
 
     def add(self, report: "Report") -> None:
         """Write a report, unless its step has been written."""
-        self._add({name: getattr(report, name) for name in METRICS})
+        self._add(metrics_of(report))
 
     def _add(self, metrics: Mapping[str, float | None]) -> None:
         step, seconds = int(metrics["step"] or 0), metrics["seconds"] or 0.0
         if step <= self._step:
             return
         self._step = step
-        for tag, name, scale in (
-            ("loss/batch", "loss", self._length),
-            ("loss/smooth", "smooth_loss", self._length),
-            ("loss/validation", "validation_loss", 1),
-            ("bits_per_character", "bits_per_character", 1),
-        ):
-            value = metrics[name]
-            if value is not None and not math.isnan(value):
-                self._writer.add_scalar(tag, value / scale, step, self._began + seconds)
+        for tag, value in metrics.items():
+            if tag not in ("step", "seconds") and value is not None and not math.isnan(value):
+                self._writer.add_scalar(tag, value, step, self._began + seconds)
 
     def close(self) -> None:
         """Write what is left."""

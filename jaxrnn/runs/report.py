@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import jax
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.runs.training_loss import Sweeps
 from jaxrnn.training.step import TrainState
 
 
@@ -26,6 +28,11 @@ class Best(NamedTuple):
     loss: float
     since: int = 0
 
+    @property
+    def bits_per_character(self) -> float:
+        """The loss in bits per character."""
+        return self.loss / math.log(2)
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Report:
@@ -34,8 +41,11 @@ class Report:
     Attributes:
         step: training steps done.
         loss: of the last batch, nats per T characters; None before the first step.
-        smooth_loss: its running mean, nats per T characters.
-        bits_per_character: the smooth loss in bits per character.
+        smooth_loss: min-char-rnn's running mean of it, which starts at T ln V: nats per T characters.
+        bits_per_character: a running mean of the loss that can be compared with others: over about a fiftieth of the
+            run's steps, as `jaxrnn.runs.training_loss` describes. Bits per byte where the vocabulary is of bytes.
+        interval_bits_per_character: the mean over the steps since the last line of metrics.jsonl; None at step 0.
+        sweeps: the sweeps over the training slice, with their means.
         seconds: since `fit` began, compilation included; a resumed run adds those up to its checkpoint.
         sample: a text that the network writes now; None where no sample is due.
         validation_loss: on the validation slice, nats per character; None where no validation is due.
@@ -49,6 +59,8 @@ class Report:
     loss: float | None
     smooth_loss: float
     bits_per_character: float
+    interval_bits_per_character: float | None
+    sweeps: Sweeps
     seconds: float
     sample: str | None
     validation_loss: float | None
@@ -86,5 +98,4 @@ def _copy(leaf: jax.Array) -> jax.Array:
 
 def sample_title(report: Report) -> str:
     """Return the line above a sample."""
-    losses = f"smooth loss {report.smooth_loss:.4f}, {report.bits_per_character:.4f} bits/char"
-    return f"---- step {report.step}, {losses} ----"
+    return f"---- step {report.step:,}: {report.bits_per_character:.3f} {report.config.loss_unit} ----"

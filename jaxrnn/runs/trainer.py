@@ -12,11 +12,12 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.errors import NonFiniteError
 from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
 from jaxrnn.network import Params
-from jaxrnn.network.loss import bits_per_character
 from jaxrnn.runs.programs import Sampler
 from jaxrnn.runs.report import Best, Report
 from jaxrnn.runs.run import Run
+from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Slice
+from jaxrnn.text.batch import steps_per_sweep
 from jaxrnn.training.step import Metrics, TrainState
 
 
@@ -42,6 +43,9 @@ class Trainer:
         self.reported, self._loss = run.checkpoint is not None and "loss" not in counters, counters.get("loss")
         self._run, self._sampler = run, sampler
         self._smooth_loss = float(state.smooth_loss)
+        self._training_loss = TrainingLoss(run.config, steps_per_sweep(len(run.train.tokens), run.config))
+        if run.checkpoint:
+            self._training_loss.resume(counters, self._smooth_loss)
         self._validation_loss: float | None = None
         best = [counters[f"best_{name}"] for name in Best._fields if f"best_{name}" in counters]
         self._best = Best(*best) if best else None
@@ -69,6 +73,7 @@ class Trainer:
         self._loss, self._smooth_loss, self._validation_loss = float(losses[-1]), float(smooth_losses[-1]), None
         self.reported = False
         if math.isfinite(self._smooth_loss) and finite:
+            self._training_loss.add(losses.tolist())
             return
         what = f"between steps {before} and {self.step} a parameter became infinite or not a number"
         if not math.isfinite(self._smooth_loss):
@@ -90,8 +95,8 @@ class Trainer:
             loss = validate(self.state.params, run.validation, config.model, should_stop, run.mesh)
             if loss is None:
                 self.stopped = self.reported = self.due = True
-                if run.directory:  # counters are not negative, as a user-defined loss may be
-                    run.directory.save(self.state, {**self._counters, "loss": max(0.0, self._loss or 0.0)})
+                if run.directory:
+                    run.directory.save(self.state, {**self._counters, "loss": self._loss or 0.0})
                 return self.report(with_sample=False, finished=False)
             self._validation_loss, best = loss, self._best
             self._best = Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
@@ -99,8 +104,10 @@ class Trainer:
         with_sample = finished or _is_multiple(step, config.sample_every)
         is_logged = with_sample or is_validated or _is_multiple(step, config.log_every)
         report, self.due = self.report(with_sample, finished), is_logged or self.stopped
-        if run.directory and is_logged:
-            run.directory.log(report)
+        if is_logged:
+            self._training_loss.end_interval()
+            if run.directory:
+                run.directory.log(report)
         if run.directory and is_validated and self._best and self._best.step == step:
             run.directory.save_best(self.state, self._counters)
         if finished or self.stopped or (step > 0 and _is_multiple(step, config.checkpoint_every)):
@@ -115,7 +122,9 @@ class Trainer:
             step,
             self._loss,
             self._smooth_loss,
-            bits_per_character(self._smooth_loss, self._run.config.sequence_length),
+            self._training_loss.mean,
+            self._training_loss.interval,
+            self._training_loss.sweeps,
             self._seconds,
             self._sampler.write(self.state, step, finished) if with_sample else None,
             self._validation_loss,
@@ -133,7 +142,8 @@ class Trainer:
     @property
     def _counters(self) -> dict[str, float]:
         best = self._best._asdict() if self._best else {}
-        return {"seconds": self._seconds, **{f"best_{name}": value for name, value in best.items()}}
+        best = {f"best_{name}": value for name, value in best.items()}
+        return {"seconds": self._seconds, **best, **self._training_loss.counters}
 
     @property
     def _seconds(self) -> float:

@@ -73,7 +73,7 @@ def batches(
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
     lane_length = len(tokens) // batch_size
-    begin = np.arange(step, step + num_steps) % _steps_per_sweep(lane_length, length) * length  # [K], in a lane
+    begin = np.arange(step, step + num_steps) % steps_per_sweep(len(tokens), config) * length  # [K], in a lane
     window = begin[:, None] + np.arange(length + 1)  # [K, T+1]
     cut = tokens[: batch_size * lane_length].reshape(batch_size, lane_length)[lanes, window]  # [B, K, T+1]
     symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")  # [K, T+1, B]
@@ -94,9 +94,10 @@ def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:
     """Return the position in the text at which the first lane of a step begins."""
-    length = config.sequence_length
-    return step % _steps_per_sweep(num_tokens // config.batch_size, length) * length
+    return step % steps_per_sweep(num_tokens, config) * config.sequence_length
 
 
-def _steps_per_sweep(lane_length: int, length: int) -> int:
+def steps_per_sweep(num_tokens: int, config: TrainConfig) -> int:
+    """Return the number of training steps in a sweep over a text of so many symbols."""
+    lane_length, length = num_tokens // config.batch_size, config.sequence_length
     return -(-(lane_length - length - 1) // length)

@@ -106,7 +106,7 @@ def test_train_writes_samples_and_the_result_to_stdout_and_progress_to_stderr(ho
     samples = (home / "new" / "samples.txt").read_text()
     assert out.startswith(samples)
     result = out.removeprefix(samples).splitlines()
-    assert re.match(r"20 of 20 steps, .* s: smooth loss .* nats per 5 characters, .* bits each", result[0])
+    assert re.fullmatch(r"20 of 20 steps, \d+\.\d s: \d\.\d{3} bits per character", result[0])
     assert result[1:] == [err.splitlines()[0], "run: new"]  # the corpus with its SHA-256
     assert [line.split(":")[0] for line in err.splitlines()[1:]] == ["run", "step 0 of 20", "step 20 of 20"]
 
@@ -337,9 +337,9 @@ def test_json_of_the_other_commands_is_a_line_of_what_they_made(home, jaxrnn):
     assert trained["corpus"] | {"source": ""} == {**corpus, "source": "", "symbols": len(set(PROSE))}
     assert [part["end"] for part in trained["slices"]] == [int(0.6 * len(PROSE)), len(PROSE)]
     last = json.loads((home / "new" / "metrics.jsonl").read_text().splitlines()[-1])
-    names = ("smooth_loss", "bits_per_character", "validation_loss", "step")
+    names = ("smooth_loss_nats", "train_bits_per_character", "validation_bits_per_character", "step")
     assert {name: trained[name] for name in names} == {name: last[name] for name in names}
-    assert trained["best"] == {"step": 20, "loss": last["validation_loss"]}
+    assert trained["best"] == {name: last[name] for name in ("step", "validation_bits_per_character")}
     assert len(trained["sample"]) == TINY.sample_length
     assert trained["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(load_checkpoint("new").state.params))
     page = told("page run --out model.html")
@@ -424,7 +424,7 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
         r"^checkpoint: new/checkpoints/step-0000000010.safetensors, step 10, [\d,]+ bytes, .*good$", out, re.MULTILINE
     )
     assert re.search(
-        rf"^best checkpoint: .*, step \d+, validation loss \d\.\d+ nats per \w+ \(validation, characters "
+        rf"^best checkpoint: .*, step \d+, validation loss \d\.\d{{3}} bits per character \(validation, characters "
         rf"{len(PROSE) // 2}-{len(PROSE)}\), .*good$",
         out,
         re.MULTILINE,

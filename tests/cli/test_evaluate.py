@@ -193,14 +193,15 @@ def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
     assert jaxrnn("sample run --from 10 --length 50")[1] != jaxrnn("sample run --length 50")[1]
     code, out, _ = jaxrnn("info run")
     assert code == 0
-    assert f"best.safetensors, step {best.counters['step']}, validation loss {loss:.4f} nats per character" in out
+    bits = f"{loss / math.log(2):.3f} bits per character"
+    assert f"best.safetensors, step {best.counters['step']}, validation loss {bits}" in out
 
 
 @pytest.mark.parametrize(
     ("run", "facts"),
     [
         ("run", [f"slice: train, characters 0-{int(0.6 * N)}", f"slice: validation, characters {int(0.6 * N)}-{N}"]),
-        ("run", [f"nats per character (validation, characters {int(0.6 * N)}-{N})"]),
+        ("run", [f"bits per character (validation, characters {int(0.6 * N)}-{N})"]),
         ("plain", ["float32, products full, init normal 0.01, dropout 0.0"]),
         ("documents", ["reset on: ' '"]),
         ("folded", ["min count: 8; symbols that occur fewer times become the unknown symbol"]),

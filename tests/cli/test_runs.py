@@ -20,14 +20,19 @@ CONFIG = TrainConfig(model=ModelConfig(hidden_size=8), sequence_length=5, steps=
 OTHER = dataclasses.replace(
     CONFIG, optimizer=OptimizerConfig(name="adam"), model=ModelConfig(hidden_size=12), seed=3, steps=100
 )
-SMOOTH = [10.0, 7.5, 8.0]  # nats per 5 characters, after steps 0, 10, 20
+TRAIN = [2.0, 1.5, 1.6]  # after steps 0, 10, 20
 VALIDATION = [None, 1.75, 1.5]
 
 
-def metrics(smooth=SMOOTH, validation=VALIDATION):
+def metrics(train=TRAIN, validation=VALIDATION):
     lines = [
-        {"step": 10 * place, "loss": None, "smooth_loss": loss, "validation_loss": value, "seconds": 60.0 * place}
-        for place, (loss, value) in enumerate(zip(smooth, validation, strict=True))
+        {
+            "step": 10 * place,
+            "train_bits_per_character": loss,
+            "validation_bits_per_character": value,
+            "seconds": 60.0 * place,
+        }
+        for place, (loss, value) in enumerate(zip(train, validation, strict=True))
     ]
     return "".join(json.dumps(line) + "\n" for line in lines)
 
@@ -47,7 +52,7 @@ def made(tmp_path_factory):
         model = dataclasses.replace(config.model, vocab_size=len(corpus.vocabulary))
         begin_run(init_params(jax.random.key(0), model), config, corpus, path / "runs" / name)
     (path / "runs" / "a" / "metrics.jsonl").write_text(metrics())
-    (path / "runs" / "b" / "metrics.jsonl").write_text(metrics([10.0, 5.0], [None, 1.0]))
+    (path / "runs" / "b" / "metrics.jsonl").write_text(metrics([2.0, 1.0], [None, 1.0]))
     (path / "runs" / "notes").mkdir()
     (path / "runs" / "notes" / "config.json").write_text("mine")
     return path
@@ -82,13 +87,13 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output
     assert set(runs) == {"a", "b", "elsewhere/c"}
     a = runs["a"]
     assert (a["state"], a["step"], a["seconds"], a["problem"]) == ("stopped", 20, 120.0, None)
-    assert a["train"] == {"last": 1.6, "best": 1.5, "best_step": 10}  # nats per character
-    assert a["validation"] == {"last": 1.5, "best": 1.5, "best_step": 20}
+    assert a["train_bits_per_character"] == {"last": 1.6, "best": 1.5, "best_step": 10}
+    assert a["validation_bits_per_character"] == {"last": 1.5, "best": 1.5, "best_step": 20}
     assert a["config"] == json.loads((home / "runs" / "a" / "config.json").read_text())
     vocab = len(set("the cat sat on a mat\n"))
     assert a["parameters"] == 8 * vocab + 8 * 8 + 8 + 8 * vocab + vocab
     assert a["corpus"]["source"].endswith("/text.txt")
-    assert (runs["elsewhere/c"]["train"], runs["elsewhere/c"]["step"]) == (None, 0)
+    assert (runs["elsewhere/c"]["train_bits_per_character"], runs["elsewhere/c"]["step"]) == (None, 0)
     lines = output("runs").splitlines()
     row = next(line for line in lines if line.startswith("runs/a "))
     assert row.split() == [
@@ -101,13 +106,13 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output
         "1",
         "x",
         "8",
-        "1.6000",
-        "1.5000",
-        "1.5000",
-        "1.5000",
+        "1.600",
+        "1.500",
+        "1.500",
+        "1.500",
         "text",
     ]
-    assert len(lines) == 4
+    assert lines[4:] == ["losses are in bits per character"]
 
 
 def test_runs_shows_the_state_of_each_run(home, output):
@@ -206,7 +211,7 @@ def test_compare_shows_different_settings_and_the_results(home, output):
     }
     assert rows["model.hidden_size"] == ["8", "12"]
     assert rows["steps done"] == ["20", "10"]
-    assert rows["train loss, last"] == ["1.6000", "1.0000"]
+    assert rows["train loss, last"] == ["1.600", "1.000"]
     assert rows["training time"] == ["0:02:00", "0:01:00"]
     assert "batch_size" not in rows
 

@@ -40,16 +40,18 @@ def test_a_sweep_ends_with_a_table_a_plot_and_json_and_its_members_are_runs(home
     assert table[0].split("  ")[0] == "learning_rate"
     assert [line.split()[:2] for line in table[1:3]] == [["0.05", "2"], ["0.1", "2"]]
     assert all(" ± " in line and " to " in line for line in table[1:3])
-    assert table[3].startswith("best on average: learning_rate 0.")
-    assert table[4:] == ["sweep: s", "plot: losses.png"]
+    assert table[3] == "losses are in bits per character"
+    assert table[4].startswith("best on average: learning_rate 0.")
+    assert table[5:] == ["sweep: s", "plot: losses.png"]
     assert (home / "losses.png").read_bytes().startswith(b"\x89PNG")
     assert "100%: 4/4 done" in err
     assert main(shlex.split("sweep --run-dir s --resume --json")) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["axes"] == {"learning_rate": [0.05, 0.1], "seed": [0, 1]}
     assert values["finished"]
-    mean = np.mean([values["members"][f"learning_rate=0.1,seed={seed}"]["best"]["loss"] for seed in (0, 1)])
-    assert values["settings"][1]["validation_loss"]["mean"] == pytest.approx(mean)
+    name = "validation_bits_per_character"
+    mean = np.mean([values["members"][f"learning_rate=0.1,seed={seed}"]["best"][name] for seed in (0, 1)])
+    assert values["settings"][1][name]["mean"] == pytest.approx(mean)
     for member in values["members"].values():
         assert list_checkpoints(home / member["run_dir"] / "checkpoints")
         assert main(["sample", member["run_dir"], "--length", "5"]) == 0

@@ -71,7 +71,7 @@ def test_processes_train_as_one_process_with_all_their_devices(whole):
     assert json.loads(first)["step"] == 100
     assert second == ""  # process 0 alone prints
     expected = [report.smooth_loss for report in fit(dataclasses.replace(load_config(run), steps=50), devices=4)]
-    assert [line["smooth_loss"] for line in metrics(run)[:6]] == pytest.approx(expected, rel=1e-6)
+    assert [line["smooth_loss_nats"] for line in metrics(run)[:6]] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -24,10 +24,10 @@ from jaxrnn.training.step import init_train_state
 TEXT = 'To be, or "not" to be:\n\tthat is.'
 UNICODE = "naïve 😀👩\u200d🚀 \U00020bb7野家 日本\n"
 METRICS = [
-    {"step": step, "loss": 25.0, "smooth_loss": 25.0, "bits_per_character": 6 - step / 100, "seconds": 0.1}
+    {"step": step, "smooth_loss_nats": 25.0, "train_bits_per_character": 6 - step / 100, "seconds": 0.1}
     for step in (0, 100, 200)
 ]
-METRICS[2]["validation_loss"] = 2.5
+METRICS[2]["validation_bits_per_character"] = 2.5
 
 
 def save_run(path, text, source="/somewhere/else/verse.txt", reset_on="", min_count=1, **model):

@@ -34,12 +34,14 @@ def save_run(path, cell, text=TEXT):
     save_checkpoint(checkpoint_path(path / "checkpoints", 0), state, config, vocabulary, corpus=corpus)
     (path / "config.json").write_text(to_json(config))
     lines = [
-        {"step": 0, "loss": None, "bits_per_character": 5.0, "validation_loss": None},
-        {"step": 10, "loss": 30.0, "bits_per_character": 4.5, "validation_loss": 3.0},
-        {"step": 20, "loss": 20.0, "bits_per_character": 4.0, "validation_loss": None},
-        {"step": 30, "loss": 40.0, "bits_per_character": 3.5, "validation_loss": 2.0},
+        (0, 5.0, None, None),
+        (10, 4.5, 3.0, 4.0),
+        (20, 4.0, 2.0, None),
+        (30, 3.5, 4.0, 3.0),
     ]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    names = ("step", *(f"{name}_bits_per_character" for name in ("train", "interval", "validation")))
+    text = "".join(json.dumps(dict(zip(names, line, strict=True))) + "\n" for line in lines)
+    (path / "metrics.jsonl").write_text(text)
     return path
 
 
@@ -67,15 +69,15 @@ def test_loss_curves_are_those_of_the_metrics_in_bits_or_nats(runs):
     lines = lines_of(drawn(plots.loss_curves(runs / "gru", runs / "lstm")))
     assert {"gru", "lstm", "gru, validation", "lstm, validation"} <= set(lines)
     np.testing.assert_allclose(lines["gru"], [[0, 5], [10, 4.5], [20, 4], [30, 3.5]])
-    np.testing.assert_allclose(lines["gru, validation"], [[10, 3 / np.log(2)], [30, 2 / np.log(2)]])
+    np.testing.assert_allclose(lines["gru, validation"], [[10, 4], [30, 3]])
     lines = lines_of(plots.loss_curves(runs / "gru", unit="nats", labels=["mine"]))
     np.testing.assert_allclose(lines["mine"][:, 1], np.array([5, 4.5, 4, 3.5]) * np.log(2))
-    batches = next(values for label, values in lines.items() if label.startswith("_"))
-    np.testing.assert_allclose(batches[1:, 1], [3, 2, 4])  # per character, of 10 in a lane
+    intervals = next(values for label, values in lines.items() if label.startswith("_"))
+    np.testing.assert_allclose(intervals[1:, 1], np.array([3, 2, 4]) * np.log(2))
 
 
-def test_smoothing_is_an_exponential_mean_of_the_batches():
-    figure = plots.loss_curves({"step": [1, 2, 3], "train_loss": [np.nan, 1.0, 4.0]}, unit="nats", smoothing=0.5)
+def test_smoothing_is_an_exponential_mean_of_the_intervals():
+    figure = plots.loss_curves({"step": [1, 2, 3], "interval_bits_per_character": [np.nan, 1.0, 4.0]}, smoothing=0.5)
     np.testing.assert_allclose(lines_of(figure)["run 1"][:, 1], [np.nan, 1, (0.5 * 1 + 4) / 1.5])
 
 

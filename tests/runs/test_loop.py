@@ -160,9 +160,18 @@ def test_a_run_directory_holds_what_was_reported(text, tmp_path):
     assert sorted(entry.name for entry in path.iterdir()) == names
     newest_two = [checkpoint_path(path / "checkpoints", step) for step in (20, 24)]
     assert sorted((path / "checkpoints").iterdir()) == newest_two
-    fields = ("step", "loss", "smooth_loss", "bits_per_character", "validation_loss", "seconds")
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [{name: getattr(report, name) for name in fields} for report in reports]
+    assert lines == [
+        {
+            "step": report.step,
+            "train_bits_per_character": report.bits_per_character,
+            "interval_bits_per_character": report.interval_bits_per_character,
+            "smooth_loss_nats": report.smooth_loss,
+            "validation_bits_per_character": None,
+            "seconds": report.seconds,
+        }
+        for report in reports
+    ]
     sampled = [report for report in reports if report.sample is not None]
     expected = "".join(f"{sample_title(report)}\n{report.sample}\n\n" for report in sampled)
     assert (path / "samples.txt").read_bytes().decode() == expected
@@ -501,7 +510,7 @@ def test_numbers_that_go_bad_stop_the_run_and_are_never_saved(text, tmp_path, le
     for checkpoint in list_checkpoints(path / "checkpoints"):
         bad = [name for name, leaf in leaves(load_checkpoint(checkpoint).state).items() if not np.isfinite(leaf).all()]
         assert bad == []
-    assert not path.exists() or all(np.isfinite(line["smooth_loss"]) for line in metrics(path))
+    assert not path.exists() or all(np.isfinite(line["smooth_loss_nats"]) for line in metrics(path))
 
 
 def test_a_run_whose_numbers_went_bad_keeps_its_good_checkpoints_and_goes_on_from_them(text, tmp_path, whole):

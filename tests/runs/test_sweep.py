@@ -157,7 +157,7 @@ def test_a_member_that_diverges_ends_and_the_others_go_on(text, tmp_path):
     again = last(fit_many(config, {"learning_rate": [1e38, 0.01]}, run_dir=tmp_path / "s", resume=True))
     assert again.failed == report.failed
     bad, good = rows = tabulate_sweep(again, ["learning_rate"])
-    assert (bad.failed, bad.bits_per_character, bad.best) == (1, None, None)
+    assert (bad.failed, bad.train_bits_per_character, bad.best) == (1, None, None)
     assert best_row(rows) == good
 
 
@@ -177,12 +177,12 @@ def test_its_summary_has_mean_and_spread_over_seeds(swept):
     rows = tabulate_sweep(swept[1], list(AXES))
     assert [row.setting for row in rows] == [{"learning_rate": 0.05}, {"learning_rate": 0.1}]
     for row, names in zip(rows, (NAMES[:2], NAMES[2:]), strict=True):
-        a, b = (swept[1].reports[name].best.loss for name in names)
-        assert row.validation_loss.mean == pytest.approx((a + b) / 2)
-        assert row.validation_loss.deviation == pytest.approx(abs(a - b) / 2**0.5)
-        assert (row.validation_loss.lowest, row.validation_loss.highest) == (min(a, b), max(a, b))
+        a, b = (swept[1].reports[name].best.bits_per_character for name in names)
+        spread = row.validation_bits_per_character
+        assert (spread.mean, spread.deviation) == (pytest.approx((a + b) / 2), pytest.approx(abs(a - b) / 2**0.5))
+        assert (spread.lowest, spread.highest) == (min(a, b), max(a, b))
         assert row.best == min(names, key=lambda name: swept[1].reports[name].best.loss)
-    assert best_row(rows) == min(rows, key=lambda row: row.validation_loss.mean)
+    assert best_row(rows) == min(rows, key=lambda row: row.validation_bits_per_character.mean)
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------

@@ -63,12 +63,12 @@ def events(run):
 def expected(run):
     lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
     return {
-        tag: {line["step"]: line[name] / divided for line in lines if line[name] is not None}
-        for tag, name, divided in (
-            ("loss/batch", "loss", 5),
-            ("loss/smooth", "smooth_loss", 5),
-            ("loss/validation", "validation_loss", 1),
-            ("bits_per_character", "bits_per_character", 1),
+        tag: {line["step"]: line[tag] for line in lines if line.get(tag) is not None}
+        for tag in (
+            "train_bits_per_character",
+            "interval_bits_per_character",
+            "validation_bits_per_character",
+            "smooth_loss_nats",
         )
     }
 
@@ -90,15 +90,15 @@ def assert_as_logged(run):
 def test_tensorboard_gets_what_the_metrics_hold_and_a_resumed_run_repeats_nothing(home):
     assert main(["train", "--config", "config.json", "--run-dir", "run", "--tensorboard", "--quiet"]) == 0
     assert_as_logged("run")
-    assert len(expected("run")["loss/batch"]) == 4
+    assert len(expected("run")["interval_bits_per_character"]) == 4
     assert main(["train", "--resume", "--run-dir", "run", "--tensorboard", "--quiet"]) == 0  # it is finished already
     assert_as_logged("run")
     # What was logged after the last checkpoint is logged again, and stands there once.
     with (home / "run" / "metrics.jsonl").open("a") as log:
-        log.write(json.dumps({"step": 25, "loss": 1.0, "smooth_loss": 1.0, "seconds": 1.0}) + "\n")
+        log.write(json.dumps({"step": 25, "train_bits_per_character": 1.0, "seconds": 1.0}) + "\n")
     assert main(["train", "--resume", "--run-dir", "run", "--steps", "40", "--tensorboard", "--quiet"]) == 0
     assert_as_logged("run")
-    assert max(expected("run")["loss/batch"]) == 40
+    assert max(expected("run")["interval_bits_per_character"]) == 40
 
 
 @needs_tensorboard

@@ -1,0 +1,100 @@
+"""Means of the training loss: numbers that can be compared with each other and with a validation; without JAX."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from jaxrnn.config import TrainConfig
+from jaxrnn.runs.metrics import without_start
+
+
+class Sweeps(NamedTuple):
+    """Sweeps over the training slice; their means compare like with like, as each is over the same text.
+
+    Attributes:
+        done: how many, such as 2.1.
+        last_bits_per_character: the mean loss of the steps of the newest whole sweep; None: there is none.
+        before_bits_per_character: that of the whole sweep before it.
+    """
+
+    done: float
+    last_bits_per_character: float | None
+    before_bits_per_character: float | None
+
+
+class TrainingLoss:
+    """Means of the losses of training steps, computed in float64 and kept in the counters of a checkpoint.
+
+    The running mean is exponential and free of where it starts. Its window is a fiftieth of the run's steps, at least
+    10 steps:
+
+        mean_t = sum_i d^(t-i) loss_i / sum_i d^(t-i),  d = 1 - 1/window
+    """
+
+    def __init__(self, config: TrainConfig, steps_per_sweep: int = 1) -> None:
+        """Begin before the first step."""
+        self._bits = 1 / (config.sequence_length * math.log(2))  # per character of a nat per T characters
+        self._start = math.log2(config.model.vocab_size or 1)
+        self._decay = 1 - 1 / max(10, config.steps // 50)
+        self._steps_per_sweep = steps_per_sweep
+        self._step = 0
+        self._sums = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # nats per T characters
+        self._weights = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # what the sums are divided by
+        self._sweeps: dict[str, float] = {}  # "last", "before": nats per T characters
+
+    def resume(self, counters: Mapping[str, float], smooth_loss: float) -> None:
+        """Take the counters of a checkpoint; where 0.1.0 left none, take the running mean from the smooth loss."""
+        self._step = step = int(counters["step"])
+        if "mean_weight" not in counters:
+            weight = self._weights["mean"] = (1 - self._decay**step) / (1 - self._decay)
+            self._sums["mean"] = weight * without_start(smooth_loss, self._start / self._bits, step)
+            return
+        for name in self._sums:
+            self._sums[name], self._weights[name] = counters[f"{name}_sum"], counters[f"{name}_weight"]
+        self._sweeps = {name: counters[f"sweep_{name}"] for name in ("last", "before") if f"sweep_{name}" in counters}
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """What `resume` takes."""
+        sums = {f"{name}_sum": value for name, value in self._sums.items()}
+        weights = {f"{name}_weight": value for name, value in self._weights.items()}
+        return {**sums, **weights, **{f"sweep_{name}": value for name, value in self._sweeps.items()}}
+
+    def add(self, losses: Iterable[float]) -> None:
+        """Take the losses of the next steps, nats per T characters."""
+        decay, (mean, interval, sweep) = self._decay, self._sums.values()
+        weight, interval_steps, sweep_steps = self._weights.values()
+        for loss in losses:  # one by one: the sums are then the same however the steps are cut into chunks
+            mean, weight = decay * mean + loss, decay * weight + 1
+            interval, interval_steps = interval + loss, interval_steps + 1
+            sweep, sweep_steps = sweep + loss, sweep_steps + 1
+            self._step += 1
+            if self._step % self._steps_per_sweep == 0:
+                last = {"last": sweep / sweep_steps} if sweep_steps == self._steps_per_sweep else {}
+                self._sweeps = {**last, **({"before": self._sweeps["last"]} if "last" in self._sweeps else {})}
+                sweep = sweep_steps = 0.0
+        self._sums = {"mean": mean, "interval": interval, "sweep": sweep}
+        self._weights = {"mean": weight, "interval": interval_steps, "sweep": sweep_steps}
+
+    def end_interval(self) -> None:
+        """Begin the interval after a line of the metrics."""
+        self._sums["interval"] = self._weights["interval"] = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The running mean, bits per character; before the first step log2 V, as of a network that knows nothing."""
+        return self._mean("mean") if self._weights["mean"] else self._start
+
+    @property
+    def interval(self) -> float | None:
+        """The mean over the steps since the last line of the metrics, bits per character; None: there is no step."""
+        return self._mean("interval") if self._weights["interval"] else None
+
+    @property
+    def sweeps(self) -> Sweeps:
+        """The sweeps over the text so far."""
+        bits = {name: nats * self._bits for name, nats in self._sweeps.items()}
+        return Sweeps(self._step / self._steps_per_sweep, bits.get("last"), bits.get("before"))
+
+    def _mean(self, name: str) -> float:
+        return self._sums[name] / self._weights[name] * self._bits
