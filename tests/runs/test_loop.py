@@ -629,7 +629,6 @@ def test_a_run_that_somebody_trains_is_refused_and_can_be_read(text, tmp_path, h
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_processes_that_look_whether_somebody_trains_keep_nobody_from_it(tmp_path):
     (tmp_path / ".lock").touch()
     code = "import sys, pathlib, jaxrnn.runs.lock as lock; print(1, flush=True)\nwhile True: "
@@ -646,6 +645,7 @@ def test_processes_that_look_whether_somebody_trains_keep_nobody_from_it(tmp_pat
             process.communicate()
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_no_hindrance(text, tmp_path):
     script = f"""
 import os, signal, jaxrnn

@@ -229,7 +229,7 @@ def test_a_directory_that_holds_something_else_is_refused(text, tmp_path, swept)
     refused("is being trained", run_dir=path, resume=True)
     lock.close()
     (path / "sweep.json").write_text('{"config": {"model": {"hiden_size": 8}}, "axes": {}}')
-    refused("did you mean 'hidden_size'", run_dir=path, resume=True)
+    refused("did you mean hidden_size?", run_dir=path, resume=True)
 
 
 def test_overwriting_replaces_every_member_and_a_cut_in_it_leaves_no_old_checkpoint(text, tmp_path, swept):
