@@ -62,7 +62,7 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
         "vocabulary": dataclasses.asdict(vocabulary),
         "separator": encode_separator(vocabulary, config.reset_on).tolist() if config.reset_on else [],
         "weights": _pack(params, "float16" if half else "float32"),
-        "loss": _loss_curve(metrics or {}),
+        "loss": {"unit": config.loss_unit, **_loss_curve(metrics or {})},
         "text": text.replace("\ufffd", ""),
     }
     return _fill(checkpoint, cell, data)

@@ -404,7 +404,7 @@ function ticks(low, high, count) {
 }
 
 function drawLoss() {
-  const { steps, train, validation } = data.loss;
+  const { unit, steps, train, validation } = data.loss;
   const box = byId("loss");
   if (steps.length < 2) {
     box.textContent = "This file has no loss curve.";
@@ -426,7 +426,7 @@ function drawLoss() {
   };
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img" });
   const note = held.length ? `, ${held.at(-1).toFixed(2)} on text held out` : "";
-  svg.setAttribute("aria-label", `Loss: from ${train[0].toFixed(2)} to ${train.at(-1).toFixed(2)} bits per character over ${last.toLocaleString("en")} steps${note}`);
+  svg.setAttribute("aria-label", `Loss: from ${train[0].toFixed(2)} to ${train.at(-1).toFixed(2)} ${unit} over ${last.toLocaleString("en")} steps${note}`);
   const vertical = ticks(low - margin, high + margin, 4);
   for (const tick of vertical.values) {
     svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
@@ -436,7 +436,7 @@ function drawLoss() {
     const anchor = tick === first ? "start" : x(tick) > width - 40 ? "end" : "middle";
     svg.append(make("text", { x: x(tick), y: height - 6, "text-anchor": anchor }, `${tick.toLocaleString("en")}${tick === first ? " steps" : ""}`));
   }
-  svg.append(make("text", { x: 0, y: 10 }, "bits per character"));
+  svg.append(make("text", { x: 0, y: 10 }, unit));
   const path = (values) => {
     const points = values.flatMap((value, place) => (value === null ? [] : [`${x(steps[place]).toFixed(1)} ${y(value).toFixed(1)}`]));
     return `M${points.join("L")}`;

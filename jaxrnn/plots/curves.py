@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.runs.metrics import read_metrics
+from jaxrnn.runs.sweep_directory import read_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +54,8 @@ def loss_curves(
         if measured.any():
             line: dict[str, Any] = {"linestyle": "--", "linewidth": 1.5, "marker": "o", "markersize": 3}
             axes.plot(steps[measured], validation[measured], color=color, label=f"{label}, validation", **line)
-    axes.set(xlabel="step", ylabel=f"{unit} per character")
+    configs = [_config(run) for run in runs if not isinstance(run, Mapping)]
+    axes.set(xlabel="step", ylabel=_loss_label(configs, unit))
     tidy(axes, grid="y")
     axes.legend(frameon=False)
     return figure
@@ -67,6 +70,7 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
     by_setting = _runs_by_setting(Path(sweep))
     if not by_setting:
         raise JaxrnnError(f"{sweep} has no metrics yet; let it train for a while")
+    label = _loss_label([read_sweep(sweep)[0]], unit)
     validated = any(np.isfinite(_losses(run, unit)[2]).any() for runs in by_setting.values() for run in runs)
     figure = new_figure((11, max(4.5, 1.5 + 0.28 * len(by_setting))))
     curves, ends = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -86,8 +90,8 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
         if len(finals):
             deviation = finals.std(ddof=1) if len(finals) > 1 else 0.0
             ends.errorbar(finals.mean(), index + 0.12, xerr=deviation, color=color, marker="D", markersize=5, capsize=3)
-    curves.set(xlabel="step", ylabel=f"{unit} per character, training loss")
-    ends.set(xlabel=f"{unit} per character, {'best validation' if validated else 'training loss at the end'}")
+    curves.set(xlabel="step", ylabel=f"{label}, training loss")
+    ends.set(xlabel=f"{label}, {'best validation' if validated else 'training loss at the end'}")
     ends.set_yticks(range(len(by_setting)), list(by_setting))
     ends.invert_yaxis()
     tidy(curves, grid="y")
@@ -98,7 +102,6 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
 def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
     """Return the metrics of a sweep's runs so far, grouped by what they are set to, seeds aside."""
     from jaxrnn.config.grid import combinations, value_of
-    from jaxrnn.runs.sweep_directory import read_sweep
 
     config, axes = read_sweep(sweep)
     by_setting: dict[str, list[Columns]] = {}
@@ -107,6 +110,19 @@ def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
         if (sweep / name / "metrics.jsonl").is_file():  # otherwise its turn has not come
             by_setting.setdefault(setting, []).append(read_metrics(sweep / name))
     return by_setting
+
+
+def _loss_label(configs: Sequence[TrainConfig], unit: Unit) -> str:
+    """Return the label of an axis of losses: per character, or per byte where all runs read bytes."""
+    units = {config.loss_unit for config in configs}
+    return (units.pop() if len(units) == 1 else "bits per character").replace("bits", unit)
+
+
+def _config(run: str | Path) -> TrainConfig:
+    try:
+        return from_json(TrainConfig, (Path(run) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise JaxrnnError(f"{run} has no configuration to read ({error}); give a run directory") from None
 
 
 def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:

@@ -359,7 +359,7 @@ def test_the_table_says_what_the_colors_show(opened):
 def test_it_shows_the_loss_curve_and_the_run(opened):
     window, *_ = opened(cell="tanh")
     label = window.run("return document.querySelector('#loss svg').getAttribute('aria-label')")
-    assert label == "Loss: from 6.00 to 4.00 bits per character over 200 steps, 3.61 on text held out"
+    assert label == "Loss: from 6.00 to 4.00 bits per character over 200 steps, 2.50 on text held out"
     facts = window.run("return document.querySelector('dl').innerText")
     assert re.search("Cell\\s+tanh, 1 \N{MULTIPLICATION SIGN} 12", facts)
 

@@ -1,6 +1,7 @@
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -74,6 +75,13 @@ def test_loss_curves_are_those_of_the_metrics_in_bits_or_nats(runs):
     np.testing.assert_allclose(lines["mine"][:, 1], np.array([5, 4.5, 4, 3.5]) * np.log(2))
     intervals = next(values for label, values in lines.items() if label.startswith("_"))
     np.testing.assert_allclose(intervals[1:, 1], np.array([3, 2, 4]) * np.log(2))
+
+
+def test_the_axis_says_bits_per_byte_where_all_runs_read_bytes(runs, tmp_path):
+    run = shutil.copytree(runs / "bytes", tmp_path / "run")
+    (run / "config.json").write_text(to_json(TrainConfig(vocabulary="bytes")))
+    labels = [plots.loss_curves(run, *others, unit="nats").axes[0].get_ylabel() for others in ((), (runs / "gru",))]
+    assert labels == ["nats per byte", "nats per character"]
 
 
 def test_smoothing_is_an_exponential_mean_of_the_intervals():
