@@ -2,7 +2,4 @@
 
 from jaxrnn.distributed.mesh import Devices, make_mesh
 
-__all__ = [
-    "Devices",
-    "make_mesh",
-]
+__all__ = ["Devices", "make_mesh"]

@@ -32,13 +32,9 @@ DeviceKind = Literal["cpu", "gpu", "tpu"]
 
 
 def use_device(kind: DeviceKind | None = None) -> None:
-    """Select the kind of device, in full precision; call it before anything is computed.
+    """Select the kind of device, by default JAX's, in full precision; call it before anything is computed.
 
-    Args:
-        kind: None takes JAX's default.
-
-    Raises:
-        JaxrnnError: there is none.
+    Raises JaxrnnError if there is none.
     """
     before, reason = jax.config.values["jax_platforms"], ""
     if kind:  # "gpu" is one of several platforms, which JAX finds if none is named
@@ -77,22 +73,16 @@ def available_cores() -> int:
 def make_mesh(devices: Devices) -> Mesh | None:
     """Return a mesh of this many devices, the first ones of each process; None for one device.
 
-    With many processes, 1 means all of their devices.
-
-    Raises:
-        JaxrnnError: there are fewer, or the processes can't have equally many.
+    With many processes, 1 means all of their devices. Raises JaxrnnError if there are fewer, or if the processes can't
+    have equally many.
     """
     available, processes = jax.devices(), jax.process_count()
     count = len(available) if devices == "all" or processes > 1 == devices else devices
     by_process = [[device for device in available if device.process_index == index] for index in range(processes)]
     if len(set(map(len, by_process))) > 1:
-        raise JaxrnnError(
-            "every process must have as many devices as the others; start them on machines that are alike"
-        )
+        raise JaxrnnError("every process must have as many devices as the others; use machines that are alike")
     if count % processes:
-        raise JaxrnnError(
-            f"devices {count} can't be split over {processes} processes; make it a multiple of {processes}"
-        )
+        raise JaxrnnError(f"devices {count} can't be split over {processes} processes; give a multiple of {processes}")
     if not 1 <= count <= len(available):
         kind = available[0].platform
         hint = f"; JAX_NUM_CPU_DEVICES={count} makes that many of a CPU, to try things out" if kind == "cpu" else ""
@@ -112,15 +102,11 @@ def check_divides(mesh: Mesh | None, name: str, lanes: int) -> None:
 
 
 def over_lanes(function: Callable[..., Any], mesh: Mesh, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
-    """Return `function`, run by every device of a mesh on its own lanes, by `jax.shard_map`.
+    """Return a function of arrays that every device of a mesh runs on its own lanes, by `jax.shard_map`.
 
-    Inside, devices communicate by `mean_over_devices` and `gather_lanes` only.
-
-    Args:
-        function: of arrays.
-        mesh: from `make_mesh`.
-        in_axes: for each argument, or for parts of it as a pytree, which axis is that of the lanes, or NO_LANES.
-        out_axes: the same for the result; what has NO_LANES must be equal on every device.
+    Inside, devices communicate by `mean_over_devices` and `gather_lanes` only. `in_axes` has for each argument, or for
+    parts of it as a pytree, which axis is that of the lanes, or NO_LANES; `out_axes` has the same for the result, where
+    what has NO_LANES must be equal on every device.
     """
     in_specs, out_specs = jax.tree.map(_spec, (in_axes, out_axes))
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
@@ -156,10 +142,7 @@ def gather_lanes(array: jax.Array, axis: int) -> jax.Array:
 def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...], axis: int) -> jax.Array:
     """Return draw(shape), as if one device had drawn it for the lanes of all, and this one had taken its own.
 
-    Args:
-        draw: shape -> array, equal on every device.
-        shape: that of this device's lanes.
-        axis: the lanes' axis in it.
+    `shape` is that of this device's lanes, along `axis`; what `draw` returns must be equal on every device.
     """
     if not _inside_over_lanes():
         return draw(shape)

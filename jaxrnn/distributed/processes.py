@@ -47,14 +47,11 @@ class PeerError(JaxrnnError):
 
 def launched_together() -> bool:
     """Return whether a launcher (Slurm, MPI, an indexed job of Kubernetes, a TPU pod) started several processes."""
-    counts = [os.environ.get(name, "1") for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")]
+    sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
     if "SLURM_PROCID" in os.environ and "SLURM_STEP_NODELIST" in os.environ:
-        counts.append(os.environ.get("SLURM_NTASKS", "1"))
-    return (
-        any(count != "1" for count in counts)
-        or "JOB_COMPLETION_INDEX" in os.environ
-        or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    )
+        sizes.append("SLURM_NTASKS")
+    several = any(os.environ.get(name, "1") != "1" for name in sizes)
+    return several or "JOB_COMPLETION_INDEX" in os.environ or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def start_processes(
@@ -63,11 +60,9 @@ def start_processes(
     """Join the other processes, before anything is computed. JAX asks the launcher for arguments that are None.
 
     If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it. The
-    coordinator is HOST:PORT, the address at which process 0 listens; the process_id counts from 0.
-
-    Raises:
-        PeerError: the coordinator or another process did not join within `timeout` seconds.
-        JaxrnnError: an argument is invalid, or None and unknown to the launcher.
+    coordinator is HOST:PORT, the address at which process 0 listens; the process_id counts from 0. Raises PeerError if
+    the coordinator or another process does not join within `timeout` seconds, and JaxrnnError if an argument is
+    invalid, or None and unknown to the launcher.
     """
     host, bind_address = "", None
     if coordinator is not None:

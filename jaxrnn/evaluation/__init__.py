@@ -5,15 +5,5 @@ from jaxrnn.evaluation.copies import Copy, longest_copy
 from jaxrnn.evaluation.score import Score, evaluate, score, surprisals
 from jaxrnn.evaluation.units import PROPERTIES, Unit, find_units
 
-__all__ = [
-    "PROPERTIES",
-    "Copy",
-    "Score",
-    "Unit",
-    "activations",
-    "evaluate",
-    "find_units",
-    "longest_copy",
-    "score",
-    "surprisals",
-]
+__all__ = ["PROPERTIES", "Copy", "Score", "Unit"]
+__all__ += ["activations", "evaluate", "find_units", "longest_copy", "score", "surprisals"]

@@ -17,15 +17,7 @@ from jaxrnn.kernels import uses
 
 
 def draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Return for each lane the first token whose cumulative softmax exceeds `uniform`.
-
-    Args:
-        logits: [B, V].
-        uniform: [B], in [0, 1).
-
-    Returns:
-        tokens int [B].
-    """
+    """Return per lane the first token whose cumulative softmax exceeds a number in [0, 1); [B, V], [B] -> [B]."""
     weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
     return _draw_by_blocks(weights, uniform) if uses("categorical") else _draw_plain(weights, uniform)
 

@@ -24,10 +24,7 @@ from jaxrnn.kernels import uses
 def product(a: jax.Array, b: jax.Array, products: Products = "full") -> jax.Array:
     """Return the matrix product a @ b, [M, K] and [K, N] -> [M, N].
 
-    Args:
-        a: [M, K].
-        b: [K, N].
-        products: "bfloat16" rounds the factors; sums keep the type of `a`. So do both gradients.
+    With "bfloat16" the factors are rounded and sums keep the type of `a`, in both gradients too.
     """
     return a @ b if products == "full" else _rounded_product(a, b)
 
@@ -69,11 +66,7 @@ def times_matrix(
 ) -> Callable[[jax.Array], jax.Array]:
     """Return h -> h W, or h -> h W^T, for use inside a loop: what prepares W is computed once, before the loop.
 
-    Args:
-        W: [M, N].
-        lanes: rows of h; a product with a single row is of another kind.
-        products: as in `product`.
-        transposed: whether to multiply by W^T.
+    h has `lanes` rows; a product with a single row is of another kind.
     """
     if not uses("matmul"):
         return lambda h: product(h, W.T if transposed else W, products)

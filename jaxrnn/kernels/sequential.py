@@ -21,12 +21,10 @@ Inputs = TypeVar("Inputs")
 
 
 def run_sequentially(body: Callable[[State, Inputs], State], state: State, inputs: Inputs) -> State:
-    """Return body(state, inputs); on a CPU inside a loop of one round.
+    """Return body(state, inputs), a state of the same shapes and types; on a CPU from inside a loop of one round.
 
-    Args:
-        body: (state, inputs) -> a state of the same shapes and types.
-        state: where it is donated to the jitted function around this, it is updated in place.
-        inputs: what else the body reads. Values that `body` captures from outside instead are computed before the loop.
+    A state that is donated to the jitted function around this is updated in place. Values that `body` captures from
+    outside, instead of reading them from `inputs`, are computed before the loop.
     """
     if not uses("sequential"):
         return body(state, inputs)

@@ -18,14 +18,11 @@ Measured = TypeVar("Measured")
 
 
 def on_rows_of_batch(step: Callable[[State, Batch], tuple[State, Measured]]) -> Callable[..., tuple[State, Measured]]:
-    """Return a step that computes the same as `step`, but updates only the rows of Wxh that the batch looks up.
+    """Return a training step that computes the same as `step`, but updates only the rows that its batch looks up.
 
-    To `step` itself the inputs are a vocabulary of T*B symbols: each token is known by the position where it first
-    occurs in the batch, and its row stands there.
-
-    Args:
-        step: a training step (state, batch) -> (state, metrics) whose optimizer leaves a row, and its memory of that
-            row, unchanged where the gradient is zero.
+    The optimizer of `step` must leave a row, and its memory of that row, unchanged where the gradient is zero. To
+    `step` itself the inputs are a vocabulary of T*B symbols: each token is known by the position where it first occurs
+    in the batch, and its row stands there.
     """
 
     def step_on_rows(state: State, batch: Batch) -> tuple[State, Measured]:

@@ -27,10 +27,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.config import Cell, Products
+from jaxrnn.config import Products
+from jaxrnn.config.cell import Cell, CellCarry
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
-
-CellCarry = tuple[jax.Array, ...]
 
 
 class Inputs(NamedTuple):

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.config import Cell
+from jaxrnn.config.cell import Cell, CellCarry
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.unroll import CellCarry
 
 
 def _zero_hidden(batch_size: int, hidden_size: int, dtype: jax.typing.DTypeLike) -> CellCarry:
@@ -62,23 +61,13 @@ TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update, additive=True
 GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update, recurrent_bias=True)
 # A forget gate that begins open, with bias 1, lets the memory last from the start: Gers et al. 2000, "Learning to
 # forget"; Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures", section 4.
-LSTM = Cell(
-    gates=4,
-    init_carry=_zero_hidden_and_memory,
-    update=_lstm_update,
-    init_bias=(0.0, 1.0, 0.0, 0.0),
-    additive=True,
-)
+LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update, init_bias=(0, 1, 0, 0), additive=True)
 
 CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
 
 
 def get_cell(cell: str | Cell) -> Cell:
-    """Return the cell that `ModelConfig.cell` means.
-
-    Raises:
-        JaxrnnError: it is "custom", which is all that a file says of a user-defined cell.
-    """
+    """Return the cell that `ModelConfig.cell` means; raise JaxrnnError for "custom", a user-defined one in a file."""
     if cell == "custom":
         raise JaxrnnError(
             "the cell is user-defined, which no file holds; hand it over again: ModelConfig(cell=MINE), "

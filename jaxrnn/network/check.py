@@ -12,10 +12,9 @@ from jaxrnn.errors import JaxrnnError
 
 
 def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
-    """Try a user-defined cell on shapes, and on a few numbers if it says that it is additive.
+    """Raise JaxrnnError if a user-defined cell fails on shapes, or returns another carry than it should.
 
-    Raises:
-        JaxrnnError: its functions fail, or don't return the carry that they should; the message says what they return.
+    If it says that it is additive, it is tried on a few numbers too.
     """
     entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
     try:

@@ -19,18 +19,9 @@ def loss(
 
         loss = sum_t -ln softmax(y_t)[target_t]
 
-    summed over the T characters of a lane, averaged over the B lanes.
-
-    Args:
-        params: the parameters.
-        carry: the carry before the batch; `batch.reset` is left to the training step.
-        batch: inputs and targets, int [T, B]; the carry is reset at its `starts`. A target below 0 or from V on makes
-            the loss NaN.
-        config: the network's configuration.
-        key: for dropout; None drops nothing.
-
-    Returns:
-        The loss in nats per T characters, [], and the carry.
+    summed over the T characters of a lane, averaged over the B lanes: nats per T characters, []. A target below 0 or
+    from V on makes it NaN. The carry is reset at the `starts` of the batch; its `reset` is left to the training step.
+    The key is for dropout; None drops nothing.
     """
     logits, carry = forward(params, carry, batch.inputs, config, key=key, starts=batch.starts)
     return surprisal(logits, batch.targets).sum(axis=0).mean(), carry

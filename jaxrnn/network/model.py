@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
+from jaxrnn.config.cell import CellCarry
 from jaxrnn.config.fields import of_fields
 from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
-from jaxrnn.kernels.unroll import CellCarry
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.check import check_cell
 from jaxrnn.network.recurrence import unroll
@@ -42,13 +42,7 @@ class Layer(NamedTuple):
 
 
 class Params(NamedTuple):
-    """The parameters of the network.
-
-    Attributes:
-        layers: from the input upwards.
-        Why: [H, V], hidden to logits.
-        by: [V].
-    """
+    """The parameters of the network: layers from the input upwards; Why [H, V], hidden to logits; by [V]."""
 
     layers: tuple[Layer, ...]
     Why: jax.Array
@@ -102,8 +96,7 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
 def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 
-    Raises:
-        JaxrnnError: a user-defined cell is not what a Cell must be.
+    Raises JaxrnnError if a user-defined cell is not what a Cell must be.
     """
     cell = get_cell(config.cell)
     if not isinstance(config.cell, str):
@@ -128,14 +121,10 @@ def forward(
     for the tanh cell and one layer; a layer above takes the hidden states below it as its input. A one-hot vector times
     Wxh is a row of Wxh, so the first layer looks rows up.
 
-    Args:
-        params: the parameters.
-        carry: the carry before the first of these characters, from `initial_carry` or from the call before.
-        tokens: int [T, B].
-        config: the network's configuration.
-        key: for dropout of the hidden states that a layer hands upward, not to its next step (Zaremba et al. 2014,
-            "Recurrent neural network regularization"); None drops nothing.
-        starts: bool [T, B], the characters before which the carry is reset to the initial one; None: none.
+    The carry is that before the first of the tokens, int [T, B]: from `initial_carry` or from the call before. It is
+    reset to the initial one before the characters of `starts`, bool [T, B]; None: nowhere. The key is for dropout of
+    the hidden states that a layer hands upward, not to its next step (Zaremba et al. 2014, "Recurrent neural network
+    regularization"); None drops nothing.
 
     Returns:
         logits [T, B, V] (the softmax of logits[t] is the distribution of the character after tokens[t]), and the carry

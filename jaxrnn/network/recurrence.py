@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.config import Cell, Products
+from jaxrnn.config import Products
+from jaxrnn.config.cell import Cell, CellCarry
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import plain, uses
 from jaxrnn.kernels import unroll as fast
 from jaxrnn.kernels.matmul import product
-from jaxrnn.kernels.unroll import CellCarry, Inputs, restart
+from jaxrnn.kernels.unroll import Inputs, restart
 
 
 @jax.named_scope("recurrence")
@@ -35,14 +36,10 @@ def unroll(
     The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
     forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
 
-    Args:
-        cell: the cell; static under jit.
-        Whh: [H, G*H], hidden to hidden.
-        projected: [T, B, G*H], the input's part of each step; or [T, G*H] with a carry that has no axis B.
-        carry: the cell's carry before the first step, entries [B, H].
-        bhh: [G*H], added to h_tm1 Whh; None adds nothing.
-        starts: bool [T, B], the steps before which the carry is reset to the cell's initial one; None: none.
-        products: what the factors of the recurrent product are rounded to, as in `ModelConfig`.
+    `projected`, the input's part, is [T, B, G*H], and the carry before the first step has entries [B, H]; or [T, G*H]
+    and [H]. Whh is [H, G*H], and bhh [G*H] or None. The carry is reset to the cell's initial one before the steps of
+    `starts`, bool [T, B]; None: nowhere. The factors of the recurrent product are rounded to `products`, as in
+    `ModelConfig`. The cell is static under jit.
 
     Returns:
         hidden [T, B, H], h after each step, and the carry after the last one.

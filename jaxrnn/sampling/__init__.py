@@ -3,8 +3,4 @@
 from jaxrnn.sampling.generate import write, write_many
 from jaxrnn.sampling.sample import sample
 
-__all__ = [
-    "sample",
-    "write",
-    "write_many",
-]
+__all__ = ["sample", "write", "write_many"]

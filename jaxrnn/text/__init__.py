@@ -5,17 +5,5 @@ from jaxrnn.text.corpus import Corpus, load_corpus
 from jaxrnn.text.documents import Slice, document_starts, encode_separator, split
 from jaxrnn.text.vocabulary import UNKNOWN, Tokens, Vocabulary
 
-__all__ = [
-    "UNKNOWN",
-    "Array",
-    "Batch",
-    "Corpus",
-    "Slice",
-    "Tokens",
-    "Vocabulary",
-    "batches",
-    "document_starts",
-    "encode_separator",
-    "load_corpus",
-    "split",
-]
+__all__ = ["UNKNOWN", "Array", "Batch", "Corpus", "Slice", "Tokens", "Vocabulary"]
+__all__ += ["batches", "document_starts", "encode_separator", "load_corpus", "split"]

@@ -45,30 +45,19 @@ def batches(
     starts: Starts | None = None,
     lanes: slice = slice(None),
 ) -> Batch:
-    """Return the batches of the steps from `step` to `step + num_steps - 1`, as a chunk.
+    """Return the batches of the K = `num_steps` steps from number `step` on, as a chunk.
 
-    The text is cut into B contiguous lanes of n = N // B symbols; up to B - 1 symbols at its end are left out. Each
-    step takes the next T symbols of every lane:
+    The text, int [N], is cut into B contiguous lanes of n = N // B symbols; up to B - 1 symbols at its end are left
+    out. Each step takes the next T symbols of every lane:
 
         lane 0      | step 0 | step 1 | step 2 | ...
         lane 1      | step 0 | step 1 | step 2 | ...
 
     A sweep over the text starts at position p = 0 with a zero carry, and starts again when p + T + 1 >= n, as in
-    min-char-rnn. The batch of a step is therefore a pure function of its number.
+    min-char-rnn. The batch of a step is therefore a pure function of its number, from 0.
 
-    Args:
-        tokens: int [N], the encoded text.
-        step: the number of the first step, from 0.
-        num_steps: K.
-        config: its `sequence_length` is T and its `batch_size` is B.
-        starts: bool [N], the symbols before which the carry is reset, from `document_starts`.
-        lanes: the lanes to read, of all B; no other part of the text is read.
-
-    Returns:
-        Batch of inputs and targets int32 [K, T, B], reset bool [K], and starts bool [K, T, B] or None.
-
-    Raises:
-        JaxrnnError: the text is too short for one batch.
+    `starts` is bool [N], from `document_starts`. The result has those of the B lanes that `lanes` selects; no other
+    part of the text is read. Raises JaxrnnError if the text is too short for one batch.
     """
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)

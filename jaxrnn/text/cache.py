@@ -53,11 +53,9 @@ def directory() -> Path:
 def load_tokens(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
     """Return the tokens of a text from the cache, after writing them there if they are missing or damaged.
 
-    With `verify`, all of the text and of its tokens is read, even if the files have not changed.
-
-    Raises:
-        JaxrnnError: the text can't be used, or changes while it is read.
-        StorageError: there is no room, or the cache directory can't be written to; nothing is left behind.
+    With `verify`, all of the text and of its tokens is read, even if the files have not changed. Raises JaxrnnError if
+    the text can't be used or changes while it is read, and StorageError if there is no room or the cache directory
+    can't be written to; nothing is left behind.
     """
     status, now = os.fstat(file.fileno()), time.time_ns()
 

@@ -12,14 +12,5 @@ from jaxrnn.training.step import (
 )
 from jaxrnn.training.sweep import sweep
 
-__all__ = [
-    "Metrics",
-    "TrainState",
-    "init_train_state",
-    "make_optimizer",
-    "make_train_chunk",
-    "make_train_step",
-    "sweep",
-    "train_chunk",
-    "train_step",
-]
+__all__ = ["Metrics", "TrainState", "init_train_state", "make_optimizer"]
+__all__ += ["make_train_chunk", "make_train_step", "sweep", "train_chunk", "train_step"]

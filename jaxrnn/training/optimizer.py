@@ -28,11 +28,8 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     for matrices only, never for biases. adamw is adam with a weight decay by default.
 
     What the optimizer remembers lies in its state, the count of a schedule too; which leaves there are depends on
-    `name`, and on whether the learning rate changes at all.
-
-    Args:
-        config: the optimizer's configuration.
-        steps: of the whole run; the cosine ends there, and the other schedules do without.
+    `name`, and on whether the learning rate changes at all. `steps` are those of the whole run; the cosine ends there,
+    and the other schedules do without.
 
     Raises:
         JaxrnnError: the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or the name is

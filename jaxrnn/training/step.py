@@ -52,11 +52,9 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a step measures; [K] after a chunk. Nats per T characters.
+    """What a step measures, in nats per T characters; [K] after a chunk.
 
-    Attributes:
-        loss: of this step's batch, before its update.
-        smooth_loss: the running mean, this loss included.
+    The loss is that of the batch before its update; the smooth loss is the running mean, this loss included.
     """
 
     loss: jax.Array
@@ -80,11 +78,7 @@ class TrainStep:
         self._jitted = jax.jit(function, donate_argnums=0, **options)
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """Return the state after and the metrics; the memory of `state` is used again.
-
-        Raises:
-            JaxrnnError: an earlier step took the state.
-        """
+        """Return the state after and the metrics; raise JaxrnnError if an earlier step took the state's memory."""
         try:
             return self._jitted(state, batch)
         except (RuntimeError, ValueError) as error:
@@ -103,13 +97,8 @@ class TrainStep:
 def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimizer | None = None) -> TrainState:
     """Return the state before the first step: drawn parameters, empty memory, zero carry, smooth loss T ln V.
 
-    Args:
-        key: of the parameters, and of all later randomness.
-        config: the run's configuration; static.
-        optimizer: in place of the one that `config.optimizer` describes.
-
-    Raises:
-        JaxrnnError: the model's `vocab_size` is None.
+    From the key come the parameters and all later randomness. An `optimizer` takes the place of the one that
+    `config.optimizer` describes. Raises JaxrnnError if the model's `vocab_size` is None.
     """
     state: TrainState = _init_train_state(key, config, optimizer)
     return state
@@ -143,14 +132,9 @@ def train_step(
     """Train on one batch: the pure function behind `make_train_step`, for `vmap` and for reading.
 
     Reset the carry where the batch says so; take the gradient of the loss through all T characters; update once. The
-    carry goes on to the next step; its gradient does not.
-
-    Args:
-        state: the state before.
-        batch: inputs and targets int [T, B], reset bool [], starts bool [T, B] or None.
-        config: the run's configuration; static under jit.
-        loss: what is minimized: `jaxrnn.loss`, or a user-defined function with its signature.
-        optimizer: in place of the one that `config.optimizer` describes.
+    carry goes on to the next step; its gradient does not. What is minimized is `jaxrnn.loss`, or a user-defined `loss`
+    with its signature. An `optimizer` takes the place of the one that `config.optimizer` describes. The configuration
+    is static under jit.
     """
     optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
     initial = initial_carry(batch.inputs.shape[1], config.model)
@@ -185,16 +169,10 @@ def make_train_step(
 ) -> TrainStep:
     """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
 
-    Args:
-        config: the run's configuration.
-        loss: what is minimized, as in `train_step`.
-        optimizer: as in `train_step`.
-        mesh: from `make_mesh`, to split the lanes of batch and carry over its devices. The loss is then computed for
-            each device's lanes and averaged: a user-defined one must be a mean over lanes, as the built-in one is. Its
-            `key` is the same on every device.
-
-    Raises:
-        JaxrnnError: the devices don't divide the batch.
+    Loss and optimizer are those of `train_step`. A mesh, from `make_mesh`, splits the lanes of batch and carry over its
+    devices. The loss is then computed for each device's lanes and averaged: a user-defined one must be a mean over
+    lanes, as the built-in one is. Its `key` is the same on every device. Raises JaxrnnError if the devices don't divide
+    the batch.
     """
     if mesh:
         return _on_mesh(partial(train_step, config=config, loss=loss, optimizer=optimizer), config, mesh, BATCH_LANES)

@@ -63,14 +63,8 @@ def train_chunk_of_many(
     On a CPU `lax.map` replaces `vmap`: a product of many small matrices is no faster there than one after the other,
     and each model has the same bits as in a run of its own.
 
-    Args:
-        states: of N models; every leaf has a leading axis N.
-        arguments: [N] each, by the name of a field of `OptimizerConfig`.
-        batches: a chunk, the same for all.
-        config: gives everything else.
-
-    Returns:
-        The states after, and metrics [N, K].
+    Every leaf of the states, before and after, has a leading axis N. The arguments are [N] each, by the name of a field
+    of `OptimizerConfig`; the batches are the same for all models, and the metrics [N, K].
     """
 
     def member(one: tuple[TrainState, dict[str, Any]]) -> tuple[TrainState, Metrics]:
@@ -85,10 +79,7 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     """Return the compiled chunk of many models, (their states, batches) -> (their states, their metrics [K]).
 
     On a CPU, where a model keeps one core busy, one thread per core trains its part of the models. States are not
-    stacked and not donated.
-
-    Args:
-        configs: the members, of one group.
+    stacked and not donated. The members are of one group.
     """
     threads = available_cores() if jax.default_backend() == "cpu" else 1
     size = -(-len(configs) // threads)
@@ -138,7 +129,9 @@ def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]
 def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[TrainState, Metrics]]:
     """Train a model for each combination of values, and return their last states and their metrics [steps], by name.
 
-    A few lines on top of the training chunk; `fit_many` also reports, samples, validates and keeps run directories.
+    The axes are values by the name of a setting, as `combinations` takes them; `config` gives everything else, and its
+    `model.vocab_size` must be set. The text is int [N]. `fit_many` also reports, samples, validates and keeps run
+    directories.
 
     Example:
         >>> tokens = np.arange(200) % 7
@@ -146,11 +139,6 @@ def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[Tr
         >>> config = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=7), steps=20)
         >>> {name: metrics.loss.shape for name, (_, metrics) in sweep(config, {"seed": [0, 1]}, tokens).items()}
         {'seed=0': (20,), 'seed=1': (20,)}
-
-    Args:
-        config: gives everything that is not swept; `model.vocab_size` must be set.
-        axes: values by the name of a setting, as `combinations` takes them.
-        tokens: int [N], the encoded text.
     """
     members = combinations(config, axes)
     results: dict[str, tuple[TrainState, Metrics]] = {}
