@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import os
 import sys
 from pathlib import Path
@@ -15,14 +16,17 @@ from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.checkpoint_files import find_checkpoint
+from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
 _FROM = "Checkpoint of RUN: best (lowest validation loss), last (newest), or a step."
-CheckpointFlag = Annotated[str, tyro.conf.arg(name="from", metavar="best|last|STEP", help=_FROM)]
+_FROM_DEFAULT = "(default: best if there was a validation, else last)"
+CheckpointFlag = Annotated[
+    str | None, tyro.conf.arg(name="from", metavar="best|last|STEP", help=_FROM, help_behavior_hint=_FROM_DEFAULT)
+]
 _CELL = "User-defined cell of RUN: NAME in that Python file, which is executed."
 CellFlag = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help=_CELL)]
 JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
@@ -86,10 +90,34 @@ class ProcessFlags(DeviceFlags):
 DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of these types
 
 
-def open_checkpoint(
-    run_dir: Path, which: str = "last", cell: str | None = None, device: DeviceFlags | None = None
+def choose_checkpoint(
+    run_dir: Path,
+    which: str | None,
+    cell: str | None = None,
+    device: DeviceFlags | None = None,
+    *,
+    quiet: bool = False,
 ) -> "jaxrnn.Checkpoint":
-    """Return the checkpoint that these flags name, with JAX set up for its type; without a device, JAX chooses one."""
+    """Return the checkpoint that these flags name; unless `quiet`, say on stderr which one is the default."""
+    checkpoint = open_checkpoint(run_dir, which, cell, device)
+    if which is None and run_dir.is_dir() and not quiet:
+        step, best = checkpoint.counters["step"], checkpoint_path(run_dir / "checkpoints", "best")
+        line = f"the newest checkpoint of {run_dir}, after step {step:,}"
+        if checkpoint.file == best:
+            bits = checkpoint.counters["best_loss"] / math.log(2)
+            unit = checkpoint.vocabulary.kind[:-1]
+            line = f"the best checkpoint of {run_dir}, after step {step:,}: {bits:.3f} bits per {unit} in validation"
+        print(line, file=sys.stderr)
+    return checkpoint
+
+
+def open_checkpoint(
+    run_dir: Path, which: str | None = "last", cell: str | None = None, device: DeviceFlags | None = None
+) -> "jaxrnn.Checkpoint":
+    """Return a checkpoint, by default the best one if `which` is None, with JAX set up for its type.
+
+    Without a device, JAX chooses one.
+    """
     from jaxrnn.runs.checkpoint import read_checkpoint
 
     def prepare(config: TrainConfig) -> Cell | None:
@@ -98,7 +126,8 @@ def open_checkpoint(
             device.set_up()
         return load_cell(cell) if cell else None
 
-    return read_checkpoint(find_checkpoint(run_dir, which), prepare)
+    path = find_checkpoint(run_dir, which or "last")
+    return newest_good(path, lambda file: read_checkpoint(file, prepare), best_first=which is None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.atomic import replacing
-from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, open_checkpoint
+from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, choose_checkpoint
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
 from jaxrnn.errors import JaxrnnError
 
@@ -30,7 +30,7 @@ class Evaluate:
     """Text file, read as one stream; by default a slice of the run's corpus is scored."""
     split_name: Literal["train", "validation", "test"] | None = None
     """Slice of the corpus; by default validation, or train if the run has no other."""
-    from_: CheckpointFlag = "last"
+    from_: CheckpointFlag = None
     cell: CellFlag = None
     per_character: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tsv")] = None
     """Write a line per scored character: its offset in the text, the character (escaped as in Python), its bits."""
@@ -54,7 +54,7 @@ class Evaluate:
             raise JaxrnnError(f"{tsv} is a directory; give a file for --per-character")
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
+        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
         mesh = self.device.mesh("lanes", self.lanes)
         text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
         with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
@@ -117,6 +117,7 @@ class Evaluate:
             "unseen": unseen,
             "lanes": self.lanes,
             "step": step,
+            "checkpoint": checkpoint.file,
         }
         in_lanes = f", in {self.lanes:,} lanes" if self.lanes > 1 else ""
         lines = [

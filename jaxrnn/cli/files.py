@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint, read_config
+from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint, read_config
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
@@ -67,7 +67,7 @@ class Export:
     run_dir: RunArgument
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.safetensors")]
     """File to write, for a module that has an nn.RNN, nn.GRU or nn.LSTM `rnn` and an nn.Linear `readout`."""
-    from_: CheckpointFlag = "last"
+    from_: CheckpointFlag = None
     cell: CellFlag = None
     overwrite: bool = False
     """Replace the file."""
@@ -75,10 +75,10 @@ class Export:
 
     def run(self) -> None:
         """Write the file, and print its name."""
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell)
+        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)
         params, model = checkpoint.state.params, checkpoint.config.model
         jaxrnn.save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)
-        values = {"weights": self.out, "step": checkpoint.counters["step"]}
+        values = {"weights": self.out, "step": checkpoint.counters["step"], "checkpoint": checkpoint.file}
         print_result(self.json, values, f"weights: {self.out}")
 
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 import jaxrnn
 from jaxrnn.atomic import commit
-from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, open_checkpoint
+from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
 from jaxrnn.errors import JaxrnnError
 
@@ -38,7 +38,7 @@ class Plot:
     """Units to draw, from 0; by default eight that vary most and most slowly."""
     columns: int = 80
     """Characters per line of the figure."""
-    from_: CheckpointFlag = "last"
+    from_: CheckpointFlag = None
     cell: CellFlag = None
     json: JsonFlag = False
 
@@ -47,17 +47,20 @@ class Plot:
         jaxrnn.plots.check_plot_file(self.out, "--out")
         if not self.run_dirs:
             raise JaxrnnError("jaxrnn plot needs a RUN, the directory that `jaxrnn train` left")
+        values: dict[str, Any] = {"plot": self.out, "kind": self.kind, "runs": self.run_dirs}
         if self.kind == "loss":
             figure = jaxrnn.plots.loss_curves(*self.run_dirs, unit=self.unit, smoothing=self.smoothing)
         else:
-            figure = self._over_text()
+            if len(self.run_dirs) > 1:
+                raise JaxrnnError(f"--kind {self.kind} draws a single run, got {len(self.run_dirs)}; give one")
+            checkpoint = choose_checkpoint(self.run_dirs[0], self.from_, self.cell, quiet=self.json)
+            figure = self._over_text(checkpoint)
+            values["checkpoint"] = checkpoint.file
         save_figure(figure, self.out)
-        print_result(self.json, {"plot": self.out, "kind": self.kind, "runs": self.run_dirs}, f"plot: {self.out}")
+        print_result(self.json, values, f"plot: {self.out}")
 
-    def _over_text(self) -> "Figure":
-        if len(self.run_dirs) > 1:
-            raise JaxrnnError(f"--kind {self.kind} draws a single run, got {len(self.run_dirs)}; give one")
-        plots, checkpoint = jaxrnn.plots, open_checkpoint(self.run_dirs[0], self.from_, self.cell)
+    def _over_text(self, checkpoint: "jaxrnn.Checkpoint") -> "Figure":
+        plots = jaxrnn.plots
         text, symbols, layers, probabilities = plots.observe(checkpoint, self.text)
         if self.kind == "probabilities":
             return plots.next_characters(probabilities, text, symbols, columns=self.columns)
@@ -79,17 +82,18 @@ class Page:
     """Text that the page opens with; by default the network writes it."""
     half: bool = False
     """Store the weights as float16: half the size, and no longer exact."""
-    from_: CheckpointFlag = "last"
+    from_: CheckpointFlag = None
     json: JsonFlag = False
 
     def run(self) -> None:
         """Write the file, and print its name."""
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
-        checkpoint = open_checkpoint(self.run_dir, self.from_)
+        checkpoint = choose_checkpoint(self.run_dir, self.from_, quiet=self.json)
         has_metrics = (self.run_dir / "metrics.jsonl").exists()
         metrics = jaxrnn.runs.read_metrics(self.run_dir) if has_metrics else None
         content = jaxrnn.page.page(checkpoint, metrics, text=self.text, half=self.half).encode()
         commit(self.out, content)
         values = {"page": self.out, "bytes": len(content), "step": checkpoint.counters["step"]}
+        values["checkpoint"] = checkpoint.file
         print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB)")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, open_checkpoint
+from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, choose_checkpoint
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
@@ -32,7 +32,7 @@ class Sample:
     interactive: bool = False
     """Take turns with the network: type a beginning, and it continues; /help shows more."""
 
-    from_: CheckpointFlag = "last"
+    from_: CheckpointFlag = None
     cell: CellFlag = None
     device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
 
@@ -41,7 +41,8 @@ class Sample:
         config = SampleConfig(**self.sampling)
         if self.interactive:
             self._check_interactive(config)
-        checkpoint = open_checkpoint(self.run_dir, self.from_, self.cell, self.device)
+        quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint
+        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
         mesh = self.device.mesh("num_samples", config.num_samples)
         config = self._with_prompt(config, checkpoint.vocabulary.kind)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
@@ -54,7 +55,8 @@ class Sample:
             samples = jaxrnn.write_many(*network, config, reset_on=reset_on, mesh=mesh)
             copies = {"copies": list(map(find_copy, samples))} if find_copy else {}
             values = {"prompt": config.prompt, "samples": samples, "config": config, **copies}
-            print_json({**values, "run": self.run_dir, "step": checkpoint.counters["step"]})
+            step, file = checkpoint.counters["step"], checkpoint.file
+            print_json({**values, "run": self.run_dir, "step": step, "checkpoint": file})
         elif config.num_samples == 1:
             pieces, sample = jaxrnn.write(*network, config, reset_on=reset_on), ""
             print(vocabulary.decoder().decode(vocabulary.encode(config.prompt)), end="", flush=True)
@@ -81,10 +83,10 @@ class Sample:
                 raise JaxrnnError(f"--interactive and {flag} don't go together; give one of them")
 
     def _introduction(self, checkpoint: "jaxrnn.Checkpoint") -> str:
-        model, vocabulary = checkpoint.config.model, checkpoint.vocabulary
+        model, vocabulary, step = checkpoint.config.model, checkpoint.vocabulary, checkpoint.counters["step"]
         return (
-            f"{self.run_dir}: {self.cell or model.cell}, {model.num_layers} x {model.hidden_size}, after step "
-            f"{checkpoint.counters['step']:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
+            f"{self.run_dir}, {checkpoint.file.name}: {self.cell or model.cell}, {model.num_layers} x "
+            f"{model.hidden_size}, after step {step:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
         )
 
     def _with_prompt(self, config: SampleConfig, kind: VocabularyKind) -> SampleConfig:

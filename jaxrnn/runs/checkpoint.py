@@ -49,6 +49,7 @@ class Checkpoint(NamedTuple):
         corpus: what was trained on: "source", "sha256", "length".
         counters: numbers that belong to the state: "step", and what the run adds.
         computed_by: what `computed_by()` returned when the state was saved.
+        file: where it was read.
     """
 
     state: TrainState
@@ -57,6 +58,7 @@ class Checkpoint(NamedTuple):
     corpus: dict[str, Any]
     counters: dict[str, Any]
     computed_by: dict[str, Any]
+    file: Path
 
     @property
     def bits_per_character(self) -> float:
@@ -122,27 +124,23 @@ def load_checkpoint(path: str | Path, cell: Cell | None = None, *, optimizer: Op
         JaxrnnError: there is no checkpoint at `path`, or it is of another cell or optimizer than the given one.
         CheckpointError: there is one, but it can't be used.
     """
-    return read_checkpoint(Path(path), lambda _: cell, optimizer)
+    return newest_good(Path(path), lambda file: read_checkpoint(file, lambda _: cell, optimizer))
 
 
 def read_checkpoint(
-    path: Path, prepare: Callable[[TrainConfig], Cell | None], optimizer: Optimizer | None = None
+    file: Path, prepare: Callable[[TrainConfig], Cell | None], optimizer: Optimizer | None = None
 ) -> Checkpoint:
-    """Do what `load_checkpoint` does, for a caller that must know the configuration before JAX computes anything.
+    """Read one file as `load_checkpoint` does, for a caller that must know the configuration before JAX computes.
 
     `prepare` is called with the configuration, and returns the cell.
     """
-
-    def read(path: Path) -> Checkpoint:
-        arrays, fields = _read(path)
-        config, cell = fields["config"], prepare(fields["config"])
-        if cell and config.model.cell != "custom":
-            raise JaxrnnError(f"{path} was trained with the cell {config.model.cell}; leave yours out")
-        if cell:
-            config = dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
-        return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, optimizer, path)})
-
-    return newest_good(path, read)
+    arrays, fields = _read(file)
+    config, cell = fields["config"], prepare(fields["config"])
+    if cell and config.model.cell != "custom":
+        raise JaxrnnError(f"{file} was trained with the cell {config.model.cell}; leave yours out")
+    if cell:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
+    return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, optimizer, file)}, file=file)
 
 
 def load_config(path: str | Path) -> TrainConfig:

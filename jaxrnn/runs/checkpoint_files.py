@@ -62,7 +62,7 @@ def all_checkpoints(run: Path) -> list[Path]:
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
-    """Return the path for `load_checkpoint` to read: the "last" or "best" checkpoint of a run, or the one of a step.
+    """Return the path for `newest_good` to read: the "last" or "best" checkpoint of a run, or the one of a step.
 
     Raises:
         JaxrnnError: there is no such checkpoint; the message lists those that there are.
@@ -82,10 +82,10 @@ def find_checkpoint(run: Path, which: str) -> Path:
     return path
 
 
-def newest_good(path: Path, read: Callable[[Path], Contents]) -> Contents:
+def newest_good(path: Path, read: Callable[[Path], Contents], *, best_first: bool = False) -> Contents:
     """Read `path` if it is a file, else the newest usable checkpoint of the run directory at `path`.
 
-    The best checkpoint is tried last; a warning names each that can't be used.
+    The best checkpoint is tried last, or first if `best_first`; a warning names each that can't be used.
 
     Raises:
         JaxrnnError: there is none.
@@ -96,6 +96,8 @@ def newest_good(path: Path, read: Callable[[Path], Contents]) -> Contents:
     if not path.is_dir():
         raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
     files = all_checkpoints(path)
+    if best_first:
+        files.sort(key=lambda file: file.name != _BEST)
     if not files:
         raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
     errors = []
@@ -104,7 +106,7 @@ def newest_good(path: Path, read: Callable[[Path], Contents]) -> Contents:
             contents = read(file)
         except CheckpointError as error:
             if not file.exists():  # the process that trains there has removed it and saved newer ones
-                return newest_good(path, read)
+                return newest_good(path, read, best_first=best_first)
             errors.append(str(error))
             continue
         for reason in errors:

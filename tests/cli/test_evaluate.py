@@ -3,7 +3,9 @@ import json
 import math
 import re
 import shlex
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import PROSE, TINY, assert_refused
@@ -189,12 +191,58 @@ def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
     loss = as_json(jaxrnn, "evaluate run --from best")["nats_per_character"]
     assert loss == pytest.approx(best.counters["best_loss"], rel=1e-4)
     assert as_json(jaxrnn, "evaluate run --from 10")["step"] == 10
-    assert as_json(jaxrnn, "evaluate run")["step"] == as_json(jaxrnn, "evaluate run --from last")["step"] == 20
+    assert as_json(jaxrnn, "evaluate run --from last")["step"] == 20
     assert jaxrnn("sample run --from 10 --length 50")[1] != jaxrnn("sample run --length 50")[1]
     code, out, _ = jaxrnn("info run")
     assert code == 0
     bits = f"{loss / math.log(2):.3f} bits per character"
     assert f"best.safetensors, step {best.counters['step']}, validation loss {bits}" in out
+
+
+@pytest.fixture
+def rising(place, tmp_path, monkeypatch):
+    """The directory of two runs, "rising", whose loss has risen since step 10, and "plain", without a validation."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "run", "rising")
+    shutil.copytree(place / "plain", "plain")
+    shutil.copy("rising/checkpoints/step-0000000010.safetensors", "rising/checkpoints/best.safetensors")
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sample {} --length 5",
+        "evaluate {}",
+        "page {}",
+        "export {} --out weights.safetensors --overwrite",
+        pytest.param("plot {} --kind units --out units.svg", marks=pytest.mark.slow),
+    ],
+)
+def test_commands_take_the_best_checkpoint_where_there_was_a_validation_and_say_so(jaxrnn, command):
+    for run, line, name in [
+        ("rising", "the best checkpoint of rising, after step 10: ", "best"),
+        ("plain", "the newest checkpoint of plain, after step 20\n", "step-0000000020"),
+        ("rising --from last", "", "step-0000000020"),
+        ("rising --from best", "", "best"),
+        ("rising/checkpoints/step-0000000010.safetensors", "", "step-0000000010"),
+    ]:
+        code, _, err = jaxrnn(command.format(run))
+        assert code == 0
+        assert err.startswith(line)
+        assert err.count("\n") == bool(line)
+        assert as_json(jaxrnn, command.format(run))["checkpoint"].endswith(f"{name}.safetensors")
+
+
+@pytest.mark.usefixtures("rising")
+@pytest.mark.filterwarnings("default")
+def test_where_the_best_checkpoint_is_damaged_the_newest_is_taken_with_a_warning(jaxrnn):
+    Path("rising/checkpoints/best.safetensors").write_bytes(b"damaged")
+    code, out, err = jaxrnn("evaluate rising")
+    assert code == 0
+    assert "by the network after step 20" in out
+    assert re.search(r"warning: .*best\.safetensors is damaged .*; using step-0000000020\.safetensors instead", err)
+    assert "the newest checkpoint of rising, after step 20" in err
 
 
 @pytest.mark.parametrize(
