@@ -1,15 +1,19 @@
-"""The fields of configurations and other records: checks of types, by annotation, and of ranges; and short reprs.
+"""Fields of configurations, and arguments: checks of types, by annotation, and of ranges; and short reprs of records.
 
 Each check raises JaxrnnError for the first field that is wrong, with what was expected and what was given.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import difflib
+import functools
 import numbers
 import reprlib
 import sys
 import types
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from jaxrnn.config.cell import Cell
@@ -22,6 +26,10 @@ _TYPE_NAMES = {
     _FLOATS: "a list of numbers",
     bool: "True or False",
     str: "a string",
+    bytes: "bytes",
+    Path: "a path",
+    collections.abc.Mapping: "a dict",
+    collections.abc.Callable: "a function",
     types.NoneType: "None",
     Cell: "a jaxrnn.Cell",
 }
@@ -48,15 +56,12 @@ class Checked:
         """Check all fields."""
         kinds, annotations = get_type_hints(type(self)), get_type_hints(type(self), include_extras=True)
         for name, value in vars(self).items():
-            kind = kinds[name]
-            options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-            for option in options:
+            for option in _options(kinds[name]):
                 with contextlib.suppress(TypeError, OverflowError):
                     object.__setattr__(self, name, _converted(value, option))
                     break
             else:
-                kinds_in_words = " or ".join(filter(None, map(_describe, options)))
-                raise JaxrnnError(f"{name} must be {kinds_in_words}, got {value!r}")
+                raise JaxrnnError(f"{name} must be {_describe(kinds[name])}, got {value!r}")
             for interval in getattr(annotations[name], "__metadata__", ()):
                 check_in(self, interval, name)
         self._check()
@@ -105,10 +110,75 @@ def _converted(value: Any, kind: Any) -> Any:
     raise TypeError
 
 
+def _options(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the one type."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
 def _describe(kind: Any) -> str:
-    if get_origin(kind) is Literal:  # without "custom", which only files say
-        return " or ".join(repr(choice) for choice in get_args(kind) if choice != "custom")
-    return _TYPE_NAMES.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    names = []
+    for option in _options(kind):
+        if get_origin(option) is Literal:  # without "custom", which only files say
+            names += [repr(choice) for choice in get_args(option) if choice != "custom"]
+        else:
+            origin = get_origin(option) or option
+            names.append(_TYPE_NAMES.get(option) or _TYPE_NAMES.get(origin) or _with_article(origin.__name__))
+    return " or ".join(names)
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+_type_hints = functools.cache(get_type_hints)
+
+
+def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Check the arguments of a function against its annotations, as in its first line: `check_arguments(f, locals())`.
+
+    Arrays, and what may be one, are left to the code that uses them.
+    """
+    for name, kind in _type_hints(function).items():
+        options = _options(kind)
+        if name not in arguments or not all(map(_is_checkable, options)):
+            continue
+        value = arguments[name]
+        if not any(_is_of(value, option) for option in options):
+            records = tuple(option for option in options if option.__module__.startswith("jaxrnn"))
+            parts = [part for part in _field_names(value) if isinstance(getattr(value, part), records)]
+            advice = f"; give its {parts[0]}" if parts else ""
+            message = f"{name} must be {_describe(kind)}, got {_in_short(value)}{advice}"
+            raise JaxrnnError(f"{function.__name__}: {message}")
+
+
+def _is_checkable(kind: Any) -> bool:
+    if isinstance(kind, type):
+        return kind is not Any and not (hasattr(kind, "shape") and hasattr(kind, "dtype"))
+    return get_origin(kind) in (Literal, collections.abc.Callable, collections.abc.Mapping)
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if isinstance(get_origin(kind), type):
+        return isinstance(value, get_origin(kind))
+    try:
+        _converted(value, kind)
+    except (TypeError, OverflowError):
+        return False
+    return True
+
+
+def _field_names(value: Any) -> Iterable[str]:
+    return value._fields if hasattr(value, "_fields") else getattr(value, "__dataclass_fields__", ())
+
+
+def _in_short(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return describe(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if value is None or isinstance(value, str | bytes | numbers.Number):
+        return reprlib.repr(value)
+    return _with_article(type(value).__name__)
 
 
 def is_traced(value: object) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
@@ -42,6 +43,7 @@ def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
     Raises:
         JaxrnnError: a setting can't be swept, a value is out of range, or two combinations are the same run.
     """
+    check_arguments(combinations, locals())
     grid = {name: list(values) for name, values in axes.items()}
     for name, options in grid.items():
         if name not in SWEEPABLE:

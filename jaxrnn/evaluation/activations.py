@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn.config import ModelConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Cell, CellCarry, Params, forward, initial_carry
 from jaxrnn.network.cells import built_in_name, get_cell, gru_gates, lstm_gates
@@ -47,6 +48,7 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
     Raises:
         JaxrnnError: `tokens` has another number of axes, or `starts` another shape.
     """
+    check_arguments(activations, locals())
     if tokens.ndim not in (1, 2):
         raise JaxrnnError(f"tokens must be [T] or [T, B], got shape {tokens.shape}")
     if starts is not None and starts.shape != tokens.shape:

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
@@ -112,6 +113,7 @@ def surprisals(
     Raises:
         JaxrnnError: there are fewer than two symbols, or more lanes than symbols to score.
     """
+    check_arguments(surprisals, locals())
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
     for indices, part in surprisals_in_parts(params, tokens, config, lanes, starts, mesh):
         nats[indices] = part
@@ -166,6 +168,7 @@ def evaluate(
     mesh: Mesh | None = None,
 ) -> Score:
     """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
+    check_arguments(evaluate, locals())
     parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
     utf8_bytes = int(count_tokens(tokens[1:], len(vocabulary)) @ vocabulary.utf8_lengths())

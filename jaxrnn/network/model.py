@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.cell import CellCarry
-from jaxrnn.config.fields import of_fields
+from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
@@ -70,6 +70,7 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     Raises:
         JaxrnnError: `vocab_size` is None, or the dtype is float64 and JAX has not been told to use it.
     """
+    check_arguments(init_params, locals())
     dtype, vocab_size, hidden_size = _dtype(config), config.vocab_size, config.hidden_size
     if vocab_size is None:
         raise JaxrnnError("vocab_size is None; set ModelConfig(vocab_size=len(vocabulary))")

@@ -24,7 +24,7 @@ import safetensors.numpy
 
 from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, TrainConfig, VocabularyKind, from_json, to_json
-from jaxrnn.config.fields import describe, of_fields
+from jaxrnn.config.fields import check_arguments, describe, of_fields
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
 from jaxrnn.runs.training_loss import TrainingLoss
@@ -92,6 +92,7 @@ def save_checkpoint(
         JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
         StorageError: the file can't be written; the message says why.
     """
+    check_arguments(save_checkpoint, locals())
     path = Path(path)
     if len(vocabulary) != config.model.vocab_size:
         raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
@@ -124,6 +125,7 @@ def load_checkpoint(path: str | Path, cell: Cell | None = None, *, optimizer: Op
         JaxrnnError: there is no checkpoint at `path`, or it is of another cell or optimizer than the given one.
         CheckpointError: there is one, but it can't be used.
     """
+    check_arguments(load_checkpoint, locals())
     return newest_good(Path(path), lambda file: read_checkpoint(file, lambda _: cell, optimizer))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError, NonFiniteError
@@ -76,7 +76,9 @@ def fit(
             directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
     """
-    _check_arguments(config, should_stop, loss, optimizer)
+    check_arguments(fit, locals())
+    if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
+        raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
     if optimizer:
         config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
     mesh = make_mesh(devices)
@@ -112,6 +114,7 @@ def begin_run(
     Raises:
         JaxrnnError: configuration and corpus don't fit together, or the run directory can't be used.
     """
+    check_arguments(begin_run, locals())
     run = prepare(config, corpus)
     config = run.config
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), params)
@@ -122,19 +125,6 @@ def begin_run(
     with contextlib.closing(RunDirectory(Path(run_dir), run, overwrite=overwrite)) as directory:
         directory.save(state, {"seconds": 0.0})
     return config
-
-
-def _check_arguments(config: object, should_stop: object, loss: object, optimizer: object) -> None:
-    """Raise JaxrnnError for an argument of the wrong type, before anything is read or compiled."""
-    if not isinstance(config, TrainConfig):
-        raise JaxrnnError(f"fit needs a TrainConfig first, got {config!r}")
-    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
-        raise JaxrnnError(f"optimizer must be an optax.GradientTransformation, got {optimizer!r}")
-    if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
-        raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
-    for name, value in (("should_stop", should_stop), ("loss", loss)):
-        if not callable(value):
-            raise JaxrnnError(f"{name} must be a function, got {value!r}")
 
 
 def close_at_exit(reports: Generator[Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrnn.config import SETTINGS, TrainConfig, with_settings
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
@@ -85,6 +86,7 @@ def fit_many(
     Raises:
         JaxrnnError: at once: values that can't be swept or that clash, or what `fit` raises for a member.
     """
+    check_arguments(fit_many, locals())
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
     first = next(iter(combinations(config, axes).values()))

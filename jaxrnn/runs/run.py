@@ -106,8 +106,6 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
         return load_run_corpus(config)
     if isinstance(corpus, Corpus):
         return corpus
-    if not isinstance(corpus, str):
-        raise JaxrnnError(f"the corpus must be a jaxrnn.Corpus or a text, got {type(corpus).__name__}")
     if os.path.exists(corpus):  # noqa: PTH110  (of a text that can't be a path, this is false)
         raise JaxrnnError(f"{corpus} is a file, not a text; load it by jaxrnn.load_corpus({corpus!r})")
     text = corpus if config.vocabulary == "characters" else corpus.encode()

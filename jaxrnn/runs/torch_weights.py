@@ -19,6 +19,7 @@ import safetensors.numpy
 
 from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, ModelConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.model import Layer, Params
@@ -54,6 +55,7 @@ def save_weights(
         JaxrnnError: `path` exists and `overwrite` is false.
         StorageError: it can't be written.
     """
+    check_arguments(save_weights, locals())
     path = Path(path)
     if path.exists() and not overwrite:
         raise JaxrnnError(f"{path} exists already; choose another file, or replace it with --overwrite")
@@ -85,6 +87,7 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
         JaxrnnError: there is no such file, it is not a safetensors file, or it does not hold such a model; the message
             names the tensor that is missing, unknown, or of the wrong shape.
     """
+    check_arguments(load_weights, locals())
     path = Path(path)
     tensors, metadata = _read(path)
     layers = sorted(match.groups() for name in tensors if (match := re.fullmatch(r"(.*)weight_hh_l(\d+)", name)))

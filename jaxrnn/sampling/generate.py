@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from numpy.lib.stride_tricks import sliding_window_view
 
 from jaxrnn.config import ModelConfig, SampleConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, initial_carry
@@ -56,6 +57,7 @@ def write(
         JaxrnnError: at the call, if the vocabulary lacks characters of the prompt or of the stop string, if the stop
             string is longer than `options.length`, or if `top_k` exceeds the size of the vocabulary.
     """
+    check_arguments(write, locals())
     writer, options = Writer(params, vocabulary, config, reset_on), dataclasses.replace(options, num_samples=1)
     writer.check(options)
     return (text for (text,) in _texts(writer, options))
@@ -80,6 +82,7 @@ def write_many(
     Raises:
         JaxrnnError: as `write`, or if the number of samples is not divisible by the number of devices.
     """
+    check_arguments(write_many, locals())
     check_divides(mesh, "num_samples", options.num_samples)
     writer = Writer(params, vocabulary, config, reset_on, mesh)
     writer.check(options)

@@ -9,6 +9,7 @@ from jax import lax
 from jax.tree_util import Partial  # a function whose keywords are arguments of compiled programs
 
 from jaxrnn.config import ModelConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
@@ -61,6 +62,7 @@ def sample(
     Raises:
         JaxrnnError: `prime` is not [P, B] with P >= 1, or another number is out of its range.
     """
+    check_arguments(sample, locals())
     if prime.ndim != 2 or prime.shape[0] < 1:
         raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
     if length < 1:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 import numpy as np
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.fields import of_fields
+from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.vocabulary import Tokens
@@ -59,6 +59,7 @@ def batches(
     `starts` is bool [N], from `document_starts`. The result has those of the B lanes that `lanes` selects; no other
     part of the text is read. Raises JaxrnnError if the text is too short for one batch.
     """
+    check_arguments(batches, locals())
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
     lane_length = len(tokens) // batch_size

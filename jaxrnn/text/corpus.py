@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.config import VocabularyKind
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
 from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, open_file, read_blocks, silent, survey_text
@@ -54,8 +55,7 @@ class Corpus:
         The options and errors are those of `load_corpus`. The `sha256` is that of the text's UTF-8 bytes, the same as
         that of a file with this text.
         """
-        if not isinstance(text, str | bytes):
-            raise JaxrnnError(f"the text must be a str or bytes, got {type(text).__name__}")
+        check_arguments(Corpus.from_text, {"text": text, "normalize": normalize, "min_count": min_count})
         rules = Rules("bytes" if isinstance(text, bytes) else "characters", normalize, min_count)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
@@ -131,6 +131,7 @@ def load_corpus(
             `normalize`, or has a single distinct symbol, so that there is nothing to predict.
         StorageError: the tokens of a big text can't be cached.
     """
+    check_arguments(load_corpus, locals())
     source, rules = str(source), Rules(vocabulary, normalize, min_count)
     if source in (TEXT, TOKENS):
         raise JaxrnnError(

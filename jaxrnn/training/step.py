@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.fields import of_fields
+from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, check_divides, mean_over_devices, over_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import uses
@@ -100,6 +100,7 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
     From the key come the parameters and all later randomness. An `optimizer` takes the place of the one that
     `config.optimizer` describes. Raises JaxrnnError if the model's `vocab_size` is None.
     """
+    check_arguments(init_train_state, locals())
     state: TrainState = _init_train_state(key, config, optimizer)
     return state
 
@@ -174,6 +175,7 @@ def make_train_step(
     lanes, as the built-in one is. Its `key` is the same on every device. Raises JaxrnnError if the devices don't divide
     the batch.
     """
+    check_arguments(make_train_step, locals())
     if mesh:
         return _on_mesh(partial(train_step, config=config, loss=loss, optimizer=optimizer), config, mesh, BATCH_LANES)
     step = _fastest_step(config, loss, optimizer)
@@ -192,6 +194,7 @@ def make_train_chunk(
 
     It donates the state. K is the leading axis of the batches; each K compiles once. Arguments as in `make_train_step`.
     """
+    check_arguments(make_train_chunk, locals())
     if mesh:
         step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
         return _on_mesh(partial(lax.scan, step), config, mesh, CHUNK_LANES)

@@ -52,8 +52,6 @@ def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "must be a str or bytes, got NoneType"),
-        (["a", "b"], "must be a str or bytes, got list"),
         ("", "is empty"),
         ("aaa", "single distinct symbol"),
         ("ab\ud800", r"not UTF-8 \(byte 0xed\) at offset 2"),

@@ -1,0 +1,120 @@
+"""An argument of the wrong kind is found at the call, and the message says what belongs there."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxrnn
+from jaxrnn import Corpus, ModelConfig, SampleConfig, TrainConfig, Vocabulary
+from jaxrnn.config.fields import check_arguments
+
+KEY = jax.random.key(0)
+CONFIG = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=3))
+MODEL, VOCABULARY, TOKENS = CONFIG.model, Vocabulary("abc"), np.arange(30) % 3
+STATE = jaxrnn.init_train_state(KEY, CONFIG)
+PARAMS, OPTIONS = STATE.params, SampleConfig(length=3)
+
+WRONG = {
+    "fit": [
+        (lambda: jaxrnn.fit(MODEL), "config must be a TrainConfig, got a ModelConfig"),
+        (lambda: jaxrnn.fit(CONFIG, TOKENS), "corpus must be a Corpus or a string or None, got int64[30]"),
+        (lambda: jaxrnn.fit(CONFIG, run_dir=3), "run_dir must be a string or a path or None, got 3"),
+        (lambda: jaxrnn.fit(CONFIG, resume="yes"), "resume must be True or False, got 'yes'"),
+        (lambda: jaxrnn.fit(CONFIG, devices="two"), "devices must be a whole number or 'all', got 'two'"),
+        (
+            lambda: jaxrnn.fit(CONFIG, optimizer=optax.adam),
+            "optimizer must be a GradientTransformation or None, got a f",
+        ),
+    ],
+    "fit_many": [
+        (lambda: jaxrnn.fit_many(MODEL, {"seed": [0]}), "config must be a TrainConfig, got a ModelConfig"),
+        (lambda: jaxrnn.fit_many(CONFIG, ["seed"]), "axes must be a dict, got a list"),
+        (lambda: jaxrnn.fit_many(CONFIG, {"seed": [0]}, should_stop=1), "should_stop must be a function, got 1"),
+    ],
+    "begin_run": [
+        (lambda: jaxrnn.begin_run(STATE, CONFIG, TOKENS, "run"), "a Params, got a TrainState; give its params")
+    ],
+    "write": [
+        (
+            lambda: jaxrnn.write(PARAMS, VOCABULARY, CONFIG, OPTIONS),
+            "config must be a ModelConfig, got a TrainConfig; give its model",
+        ),
+        (lambda: jaxrnn.write(STATE, VOCABULARY, MODEL, OPTIONS), "a Params, got a TrainState; give its params"),
+        (lambda: jaxrnn.write(PARAMS, "abc", MODEL, OPTIONS), "vocabulary must be a Vocabulary, got 'abc'"),
+        (lambda: jaxrnn.write(PARAMS, VOCABULARY, MODEL, SampleConfig), "got the class SampleConfig"),
+        (
+            lambda: jaxrnn.write(PARAMS, VOCABULARY, MODEL, OPTIONS, reset_on=None),
+            "reset_on must be a string, got None",
+        ),
+    ],
+    "write_many": [
+        (lambda: jaxrnn.write_many(PARAMS, VOCABULARY, MODEL, {}), "options must be a SampleConfig, got a d")
+    ],
+    "sample": [
+        (lambda: jaxrnn.sample(KEY, STATE, (), TOKENS[:, None], MODEL, length=3), "params must be a Params, got a Tr"),
+        (
+            lambda: jaxrnn.sample(KEY, PARAMS, (), TOKENS[:, None], MODEL, length="3"),
+            "length must be a whole number, got",
+        ),
+    ],
+    "evaluate": [
+        (
+            lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, CONFIG),
+            "config must be a ModelConfig, got a TrainConfig",
+        ),
+        (
+            lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, lanes=1.5),
+            "lanes must be a whole number, got 1.5",
+        ),
+    ],
+    "activations": [(lambda: jaxrnn.activations(PARAMS, TOKENS, CONFIG), "config must be a ModelConfig, got a TrainC")],
+    "load_checkpoint": [
+        (lambda: jaxrnn.load_checkpoint(3), "path must be a string or a path, got 3"),
+        (lambda: jaxrnn.load_checkpoint("run", "gru"), "cell must be a jaxrnn.Cell or None, got 'gru'"),
+    ],
+    "save_checkpoint": [
+        (
+            lambda: jaxrnn.save_checkpoint("x", PARAMS, CONFIG, VOCABULARY, corpus={}),
+            "state must be a TrainState, got a P",
+        )
+    ],
+    "save_weights": [
+        (lambda: jaxrnn.save_weights("x", PARAMS, CONFIG, VOCABULARY), "model must be a ModelConfig, got")
+    ],
+    "load_weights": [(lambda: jaxrnn.load_weights(None), "path must be a string or a path, got None")],
+    "load_corpus": [
+        (lambda: jaxrnn.load_corpus(TOKENS), "source must be a string or a path, got int64[30]"),
+        (
+            lambda: jaxrnn.load_corpus("x", vocabulary="words"),
+            "vocabulary must be 'characters' or 'bytes', got 'words'",
+        ),
+    ],
+    "from_text": [(lambda: Corpus.from_text(["a"]), "text must be a string or bytes, got a list")],
+    "init_params": [(lambda: jaxrnn.init_params(KEY, CONFIG), "config must be a ModelConfig, got a TrainConfig; give")],
+    "init_train_state": [
+        (lambda: jaxrnn.init_train_state(KEY, MODEL), "config must be a TrainConfig, got a ModelConf")
+    ],
+    "make_train_step": [(lambda: jaxrnn.make_train_step(MODEL), "config must be a TrainConfig, got a ModelConfig")],
+    "make_train_chunk": [(lambda: jaxrnn.make_train_chunk(CONFIG, loss=0.1), "loss must be a function, got 0.1")],
+    "batches": [(lambda: jaxrnn.batches(TOKENS, 0, 1, MODEL), "config must be a TrainConfig, got a ModelConfig")],
+    "combinations": [(lambda: jaxrnn.combinations(CONFIG, None), "axes must be a dict, got None")],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "message"), [(name, *case) for name, cases in WRONG.items() for case in cases], ids=str
+)
+def test_a_wrong_kind_of_argument_is_found_at_the_call(name, call, message):
+    with pytest.raises(jaxrnn.JaxrnnError) as caught:
+        call()
+    assert str(caught.value).startswith(f"{name}: ")
+    assert message in str(caught.value)
+
+
+def test_arrays_of_any_library_and_numbers_of_numpy_are_left_alone():
+    def function(array: jax.Array, tokens: np.ndarray, number: float | jax.Array, count: int, scale: float) -> None:
+        check_arguments(function, locals())
+
+    function([1], "abc", None, np.int8(3), np.float32(0.5))
+    jax.jit(lambda scale: function(0, 0, 0, 0, scale))(0.5)
