@@ -19,10 +19,8 @@ PATIENCE = 2.0  # seconds in which a rename is tried again; a virus scanner or a
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file for the new contents of `path`; at the end it is synced to the disk and renamed.
 
-    If anything fails before, the temporary file is removed and `path` is left as it was.
-
-    Raises:
-        StorageError: the file can't be written; the message says why.
+    If anything fails before, the temporary file is removed and `path` is left as it was. Raises StorageError, with the
+    reason, if the file can't be written.
     """
     target = path.resolve()  # what a link points to is replaced, not the link
     # A process id alone is not unique where containers share a directory.
@@ -46,11 +44,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def commit(path: Path, data: bytes) -> None:
-    """Replace the contents of `path`, after reading back what was written.
-
-    Raises:
-        StorageError: the file can't be written; the message says why, and `path` is left as it was.
-    """
+    """Replace the contents of `path`, as `replacing` does, after reading back what was written."""
     with replacing(path) as file:
         file.write(data)
         _sync(file)
@@ -59,11 +53,7 @@ def commit(path: Path, data: bytes) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and its missing parents, and sync them to the disk.
-
-    Raises:
-        OSError: it can't be made.
-    """
+    """Make a directory and its missing parents, and sync them to the disk; raise OSError if it can't be made."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:

@@ -160,13 +160,10 @@ class Reference:
                 value -= self.learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
 
     def sample(self, length: int) -> tuple[list[int], float]:
-        """Write `length` characters after character 0, from a zero carry; return them and their surprisal in nats.
-
-        As in the original: a probability for every character, and NumPy's own `choice` among them.
-        """
+        """Write `length` characters after character 0, from a zero carry; return them and their surprisal in nats."""
         carry, tokens, nats = self.zero_carry(), [0], 0.0
         for _ in range(length):
             carry, p, _ = self._step(tokens[-1], carry)
-            tokens.append(int(self.random.choice(len(p), p=p)))
+            tokens.append(int(self.random.choice(len(p), p=p)))  # as in the original
             nats -= float(np.log(p[tokens[-1]]))
         return tokens[1:], nats

@@ -15,15 +15,10 @@ from jaxrnn.training import make_train_step
 
 
 def start_references(stack: ExitStack, workload: Workload) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Start the references of a workload, in processes that end with `stack`.
+    """Start the references of a workload, "NumPy" and "PyTorch", in processes that end with `stack`.
 
-    Returns:
-        Contenders by name, "NumPy" and "PyTorch", in seconds per training step; and notes by the same names: the number
-        of threads, or why there is no such contender.
-
-    Raises:
-        BenchError: a reference computes something else: the loss of one of the first two steps, of which the second
-            tells of the update between them, is not ours.
+    Return them as contenders, in seconds per training step, and notes: the number of threads, or why there is no such
+    contender. Raise BenchError if the loss of one of the first two steps is not ours; the second tells of the update.
     """
     step, state, losses = make_train_step(workload.config), workload.initial_state(), []
     for batch in (workload.single_batches() * 2)[:2]:  # a chunk may be a single step

@@ -73,24 +73,9 @@ def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
     return Contender(lambda: _seconds(run, count) / count)
 
 
-def repeated(function: Callable[[], object], units: float, seconds: float = 0.1) -> Contender:
-    """Return a contender that calls a function as often as fits into about `seconds`, at least once.
-
-    The function does `units` of work and returns when they are done. Its first call, made here, compiles it.
-    """
-
-    def run(count: int) -> None:
-        for _ in range(count):
-            function()
-
-    compile_seconds = _seconds(function)
-    calls = counted(run, seconds)
-    return Contender(lambda: calls.run() / units, compile_seconds)
-
-
-def _seconds(function: Callable[..., object], *arguments: int) -> float:
+def _seconds(run: Callable[[int], object], count: int) -> float:
     begin = time.perf_counter()
-    function(*arguments)
+    run(count)
     return time.perf_counter() - begin
 
 
@@ -130,15 +115,21 @@ class Program(NamedTuple):
     wait: Callable[[Any], object] = jax.block_until_ready  # takes the output and returns when it is ready
 
     def contender(self, seconds: float = 0.1) -> Contender:
-        """Return a contender that calls the function for about `seconds`, each call with the state of the previous."""
+        """Return a contender that calls the function as often as fits into about `seconds`, at least once.
+
+        Each call takes the state of the previous one. The first, made here, compiles the function.
+        """
         state, feeds = jax.block_until_ready(self.state), itertools.cycle(self.feeds)
 
-        def call() -> None:
+        def run(count: int) -> None:
             nonlocal state
-            state, output = self.function(state, next(feeds))
-            self.wait(output)
+            for _ in range(count):
+                state, output = self.function(state, next(feeds))
+                self.wait(output)
 
-        return repeated(call, self.units, seconds)
+        compile_seconds = _seconds(run, 1)
+        calls = counted(run, seconds)
+        return Contender(lambda: calls.run() / self.units, compile_seconds)
 
 
 def named_params(params: Params) -> dict[str, np.ndarray]:

@@ -5,13 +5,7 @@ from typing import NamedTuple
 
 
 class Copy(NamedTuple):
-    """A span that occurs in two texts.
-
-    Attributes:
-        text: the span; empty if the texts have no character in common.
-        sample_offset: its offset in the sample, in characters.
-        text_offset: the offset of its first occurrence in the text.
-    """
+    """A span of a sample that occurs in a text, and its offset in each, in characters; empty if there is none."""
 
     text: str
     sample_offset: int

@@ -34,12 +34,9 @@ Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
 class Score(NamedTuple):
-    """How well a text was predicted.
+    """How well a text was predicted: the total surprisal of its scored symbols in nats, their number, and their size.
 
-    Attributes:
-        nats: the total surprisal of the scored symbols.
-        symbols: how many were scored: characters, or bytes if the vocabulary is of bytes.
-        utf8_bytes: their size in UTF-8 (the unknown symbol as U+FFFD, three bytes).
+    Symbols are characters, or bytes if the vocabulary is of bytes; in UTF-8 the unknown one is U+FFFD, three bytes.
     """
 
     nats: float
@@ -219,11 +216,8 @@ def score_stream(
 
     The whole text is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The
     pieces are str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the
-    separator of documents, as in training; `lanes` and `mesh` are those of `surprisals`.
-
-    Raises:
-        JaxrnnError: there are fewer symbols than lanes.
-        StorageError: there is no room for the temporary files.
+    separator of documents, as in training; `lanes` and `mesh` are those of `surprisals`. Raises JaxrnnError if there
+    are fewer symbols than lanes, and StorageError if there is no room for the temporary files.
     """
     separator = encode_separator(vocabulary, reset_on)
     dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
@@ -255,11 +249,7 @@ def _encode(piece: str | bytes, vocabulary: Vocabulary, dtype: np.dtype[np.void]
 def ordered_surprisals(
     params: Params, tokens: Tokens, config: ModelConfig, lanes: int, starts: Starts | None, mesh: Mesh | None = None
 ) -> Iterator[tuple[Indices, Nats]]:
-    """Yield the parts of `surprisals_in_parts` in the order of the text; a temporary file holds what comes too early.
-
-    Raises:
-        StorageError: there is no room for the file.
-    """
+    """Yield the parts of `surprisals_in_parts` in the text's order; a temporary file holds what comes too early."""
     parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     if lanes == 1:
         yield from parts

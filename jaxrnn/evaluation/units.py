@@ -98,10 +98,10 @@ def find_units(
     names: Sequence[str] = ("h",),
     fit_fraction: float = 0.5,
 ) -> list[Unit]:
-    """Rank units by how well they tell a property of a text, and score each on the held-out part.
+    """Rank the units of all layers by how well they tell a property of a text, the best first, and score each.
 
     The first part of the text determines each unit's sign, its threshold (the one with the best balanced accuracy) and
-    the ranking. `Unit.score` is measured on the rest, so that of the first unit returned is honest.
+    the ranking. `Unit.score` is measured on the rest, held out, so that of the first unit returned is honest.
 
     Example:
         >>> quoted = np.array([0, 1, 1, 1, 0, 0] * 2)
@@ -116,9 +116,6 @@ def find_units(
         target: a name from `PROPERTIES`, a function of the text, or T values; booleans or numbers.
         names: which values of the units to consider: "h", "c" or gates.
         fit_fraction: the length of the first part, as a fraction of the text.
-
-    Returns:
-        All units of all layers, the best first.
 
     Raises:
         JaxrnnError: the lengths differ, a name is unknown, or the property is constant in one of the two parts.

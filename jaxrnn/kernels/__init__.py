@@ -29,15 +29,12 @@ _plain: Any = jax.make_user_context(default_value=frozenset())
 
 @contextlib.contextmanager
 def plain(*names: str) -> Iterator[None]:
-    """Trace with the plain twins of these kernels; without names, of all.
+    """Trace with the plain twins of these kernels; without names, of all. Raises JaxrnnError for an unknown name.
 
     Example:
         >>> with plain("unroll"):
         ...     uses("unroll"), uses("matmul")
         (False, True)
-
-    Raises:
-        JaxrnnError: there is no such kernel.
     """
     for name in names:
         if name not in KERNELS:

@@ -35,14 +35,10 @@ _FIRST_TEXT = SampleConfig(length=400, temperature=0.8)
 def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | None = None, half: bool = False) -> str:
     """Return a trained network as an HTML page that needs nothing else.
 
-    The page computes in single precision what JAX computes; a float64 model is rounded. It can't compute a user-defined
-    cell, for which JaxrnnError is raised.
-
-    Args:
-        checkpoint: from `jaxrnn.load_checkpoint`.
-        metrics: the loss curve, from `jaxrnn.runs.read_metrics`; None shows no curve.
-        text: the text that the page opens with; None lets the network write it.
-        half: store the weights as float16, half the size and no longer exact.
+    The page computes in single precision what JAX computes; a float64 model is rounded, and with `half` the weights are
+    stored as float16, half the size and no longer exact. It can't compute a user-defined cell, for which JaxrnnError is
+    raised. The metrics, from `jaxrnn.runs.read_metrics`, are drawn as a curve. The page opens with `text`, by default
+    one that the network writes.
     """
     params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
     model = config.model

@@ -37,6 +37,8 @@ def write(
     symbol of a vocabulary that has none). With documents it starts a new one: it reads the last symbol of the
     separator, then the prompt. A longer text begins with the shorter text of the same seed. With `options.stop` the
     text ends right after the first place where the network has written that string; the prompt may contain it.
+    `options.num_samples` is ignored. `reset_on` is the separator of documents, as in training: the carry is reset at
+    its last symbol.
 
     Example:
         >>> from jaxrnn.network.model import init_params
@@ -45,13 +47,6 @@ def write(
         >>> text = "".join(write(params, Vocabulary("\nabc"), config, SampleConfig(prompt="cab", length=250)))
         >>> len(text), set(text) <= set("\nabc")
         (250, True)
-
-    Args:
-        params: the parameters.
-        vocabulary: the symbols.
-        config: the network's configuration.
-        options: what to write; `num_samples` is ignored.
-        reset_on: the separator of documents, as in training: the carry is reset at its last symbol.
 
     Raises:
         JaxrnnError: at the call, if the vocabulary lacks characters of the prompt or of the stop string, if the stop
@@ -75,12 +70,8 @@ def write_many(
     """Return `options.num_samples` texts that the network writes after the prompt, drawn side by side.
 
     Text i is what `write` returns for the seed `options.seed + i`, however many there are. (Except for rounding, which
-    depends on the size of the matrix products and changes a draw very rarely.)
-
-    Args: those of `write`, and a mesh from `jaxrnn.distributed.make_mesh` whose devices share the texts evenly.
-
-    Raises:
-        JaxrnnError: as `write`, or if the number of samples is not divisible by the number of devices.
+    depends on the size of the matrix products and changes a draw very rarely.) The devices of a mesh, from
+    `jaxrnn.make_mesh`, share the texts evenly. Raises JaxrnnError as `write` does, or if they can't.
     """
     check_arguments(write_many, locals())
     check_divides(mesh, "num_samples", options.num_samples)
@@ -127,11 +118,7 @@ class Writer:
     def __init__(
         self, params: Params, vocabulary: Vocabulary, config: ModelConfig, reset_on: str = "", mesh: Mesh | None = None
     ) -> None:
-        """Take the arguments of `write_many`.
-
-        Raises:
-            JaxrnnError: the vocabulary lacks symbols of `reset_on`.
-        """
+        """Take the arguments of `write_many`; raise JaxrnnError if the vocabulary lacks symbols of `reset_on`."""
         self.vocabulary = vocabulary
         self._params, self._config, self._mesh = params, config, mesh
         self._replicated_params = replicate(params, mesh) if mesh else params

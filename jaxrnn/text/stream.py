@@ -75,10 +75,8 @@ def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[s
 def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | bytes]:
     """Yield a text in pieces: str for a vocabulary of characters, bytes for one of bytes.
 
-    Raises:
-        JaxrnnError: a text of characters, called `name`, is not UTF-8; or it has a byte-order mark or CRLF line ends
-            that are not normalized and would quietly become a part of the vocabulary. The error is about the first
-            such place.
+    Raises JaxrnnError, about the first such place, if a text of characters, called `name`, is not UTF-8, or has a
+    byte-order mark or CRLF line ends that are not normalized and would quietly become a part of the vocabulary.
     """
     kind, normalize, _ = rules
     if kind == "bytes" and not normalize:
@@ -123,8 +121,7 @@ def _refuse_marks(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
 def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> tuple[str, Vocabulary]:
     """Return the SHA-256 of a text's bytes, in hex, and its vocabulary.
 
-    Raises:
-        JaxrnnError: `decode` refuses the text, or there is nothing to learn from it.
+    Raises JaxrnnError if `decode` refuses the text, or if there is nothing to learn from it.
     """
     digest = hashlib.sha256()
 

@@ -73,9 +73,7 @@ class Vocabulary:
     def encode(self, text: str | bytes) -> Tokens:
         """Return the tokens of a text, int [N], in `dtype`.
 
-        Raises:
-            JaxrnnError: the text has symbols that are not in the vocabulary, and there is no unknown symbol; the
-                message names them.
+        Raises JaxrnnError, with their names, if symbols are not in the vocabulary and there is no unknown symbol.
         """
         tokens = self._lookup(text)
         if tokens.max(initial=0) == len(self):

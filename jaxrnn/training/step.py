@@ -101,8 +101,7 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
     `config.optimizer` describes. Raises JaxrnnError if the model's `vocab_size` is None.
     """
     check_arguments(init_train_state, locals())
-    state: TrainState = _init_train_state(key, config, optimizer)
-    return state
+    return _init_train_state(key, config, optimizer)
 
 
 # Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.

@@ -22,7 +22,8 @@ SweepChunk = Callable[[Sequence[TrainState], Batch], tuple[list[TrainState], lis
 
 # Settings that the program takes as arguments; the others are part of it, except those of the initial state. So are
 # beta1, beta2, rms_decay and final_fraction: optax subtracts them from 1, which is exact in Python but not in float32.
-_ARGUMENTS = ("learning_rate", "clip_value", "momentum", "weight_decay", "decay_rate")
+_ARGUMENTS = {name: name for name in ("clip_value", "momentum", "decay_rate")}  # by name, the attribute with its value
+_ARGUMENTS |= {"learning_rate": "peak_learning_rate", "weight_decay": "decay"}
 
 
 def program_of(config: TrainConfig) -> TrainConfig:
@@ -84,8 +85,7 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     threads = available_cores() if jax.default_backend() == "cpu" else 1
     size = -(-len(configs) // threads)
     # All parts have one size, and so one program; the last one repeats the last member.
-    starts = range(0, len(configs), size)
-    parts = [[min(start + index, len(configs) - 1) for index in range(size)] for start in starts]
+    parts = np.minimum(np.arange(0, len(configs), size)[:, None] + np.arange(size), len(configs) - 1)
     arguments = _arguments(configs)
     part_arguments = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in parts]
     pool = ThreadPoolExecutor(len(parts))
@@ -116,14 +116,8 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
 def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]]:
     """Return the optimizer settings that differ between members, [N] each; equal ones stay constants of the program."""
     dtype = np.dtype(configs[0].model.dtype)
-    found = {
-        name: [
-            getattr(config.optimizer, {"learning_rate": "peak_learning_rate", "weight_decay": "decay"}.get(name, name))
-            for config in configs
-        ]
-        for name in _ARGUMENTS
-    }
-    return {name: np.asarray(values, dtype) for name, values in found.items() if len(set(values)) > 1}
+    members = {name: [getattr(config.optimizer, value) for config in configs] for name, value in _ARGUMENTS.items()}
+    return {name: np.asarray(values, dtype) for name, values in members.items() if len(set(values)) > 1}
 
 
 def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[TrainState, Metrics]]:
@@ -149,8 +143,6 @@ def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[Tr
             num_steps = min(configs[0].chunk_length, configs[0].steps - step)
             states, metrics = chunk(states, batches(tokens, step, num_steps, configs[0]))
             losses.append(jax.device_get(metrics))
-        whole = [
-            jax.tree.map(lambda *parts: np.concatenate(parts), *of_member) for of_member in zip(*losses, strict=True)
-        ]
-        results |= dict(zip(names, zip(states, whole, strict=True), strict=True))
+        for name, state, parts in zip(names, states, zip(*losses, strict=True), strict=True):
+            results[name] = state, jax.tree.map(lambda *values: np.concatenate(values), *parts)
     return {name: results[name] for name in members}

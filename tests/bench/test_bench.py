@@ -21,7 +21,7 @@ from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import check, reference_arguments, start_references
 from jaxrnn.bench.suites import exponent, measure_devices, measure_step
-from jaxrnn.bench.timing import Contender, Timing, make_workload, named_params, race, repeated
+from jaxrnn.bench.timing import Contender, Program, Timing, make_workload, named_params, race
 from jaxrnn.bench.worker import Worker
 from jaxrnn.cli import main, parse
 from jaxrnn.errors import JaxrnnError
@@ -292,19 +292,23 @@ def test_a_race_interleaves_and_compares_round_by_round():
 def test_a_contender_runs_about_as_long_as_it_should(monkeypatch):
     now, calls = 0.0, 0
 
-    def two_seconds():
+    def two_seconds(state, feed):
         nonlocal now, calls
         now, calls = now + 2, calls + 1
+        return state, feed
+
+    def repeated(units, seconds):
+        return Program(two_seconds, (), [()], units).contender(seconds)
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    contender = repeated(two_seconds, units=4, seconds=10)
+    contender = repeated(units=4, seconds=10)
     assert contender.compile_seconds == 2
     assert calls == 3  # one to compile, two to be timed
     assert contender.run() == 0.5
     assert calls == 3 + 5
-    assert repeated(two_seconds, units=1, seconds=0).run() == 2
+    assert repeated(units=1, seconds=0).run() == 2
     calls = 0
-    repeated(two_seconds, units=1, seconds=100)
+    repeated(units=1, seconds=100)
     assert calls == 1 + 2 * (1 + 4 + 16)  # more calls until they take long enough to be timed
 
 
