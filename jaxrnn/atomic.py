@@ -38,9 +38,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink()
         sync_directory(target.parent)
     except OSError as error:
-        raise StorageError(
-            f"can't write {path} ({error.strerror or error}); make room, or choose another place"
-        ) from None
+        raise StorageError(f"can't write {path} ({error.strerror or error}); make room or use another place") from None
 
 
 def commit(path: Path, data: bytes) -> None:

@@ -92,19 +92,12 @@ def _texts(writer: "Writer", options: SampleConfig) -> Iterator[list[str]]:
 
 
 class Position(NamedTuple):
-    """Where texts stand, one per lane: all that the network needs to continue them.
+    """Where texts stand, one per lane: all that the network needs to continue them."""
 
-    Attributes:
-        carry: the carry before the unread tokens.
-        tokens: int [N, lanes], the end of the texts; N = 0: they are empty.
-        unread: how many of the last tokens the network has not read yet.
-        drawn: characters drawn so far, from which the next random keys are derived.
-    """
-
-    carry: Carry
-    tokens: Tokens
-    unread: int
-    drawn: int
+    carry: Carry  # before the unread tokens
+    tokens: Tokens  # int [N, lanes], the end of the texts; N = 0: they are empty
+    unread: int  # how many of the last tokens the network has not read yet
+    drawn: int  # characters drawn so far, from which the next random keys are derived
 
     def extend(self, tokens: Tokens) -> "Position":
         """Return the position after a single text has grown by tokens, int [N], that are still to be read."""

@@ -87,10 +87,7 @@ def check_separator(tokens: Tokens, separator: Tokens, reset_on: str) -> None:
 class Slice(NamedTuple):
     """A contiguous slice of a text: "train", "validation" or "test", from position `begin` up to `end`.
 
-    Attributes:
-        tokens: int [end - begin].
-        starts: bool [end - begin], where the carry is reset; None: nowhere.
-        kind: the kind of its symbols.
+    The tokens are int [end - begin]; `starts`, bool [end - begin], is where the carry is reset (None: nowhere).
     """
 
     name: str
