@@ -73,7 +73,7 @@ def sample(
         starts, recent = _find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
-    greedy = greedy or (is_known(temperature) and temperature < COLDEST)
+    greedy = greedy or bool(is_known(temperature) and temperature < COLDEST)
     choose = Partial(likeliest) if greedy else Partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
     return _write(key, params, carry, prime[-1], recent, separator, choose, config, length)
 
