@@ -1,6 +1,14 @@
 """The errors that a user can cause; the command line prints their message and ends with their exit code."""
 
 
+class _OneLine:
+    """A base of errors that end a training: a notebook shows one line of them, and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        return [f"{type(self).__name__}: {self}"]
+
+
 class JaxrnnError(ValueError):
     """A mistake of the user: the message says what was expected, what was given, and what to do."""
 
@@ -27,7 +35,11 @@ class DamagedError(CheckpointError):
     """The checkpoint can be read, but it is incomplete or its SHA-256 differs."""
 
 
-class NonFiniteError(JaxrnnError):
+class NonFiniteError(_OneLine, JaxrnnError):
     """The loss or the parameters became infinite or NaN."""
 
     exit_code = 4
+
+
+class Interrupted(_OneLine, KeyboardInterrupt):
+    """Ctrl-C, or a notebook's interrupt, has ended a training, which is saved if it is kept."""

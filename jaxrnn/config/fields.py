@@ -147,7 +147,7 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
             records = tuple(option for option in options if option.__module__.startswith("jaxrnn"))
             parts = [part for part in _field_names(value) if isinstance(getattr(value, part), records)]
             advice = f"; give its {parts[0]}" if parts else ""
-            message = f"{name} must be {_describe(kind)}, got {_in_short(value)}{advice}"
+            message = f"{name} must be {_describe(kind)}, got {in_short(value)}{advice}"
             raise JaxrnnError(f"{function.__name__}: {message}")
 
 
@@ -171,7 +171,8 @@ def _field_names(value: Any) -> Iterable[str]:
     return value._fields if hasattr(value, "_fields") else getattr(value, "__dataclass_fields__", ())
 
 
-def _in_short(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """Say what a value is in a few words: simple ones as they are, arrays by shape, others by their class."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return describe(value)
     if isinstance(value, type):

@@ -7,13 +7,16 @@ import io
 import itertools
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn.config.fields import in_short
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves
+from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.metrics import METRICS, metrics_of
 
 if TYPE_CHECKING:
@@ -36,8 +39,15 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     Without matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way
     for what the loop prints. If stderr is neither, nothing is shown.
 
-    The reports are closed when the loop is left, so that a run directory is saved.
+    The reports are closed when the loop is left or interrupted, so that a run directory is saved.
     """
+    if not isinstance(reports, Iterator) or getattr(reports, "name", "fit") == "fit_many":
+        raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {in_short(reports)}")
+    interrupts, run_dir = (reports.interrupts, reports.run_dir) if isinstance(reports, Reports) else ([], None)
+    return Reports("watch", _watch(reports, plot), interrupts, run_dir)
+
+
+def _watch(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
     with contextlib.closing(reports):
         if _in_notebook():
             yield from _watch_in_notebook(reports, plot and importlib.util.find_spec("matplotlib") is not None)

@@ -1,13 +1,10 @@
 """The training loop, as a generator of reports."""
 
-import atexit
 import contextlib
 import dataclasses
 import time
-import weakref
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +17,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
 from jaxrnn.runs.directory import RunDirectory
+from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
@@ -46,7 +44,7 @@ def fit(
     Reports come before the first step, every `log_every` steps, whenever a sample or a validation is due, and at the
     end. A validation changes nothing that is trained. A sample starts from the current hidden state and the next
     character of the text; the one at the end starts from `config.prompt` if there is one. Stopping early (leaving the
-    loop, closing the generator) saves a checkpoint.
+    loop, closing the generator, an interrupt) saves a checkpoint.
 
     Example:
         >>> config = TrainConfig(steps=200, log_every=100, sample_every=0, sample_length=10)
@@ -75,6 +73,7 @@ def fit(
             has characters that the corpus lacks, there are too few devices or they don't divide the batch, or the run
             directory can't be used.
         NonFiniteError: while training: the loss became infinite or not a number.
+        Interrupted: while training, a KeyboardInterrupt: Ctrl-C has ended it, after its last report.
     """
     check_arguments(fit, locals())
     if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
@@ -88,7 +87,8 @@ def fit(
         run = run._replace(directory=RunDirectory(Path(run_dir), run, resume=resume, overwrite=overwrite))
     elif resume:
         raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
-    should_stop = any_process(should_stop)
+    interrupts: list[int] = []
+    stops = any_process(lambda: should_stop() or interrupts)
     with peer_errors():
         check_same(
             {
@@ -98,9 +98,7 @@ def fit(
                 "JAX": jax.__version__,
             }
         )
-    reports = _train(run, should_stop)
-    close_at_exit(reports)
-    return reports
+    return Reports("fit", _train(run, stops), interrupts, run_dir)
 
 
 def begin_run(
@@ -125,18 +123,6 @@ def begin_run(
     with contextlib.closing(RunDirectory(Path(run_dir), run, overwrite=overwrite)) as directory:
         directory.save(state, {"seconds": 0.0})
     return config
-
-
-def close_at_exit(reports: Generator[Any]) -> None:
-    """Close a generator that is still open when Python ends, while JAX can still be used."""
-
-    def close() -> None:
-        still_open = reference()
-        if still_open is not None:
-            still_open.close()
-
-    reference = weakref.ref(reports, lambda _: atexit.unregister(close))
-    atexit.register(close)
 
 
 def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:

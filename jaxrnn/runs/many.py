@@ -17,8 +17,8 @@ from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.directory import RunDirectory
+from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.lock import WriterLock
-from jaxrnn.runs.loop import close_at_exit
 from jaxrnn.runs.programs import ChunkLimit, Sampler, all_finite
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
@@ -43,6 +43,11 @@ class SweepReport(NamedTuple):
     members: Mapping[str, TrainConfig]
     reports: dict[str, Report]
     failed: dict[str, str]
+
+    @property
+    def step(self) -> int:
+        """Training steps done, of all members together."""
+        return sum(report.step for report in self.reports.values())
 
     @property
     def finished(self) -> bool:
@@ -103,9 +108,9 @@ def fit_many(
     if path:
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
-    reports = _train_many(run, members, path, lock, should_stop)
-    close_at_exit(reports)
-    return reports
+    interrupts: list[int] = []
+    reports = _train_many(run, members, path, lock, lambda: should_stop() or interrupts)
+    return Reports("fit_many", reports, interrupts, run_dir)
 
 
 def _train_many(

@@ -1,0 +1,96 @@
+"""The iterator of reports that `fit`, `fit_many` and `watch` return; without JAX."""
+
+import atexit
+import contextlib
+import signal
+import threading
+import weakref
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TypeVar
+
+from jaxrnn.errors import Interrupted
+
+
+class _HasStep(Protocol):
+    @property
+    def step(self) -> int: ...
+
+
+ReportType = TypeVar("ReportType", bound=_HasStep)
+
+
+class Reports(Generator[ReportType]):
+    """A generator of reports that says what to do with it, and that an interrupt ends as leaving the loop does.
+
+    Ctrl-C, or a notebook's interrupt, takes effect after the chunk that is trained: the run is saved, its last report
+    is yielded, and the next one raises Interrupted. A second interrupt ends it at once.
+
+    Attributes:
+        name: the function that returned it.
+        interrupts: gets the signals received; the generator must stop once there are any.
+        run_dir: where the run is kept; None: nowhere.
+    """
+
+    def __init__(
+        self, name: str, reports: Generator[ReportType], interrupts: list[int], run_dir: str | Path | None
+    ) -> None:
+        """Take a generator; it is closed when Python ends, while JAX can still be used."""
+        self.name, self.interrupts, self.run_dir = name, interrupts, run_dir
+        self._reports, self._step = reports, 0
+
+        def close() -> None:
+            still_open = reference()
+            if still_open is not None:
+                still_open.close()
+
+        reference = weakref.ref(self, lambda _: atexit.unregister(close))
+        atexit.register(close)
+
+    def __repr__(self) -> str:
+        """Say how to use it."""
+        watched = "" if self.name == "fit_many" else ", or watch(fit(...))"
+        return f"{self.name}(...): iterate me: for report in {self.name}(...): ...{watched}"
+
+    def send(self, value: None) -> ReportType:
+        """Return the next report.
+
+        Raises:
+            Interrupted: an interrupt has ended the run.
+        """
+        if self.interrupts:
+            self.close()
+            kept = f"saved in {self.run_dir}: resume=True continues it" if self.run_dir else "not saved: no run_dir"
+            raise Interrupted(f"training ended after step {self._step:,}, {kept}")
+        with _interrupts_noted(self.interrupts):
+            report = self._reports.send(value)
+        self._step = report.step
+        return report
+
+    def throw(self, *error: Any) -> ReportType:
+        """Raise an error in the generator."""
+        return self._reports.throw(*error)
+
+    def close(self) -> None:
+        """End the run, and save it if it is kept."""
+        self._reports.close()
+
+
+@contextlib.contextmanager
+def _interrupts_noted(interrupts: list[int]) -> Iterator[None]:
+    """Note the first SIGINT, where it would raise KeyboardInterrupt, in place of that."""
+    default = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not default:
+        yield  # no signals come here, or the program has a handler of its own, which may tell `should_stop`
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.signal(signal.SIGINT, default)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, default)
