@@ -127,7 +127,7 @@ def test_a_schedule_has_the_rates_of_its_formula_and_the_update_follows_it(confi
 
 @pytest.mark.parametrize("steps", [None, 5, 9])
 def test_a_cosine_that_has_no_steps_to_fall_in_is_refused(steps):
-    with pytest.raises(JaxrnnError, match=f"more steps than warmup_steps 9, got {steps}"):
+    with pytest.raises(JaxrnnError, match=f"more steps in all than warmup_steps 9, got {steps}"):
         make_optimizer(COSINE, steps=steps)
 
 
