@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jaxrnn
+from jaxrnn.cli.advice import best_line, closing_lines, has_risen, resume_flags, rising_line, shown_sample
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.output import (
     corpus_values,
@@ -26,7 +27,7 @@ from jaxrnn.cli.output import (
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
-from jaxrnn.errors import TakenError
+from jaxrnn.errors import NonFiniteError, TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 
 
@@ -71,9 +72,19 @@ class Train(TrainingFlags):
             if prints and not self.options.quiet:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 print("\n".join(about), file=sys.stderr)
-            report = self._show(reports, config, run_dir, prints)
+            try:
+                report, validation_loss = self._show(reports, config, run_dir, prints)
+            except NonFiniteError as error:
+                if not all_checkpoints(run_dir):
+                    raise
+                flags = None  # for a user-defined optimizer nobody knows what would help
+                if not optimizer:
+                    rate = config.optimizer.peak_learning_rate / 2
+                    flags = f" --steps {config.steps} --learning-rate {rate:g}"
+                lines = "\n".join(self._closing_lines(run_dir, flags))
+                raise NonFiniteError(f"{error}\n{lines}") from error
         if prints:
-            self._print_result(report, corpus, slices, run_dir)
+            self._print_result(report, validation_loss, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
@@ -108,11 +119,14 @@ class Train(TrainingFlags):
 
     def _show(
         self, reports: "Generator[jaxrnn.Report]", config: TrainConfig, run_dir: Path, prints: bool
-    ) -> "jaxrnn.Report":
-        """Show reports as they come; return the last one."""
+    ) -> "tuple[jaxrnn.Report, float | None]":
+        """Show reports as they come; return the last one, and the last validation loss."""
+        from tqdm import tqdm
+
         from jaxrnn.runs.metrics import EventLog
 
         quiet, size = self.options.quiet or not prints, config.sequence_length * config.batch_size
+        validation_loss, step_of_rise = None, -1
         log: Any = contextlib.nullcontext()
         if self.options.tensorboard and prints:
             log = contextlib.closing(EventLog(run_dir))
@@ -120,17 +134,27 @@ class Train(TrainingFlags):
             for report in reports:
                 sample, losses = "", f"{report.bits_per_character:.3f} {config.loss_unit}"
                 if report.sample is not None and (report.finished or not quiet) and not self.options.json:
-                    sample = f"{jaxrnn.runs.sample_title(report)}\n{report.sample}\n"
+                    sample = f"{jaxrnn.runs.sample_title(report)}\n{shown_sample(report)}"
                 if report.best:
                     losses += f", validation {report.best.bits_per_character:.3f}"
                 position = f"step {report.step:,} of {config.steps:,}"
                 show(report.step * size, position, losses, report.finished, sample)
                 if events:
                     events.add(report)
-        return report
+                if report.best and report.validation_loss is not None:
+                    best, validation_loss = report.best, report.validation_loss
+                    if has_risen(best, validation_loss) and best.step != step_of_rise and not quiet:
+                        step_of_rise = best.step
+                        tqdm.write(rising_line(report), file=sys.stderr)
+        return report, validation_loss
 
     def _print_result(
-        self, report: "jaxrnn.Report", corpus: "jaxrnn.Corpus", slices: "dict[str, jaxrnn.Slice]", run_dir: Path
+        self,
+        report: "jaxrnn.Report",
+        validation_loss: float | None,
+        corpus: "jaxrnn.Corpus",
+        slices: "dict[str, jaxrnn.Slice]",
+        run_dir: Path,
     ) -> None:
         config, best, unit = report.config, report.best, report.config.loss_unit
         values = {
@@ -155,16 +179,19 @@ class Train(TrainingFlags):
                 f"{config.vocabulary}"
             )
         if best:
-            now = "" if report.validation_loss is None else f"{report.validation_loss / math.log(2):.3f}, "
             validation = slices["validation"]
-            lines.append(f"{validation}: {now}best {best.bits_per_character:.3f} {unit}, after step {best.step:,}")
+            lines.append(f"{validation}: {best_line(report, validation_loss)}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
-                lines.append(
-                    f"stopped early: no better validation loss in {best.since} validations; "
-                    "use --resume with a larger --patience to continue"
-                )
-        print_result(self.options.json, values, *lines, str(corpus), f"run: {run_dir}")
+                lines.append(f"stopped early: no better validation loss in {best.since} validations")
+        if self.options.quiet:
+            lines.append(str(corpus))  # else it stands at the beginning
+        lines += [f"run: {run_dir}", *self._closing_lines(run_dir, resume_flags(report))]
+        print_result(self.options.json, values, *lines)
+
+    def _closing_lines(self, run_dir: Path, flags: str | None) -> list[str]:
+        changes = self.changes()
+        return closing_lines(run_dir, {name: changes.get(name) for name in ("cell", "optimizer")}, flags)
 
 
 def _sweep_line(report: "jaxrnn.Report") -> str | None:

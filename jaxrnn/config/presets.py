@@ -45,7 +45,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         steps=50 * _EPOCH,
         split=(0.9, 0.1),
         validate_every=_EPOCH,
-        sample_every=1000,
+        patience=10,
     ),
     "quick": TrainConfig(
         model=ModelConfig(cell="gru", hidden_size=128, init="fan_in"),
@@ -55,7 +55,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         steps=13_000,
         split=(0.9, 0.1),
         validate_every=500,
-        sample_every=0,
+        patience=5,
     ),
     "best": TrainConfig(
         model=ModelConfig(cell="gru", hidden_size=384, num_layers=2, init="fan_in", products="bfloat16"),
@@ -65,7 +65,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         steps=2_000,
         split=(0.9, 0.1),
         validate_every=200,
-        sample_every=1000,
+        patience=3,
         checkpoint_every=1000,
     ),
 }

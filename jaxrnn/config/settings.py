@@ -167,8 +167,8 @@ class TrainConfig(Checked):
     """Seed of the initial weights, dropout and samples."""
     prompt: str = ""
     """Prompt of the sample at the end of training."""
-    sample_every: CountOrZero = 100
-    """Steps between samples; 0: only at the end."""
+    sample_every: Annotated[int | None, "[0, inf)"] = None
+    """Steps between samples; 0: only at the end. By default about eight in a run, most of them early."""
     sample_length: Annotated[int, "[1, 10000000]"] = 200
     """Characters per sample."""
     log_every: Count = 100
@@ -196,6 +196,24 @@ class TrainConfig(Checked):
             raise JaxrnnError("validate_every needs a validation slice; set split, for example to 0.9,0.1")
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; set validate_every, the steps between them")
+
+    def has_sample(self, step: int) -> bool:
+        """Return whether a sample is due after a step, apart from the one at the end.
+
+        By default one is due before the first step, and at six logged steps that grow in geometric progression.
+
+        Example:
+            >>> [step for step in range(40_000) if TrainConfig().has_sample(step)]
+            [0, 100, 300, 700, 2000, 5400, 14700]
+        """
+        if self.sample_every is not None:
+            return self.sample_every > 0 and step % self.sample_every == 0
+        lines, last = math.ceil(self.steps / self.log_every), 0
+        for number in range(6):  # distinct, also in a short run
+            last = max(last + 1, round(lines ** (number / 6)))
+            if step == last * self.log_every:
+                return True
+        return step == 0
 
     @property
     def loss_unit(self) -> str:

@@ -109,7 +109,7 @@ def _first_programs(run: Run, limit: ChunkLimit, init: Any, train_chunk: Any, sa
         yield train_chunk.lower(state, limit.batches_after(step, run))
     if jax.process_index() == 0:  # one device draws samples, from its own lanes
         own = partial(initial_carry, config.batch_size // (mesh.size if mesh else 1), config.model)
-        start = sampler.start(step, at_end=not config.sample_every)
+        start = sampler.start(step, at_end=config.sample_every == 0)
         yield sampler.draw.lower(state._replace(carry=jax.eval_shape(own)), *start)
     if run.validation and not mesh:
         lanes = default_lanes(len(run.validation.tokens) - 1)

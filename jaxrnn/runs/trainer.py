@@ -101,7 +101,7 @@ class Trainer:
             self._validation_loss, best = loss, self._best
             self._best = Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
         is_validated, finished = self._validation_loss is not None, self.finished
-        with_sample = finished or _is_multiple(step, config.sample_every)
+        with_sample = finished or config.has_sample(step)
         is_logged = with_sample or is_validated or _is_multiple(step, config.log_every)
         report, self.due = self.report(with_sample, finished), is_logged or self.stopped
         if is_logged:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import math
 
@@ -219,7 +220,7 @@ OUT_OF_RANGE = {
         "steps": [*COUNTS, 2**31],
         "seed": [*FROM_ZERO, 2**32],
         "prompt": NO_STRING,
-        "sample_every": FROM_ZERO,
+        "sample_every": [value for value in FROM_ZERO if value is not None],
         "sample_length": COUNTS,
         "log_every": COUNTS,
         "checkpoint_every": FROM_ZERO,
@@ -335,8 +336,27 @@ def test_the_defaults_are_min_char_rnns():
     assert (optimizer.name, optimizer.peak_learning_rate, optimizer.schedule) == ("adagrad", 0.1, "constant")
     assert (optimizer.clip, optimizer.clip_value, optimizer.decay) == ("value", 5.0, 0.0)
     assert (config.sequence_length, config.batch_size, config.steps) == (25, 1, 40_000)
-    assert (config.sample_every, config.sample_length, config.vocabulary) == (100, 200, "characters")
+    assert (config.sample_every, config.sample_length, config.vocabulary) == (None, 200, "characters")
     assert (SampleConfig().temperature, SampleConfig().greedy) == (1.0, False)
+
+
+@pytest.mark.parametrize("steps", [1, 99, 100, 101, 250, 1_000, 2_000, 13_000, 40_000, 2**31 - 1])
+@pytest.mark.parametrize("log_every", [1, 7, 100])
+def test_by_default_about_eight_samples_are_spread_over_a_run_most_of_them_early(steps, log_every):
+    config = TrainConfig(steps=steps, log_every=log_every)
+    lines = range(0, min(steps, 2000 * log_every), log_every)
+    due = [step for step in lines if config.has_sample(step)]
+    assert due[0] == 0
+    assert not any(config.has_sample(step) for step in range(min(steps, 500)) if step % log_every)  # a logged step
+    if steps <= 2000 * log_every:
+        assert len(due) == min(7, len(lines))  # the eighth is at the end
+        gaps = [after - before for before, after in itertools.pairwise(due)]
+        assert gaps == sorted(gaps)
+
+
+@pytest.mark.parametrize(("every", "due"), [(0, []), (3, [0, 3, 6, 9]), (100, [0])])
+def test_samples_may_come_at_an_interval_instead(every, due):
+    assert [step for step in range(10) if TrainConfig(sample_every=every).has_sample(step)] == due
 
 
 def test_the_seeds_of_all_samples_are_seeds():

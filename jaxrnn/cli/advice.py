@@ -1,0 +1,99 @@
+"""What a run tells its user while it trains and at its end: samples in short, a rising loss, commands to copy."""
+
+import math
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrnn.runs.report import Best, Report
+
+_MARGIN, _VALIDATIONS = 1.03, 3  # noise stays below: quick on tinyshakespeare rises by 2 %, for two validations
+_COLUMNS = 80
+
+
+def shown_sample(report: "Report") -> str:
+    """Return the sample of a report for the terminal.
+
+    With the default `sample_every` the samples of a run fit on a screen: those on the way are shown as two lines of
+    words, and the last one up to its fifth line.
+    """
+    sample = report.sample or ""
+    if report.config.sample_every is not None:
+        return f"{sample}\n"
+    if not report.finished:
+        return "\n".join(textwrap.wrap(" ".join(sample.split()), _COLUMNS, break_on_hyphens=False)[:2])
+    lines = [line for line in sample.splitlines() if line.strip()]
+    return "\n".join([line[start : start + _COLUMNS] for line in lines for start in range(0, len(line), _COLUMNS)][:5])
+
+
+def has_risen(best: "Best", validation_loss: float | None) -> bool:
+    """Return whether the validation loss, now in nats per character, is above its lowest by more than noise."""
+    return best.since >= _VALIDATIONS or (validation_loss or 0.0) > _MARGIN * best.loss
+
+
+def rising_line(report: "Report") -> str:
+    """Return what to say when the validation loss rises while a run goes on."""
+    best, now = report.best, report.validation_loss
+    assert best
+    assert now is not None
+    return (
+        f"validation loss rises: {now / math.log(2):.3f} {report.config.loss_unit} after step {report.step:,}, best "
+        f"{best.bits_per_character:.3f} after step {best.step:,}: the network begins to learn the text by heart"
+    )
+
+
+def best_line(report: "Report", validation_loss: float | None) -> str:
+    """Return the lowest validation loss of a run that ends, and the last one, in nats per character, if it is known."""
+    best, config = report.best, report.config
+    assert best
+    now = "" if validation_loss is None else f"now {validation_loss / math.log(2):.3f}"
+    line = (
+        f"best after step {best.step:,} of {config.steps:,}: {best.bits_per_character:.3f} {config.loss_unit}"
+        f"{now and '; '}{now}"
+    )
+    if not has_risen(best, validation_loss):
+        return line
+    return f"{line}: it has learned the text by heart; sample, page and evaluate take the best (--from best)"
+
+
+def closing_lines(run_dir: Path, flags: Mapping[str, str | None], resume_flags: str | None) -> list[str]:
+    """Return the commands to copy at the end of a run.
+
+    Args:
+        run_dir: the run.
+        flags: `cell` and `optimizer` as the user gave them, which no file holds if they are in a Python file.
+        resume_flags: what to change so that the run continues; None: nothing would help.
+    """
+    run, program = shlex.quote(str(run_dir)), _program()
+    given = {name: f" --{name} {shlex.quote(flag)}" for name, flag in flags.items() if flag and ":" in flag}
+    cell = given.get("cell", "")
+    lines = [f"sample it:  {program} sample {run}{cell}"]
+    if not cell:
+        lines.append(f"see it:     {program} page {run}")
+    if resume_flags is not None:
+        lines.append(f"go on:      {program} train --run-dir {run} --resume{resume_flags}{''.join(given.values())}")
+    return lines
+
+
+def _program() -> str:
+    """Return how this program is called where its virtual environment may not be active."""
+    called = Path(sys.argv[0])
+    if not shutil.which("jaxrnn"):
+        if called.name == "jaxrnn":
+            return shlex.quote(sys.argv[0])
+        if called.parts[-2:] == ("jaxrnn", "__main__.py"):
+            return f"{shlex.quote(sys.executable)} -m jaxrnn"
+    return "jaxrnn"
+
+
+def resume_flags(report: "Report") -> str:
+    """Return the flags with which `--resume` continues a run that has ended with this report."""
+    config, best = report.config, report.best
+    if report.step >= config.steps:
+        return f" --steps {2 * report.step}"
+    return f" --patience {config.patience + best.since}" if report.finished and best else ""
