@@ -1,5 +1,8 @@
 """The errors that a user can cause; the command line prints their message and ends with their exit code."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class _OneLine:
     """A base of errors that end a training: a notebook shows one line of them, and no traceback."""
@@ -7,6 +10,12 @@ class _OneLine:
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
+    """Return advice for a name that is not known: the most similar of some names, or else other advice."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 class JaxrnnError(ValueError):

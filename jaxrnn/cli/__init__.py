@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import difflib
 import functools
 import importlib.metadata
 import io
@@ -29,7 +28,7 @@ from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, did_you_mean
 
 _DESCRIPTION = """\
 Character-level recurrent networks in JAX.
@@ -96,8 +95,7 @@ def parse(arguments: list[str]) -> Any:
     """
     name, *rest = arguments or ["--help"]
     if not name.startswith("-") and name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
         raise JaxrnnError(f"no such command: {name}; {hint}")
     if name == "sweep":  # tyro would take the last of two lists
         counts = collections.Counter(word.partition("=")[0] for word in rest if word.startswith("--"))
@@ -129,8 +127,7 @@ def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
         flag = word.partition("=")[0]
         owners = [f"`jaxrnn {other}`" for other in COMMANDS if flag in _flags(other)] if flag not in own else []
         if owners:
-            near = difflib.get_close_matches(flag, own, n=1, cutoff=0.7)
-            hint = f"did you mean {near[0]}?" if near else f"`jaxrnn {name} --help` lists its own"
+            hint = did_you_mean(flag, own, f"`jaxrnn {name} --help` lists its own", cutoff=0.7)
             raise JaxrnnError(f"{flag} is a flag of {', '.join(owners)}, not of `jaxrnn {name}`; {hint}")
 
 

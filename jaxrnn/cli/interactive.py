@@ -7,7 +7,6 @@ nothing else.
 
 import contextlib
 import dataclasses
-import difflib
 import importlib.util
 import io
 import os
@@ -22,7 +21,7 @@ from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.process import noted_signals
 from jaxrnn.config import SampleConfig
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, did_you_mean
 
 _SETTINGS = {
     "temperature": ("X", "below 1 safer, above 1 wilder"),
@@ -121,8 +120,7 @@ class Conversation:
             case _ if name in _SETTINGS:
                 self._set(name, value)
             case _:
-                near = difflib.get_close_matches(f"/{name}", WORDS, n=1)
-                hint = f"did you mean {near[0]}?" if near else "/help shows what there is"
+                hint = did_you_mean(f"/{name}", WORDS, "/help shows what there is")
                 raise JaxrnnError(f"no such command: /{name}; {hint}")
 
     def _turn(self, typed: str) -> None:

@@ -25,11 +25,10 @@ For comparison, nanoGPT's GPT of 10.65 M parameters reaches 1.4697 on this slice
 networks here carry their state through the whole slice.
 """
 
-import difflib
 from collections.abc import Mapping
 
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, did_you_mean
 
 _EPOCH = 401  # steps in a sweep over 1,003,854 characters in 50 lanes of 50
 
@@ -79,7 +78,6 @@ def preset(name: str) -> TrainConfig:
         'lstm'
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"
+        hint = did_you_mean(name, PRESETS, f"there are {', '.join(PRESETS)}")
         raise JaxrnnError(f"no such preset: {name}; {hint}")
     return PRESETS[name]

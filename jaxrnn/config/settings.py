@@ -246,6 +246,12 @@ class SampleConfig(Checked):
 
     _shown = ("prompt", "length", "temperature", "seed")
 
+    def __post_init__(self) -> None:
+        """Check all fields; a temperature of 0 has a name of its own."""
+        if type(self.temperature) in (int, float) and self.temperature == 0:
+            raise JaxrnnError("temperature must be above 0, got 0; for the most likely character use greedy (--greedy)")
+        super().__post_init__()
+
     def _check(self) -> None:
         check_in(self, f"[0, {2**32 - self.num_samples}]", "seed")
 

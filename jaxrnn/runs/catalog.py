@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.checkpoint_files import all_checkpoints, read_header
+from jaxrnn.runs.checkpoint_files import all_checkpoints, is_run, other_run, read_header
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import METRICS, Columns, read_columns
 
@@ -59,12 +59,6 @@ class RunSummary(NamedTuple):
     corpus: dict[str, Any] | None
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a directory is a run directory."""
-    names = ("config.json", "metrics.jsonl", "checkpoints")  # a damaged run may lack one
-    return sum((path / name).exists() for name in names) >= 2
-
-
 def find_runs(directory: Path) -> list[Path]:
     """Return the run directories below a directory, or itself if it is one.
 
@@ -96,7 +90,7 @@ def summarize_run(run: Path) -> RunSummary:
         JaxrnnError: it is not a run directory.
     """
     if not is_run(run):
-        raise JaxrnnError(f"{run} is not a run directory; give one that `jaxrnn train` made")
+        raise JaxrnnError(f"{run} is not a run directory; {other_run(run)}")
     problems: list[str] = []
     config, columns, headers = None, dict.fromkeys(METRICS, np.zeros(0)), []
     with _noting(problems, "config.json can't be read"):

@@ -1,5 +1,7 @@
 """The checkpoint files of a run: their names, their headers, which to read and which to keep; without JAX."""
 
+import contextlib
+import difflib
 import re
 import warnings
 from collections.abc import Callable
@@ -61,6 +63,25 @@ def all_checkpoints(run: Path) -> list[Path]:
     return [*list_checkpoints(run / "checkpoints"), *([best] if best.is_file() else [])]
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a directory is a run directory."""
+    names = ("config.json", "metrics.jsonl", "checkpoints")  # a damaged run may lack one
+    return sum((path / name).exists() for name in names) >= 2
+
+
+def other_run(path: Path) -> str:
+    """Return advice for a path that is no run: the run in it, beside it or in runs/ that may be meant."""
+    with contextlib.suppress(OSError):
+        below = sorted(filter(is_run, path.iterdir())) if path.is_dir() else []
+        if below:
+            return f"give one of the runs in it, such as {below[0]}"
+        folders = filter(Path.is_dir, (path.parent, Path("runs")))
+        runs = {run.name: run for folder in folders for run in folder.iterdir() if is_run(run)}
+        if near := difflib.get_close_matches(path.name, runs, n=1):
+            return f"did you mean {runs[near[0]]}?"
+    return "give the run directory that `jaxrnn train` made"
+
+
 def find_checkpoint(run: Path, which: str) -> Path:
     """Return the path for `newest_good` to read: the "last" or "best" checkpoint of a run, or the one of a step.
 
@@ -69,6 +90,8 @@ def find_checkpoint(run: Path, which: str) -> Path:
     """
     if which == "last":
         return run
+    if not all_checkpoints(run) and not run.is_file():
+        return run  # which `newest_good` refuses
     if not run.is_dir():
         raise JaxrnnError(f"{run} is not a run directory, so {which!r} can't be chosen from it; leave that out")
     directory = run / "checkpoints"
@@ -94,12 +117,12 @@ def newest_good(path: Path, read: Callable[[Path], Contents], *, best_first: boo
     if path.is_file():
         return read(path)
     if not path.is_dir():
-        raise JaxrnnError(f"no such run: {path}; give the run directory that `jaxrnn train` made")
+        raise JaxrnnError(f"no such run: {path}; {other_run(path)}")
     files = all_checkpoints(path)
     if best_first:
         files.sort(key=lambda file: file.name != _BEST)
     if not files:
-        raise JaxrnnError(f"{path} holds no checkpoint; give the run directory that `jaxrnn train` made")
+        raise JaxrnnError(f"{path} holds no checkpoint; {other_run(path)}")
     errors = []
     for file in files:
         try:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.runs.checkpoint_files import other_run
 
 if TYPE_CHECKING:
     from jaxrnn.runs.report import Report
@@ -62,7 +63,7 @@ def read_metrics(run: str | Path) -> Columns:
         columns = read_columns(run)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise JaxrnnError(f"{run} has no metrics to read ({reason}); give a run directory") from None
+        raise JaxrnnError(f"{run} has no metrics to read ({reason}); {other_run(run)}") from None
     if not len(columns["step"]):
         raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
     return columns

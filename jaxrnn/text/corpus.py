@@ -13,7 +13,17 @@ from jaxrnn.config import VocabularyKind
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, open_file, read_blocks, silent, survey_text
+from jaxrnn.text.stream import (
+    Progress,
+    Rules,
+    blocks,
+    check_plain,
+    encode_text,
+    open_file,
+    read_blocks,
+    silent,
+    survey_text,
+)
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
@@ -145,6 +155,8 @@ def load_corpus(
         advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
     path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 (~NAME without such a user is a file)
     with open_file(path, advice) as file:
+        if vocabulary == "characters":
+            check_plain(file, path)
         if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
             cached = cache.load_tokens(file, str(path), rules, progress, verify)
             return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)

@@ -16,12 +16,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jaxrnn.config import VocabularyKind
-from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
 from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
 
 PIECE = 2**18  # bytes of a text; at least 3, so that the first piece holds a whole byte-order mark
 BLOCK = 2**20  # tokens; their counts take eight times as many bytes
 _ADVICE = "convert it to UTF-8, or train on it with --vocabulary bytes"
+_NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3", ".htm", ".html", ".xhtml"}
+_SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doctype html", b"<html")  # lower case
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
@@ -54,9 +56,19 @@ def open_file(path: Path, advice: str = "give a text file") -> Iterator[BinaryIO
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
             name = str(path)
+            with contextlib.suppress(OSError):
+                advice = did_you_mean(path.name, [file.name for file in path.parent.iterdir()], advice, cutoff=0.85)
             shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
             raise JaxrnnError(f"no such file: {shown}; {advice}") from None
         raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
+
+
+def check_plain(file: BinaryIO, path: Path) -> None:
+    """Refuse a document or a web page, by its name or its first bytes, which must be characters."""
+    start = file.read(256).lstrip().lower()
+    file.seek(0)
+    if path.suffix.lower() in _NOT_PLAIN or start.startswith(_SIGNATURES):
+        raise JaxrnnError(f"{path} is a document or a web page, and not plain text; save it as plain text (UTF-8)")
 
 
 def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
@@ -69,6 +81,8 @@ def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: No
 def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
     """Yield the text of a file in pieces, as `decode` does, which may refuse it after some of them."""
     with open_file(path) as file:
+        if kind == "characters":
+            check_plain(file, path)
         yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
 
 

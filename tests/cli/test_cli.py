@@ -574,7 +574,17 @@ BAD = [
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),
     (f"{TRAIN} --cell GRU", "--cell must be tanh, gru, lstm or FILE.py:NAME, got 'GRU'"),
+    # what is not plain text
+    *((f"train novel{suffix}", "save it as plain text .UTF-8") for suffix in (".docx", ".pdf", ".epub", ".html")),
+    *((f"train as-text-{name}.txt", "as plain text .UTF-8") for name in ("docx", "pdf", "html", "doc")),
+    ("train novel.html --normalize", "save it as plain text .UTF-8"),
+    ("evaluate run novel.html", "save it as plain text .UTF-8"),
     # what is not there, or said wrongly
+    ("train text.tx", "no such file: .*/text.tx; did you mean text.txt"),
+    ("train notes/theses.txt", "no such file: .*; did you mean thesis.txt"),
+    ("evaluate run txt.txt", "did you mean text.txt"),
+    ("sample runn", "no such run: runn; did you mean run"),
+    ("sample run --temperature 0", "temperature must be above 0, got 0; .*greedy"),
     ("trian text.txt", "no such command: trian; did you mean train"),
     ("swim", "no such command: swim; there are train, sweep, sample, evaluate, info"),
     (
@@ -653,6 +663,27 @@ BAD = [
         }.items()
     ),
 ]
+RUN_COMMANDS = [
+    "sample",
+    "evaluate",
+    "info",
+    "page --out x",
+    "plot --out x.png",
+    "export --out x",
+    "compare runs/novel-1",
+]
+
+
+@pytest.mark.parametrize("command", [*RUN_COMMANDS, "sample --from best", "train --resume --run-dir"])
+def test_a_run_named_without_its_folder_or_nearly_is_named_rightly(home, jaxrnn, command):
+    (home / "runs").mkdir()
+    (home / "run").rename(home / "runs" / "novel-1")
+    for name in ("novel-1", "runs/novle-1", "./nowel-1"):
+        code, _, err = jaxrnn(f"{command} {name}")
+        assert (code, "did you mean runs/novel-1?" in err) == (2, True), err
+    assert "give one of the runs in it, such as runs/novel-1" in jaxrnn(f"{command} runs")[2]
+
+
 DAMAGED = [
     (f"{command} damaged-{kind}", "step-0000000020.safetensors is damaged")
     for command in ("sample", "info --json", "train --resume --run-dir")
