@@ -109,21 +109,27 @@ def draw(result: Result, title: str) -> "Figure":
     """Return the figure of what a suite measured, in the form that the suite chose (`Result.chart`)."""
     figure = new_figure((8, 4.4))
     axes = figure.subplots()
-    {"bars": _draw_bars, "curves": _draw_curves, "ratios": _draw_ratios}[result.chart](axes, result)
+    (_draw_curves if result.chart == "curves" else _draw_rows)(axes, result)
     tidy(axes)
     figure.suptitle(title, fontsize=9, color="#444444")
     return figure
 
 
-def _draw_bars(axes: Any, result: Result) -> None:
-    """Draw a bar per contender: its median, with whiskers from quartile to quartile."""
-    name, unit = result.unit
-    medians, whiskers = _medians_and_whiskers(result.seconds.values(), unit)
-    bars = axes.barh(list(result.seconds), medians, xerr=whiskers, color=COLORS[0], ecolor="#333333", capsize=2)
-    axes.bar_label(bars, list(map(number, medians)), padding=5, fontsize=9)
+def _draw_rows(axes: Any, result: Result) -> None:
+    """Draw a row per contender: its time, or its ratio in each column, with whiskers from quartile to quartile."""
+    is_ratio = result.chart == "ratios"
+    name, unit = ("ratio", 1.0) if is_ratio else result.unit
+    series = result.columns if is_ratio else {"time": result.seconds}
+    for color, (label, timings) in zip(COLORS, series.items(), strict=False):
+        medians, whiskers = _medians_and_whiskers(timings.values(), unit)
+        axes.errorbar(medians, list(timings), xerr=whiskers, color=color, fmt="o", capsize=2, label=label)
+    axes.set_xlim(left=0)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
     axes.set_xlabel(f"{name} (median, quartiles)")
+    axes.grid(color="#eeeeee")
+    if is_ratio:
+        axes.axvline(1, color="#333333", linewidth=1, linestyle=":")
+        axes.legend(frameon=False)
 
 
 def _draw_curves(axes: Any, result: Result) -> None:
@@ -146,16 +152,6 @@ def _draw_curves(axes: Any, result: Result) -> None:
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("{x:,.0f}")
     axes.grid(axis="y", which="both", color="#eeeeee")
-    axes.legend(frameon=False)
-
-
-def _draw_ratios(axes: Any, result: Result) -> None:
-    """Draw the ratios of the columns, a line of points per contender."""
-    for color, (name, ratios) in zip(COLORS, result.columns.items(), strict=False):
-        axes.plot([ratio.median for ratio in ratios.values()], list(ratios), "o", color=color, label=name)
-    axes.axvline(1, color="#333333", linewidth=1, linestyle=":")
-    axes.invert_yaxis()
-    axes.set_xlabel("ratio (median)")
     axes.legend(frameon=False)
 
 

@@ -18,7 +18,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLI
 
 
 class Worker(contextlib.AbstractContextManager["Worker"]):
-    """A process that holds a `Reference`; it ends when it is closed, or when this process does."""
+    """A process that holds a `Reference`; it ends with the context, or when this process does."""
 
     def __init__(self, reference: str, threads: int | None = None) -> None:
         """Start the process for a module, "numpy_reference" or "torch_reference", whose library may use `threads`."""
@@ -41,20 +41,17 @@ class Worker(contextlib.AbstractContextManager["Worker"]):
             requests.flush()
             error, result = pickle.load(replies)
         except (EOFError, OSError):
-            self.close()
-            code = self.process.returncode
+            self.process.kill()
+            code = self.process.wait()
             raise BenchError(f"the process of the {self.reference} ended with exit code {code}") from None
         if error:
             raise BenchError(error)
         return result
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process."""
         with contextlib.suppress(OSError), self.process:  # OSError: it did not read a request
             self.process.kill()
-
-    def __exit__(self, *_: object) -> None:  # noqa: D105
-        self.close()
 
 
 def main() -> None:

@@ -44,9 +44,6 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
         - GRU: the gates "r" (reset) and "z" (keep), in (0, 1), and "n" (new), in (-1, 1);
         - LSTM: the gates "i" (input), "f" (forget) and "o" (output), in (0, 1), and "g" (new), in (-1, 1);
         - a user-defined cell: no gates; the entries of its carry after "h" are "carry1", "carry2", ...
-
-    Raises:
-        JaxrnnError: `tokens` has another number of axes, or `starts` another shape.
     """
     check_arguments(activations, locals())
     if tokens.ndim not in (1, 2):

@@ -28,30 +28,23 @@ def on_rows_of_batch(step: Callable[[State, Batch], tuple[State, Measured]]) -> 
     def step_on_rows(state: State, batch: Batch) -> tuple[State, Measured]:
         tokens = batch.inputs.reshape(-1)
         first = (tokens[:, None] == tokens[None, :]).argmax(axis=1)  # [T*B]
-        params_type = type(state.params)
-
-        def map_params(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-            """Apply `function` to everything shaped like the parameters: they themselves, the optimizer's memory."""
-
-            def is_params(node: Any) -> bool:
-                return isinstance(node, params_type)
-
-            def apply(node: Any, *others: Any) -> Any:
-                return function(node, *others) if is_params(node) else (others[0] if others else node)
-
-            return jax.tree.map(apply, tree, *rest, is_leaf=is_params)
-
-        def take_rows(params: Any) -> Any:
-            return _with_Wxh(params, params.layers[0].Wxh[tokens])
-
-        def put_rows(params: Any, rows: Any) -> Any:
-            return _with_Wxh(rows, params.layers[0].Wxh.at[tokens].set(rows.layers[0].Wxh[first]))
-
         before = state.params, state.opt_state
-        params, opt_state = map_params(take_rows, before)
+
+        def is_params(node: Any) -> bool:  # also what the optimizer remembers of each parameter
+            return isinstance(node, type(state.params))
+
+        def take_rows(node: Any) -> Any:
+            return _with_Wxh(node, node.layers[0].Wxh[tokens]) if is_params(node) else node
+
+        def put_rows(node: Any, after: Any) -> Any:
+            if not is_params(node):
+                return after
+            return _with_Wxh(after, node.layers[0].Wxh.at[tokens].set(after.layers[0].Wxh[first]))
+
+        params, opt_state = jax.tree.map(take_rows, before, is_leaf=is_params)
         small = state._replace(params=params, opt_state=opt_state)
         after, metrics = step(small, batch._replace(inputs=first.reshape(batch.inputs.shape)))
-        params, opt_state = map_params(put_rows, before, (after.params, after.opt_state))
+        params, opt_state = jax.tree.map(put_rows, before, (after.params, after.opt_state), is_leaf=is_params)
         return after._replace(params=params, opt_state=opt_state), metrics
 
     return step_on_rows

@@ -13,8 +13,7 @@ from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
-from jaxrnn.network.cells import get_cell
-from jaxrnn.network.check import check_cell
+from jaxrnn.network.cells import check_cell, get_cell
 from jaxrnn.network.recurrence import unroll
 from jaxrnn.text import Array
 
@@ -115,7 +114,7 @@ def forward(
     key: jax.Array | None = None,
     starts: Array | None = None,
 ) -> tuple[jax.Array, Carry]:
-    """Run the network over T characters of B lanes.
+    """Run the network over T characters of B lanes; return logits [T, B, V], and the carry after the last character.
 
         h_t = tanh(Wxh[x_t] + h_tm1 Whh + bh),        y_t = h_t Why + by
 
@@ -125,14 +124,7 @@ def forward(
     The carry is that before the first of the tokens, int [T, B]: from `initial_carry` or from the call before. It is
     reset to the initial one before the characters of `starts`, bool [T, B]; None: nowhere. The key is for dropout of
     the hidden states that a layer hands upward, not to its next step (Zaremba et al. 2014, "Recurrent neural network
-    regularization"); None drops nothing.
-
-    Returns:
-        logits [T, B, V] (the softmax of logits[t] is the distribution of the character after tokens[t]), and the carry
-        after the last character.
-
-    Raises:
-        JaxrnnError: `tokens` is not [T, B].
+    regularization"); None drops nothing. The softmax of logits[t] is the distribution of the character after tokens[t].
     """
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")

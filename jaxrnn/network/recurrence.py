@@ -31,21 +31,15 @@ def unroll(
     starts: jax.Array | None = None,
     products: Products = "full",
 ) -> tuple[jax.Array, CellCarry]:
-    """Run a cell over T steps, with the fast gradient of `kernels.unroll`.
+    """Run a cell over T steps; return hidden [T, B, H], h after each step, and the carry after the last one.
 
-    The gradient of this gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of `jax.grad` for Hessian products);
-    forward mode on its own (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
+    The gradient is the fast one of `kernels.unroll`. Its own gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of
+    `jax.grad` for Hessian products); forward mode alone (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
 
     `projected`, the input's part, is [T, B, G*H], and the carry before the first step has entries [B, H]; or [T, G*H]
     and [H]. Whh is [H, G*H], and bhh [G*H] or None. The carry is reset to the cell's initial one before the steps of
     `starts`, bool [T, B]; None: nowhere. The factors of the recurrent product are rounded to `products`, as in
     `ModelConfig`. The cell is static under jit.
-
-    Returns:
-        hidden [T, B, H], h after each step, and the carry after the last one.
-
-    Raises:
-        JaxrnnError: the shapes don't fit together.
     """
     inputs = Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
     _check_shapes(cell, inputs)

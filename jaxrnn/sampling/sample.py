@@ -1,7 +1,9 @@
 """The key-threaded sampler: draw a character, feed it back, draw the next."""
 
+import math
 from collections.abc import Callable
 from functools import partial
+from typing import TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,14 @@ from jax.tree_util import Partial  # a function whose keywords are arguments of 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels.categorical import draw as draw_softmax
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
-from jaxrnn.sampling.draw import COLDEST, check_draw, draw, is_known, likeliest
 from jaxrnn.text import Array
+
+COLDEST = 1e-30  # a lower temperature takes the likeliest token
+
+Number = TypeVar("Number", bound=float | jax.Array)
 
 
 def sample(
@@ -32,7 +38,7 @@ def sample(
     separator: jax.Array | None = None,
     before: jax.Array | None = None,
 ) -> tuple[jax.Array, Carry]:
-    """Run the network over `prime`, then write `length` characters.
+    """Run the network over `prime`, then write `length` characters; return them and the carry after all but the last.
 
     A character is drawn from the softmax of the logits; its maximum (`greedy`) soon repeats the same words. The drawn
     character is fed back as a one-hot vector, never the softmax itself: the network was trained on one-hot inputs, and
@@ -50,17 +56,14 @@ def sample(
         config: the network's configuration; static under jit.
         length: characters to write; static under jit.
         temperature: divides the logits before the draw; 0, or less than 1e-30, is greedy.
-        top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `sampling.draw`.
+        top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `draw`.
         top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
         separator: int [k], what ends a document: the carry is reset at its last character; None: nothing does.
         before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.
 
     Returns:
-        tokens int [length, B], and the carry that goes with them: after all but the last of them.
-
-    Raises:
-        JaxrnnError: `prime` is not [P, B] with P >= 1, or another number is out of its range.
+        tokens int [length, B], and the carry.
     """
     check_arguments(sample, locals())
     if prime.ndim != 2 or prime.shape[0] < 1:
@@ -134,3 +137,57 @@ def _write(
 
     # Everything that follows from the key is computed in order; the state to begin with is overwritten.
     return run_sequentially(write, (jnp.zeros((length, *token.shape), token.dtype), carry), (key, carry))
+
+
+def check_draw(
+    vocab_size: int, temperature: float | jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
+) -> None:
+    """Raise JaxrnnError for the first of these that is out of its range; what is traced passes."""
+    if is_known(temperature) and not (math.isfinite(temperature) and temperature >= 0):
+        raise JaxrnnError(f"temperature must be a finite number from 0 (the likeliest character) on, got {temperature}")
+    if is_known(top_k) and top_k not in range(1, vocab_size + 1):
+        raise JaxrnnError(f"top_k must be a whole number from 1 to {vocab_size}, what the model knows, got {top_k}")
+    if is_known(top_p) and not 0 < top_p <= 1:
+        raise JaxrnnError(f"top_p must be a probability in (0, 1], got {top_p}")
+
+
+def is_known(value: Number | None) -> TypeGuard[Number]:
+    """Return whether a value is there, and no tracer."""
+    return value is not None and not isinstance(value, jax.core.Tracer)
+
+
+def likeliest(logits: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Return for each lane the token of the largest logit, the first of equal ones; [B, V], [B] -> [B]."""
+    return logits.argmax(axis=-1)
+
+
+def draw(
+    logits: jax.Array,
+    uniform: jax.Array,
+    temperature: float | jax.Array,
+    top_k: int | jax.Array | None,
+    top_p: float | jax.Array | None,
+) -> jax.Array:
+    """Return for each lane a draw from the softmax, or from its likeliest tokens; [B, V], [B] -> [B].
+
+    `top_k` and `top_p` keep the likeliest tokens only, in their proportions: the k likeliest (Fan et al. 2018), or the
+    fewest whose probabilities add up to p or more (Holtzman et al. 2019), at least one. Both apply to the distribution
+    after the temperature; if both are given, the smaller set is kept. Among equally likely tokens the smaller ones come
+    first, as in `likeliest`, which is k = 1.
+    """
+    # Relative to the largest, so that no temperature makes two of them infinite.
+    logits = (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
+    if top_k is None and top_p is None:
+        return draw_softmax(logits, uniform)
+    order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
+    ranked = jnp.take_along_axis(logits, order, axis=-1)
+    ranks = jnp.arange(ranked.shape[1])[None]
+    mask = jnp.ones(ranked.shape, bool) if top_k is None else jnp.broadcast_to(ranks < top_k, ranked.shape)
+    if top_p is not None:
+        weights = jnp.exp(ranked)
+        sums = weights.cumsum(axis=-1)
+        # A token stays where those before it fall short of p. At p = 1 all stay: rounding must not cost the last ones.
+        mask &= (sums - weights < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1) | (ranks == 0)
+    rank = draw_softmax(jnp.where(mask, ranked, -jnp.inf), uniform)
+    rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
+    return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
