@@ -4,8 +4,7 @@ import contextlib
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BOLD, RED, YELLOW, GREEN = "1", "31", "33", "32"
-_SECONDS_PER_LINE = 10
 
 
 def wants_color(file: TextIO) -> bool:
@@ -144,38 +142,5 @@ def reading() -> "Iterator[jaxrnn.text.stream.Progress]":
                 bar = tqdm(desc=activity, total=total, disable=not sys.stderr.isatty(), **options)
                 bars[activity] = stack.enter_context(bar)
             bars[activity].update(new)
-
-        yield show
-
-
-@contextlib.contextmanager
-def training(total: int, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Yield a callback that shows, unless `quiet`, how many characters of a total are done.
-
-    It takes their number, the position and the losses in words, whether training is finished, and a sample for stdout.
-    A terminal shows a bar; a log gets a line at the start, every ten seconds, and at the end.
-    """
-    from tqdm import tqdm
-
-    has_bar = sys.stderr.isatty() and not quiet
-    beginning: tuple[int, float] | None = None  # a resumed run does not begin at 0
-    next_line = 0.0
-    with tqdm(total=total, unit="char", unit_scale=True, dynamic_ncols=True, disable=not has_bar) as bar:
-
-        def show(characters: int, position: str, losses: str, finished: bool, sample: str = "") -> None:
-            nonlocal beginning, next_line
-            now = time.monotonic()
-            first, start = beginning = beginning or (characters, now)
-            if sample:
-                with bar.external_write_mode():  # hides the bar
-                    print(sample, flush=True)
-            if has_bar:
-                bar.initial = first
-                bar.set_postfix_str(losses, refresh=False)
-                bar.update(characters - bar.n)
-            elif not quiet and (finished or now >= next_line):
-                next_line = now + _SECONDS_PER_LINE
-                rate = f", {(characters - first) / (now - start):,.0f} characters/s" if characters > first else ""
-                print(f"{position}: {losses}{rate}", file=sys.stderr, flush=True)
 
         yield show

@@ -13,11 +13,12 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.output import fields_of, loss_values, print_result, reading, save_figure, slice_lines, table, training
+from jaxrnn.cli.output import fields_of, loss_values, print_result, reading, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.runs.progress import TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +62,22 @@ class Sweep(TrainingFlags):
             corpus = jaxrnn.runs.load_run_corpus(config, progress)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
         flags: dict[str, Any] = {"run_dir": run_dir, "resume": self.resume, "overwrite": options.overwrite}
-        sizes = {name: member.sequence_length * member.batch_size for name, member in members.items()}
-        total = sum(sizes[name] * member.steps for name, member in members.items())
+        display = TrainingProgress(
+            sum(member.steps for member in members.values()),
+            "{:,} of {:,} steps",
+            has_bar=not options.quiet,
+            has_lines=not options.quiet,
+        )
+        flags["progress"] = display.note
         with stop_signals() as received:
             reports = jaxrnn.fit_many(config, axes, corpus, should_stop=lambda: received, **flags)
             if not options.quiet:
                 lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
                 print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
-            with contextlib.closing(reports), training(total, options.quiet) as show:
+            with contextlib.closing(reports), display:
                 for report in reports:
-                    characters = sum(sizes[name] * member.step for name, member in report.reports.items())
-                    show(characters, f"{characters / total:.0%}", _in_short(report), report.finished)
+                    steps = sum(member.step for member in report.reports.values())
+                    display.show(steps, _in_short(report), finished=report.finished)
         plot_line = None
         if options.plot:
             save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
@@ -114,15 +120,15 @@ class Sweep(TrainingFlags):
         return config, axes
 
 
-def _in_short(report: "jaxrnn.SweepReport") -> str:
+def _in_short(report: "jaxrnn.SweepReport") -> list[str]:
     ended = sum(member.finished for member in report.reports.values())
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
-    parts = [f"{ended}/{len(report.members)} done"]
+    parts = [f"{ended} of {len(report.members)} models done"]
     if losses:
-        parts.append(f"{min(losses):.3f}-{max(losses):.3f} {next(iter(report.members.values())).loss_unit}")
+        parts.insert(0, f"{min(losses):.3f} to {max(losses):.3f} {next(iter(report.members.values())).loss_unit}")
     if report.failed:
         parts.append(f"{len(report.failed)} not finite")
-    return ", ".join(parts)
+    return parts
 
 
 def _result(

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,6 @@ from jaxrnn.cli.output import (
     print_result,
     reading,
     slice_lines,
-    training,
     unseen_symbols,
 )
 from jaxrnn.cli.process import set_up_jax, stop_signals
@@ -29,6 +28,7 @@ from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.errors import NonFiniteError, TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.runs.progress import TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +68,15 @@ class Train(TrainingFlags):
             corpus = jaxrnn.runs.load_run_corpus(config, progress)
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
-            run_dir, reports = self._begin(config, optimizer, corpus, lambda: received)
+            shows = prints and not self.options.quiet
+            display = TrainingProgress(config.steps, has_bar=shows, has_lines=shows)
+            options: dict[str, Any] = {"optimizer": optimizer, "progress": display.note}
+            run_dir, reports = self._begin(config, corpus, should_stop=lambda: received, **options)
             if prints and not self.options.quiet:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 print("\n".join(about), file=sys.stderr)
             try:
-                report, validation_loss = self._show(reports, config, run_dir, prints)
+                report = self._show(reports, display, run_dir, prints)
             except NonFiniteError as error:
                 if not all_checkpoints(run_dir):
                     raise
@@ -84,7 +87,7 @@ class Train(TrainingFlags):
                 lines = "\n".join(self._closing_lines(run_dir, flags))
                 raise NonFiniteError(f"{error}\n{lines}") from error
         if prints:
-            self._print_result(report, validation_loss, corpus, slices, run_dir)
+            self._print_result(report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
@@ -105,10 +108,9 @@ class Train(TrainingFlags):
         return with_settings(config, {"vocab_size": None, **changes}), optimizer
 
     def _begin(
-        self, config: TrainConfig, optimizer: Any, corpus: "jaxrnn.Corpus", should_stop: Callable[[], object]
+        self, config: TrainConfig, corpus: "jaxrnn.Corpus", **options: Any
     ) -> "tuple[Path, Generator[jaxrnn.Report]]":
-        options: dict[str, Any] = {"resume": self.resume, "overwrite": self.options.overwrite}
-        options |= {"should_stop": should_stop, "devices": self.device.devices, "optimizer": optimizer}
+        options |= {"resume": self.resume, "overwrite": self.options.overwrite, "devices": self.device.devices}
         while True:
             run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:
@@ -118,43 +120,33 @@ class Train(TrainingFlags):
                     raise  # else another process took the directory first: try the next number
 
     def _show(
-        self, reports: "Generator[jaxrnn.Report]", config: TrainConfig, run_dir: Path, prints: bool
-    ) -> "tuple[jaxrnn.Report, float | None]":
-        """Show reports as they come; return the last one, and the last validation loss."""
-        from tqdm import tqdm
-
+        self, reports: "Generator[jaxrnn.Report]", display: TrainingProgress, run_dir: Path, prints: bool
+    ) -> "jaxrnn.Report":
+        """Show reports as they come; return the last one."""
         from jaxrnn.runs.metrics import EventLog
+        from jaxrnn.runs.report import losses_in_words, sample_title
 
-        quiet, size = self.options.quiet or not prints, config.sequence_length * config.batch_size
-        validation_loss, step_of_rise = None, -1
+        quiet, step_of_rise = self.options.quiet or not prints, -1
         log: Any = contextlib.nullcontext()
         if self.options.tensorboard and prints:
             log = contextlib.closing(EventLog(run_dir))
-        with contextlib.closing(reports), log as events, training(config.steps * size, quiet) as show:
+        with contextlib.closing(reports), log as events, display:
             for report in reports:
-                sample, losses = "", f"{report.bits_per_character:.3f} {config.loss_unit}"
+                display.show(report.step, losses_in_words(report), finished=report.finished)
                 if report.sample is not None and (report.finished or not quiet) and not self.options.json:
-                    sample = f"{jaxrnn.runs.sample_title(report)}\n{shown_sample(report)}"
-                if report.best:
-                    losses += f", validation {report.best.bits_per_character:.3f}"
-                position = f"step {report.step:,} of {config.steps:,}"
-                show(report.step * size, position, losses, report.finished, sample)
+                    with display.hidden():
+                        print(f"{sample_title(report)}\n{shown_sample(report)}", flush=True)
                 if events:
                     events.add(report)
-                if report.best and report.validation_loss is not None:
-                    best, validation_loss = report.best, report.validation_loss
-                    if has_risen(best, validation_loss) and best.step != step_of_rise and not quiet:
-                        step_of_rise = best.step
-                        tqdm.write(rising_line(report), file=sys.stderr)
-        return report, validation_loss
+                best = report.best if report.validation_loss is not None else None
+                if best and has_risen(best, report.validation_loss) and best.step != step_of_rise and not quiet:
+                    step_of_rise = best.step
+                    with display.hidden():
+                        print(rising_line(report), file=sys.stderr, flush=True)
+        return report
 
     def _print_result(
-        self,
-        report: "jaxrnn.Report",
-        validation_loss: float | None,
-        corpus: "jaxrnn.Corpus",
-        slices: "dict[str, jaxrnn.Slice]",
-        run_dir: Path,
+        self, report: "jaxrnn.Report", corpus: "jaxrnn.Corpus", slices: "dict[str, jaxrnn.Slice]", run_dir: Path
     ) -> None:
         config, best, unit = report.config, report.best, report.config.loss_unit
         values = {
@@ -180,7 +172,7 @@ class Train(TrainingFlags):
             )
         if best:
             validation = slices["validation"]
-            lines.append(f"{validation}: {best_line(report, validation_loss)}")
+            lines.append(f"{validation}: {best_line(report, best.newest)}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
                 lines.append(f"stopped early: no better validation loss in {best.since} validations")

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import importlib.util
 import io
-import itertools
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -18,6 +17,8 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves
 from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.metrics import METRICS, metrics_of
+from jaxrnn.runs.progress import COMPILING, TrainingProgress, time_in_words
+from jaxrnn.runs.report import losses_in_words
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _PAUSE = 0.5  # seconds between two drawings, at least
 _SHARE = 0.1  # of the time may be spent on drawing, at most
 _DPI = 80
+
 _Shown = tuple[dict[str, str], dict[str, Any]]  # by MIME type: data and metadata
 
 
@@ -62,36 +64,25 @@ def _in_notebook() -> bool:
 
 
 def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
-    from tqdm import tqdm
-
-    first = next(reports, None)
-    if first is None:
-        return
-    options: dict[str, Any] = {"unit": "step", "dynamic_ncols": True, "disable": None}  # None: unless a terminal
-    with tqdm(total=first.config.steps, initial=first.step, **options) as bar:
-        for report in itertools.chain([first], reports):
-            bar.set_postfix_str(_losses(report), refresh=False)
-            bar.update(report.step - bar.n)
-            bar.clear()
-            yield report
-            bar.refresh()
+    with TrainingProgress(0, has_lines=False) as progress:
+        for report in reports:
+            progress.total = report.config.steps
+            progress.show(report.step, losses_in_words(report), finished=report.finished)
+            with progress.hidden():
+                yield report
 
 
 def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
     from IPython.display import display
 
-    handle: Any = None
     rows: list[dict[str, float | None]] = []
 
+    handle = display({"text/plain": COMPILING}, raw=True, display_id=True)
+
     def show(report: "Report", time_left: str) -> None:
-        nonlocal handle
-        line = f"step {report.step:,} of {report.config.steps:,}: {_losses(report)}"
+        line = f"step {report.step:,} of {report.config.steps:,}: {', '.join(losses_in_words(report))}"
         data, metadata = _picture(report, rows, line + time_left) if plot else _bar(report, line + time_left)
-        data["text/plain"] = line
-        if handle is None:
-            handle = display(data, metadata=metadata, raw=True, display_id=True)
-        else:
-            handle.update(data, metadata=metadata, raw=True)
+        handle.update({**data, "text/plain": line}, metadata=metadata, raw=True)
 
     next_time, report = 0.0, None
     try:
@@ -103,7 +94,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
             if now >= next_time:
                 per_step = (report.seconds - first_seconds) / max(1, report.step - first_step)
                 seconds = per_step * (report.config.steps - report.step)
-                show(report, f", {seconds:,.0f} s left" if seconds else "")
+                show(report, f", {time_in_words(seconds)} left" if seconds else "")
                 next_time = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
             yield report
     finally:
@@ -128,8 +119,3 @@ def _picture(report: "Report", rows: list[dict[str, float | None]], line: str) -
 def _bar(report: "Report", line: str) -> _Shown:
     steps, style = report.config.steps, "width: 40ex; vertical-align: middle"
     return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}, {}
-
-
-def _losses(report: "Report") -> str:
-    best = f", best validation {report.best.bits_per_character:.3f}" if report.best else ""
-    return f"{report.bits_per_character:.3f} {report.config.loss_unit}{best}"

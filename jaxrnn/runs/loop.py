@@ -23,6 +23,7 @@ from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
 from jaxrnn.runs.trainer import Trainer
 from jaxrnn.text import Corpus
+from jaxrnn.text.stream import Progress, silent
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
 
@@ -38,6 +39,7 @@ def fit(
     loss: Loss = cross_entropy,
     optimizer: Optimizer | None = None,
     devices: Devices = 1,
+    progress: Progress = silent,
 ) -> Generator[Report]:
     """Train a network while the returned generator is iterated, with a report now and then.
 
@@ -67,6 +69,8 @@ def fit(
             out. No file holds it: pass it again to resume.
         devices: how many devices to split the lanes over, or "all"; `batch_size` must be a multiple of it. A
             user-defined loss must then be a mean over the lanes.
+        progress: called after every chunk with "training", its steps and those of the whole run, and first with the
+            steps that a resumed run has done; and repeatedly during a validation, with "validating" and characters.
 
     Raises:
         JaxrnnError: at once: an argument is of the wrong type, the corpus can't be loaded or is too short, the prompt
@@ -98,7 +102,7 @@ def fit(
                 "JAX": jax.__version__,
             }
         )
-    return Reports("fit", _train(run, stops), interrupts, run_dir)
+    return Reports("fit", _train(run, stops, progress), interrupts, run_dir)
 
 
 def begin_run(
@@ -125,12 +129,13 @@ def begin_run(
     return config
 
 
-def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
+def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> Generator[Report]:
     """Train a run: chunk by chunk, each settled before the next; a report of it is yielded if one is due."""
     began, limit, ahead = time.perf_counter(), ChunkLimit(run.config), None
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
         state, train_chunk, sampler = prepare_programs(run, limit)
-        trainer = Trainer(run, state, sampler, began)
+        trainer = Trainer(run, state, sampler, began, progress)
+        progress("training", trainer.step, run.config.steps)
         try:
             trainer.stopped = bool(should_stop())
             if trainer.over:
@@ -144,6 +149,7 @@ def _train(run: Run, should_stop: Callable[[], object]) -> Generator[Report]:
                     # Read while the device trains.
                     ahead = limit.batches_after(after, run) if after < run.config.steps else None
                     trainer.advance(*result)
+                    progress("training", after - before, run.config.steps)
                     limit.lower(after - before, time.perf_counter() - chunk_began)
                     trainer.stopped = bool(should_stop())
                 report = trainer.settle(should_stop)

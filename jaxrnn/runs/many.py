@@ -25,6 +25,7 @@ from jaxrnn.runs.run import Run, corpus_of, prepare
 from jaxrnn.runs.sweep_directory import open_sweep
 from jaxrnn.runs.trainer import Trainer
 from jaxrnn.text import Corpus
+from jaxrnn.text.stream import Progress, silent
 from jaxrnn.training.step import Metrics, TrainState
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
 
@@ -65,6 +66,7 @@ def fit_many(
     resume: bool = False,
     overwrite: bool = False,
     should_stop: Callable[[], object] = lambda: False,
+    progress: Progress = silent,
 ) -> Generator[SweepReport]:
     """Train a model for each combination of values, those of the same shapes together; report after every chunk.
 
@@ -87,6 +89,7 @@ def fit_many(
         resume: resume the sweep in `run_dir`, which must be of these values, each member from its newest checkpoint.
         overwrite: replace the sweep in `run_dir`.
         should_stop: as in `fit`.
+        progress: called repeatedly during a validation, as that of `fit`.
 
     Raises:
         JaxrnnError: at once: values that can't be swept or that clash, or what `fit` raises for a member.
@@ -109,7 +112,7 @@ def fit_many(
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
     interrupts: list[int] = []
-    reports = _train_many(run, members, path, lock, lambda: should_stop() or interrupts)
+    reports = _train_many(run, members, path, lock, lambda: should_stop() or interrupts, progress)
     return Reports("fit_many", reports, interrupts, run_dir)
 
 
@@ -119,6 +122,7 @@ def _train_many(
     path: Path | None,
     lock: WriterLock | None,
     should_stop: Callable[[], object],
+    progress: Progress,
 ) -> Generator[SweepReport]:
     report = SweepReport(members, {}, {})
     with contextlib.closing(lock) if lock else contextlib.nullcontext():
@@ -131,7 +135,7 @@ def _train_many(
                 steps = {name: run.first_step if run.checkpoint else -1 for name, run in runs.items()}
                 for step in sorted(set(steps.values())):
                     in_step = {name: run for name, run in runs.items() if steps[name] == step}
-                    if (yield from _train_together(in_step, report, should_stop)):
+                    if (yield from _train_together(in_step, report, should_stop, progress)):
                         return
 
 
@@ -144,7 +148,7 @@ def _open_run(run: Run, path: Path | None, stack: contextlib.ExitStack) -> Run:
 
 
 def _train_together(
-    runs: Mapping[str, Run], report: SweepReport, should_stop: Callable[[], object]
+    runs: Mapping[str, Run], report: SweepReport, should_stop: Callable[[], object], progress: Progress
 ) -> Generator[SweepReport, None, bool]:
     """Train runs that are at the same step, chunk by chunk; return whether the sweep is to stop.
 
@@ -155,7 +159,8 @@ def _train_together(
     train_chunk, is_finite = make_sweep_chunk(configs), jax.jit(all_finite)
     limit, sampler = ChunkLimit(configs[0], len(runs)), Sampler(next(iter(runs.values())))
     trainers = {
-        name: Trainer(run, state, sampler, began) for (name, run), state in zip(runs.items(), states, strict=True)
+        name: Trainer(run, state, sampler, began, progress)
+        for (name, run), state in zip(runs.items(), states, strict=True)
     }
     results: dict[str, Result | None] = dict.fromkeys(trainers)  # of the last chunk; None before the first
     running: list[str] = []

@@ -22,11 +22,13 @@ class Best(NamedTuple):
         step: training steps that had been done.
         loss: nats per character.
         since: validations since then, none of which was better.
+        newest: the loss of the newest validation, nats per character.
     """
 
     step: int
     loss: float
     since: int = 0
+    newest: float | None = None
 
     @property
     def bits_per_character(self) -> float:
@@ -94,6 +96,16 @@ def _copy(leaf: jax.Array) -> jax.Array:
     """Return a copy that lies on the same devices; of many processes, one alone can make it."""
     shards = [jax.device_put(shard.data, shard.data.sharding, may_alias=False) for shard in leaf.addressable_shards]
     return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
+
+
+def losses_in_words(report: Report) -> list[str]:
+    """Return the losses of a report in words: of training, of the newest validation, and of the best one."""
+    words, best = [f"{report.bits_per_character:.3f} {report.config.loss_unit}"], report.best
+    if best:
+        words.append(f"validation {(best.loss if best.newest is None else best.newest) / math.log(2):.3f}")
+    if best and best.since:
+        words.append(f"best {best.bits_per_character:.3f} after step {best.step:,}")
+    return words
 
 
 def sample_title(report: Report) -> str:

@@ -18,6 +18,7 @@ from jaxrnn.runs.run import Run
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Slice
 from jaxrnn.text.batch import steps_per_sweep
+from jaxrnn.text.stream import Progress, silent
 from jaxrnn.training.step import Metrics, TrainState
 
 
@@ -35,13 +36,15 @@ class Trainer:
         stopped: whether the run has been asked to stop.
     """
 
-    def __init__(self, run: Run, state: TrainState, sampler: Sampler, began: float) -> None:
+    def __init__(
+        self, run: Run, state: TrainState, sampler: Sampler, began: float, progress: Progress = silent
+    ) -> None:
         """Begin or resume a run at a state; `began` is the `time.perf_counter` of its start."""
         counters = run.checkpoint.counters if run.checkpoint else {}
         self.state, self.step, self.stopped, self.due = state, run.first_step, False, True
         # The checkpoint of an interrupted validation holds the loss of its step, which is still to be reported.
         self.reported, self._loss = run.checkpoint is not None and "loss" not in counters, counters.get("loss")
-        self._run, self._sampler = run, sampler
+        self._run, self._sampler, self._progress = run, sampler, progress
         self._smooth_loss = float(state.smooth_loss)
         self._training_loss = TrainingLoss(run.config, steps_per_sweep(len(run.train.tokens), run.config))
         if run.checkpoint:
@@ -92,14 +95,16 @@ class Trainer:
         """
         run, config, step = self._run, self._run.config, self.step
         if run.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
-            loss = validate(self.state.params, run.validation, config.model, should_stop, run.mesh)
+            loss = validate(self.state.params, run.validation, config.model, should_stop, run.mesh, self._progress)
             if loss is None:
                 self.stopped = self.reported = self.due = True
                 if run.directory:
                     run.directory.save(self.state, {**self._counters, "loss": self._loss or 0.0})
                 return self.report(with_sample=False, finished=False)
             self._validation_loss, best = loss, self._best
-            self._best = Best(step, loss) if best is None or loss < best.loss else best._replace(since=best.since + 1)
+            self._best = Best(step, loss, newest=loss)
+            if best and best.loss <= loss:
+                self._best = best._replace(since=best.since + 1, newest=loss)
         is_validated, finished = self._validation_loss is not None, self.finished
         with_sample = finished or config.has_sample(step)
         is_logged = with_sample or is_validated or _is_multiple(step, config.log_every)
@@ -142,7 +147,7 @@ class Trainer:
     @property
     def _counters(self) -> dict[str, float]:
         best = self._best._asdict() if self._best else {}
-        best = {f"best_{name}": value for name, value in best.items()}
+        best = {f"best_{name}": value for name, value in best.items() if value is not None}
         return {"seconds": self._seconds, **best, **self._training_loss.counters}
 
     @property
@@ -161,6 +166,7 @@ def validate(
     config: ModelConfig,
     should_stop: Callable[[], object] = lambda: False,
     mesh: Mesh | None = None,
+    progress: Progress = silent,
 ) -> float | None:
     """Return the loss on a slice, nats per character, read in up to 64 lanes that are split over a mesh.
 
@@ -174,6 +180,7 @@ def validate(
         if should_stop():
             return None
         total += float(nats.sum(dtype=np.float64))
+        progress("validating", len(nats), count)
     if not math.isfinite(total):
         raise NonFiniteError("the validation loss is not finite; try a smaller learning_rate or clip_value")
     return total / count

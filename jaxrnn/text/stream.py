@@ -27,7 +27,10 @@ _SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doct
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
-"""A function of an activity ("reading", "encoding", "verifying"), its number of new bytes, and of bytes in all."""
+"""A function of an activity ("reading", "encoding", "verifying"), how much of it is new, and how much there is in all.
+
+For a text these are bytes.
+"""
 
 
 class Rules(NamedTuple):

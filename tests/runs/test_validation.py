@@ -118,7 +118,7 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(text, tmp_pat
     states = {}
     for report in fit(tiny(text, **HALVES), run_dir=path):
         states[report.step] = jax.tree.map(np.asarray, report.state._replace(key=jax.random.key_data(report.state.key)))
-    assert tuple(report.best) == (8, 2.0, 4)  # the first of equals
+    assert tuple(report.best) == (8, 2.0, 4, 2.1)  # the first of equals
     best = load_checkpoint(find_checkpoint(path, "best"))
     assert (best.counters["step"], best.counters["best_loss"]) == (8, 2.0)
     state = best.state._replace(key=jax.random.key_data(best.state.key))
