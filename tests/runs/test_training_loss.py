@@ -124,7 +124,7 @@ def test_every_command_shows_the_number_that_training_showed(config, text, tmp_p
     number = int(sweeps["done"])
     tenths = math.floor(10 * sweeps["done"]) / 10
     assert f"sweep {number} of {tenths}: {last:.3f}, sweep {number - 1}: {before:.3f} bits per character\n" in out
-    assert f"best {result['best']['validation_bits_per_character']:.3f} bits per character" in out
+    assert f"{result['best']['validation_bits_per_character']:.3f} bits per character" in out
     assert main(["compare", "run", "run"]) == 0
     assert f"{bits:.3f}" in capsys.readouterr().out
 
