@@ -23,6 +23,7 @@ from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.plot import Page, Plot
+from jaxrnn.cli.presets import Presets, preset_table
 from jaxrnn.cli.process import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
@@ -44,7 +45,7 @@ _LEAST_COLUMNS = 40
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__.lower(): command
     for command in (
-        *(Train, Sweep, Sample, Evaluate, Info, Runs, Compare),
+        *(Train, Presets, Sweep, Sample, Evaluate, Info, Runs, Compare),
         *(Plot, Page, Bench, Export, Import, Prepare, Completion, Docs),
     )
 }
@@ -83,6 +84,8 @@ def _run(arguments: list[str]) -> int:
     try:
         return parse(arguments).run() or 0
     except SystemExit as stop:  # tyro has printed help or an error
+        if not stop.code and arguments[:1] == ["train"]:
+            print("\n".join(["which preset:", *preset_table()]))
         return int(stop.code or 0)
 
 

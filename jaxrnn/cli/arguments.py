@@ -15,6 +15,7 @@ from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
+from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
 
@@ -164,7 +165,7 @@ class TrainingFlags:
             constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
         ),
     ] = None
-    """Settings to start from, which --dry-run shows; other flags win over them."""
+    """Settings to start from, which --dry-run shows and `jaxrnn presets` compares; other flags win over them."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Directory of the run; by default runs/CORPUS-1, or the next number that is free."""
     resume: bool = False
@@ -183,7 +184,7 @@ class TrainingFlags:
             raise JaxrnnError("--resume continues what is in --run-dir and --overwrite replaces it; give one of them")
         if self.options.config:
             return read_config(self.options.config)
-        return PRESETS[self.preset or "min-char-rnn"]
+        return adapted(PRESETS[self.preset or "min-char-rnn"], self.changes())
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that flags and CORPUS give, by the names of the flags."""

@@ -78,7 +78,8 @@ def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | 
         return peak
     falling_steps = (steps or 0) - warmup
     if config.schedule == "cosine" and falling_steps < 1:
-        raise JaxrnnError(f"a cosine schedule needs more steps in all than warmup_steps {warmup}, got {steps}")
+        needed = f"more steps in all than warmup_steps {warmup}, got {steps}"
+        raise JaxrnnError(f"a cosine schedule needs {needed}; give more steps or fewer warmup_steps")
 
     def cosine(count: jax.Array) -> jax.Array:
         fall = optax.cosine_decay_schedule(peak, falling_steps, config.final_fraction)

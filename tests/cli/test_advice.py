@@ -1,5 +1,6 @@
 """What a run says while it trains and at its end."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ from terminal import Terminal
 
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.config.presets import PRESET_FACTS
 from jaxrnn.runs.checkpoint_files import list_checkpoints
 
 LEARNED = "train noise.txt --config overfit.json --run-dir 'a run'"
@@ -124,3 +126,25 @@ def test_the_first_command_fills_at_most_a_screen_of_40_lines(tmp_path, monkeypa
     assert sum(max(1, -(-len(line) // 80)) for line in lines) <= 40
     assert 7 <= sum(line.startswith("---- step ") for line in lines) <= 9
     assert lines[-1].startswith("go on: ")
+
+
+def test_presets_are_compared_by_a_command_and_by_the_help_of_train(jaxrnn):
+    _, table, _ = jaxrnn("presets")
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:9:2]] == list(PRESET_FACTS)
+    assert lines[3].endswith(" 2.27")
+    code, out, _ = jaxrnn("train --help")
+    assert (code, out.endswith("\n".join(lines[:-2]) + "\n")) == (0, True)
+    facts = json.loads(jaxrnn("presets --json")[1])
+    assert [fact["bits_per_character"] for fact in facts] == [2.86, 2.27, 2.27, 2.07]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("noise")
+@pytest.mark.parametrize("name", ["quick", "best"])
+def test_a_preset_runs_for_few_steps(jaxrnn, name):
+    text = Path("noise.txt").read_text("utf-8")
+    Path("noise.txt").write_text(30 * text, "utf-8")
+    code, out, err = jaxrnn(f"train noise.txt --preset {name} --steps 5 --hidden-size 8 --run-dir run")
+    assert (code, "5 of 5 steps" in out) == (0, True), err

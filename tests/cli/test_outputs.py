@@ -20,6 +20,7 @@ ARGUMENTS = {
     "export": ["run --out weights.safetensors"],
     "import": ["weights.safetensors --corpus text.txt --run-dir imported"],
     "prepare": ["text.txt"],
+    "presets": [""],
 }
 
 

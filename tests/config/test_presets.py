@@ -1,9 +1,11 @@
+from operator import attrgetter
+
 import jax
 import numpy as np
 import pytest
 
-from jaxrnn.config import TrainConfig, from_json, to_json
-from jaxrnn.config.presets import PRESETS, preset
+from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
+from jaxrnn.config.presets import PRESET_FACTS, PRESETS, adapted, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
 from jaxrnn.training.optimizer import learning_rate
@@ -42,6 +44,25 @@ def test_char_rnns_epochs_are_those_of_nine_tenths_of_tinyshakespeare():
         expected = pytest.approx(0.002 * 0.97 ** max(0, number - 9), rel=1e-5)
         assert float(rate(epochs[number])) == expected
         assert float(rate([*epochs, config.steps][number + 1] - 1)) == expected
+
+
+def test_each_preset_has_its_facts():
+    assert PRESET_FACTS.keys() == PRESETS.keys()
+    assert all(len(facts.writes) < 76 for facts in PRESET_FACTS.values())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"steps": 1}, {"steps": 20}, {"steps": 10**6}, {"validate_every": 0}, {"split": (1.0,)}, {"patience": 0}],
+)
+def test_an_adapted_preset_goes_with_other_settings(name, settings):
+    config = with_settings(adapted(preset(name), settings), settings)
+    learning_rate(config.optimizer, config.steps)  # raises if the warm-up is too long
+    kept = ("optimizer.warmup_steps", "validate_every", "patience")
+    assert settings or config == preset(name)
+    if settings == {"steps": 10**6}:
+        assert all(attrgetter(field)(config) == attrgetter(field)(preset(name)) for field in kept)
 
 
 @pytest.mark.parametrize(
