@@ -2,11 +2,12 @@
 
 import dataclasses
 import datetime
-import math
 import operator
 import sys
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import tyro
 
@@ -16,14 +17,12 @@ from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, in_words, print_result, 
 from jaxrnn.config import SETTINGS, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
+_Row: TypeAlias = "jaxrnn.runs.RunSummary | jaxrnn.runs.SweepSummary"  # of the list of runs
 _STYLES = {"running": GREEN, "damaged": RED, "stopped": YELLOW, "finished": ""}
 _TEXT_SETTINGS = ("vocabulary", "normalize", "min_count", "split")  # losses are comparable only where these are equal
 _KEYS: dict[str, Any] = {  # to sort summaries of runs by
     "recent": lambda run: -run.changed,
-    "best": lambda run: min(
-        (losses.best for losses in (run.validation_bits_per_character or run.train_bits_per_character,) if losses),
-        default=math.inf,
-    ),
+    "best": lambda run: run.best_loss,
     "name": lambda run: run.path,
 }
 
@@ -36,22 +35,26 @@ class Runs:
     """Directory to search for runs, with the folders below it."""
     sort: Literal["recent", "best", "name"] = "recent"
     """recent: by the time of the last write. best: by the lowest loss, of validation if there is one."""
+    members: bool = False
+    """List every member of a sweep; by default a sweep is one row, with the losses of its best member."""
     json: JsonFlag = False
 
     def run(self) -> None:
         """Print the list."""
         default = Runs().directory
         paths = jaxrnn.runs.find_runs(self.directory) if self.directory != default or default.is_dir() else []
-        runs = sorted(map(jaxrnn.runs.summarize_run, paths), key=_KEYS[self.sort])
-        if not runs:
+        runs = list(map(jaxrnn.runs.summarize_run, paths))
+        is_open = self.members or (self.directory / "sweep.json").exists()
+        rows = sorted(runs if is_open else jaxrnn.runs.group_sweeps(runs), key=_KEYS[self.sort])
+        if not rows:
             print(f"no runs in {self.directory}; `jaxrnn train` makes one", file=sys.stderr)
-        if runs or self.json:
-            print_result(self.json, runs, *_table(runs), f"losses are in {_unit(runs)}", *_problems(runs))
+        if rows or self.json:
+            print_result(self.json, rows, *_table(rows), f"losses are in {_unit(runs)}", *_problems([*rows, *runs]))
 
 
-def _table(runs: "list[jaxrnn.runs.RunSummary]") -> list[str]:
-    title = ("run", "state", "step", "model", "train", "best", "valid", "best", "corpus")
-    head, *lines = table([title, *map(_row, runs)], right=(2, 4, 5, 6, 7))
+def _table(runs: "Sequence[_Row]") -> list[str]:
+    title = ("run", "state", "age", "step", "model", "train", "best", "valid", "best", "corpus")
+    head, *lines = table([title, *map(_row, runs)], right=(2, 3, 5, 6, 7, 8))
     start = head.index("state")
     for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
         end = start + len(run.state)
@@ -59,20 +62,31 @@ def _table(runs: "list[jaxrnn.runs.RunSummary]") -> list[str]:
     return [styled(head, BOLD), *lines]
 
 
-def _row(run: "jaxrnn.runs.RunSummary") -> list[str]:
-    row = [str(run.path), run.state, f"{run.step:,}", "-"]
-    if run.config:
-        model = run.config.model
-        row[3] = f"{model.cell} {model.num_layers} x {model.hidden_size}"
-        if run.step < run.config.steps:
-            row[2] += f" of {run.config.steps:,}"
+def _row(row: "_Row") -> list[str]:
+    run = row.best if isinstance(row, jaxrnn.runs.SweepSummary) else row
+    step, model = f"{run.step:,}", "-"
+    if isinstance(row, jaxrnn.runs.SweepSummary):
+        step = f"{sum(member.step for member in row.members):,}"
+        model = f"{sum(member.state == 'finished' for member in row.members)} of {row.size} models"
+    elif run.config:
+        model = f"{run.config.model.cell} {run.config.model.num_layers} x {run.config.model.hidden_size}"
+        step += f" of {run.config.steps:,}" if run.step < run.config.steps else ""
+    cells = [str(row.path), row.state, _age(time.time() - row.changed), step, model]
     for losses in (run.train_bits_per_character, run.validation_bits_per_character):
-        row += [f"{losses.last:.3f}", f"{losses.best:.3f}"] if losses else ["-", "-"]
-    return [*row, Path(run.config.corpus).stem if run.config else "-"]
+        cells += [f"{losses.last:.3f}", f"{losses.best:.3f}"] if losses else ["-", "-"]
+    return [*cells, Path(run.config.corpus).stem if run.config else "-"]
 
 
-def _problems(runs: "list[jaxrnn.runs.RunSummary]") -> list[str]:
-    return [styled(f"damaged: {run.path}: {run.problem}", RED) for run in runs if run.problem]
+def _age(seconds: float) -> str:
+    for unit, size in {"d": 86_400, "h": 3_600, "min": 60}.items():
+        if seconds >= size:
+            return f"{seconds // size:,.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def _problems(runs: "Iterable[_Row]") -> list[str]:
+    lines = {f"damaged: {run.path}: {run.problem}": None for run in runs if run.problem}  # each once
+    return [styled(line, RED) for line in lines]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.runs.catalog import RunSummary as RunSummary
+    from jaxrnn.runs.catalog import SweepSummary as SweepSummary
     from jaxrnn.runs.catalog import find_runs as find_runs
+    from jaxrnn.runs.catalog import group_sweeps as group_sweeps
     from jaxrnn.runs.catalog import summarize_run as summarize_run
     from jaxrnn.runs.checkpoint import Checkpoint as Checkpoint
     from jaxrnn.runs.checkpoint import load_checkpoint as load_checkpoint
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from jaxrnn.runs.torch_weights import save_weights as save_weights
 
 _NAMES = {
-    "catalog": "RunSummary find_runs summarize_run",
+    "catalog": "RunSummary SweepSummary find_runs group_sweeps summarize_run",
     "checkpoint": "Checkpoint load_checkpoint save_checkpoint",
     "directory": "new_run_directory",
     "loop": "begin_run fit",

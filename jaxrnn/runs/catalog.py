@@ -3,7 +3,7 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, is_run, other_run, read_header
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import METRICS, Columns, read_columns
+from jaxrnn.runs.sweep_directory import SWEEP, read_sweep
 
 _DEPTH = 3  # levels of folders that are searched for runs
 
@@ -38,7 +39,7 @@ class RunSummary(NamedTuple):
         problem: what can't be read, and why; None: nothing.
         changed: when it last wrote, seconds since 1970.
         config: its configuration; None: it can't be read.
-        step: training steps done.
+        step: training steps done, by the metrics or the newest checkpoint.
         seconds: the time that they took.
         train_bits_per_character: the running mean of the training loss; None: there is none yet.
         validation_bits_per_character: the loss on the validation slice; None: there is none.
@@ -57,6 +58,69 @@ class RunSummary(NamedTuple):
     validation_bits_per_character: Losses | None
     parameters: int | None
     corpus: dict[str, Any] | None
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest loss, of validation where there is one; infinite where there is none."""
+        losses = self.validation_bits_per_character or self.train_bits_per_character
+        return losses.best if losses else math.inf
+
+
+class SweepSummary(NamedTuple):
+    """A summary of a sweep.
+
+    Attributes:
+        path: its directory.
+        state: running: a process trains there now. finished: all its members are. damaged: one of them, or sweep.json,
+            is. stopped: it can be resumed.
+        problem: why sweep.json can't be read; None: it can.
+        changed: when one of its members last wrote, seconds since 1970.
+        size: how many members it has when it is finished.
+        members: summaries of those that have begun.
+    """
+
+    path: Path
+    state: State
+    problem: str | None
+    changed: float
+    size: int
+    members: tuple[RunSummary, ...]
+
+    @property
+    def best(self) -> RunSummary:
+        """The member with the lowest loss."""
+        return min(self.members, key=lambda member: member.best_loss)
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest loss of all members."""
+        return self.best.best_loss
+
+
+def group_sweeps(runs: Iterable[RunSummary]) -> list[RunSummary | SweepSummary]:
+    """Return summaries of runs with one summary in place of all members of a sweep."""
+    groups: dict[Path, list[RunSummary]] = {}
+    for run in runs:
+        is_member = (run.path.parent / SWEEP).exists()
+        groups.setdefault(run.path.parent if is_member else run.path, []).append(run)
+    return [_sweep(path, group) if path != group[0].path else group[0] for path, group in groups.items()]
+
+
+def _sweep(path: Path, members: list[RunSummary]) -> SweepSummary:
+    problem, size = None, len(members)
+    try:
+        size = math.prod(map(len, read_sweep(path)[1].values()))
+    except JaxrnnError as error:
+        problem = str(error)
+    states = [member.state for member in members]
+    state: State = "stopped"
+    if is_locked(path):
+        state = "running"
+    elif problem or "damaged" in states:
+        state = "damaged"
+    elif states == ["finished"] * size:
+        state = "finished"
+    return SweepSummary(path, state, problem, max(member.changed for member in members), size, tuple(members))
 
 
 def find_runs(directory: Path) -> list[Path]:
@@ -101,7 +165,7 @@ def summarize_run(run: Path) -> RunSummary:
         with _noting(problems, f"checkpoints/{path.name} can't be used", "; `jaxrnn info --repair` removes such"):
             headers.append(_header(path))
     newest, validation = next(filter(None, headers), {}), columns["validation_bits_per_character"]
-    step = int(max(columns["step"], default=newest.get("step", 0)))
+    step = int(max([*columns["step"], newest.get("step", 0)]))
     state: State = "stopped"
     if is_locked(run):
         state = "running"

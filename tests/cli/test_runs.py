@@ -1,9 +1,11 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 
 import jax
 import pytest
@@ -13,6 +15,7 @@ from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, to_json
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
+from jaxrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.runs.lock import WriterLock
 from jaxrnn.text import load_corpus
 
@@ -82,7 +85,14 @@ def by_name(runs):
     return {run["path"].removeprefix("runs/"): run for run in runs}
 
 
+def set_age(path, seconds):
+    """Let a run have been written to so many seconds ago."""
+    for file in (path, path / "metrics.jsonl"):
+        os.utime(file, (time.time() - seconds,) * 2)
+
+
 def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output):
+    set_age(home / "runs" / "a", 330)
     runs = by_name(output("runs", "--json"))
     assert set(runs) == {"a", "b", "elsewhere/c"}
     a = runs["a"]
@@ -99,6 +109,8 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output
     assert row.split() == [
         "runs/a",
         "stopped",
+        "5",
+        "min",
         "20",
         "of",
         "40",
@@ -160,9 +172,8 @@ def test_a_damaged_run_is_reported_and_the_others_are_listed(home, output, name,
     assert message in runs["a"]["problem"]
     for command in (["runs"], ["compare", "runs/a", "runs/b"], ["compare", "runs/a", "runs/a"]):
         lines = output(*command).splitlines()
-        damaged = [line for line in lines if line.startswith("damaged: runs/a: ")]
-        assert len(damaged) == command.count("runs/a") or command == ["runs"]
-        assert message in damaged[0]
+        (damaged,) = [line for line in lines if line.startswith("damaged: runs/a: ")]
+        assert message in damaged
 
 
 def test_the_last_line_of_the_metrics_may_be_half_written(home, output):
@@ -173,8 +184,7 @@ def test_the_last_line_of_the_metrics_may_be_half_written(home, output):
 
 def test_runs_can_be_sorted(home, output):
     for age, name in enumerate(("elsewhere/c", "a", "b")):
-        for path in (home / "runs" / name, home / "runs" / name / "metrics.jsonl"):
-            os.utime(path, (1e9 - age, 1e9 - age))
+        set_age(home / "runs" / name, 100 * age)
     orders = {
         order: [run["path"].removeprefix("runs/") for run in output("runs", "--sort", order, "--json")]
         for order in ("recent", "best", "name")
@@ -184,6 +194,83 @@ def test_runs_can_be_sorted(home, output):
         "best": ["b", "a", "elsewhere/c"],
         "name": ["a", "b", "elsewhere/c"],
     }
+
+
+def test_the_newest_run_is_first_and_each_has_its_age(home, output):
+    for name, age in {"a": 7300, "b": 5, "elsewhere/c": 5 * 86_400 + 9}.items():
+        set_age(home / "runs" / name, age)
+    rows = [re.split(r"  +", line) for line in output("runs").splitlines()[1:4]]
+    assert [(row[0], row[2]) for row in rows] == [("runs/b", "5 s"), ("runs/a", "2 h"), ("runs/elsewhere/c", "5 d")]
+    set_age(home / "runs" / "b", -60)  # another computer's clock
+    assert "  0 s  " in output("runs")
+
+
+def test_the_step_of_a_run_that_was_stopped_is_that_of_its_newest_checkpoint(home, output):
+    checkpoints = home / "runs" / "a" / "checkpoints"
+    checkpoint = load_checkpoint(home / "runs" / "a")
+    state = checkpoint.state._replace(step=jax.numpy.asarray(24))
+    corpus, path = checkpoint.corpus, checkpoints / "step-0000000024.safetensors"
+    save_checkpoint(path, state, checkpoint.config, checkpoint.vocabulary, corpus=corpus)
+    assert by_name(output("runs", "--json"))["a"]["step"] == 24  # the metrics end at step 20
+    assert "24 of 40" in output("runs")
+
+
+@pytest.fixture
+def sweep(home):
+    """A sweep of four members in runs/, of which three have begun."""
+    path = home / "runs" / "s"
+    for seed, name in enumerate(("a", "b", "elsewhere/c")):  # after steps 20, 10 and 0
+        member = path / f"seed={seed}"
+        shutil.copytree(home / "runs" / name, member)
+        (member / "config.json").write_text(to_json(dataclasses.replace(CONFIG, steps=20, seed=seed)))
+        set_age(member, 60 * (seed + 1))
+    (path / "sweep.json").write_text(
+        json.dumps({"config": json.loads(to_json(CONFIG)), "axes": {"seed": [0, 1, 2, 3]}})
+    )
+    for name in ("a", "b", "elsewhere"):
+        shutil.rmtree(home / "runs" / name)
+    return path
+
+
+def test_a_sweep_is_one_row_with_its_members_and_the_losses_of_the_best(sweep, output):
+    (row,) = [re.split(r"  +", line) for line in output("runs").splitlines()[1:-1]]
+    assert row == [
+        "runs/s",
+        "stopped",
+        "1 min",
+        "30",
+        "1 of 4 models",
+        "1.000",
+        "1.000",
+        "1.000",
+        "1.000",
+        "python-docs",
+    ]
+    (summary,) = output("runs", "--json")
+    assert (summary["path"], summary["state"], summary["size"]) == ("runs/s", "stopped", 4)
+    assert [member["step"] for member in summary["members"]] == [20, 10, 0]
+    for opened in (["--members"], ["runs/s"]):
+        lines = output("runs", *opened, "--sort", "name").splitlines()
+        assert [line.split()[0] for line in lines[1:4]] == [f"runs/s/seed={seed}" for seed in range(3)]
+
+
+def test_a_sweep_that_is_trained_finished_or_damaged_says_so(sweep, output):
+    lock = WriterLock(sweep)
+    assert output("runs", "--json")[0]["state"] == "running"
+    lock.close()
+    (sweep / "seed=1" / "metrics.jsonl").write_text("garbage\n")
+    lines = output("runs").splitlines()
+    assert lines[1].split()[:2] == ["runs/s", "damaged"]
+    assert lines[-1].startswith("damaged: runs/s/seed=1: metrics.jsonl can't be read")
+    for seed in (1, 2, 3):
+        shutil.rmtree(sweep / f"seed={seed}", ignore_errors=True)
+        shutil.copytree(sweep / "seed=0", sweep / f"seed={seed}")
+    assert output("runs", "--json")[0]["state"] == "finished"
+    assert "4 of 4 models" in output("runs")
+    (sweep / "sweep.json").write_text("{")
+    lines = output("runs").splitlines()
+    assert lines[1].split()[:2] == ["runs/s", "damaged"]
+    assert lines[-1].startswith("damaged: runs/s: runs/s is no sweep")
 
 
 def test_a_directory_without_runs_is_reported(tmp_path, capsys):
