@@ -1,8 +1,4 @@
-"""The suite `kernels`: what each kernel of `jaxrnn.kernels` earns on this machine, as time without it / time with it.
-
-Each kernel is taken out alone, and then all of them. A program that a kernel is not in is not timed again: the table
-shows a dash.
-"""
+"""The suite `kernels`: what each kernel of `jaxrnn.kernels` earns here, as time without it / time with it."""
 
 import contextlib
 from functools import partial
@@ -57,7 +53,7 @@ def measure_kernels(config: BenchConfig) -> Result:
 
 
 def _race(name: str, rounds: int) -> dict[str, Timing]:
-    """Return timings by the kernel taken out, "none" or "all"; equal programs share one timing."""
+    """Return timings by the kernel taken out, "none" or "all"; programs that do not have it share one timing."""
     workload = make_workload(BenchConfig(**WORKLOADS[name]).train_config())
     texts: dict[str, str] = {}  # of the lowered programs, by the kernel taken out
     contenders: dict[str, Contender] = {}  # by these texts

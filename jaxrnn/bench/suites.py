@@ -188,8 +188,7 @@ def measure_devices(config: BenchConfig) -> Result:
     if cores and largest > cores:
         lines.append(f"more devices than the {cores} cores show what splitting costs, not what they would gain")
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
-    details = {"cores": cores, "notes": notes}
-    return Result(seconds, lines, columns, config.characters, details, chart="curves")
+    return Result(seconds, lines, columns, config.characters, {"cores": cores, "notes": notes}, chart="curves")
 
 
 def measure_sweep(config: BenchConfig) -> Result:

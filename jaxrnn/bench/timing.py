@@ -1,7 +1,4 @@
-"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike.
-
-Most contenders are programs of ours on a workload: random characters and initial parameters.
-"""
+"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike."""
 
 import itertools
 import time
@@ -134,6 +131,5 @@ class Program(NamedTuple):
 
 def named_params(params: Params) -> dict[str, np.ndarray]:
     """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
-    (layer,) = params.layers
-    named = {**layer._asdict(), "Why": params.Why, "by": params.by}
-    return {name: np.asarray(value, np.float64) for name, value in named.items() if value is not None}
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {path[-1].name: np.asarray(leaf, np.float64) for path, leaf in leaves}

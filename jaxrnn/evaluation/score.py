@@ -1,8 +1,4 @@
-"""How well a network predicts a text: the surprisal of each symbol, -ln of the probability that the network gave it.
-
-`score` is the jitted function for a batch. `surprisals_in_parts` scores a text of any length in bounded memory, with it
-`surprisals` as one array, `evaluate` as a sum, and `score_stream` a text that arrives in pieces.
-"""
+"""How well a network predicts a text: the surprisal of each symbol, -ln of the probability that the network gave it."""
 
 import collections
 import dataclasses
@@ -105,10 +101,8 @@ def surprisals(
     (16 symbols early: 8e-7; none: 2e-3).
 
     The tokens are int [N]; `starts`, bool [N] from `document_starts`, has the symbols before which the carry is reset
-    (None: nowhere). A mesh, from `jaxrnn.make_mesh`, splits the lanes over its devices.
-
-    Raises:
-        JaxrnnError: there are fewer than two symbols, or more lanes than symbols to score.
+    (None: nowhere). A mesh, from `jaxrnn.make_mesh`, splits the lanes over its devices. Raises JaxrnnError if there are
+    fewer than two symbols, or more lanes than symbols to score.
     """
     check_arguments(surprisals, locals())
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
@@ -174,8 +168,7 @@ def evaluate(
 
 def window_length(lanes: int, config: ModelConfig) -> int:
     """Return T of the batches that are scored: at most 8,192 symbols and 16 million logits at once."""
-    vocab_size = config.vocab_size or 1
-    return max(1, min(1024, 8192 // lanes, 2**24 // (lanes * vocab_size)))
+    return max(1, min(1024, 8192 // lanes, 2**24 // (lanes * (config.vocab_size or 1))))
 
 
 def default_lanes(count: int) -> int:

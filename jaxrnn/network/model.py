@@ -21,13 +21,10 @@ Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
 
 class Layer(NamedTuple):
-    """The parameters of one recurrent layer.
+    """The parameters of one recurrent layer: input to hidden Wxh, hidden to hidden Whh [H, G*H], bias bh [G*H].
 
-    Attributes:
-        Wxh: [V, G*H] in the first layer, where row i is what token i adds; [H, G*H] in the others. Input to hidden.
-        Whh: [H, G*H], hidden to hidden.
-        bh: [G*H].
-        bhh: [G*H], what a cell with a bias of its own for the recurrent product adds to it (GRU); None for others.
+    Wxh is [V, G*H] in the first layer, where row i is what token i adds, and [H, G*H] in the others. bhh, [G*H], is
+    what a cell with a bias of its own for the recurrent product adds to it (GRU); None for others.
     """
 
     Wxh: jax.Array
@@ -66,8 +63,7 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
       1 is then of size 1 (LeCun et al. 1998, "Efficient BackProp", section 4.6). n is H for a matrix that hidden states
       are multiplied by, and 1 for the first layer's Wxh: a one-hot vector times Wxh is a single row.
 
-    Raises:
-        JaxrnnError: `vocab_size` is None, or the dtype is float64 and JAX has not been told to use it.
+    Raises JaxrnnError if `vocab_size` is None, or if the dtype is float64 and JAX has not been told to use it.
     """
     check_arguments(init_params, locals())
     dtype, vocab_size, hidden_size = _dtype(config), config.vocab_size, config.hidden_size

@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrnn.config import SampleConfig
@@ -66,15 +67,9 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
 
 def _pack(params: Params, dtype: str) -> dict[str, Any]:
     """Return the parameters as base64 of little-endian numbers, and the name and size of each, in order."""
-    tensors = {
-        f"layers.{index}.{name}": tensor
-        for index, layer in enumerate(params.layers)
-        for name, tensor in layer._asdict().items()
-        if tensor is not None
-    }
-    tensors |= {"Why": params.Why, "by": params.by}
-    data = b"".join(np.asarray(tensor, np.dtype(dtype).newbyteorder("<")).tobytes() for tensor in tensors.values())
-    sizes = [[name, tensor.size] for name, tensor in tensors.items()]
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    data = b"".join(np.asarray(leaf, np.dtype(dtype).newbyteorder("<")).tobytes() for _, leaf in leaves)
+    sizes = [[jax.tree_util.keystr(path, simple=True, separator="."), leaf.size] for path, leaf in leaves]
     return {"tensors": sizes, "type": dtype, "base64": base64.b64encode(data).decode()}
 
 

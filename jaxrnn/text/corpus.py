@@ -80,8 +80,7 @@ class Corpus:
             >>> corpus.vocabulary.decode(corpus.tokens)
             'abba'
 
-        Raises:
-            JaxrnnError: the tokens are not int [N], from 0 to V - 1, or the vocabulary has fewer than 2 symbols.
+        Raises JaxrnnError unless the tokens are int [N], from 0 to V - 1, and the vocabulary has 2 symbols or more.
         """
         if not isinstance(vocabulary, Vocabulary) or len(vocabulary) < 2:
             raise JaxrnnError(f"the vocabulary must be a jaxrnn.Vocabulary of at least 2 symbols, got {vocabulary!r}")

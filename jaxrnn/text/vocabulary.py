@@ -147,8 +147,7 @@ class Decoder:
 
 def count_symbols(text: str | bytes) -> Counts:
     """Return the number of occurrences of each code point or byte in a text, int [at least the largest + 1]."""
-    codes = _code_points(text, "bytes" if isinstance(text, bytes) else "characters")
-    return np.bincount(codes, minlength=256)
+    return np.bincount(_code_points(text, "bytes" if isinstance(text, bytes) else "characters"), minlength=256)
 
 
 def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:

@@ -109,7 +109,6 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
 def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:
     params_key, state_key = jax.random.split(key)
     params = init_params(params_key, config.model)
-    vocab_size = params.by.shape[0]
     return TrainState(
         params=params,
         opt_state=(optimizer or make_optimizer(config.optimizer, steps=config.steps)).init(params),
@@ -117,7 +116,7 @@ def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer 
         key=state_key,
         step=jnp.zeros((), jnp.int32),
         # The loss of a network that knows nothing and finds all V characters equally likely.
-        smooth_loss=jnp.asarray(config.sequence_length * math.log(vocab_size), params.by.dtype),
+        smooth_loss=jnp.asarray(config.sequence_length * math.log(params.by.size), params.by.dtype),
     )
 
 
