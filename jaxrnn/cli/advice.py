@@ -61,13 +61,16 @@ def best_line(report: "Report", validation_loss: float | None) -> str:
     return f"{line}: it has learned the text by heart; sample, page and evaluate take the best (--from best)"
 
 
-def closing_lines(run_dir: Path, flags: Mapping[str, str | None], resume_flags: str | None) -> list[str]:
+def closing_lines(
+    run_dir: Path, flags: Mapping[str, str | None], resume_flags: str | None, sweep_dir: Path | None = None
+) -> list[str]:
     """Return the commands to copy at the end of a run.
 
     Args:
-        run_dir: the run.
+        run_dir: the run; of a sweep, the best one.
         flags: `cell` and `optimizer` as the user gave them, which no file holds if they are in a Python file.
         resume_flags: what to change so that the run continues; None: nothing would help.
+        sweep_dir: the sweep that is resumed, in place of the run.
     """
     run, program = shlex.quote(str(run_dir)), _program()
     given = {name: f" --{name} {shlex.quote(flag)}" for name, flag in flags.items() if flag and ":" in flag}
@@ -76,7 +79,8 @@ def closing_lines(run_dir: Path, flags: Mapping[str, str | None], resume_flags: 
     if not cell:
         lines.append(f"see it:     {program} page {run}")
     if resume_flags is not None:
-        lines.append(f"go on:      {program} train --run-dir {run} --resume{resume_flags}{''.join(given.values())}")
+        what = f"sweep --run-dir {shlex.quote(str(sweep_dir))}" if sweep_dir else f"train --run-dir {run}"
+        lines.append(f"go on:      {program} {what} --resume{resume_flags}{''.join(given.values())}")
     return lines
 
 

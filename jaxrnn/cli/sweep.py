@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
+from jaxrnn.cli.advice import closing_lines
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.output import fields_of, loss_values, print_result, reading, save_figure, slice_lines, table
@@ -78,13 +79,17 @@ class Sweep(TrainingFlags):
                 for report in reports:
                     steps = sum(member.step for member in report.reports.values())
                     display.show(steps, _in_short(report), finished=report.finished)
-        plot_line = None
+        values, table_lines = _result(report, axes, members, run_dir)
+        table_lines.append(f"sweep: {run_dir}")
         if options.plot:
             save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
-            plot_line = f"plot: {options.plot}"
-        values, table_lines = _result(report, axes, members, run_dir)
+            table_lines.append(f"plot: {options.plot}")
         values["plot"] = options.plot
-        print_result(options.json, values, *table_lines, f"sweep: {run_dir}", plot_line)
+        if values["best_run"]:
+            (cell,) = self.changes().get("cell", (None,))[:1]
+            resume = None if report.finished else ""
+            table_lines += closing_lines(values["best_run"], {"cell": cell}, resume, run_dir)
+        print_result(options.json, values, *table_lines)
         if not report.finished:
             return 128 + received[0]
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0
@@ -154,6 +159,7 @@ def _result(
             for name, member in report.reports.items()
         },
         "best": best.setting if best else None,
+        "best_run": run_dir / best.best if best and best.best else None,
     }
     validated = any(row.validation_bits_per_character for row in rows)
     title = [*rows[0].setting, "models", "training loss", *["best validation loss"] * validated]

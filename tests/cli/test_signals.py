@@ -20,7 +20,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored():
         running = process(command)
     finally:
         signal.signal(signal.SIGINT, handler)
-    wait_for(running, "---- step 100,")
+    wait_for(running, "---- step 100: ")
     running.send_signal(signal.SIGINT)
     for _ in range(2):
         wait_for(running, "---- step ")

@@ -43,13 +43,17 @@ def test_a_sweep_ends_with_a_table_a_plot_and_json_and_its_members_are_runs(home
     assert all(" ± " in line and " to " in line for line in table[1:3])
     assert table[3] == "losses are in bits per character"
     assert table[4].startswith("best on average: learning_rate 0.")
-    assert table[5:] == ["sweep: s", "plot: losses.png"]
+    assert table[5:7] == ["sweep: s", "plot: losses.png"]
+    assert [shlex.split(line[12:])[:2] for line in table[7:]] == [["jaxrnn", "sample"], ["jaxrnn", "page"]]
+    assert main(shlex.split(table[7][12:])[1:]) == 0
+    capsys.readouterr()
     assert (home / "losses.png").read_bytes().startswith(b"\x89PNG")
     assert re.search(
         r"^80 of 80 steps: \d\.\d{3} to \d\.\d{3} bits per character, 4 of 4 models done", err, re.MULTILINE
     )
     assert main(shlex.split("sweep --run-dir s --resume --json")) == 0
     values = json.loads(capsys.readouterr().out)
+    assert values["best_run"] == shlex.split(table[7])[-1]
     assert values["axes"] == {"learning_rate": [0.05, 0.1], "seed": [0, 1]}
     assert values["finished"]
     name = "validation_bits_per_character"

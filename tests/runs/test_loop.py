@@ -102,6 +102,7 @@ def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batc
         {"checkpoint_every": 0},
         {"checkpoint_every": 2, "keep": 1},
         {"log_every": 6, "sample_every": 4, "checkpoint_every": 10},
+        {"sample_every": None, "log_every": 2},
     ],
     ids=str,
 )
@@ -332,6 +333,15 @@ def test_every_cell_rule_schedule_and_dropout_resume_bit_for_bit(text, tmp_path,
     other = dataclasses.replace(config, optimizer=OptimizerConfig(name=rule, schedule=schedule))
     with pytest.raises(JaxrnnError, match=r"was trained with optimizer.name"):
         run(other, tmp_path / "cut", resume=True)
+
+
+def test_a_resumed_run_has_the_samples_that_the_default_spreads_over_the_whole_run(text, tmp_path):
+    config = tiny(text, sample_every=None, log_every=2)
+    samples = [report.step for report in run(config, tmp_path / "whole") if report.sample]
+    assert samples == [0, 2, 4, 6, 8, 10, 16, 24]
+    run(config, tmp_path / "run", leave=10)
+    run(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "samples.txt").read_bytes() == (tmp_path / "whole" / "samples.txt").read_bytes()
 
 
 def test_a_resumed_run_reports_from_where_it_was(text, tmp_path):
