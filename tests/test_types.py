@@ -61,6 +61,8 @@ jaxrnn.fitt
 report = next(jaxrnn.fit(jaxrnn.TrainConfig()))
 report.bits_per_character.upper()
 jaxrnn.Batch("to be", "o be ", None)
+jaxrnn.TrainConfig(learning_rate=0.01)
+jaxrnn.OptimizerConfig("adam", "0.01")
 """
 
 
@@ -78,4 +80,4 @@ def test_a_users_script_passes_the_check_and_mistakes_are_found(tmp_path, checke
     checked = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path).stdout
     assert "script.py" not in checked, checked
     found = {int(line) for line in re.findall(r"mistakes\.py:(\d+):.*error: ", checked)}
-    assert found == {4, 5, 7, 8}, checked
+    assert found == {4, 5, 7, 8, 9, 10}, checked

@@ -130,7 +130,8 @@ def find_runs(directory: Path) -> list[Path]:
         JaxrnnError: there is no such directory, or it can't be read.
     """
     if not directory.is_dir():
-        raise JaxrnnError(f"no such directory: {directory}; give one that holds runs, such as runs")
+        advice = other_run(directory, "give one that holds runs, such as runs")
+        raise JaxrnnError(f"no such directory: {directory}; {advice}")
     try:
         return _search(directory, _DEPTH)
     except OSError as error:

@@ -69,17 +69,18 @@ def is_run(path: Path) -> bool:
     return sum((path / name).exists() for name in names) >= 2
 
 
-def other_run(path: Path) -> str:
-    """Return advice for a path that is no run: the run in it, beside it or in runs/ that may be meant."""
+def other_run(path: Path, otherwise: str = "give the run directory that `jaxrnn train` made") -> str:
+    """Return advice for a path that is no run: the run or sweep in it, beside it or in runs/ that may be meant."""
     with contextlib.suppress(OSError):
         below = sorted(filter(is_run, path.iterdir())) if path.is_dir() else []
         if below:
             return f"give one of the runs in it, such as {below[0]}"
         folders = filter(Path.is_dir, (path.parent, Path("runs")))
-        runs = {run.name: run for folder in folders for run in folder.iterdir() if is_run(run)}
+        inside = [file for folder in folders for file in folder.iterdir()]
+        runs = {run.name: run for run in inside if is_run(run) or (run / "sweep.json").is_file()}
         if near := difflib.get_close_matches(path.name, runs, n=1):
             return f"did you mean {runs[near[0]]}?"
-    return "give the run directory that `jaxrnn train` made"
+    return otherwise
 
 
 def find_checkpoint(run: Path, which: str) -> Path:

@@ -50,7 +50,7 @@ class Reports(Generator[ReportType]):
 
     def __repr__(self) -> str:
         """Say how to use it."""
-        watched = "" if self.name == "fit_many" else ", or watch(fit(...))"
+        watched = ", or watch(fit(...))" if self.name == "fit" else ""
         return f"{self.name}(...): iterate me: for report in {self.name}(...): ...{watched}"
 
     def send(self, value: None) -> ReportType:

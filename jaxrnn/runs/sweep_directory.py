@@ -17,7 +17,7 @@ from typing import Any
 from jaxrnn.atomic import commit
 from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints, other_run
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 
 SWEEP = "sweep.json"
@@ -37,7 +37,9 @@ def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
             raise ValueError("its axes are no lists")
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise JaxrnnError(f"{path} is no sweep ({reason}); give a directory of `jaxrnn sweep`") from None
+        advice = "give a directory of `jaxrnn sweep`"
+        advice = advice if path.exists() else other_run(path, advice)
+        raise JaxrnnError(f"{path} is no sweep ({reason}); {advice}") from None
     return config, axes
 
 

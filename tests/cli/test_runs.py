@@ -232,7 +232,7 @@ def sweep(home):
     return path
 
 
-def test_a_sweep_is_one_row_with_its_members_and_the_losses_of_the_best(sweep, output):
+def test_a_sweep_is_one_row_with_its_members_and_the_losses_of_the_best(sweep, output, capsys):
     (row,) = [re.split(r"  +", line) for line in output("runs").splitlines()[1:-1]]
     assert row == [
         "runs/s",
@@ -249,6 +249,9 @@ def test_a_sweep_is_one_row_with_its_members_and_the_losses_of_the_best(sweep, o
     (summary,) = output("runs", "--json")
     assert (summary["path"], summary["state"], summary["size"]) == ("runs/s", "stopped", 4)
     assert [member["step"] for member in summary["members"]] == [20, 10, 0]
+    for command in ("runs s", "runs runs/ss", "sweep --resume --run-dir s"):
+        assert main(command.split()) == 2
+        assert "did you mean runs/s?" in capsys.readouterr().err
     for opened in (["--members"], ["runs/s"]):
         lines = output("runs", *opened, "--sort", "name").splitlines()
         assert [line.split()[0] for line in lines[1:4]] == [f"runs/s/seed={seed}" for seed in range(3)]
