@@ -13,17 +13,7 @@ from jaxrnn.config import VocabularyKind
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.stream import (
-    Progress,
-    Rules,
-    blocks,
-    check_plain,
-    encode_text,
-    open_file,
-    read_blocks,
-    silent,
-    survey_text,
-)
+from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, open_file, read_blocks, silent, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
@@ -153,9 +143,7 @@ def load_corpus(
     if len(source) > 255 or any(map(str.isspace, source)):
         advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
     path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 (~NAME without such a user is a file)
-    with open_file(path, advice) as file:
-        if vocabulary == "characters":
-            check_plain(file, path)
+    with open_file(path, vocabulary, advice) as file:
         if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
             cached = cache.load_tokens(file, str(path), rules, progress, verify)
             return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)

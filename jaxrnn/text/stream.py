@@ -46,13 +46,20 @@ def silent(activity: str, new: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def open_file(path: Path, advice: str = "give a text file") -> Iterator[BinaryIO]:
-    """Open a regular file to read; a pipe or a device is refused, not waited for. `advice` is for a missing file."""
+def open_file(path: Path, kind: VocabularyKind, advice: str = "give a text file") -> Iterator[BinaryIO]:
+    """Open a regular file to read; a pipe or a device is refused, not waited for. `advice` is for a missing file.
+
+    For a vocabulary of characters a document or a web page is refused too, by its name or its first bytes.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory" if path.is_dir() else "not a regular file"
             raise JaxrnnError(f"{path} is {what}; give a text file")
         with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+            file.seek(0)
+            if kind == "characters" and (path.suffix.lower() in _NOT_PLAIN or start.startswith(_SIGNATURES)):
+                raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
             yield file
     except JaxrnnError:
         raise
@@ -66,14 +73,6 @@ def open_file(path: Path, advice: str = "give a text file") -> Iterator[BinaryIO
         raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
 
 
-def check_plain(file: BinaryIO, path: Path) -> None:
-    """Refuse a document or a web page, by its name or its first bytes, which must be characters."""
-    start = file.read(256).lstrip().lower()
-    file.seek(0)
-    if path.suffix.lower() in _NOT_PLAIN or start.startswith(_SIGNATURES):
-        raise JaxrnnError(f"{path} is a document or a web page, and not plain text; save it as plain text (UTF-8)")
-
-
 def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
     """Yield the rest of a file in blocks, and report the size of each."""
     while block := file.read(PIECE):
@@ -83,9 +82,7 @@ def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: No
 
 def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
     """Yield the text of a file in pieces, as `decode` does, which may refuse it after some of them."""
-    with open_file(path) as file:
-        if kind == "characters":
-            check_plain(file, path)
+    with open_file(path, kind) as file:
         yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
 
 
