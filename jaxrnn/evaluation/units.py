@@ -1,8 +1,7 @@
 """Which units know what: how well single units tell properties of a text, measured on a part they were not chosen on.
 
 Karpathy, Johnson and Li 2015, "Visualizing and understanding recurrent networks", found such units by looking. Among
-hundreds of units some follow any property by chance, so a unit is chosen on the first part of a text and scored on the
-rest.
+hundreds of units some follow any property by chance: hence the part held out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,10 +114,7 @@ def find_units(
         text: the T characters that the network read; bytes as the characters with their values (Latin-1).
         target: a name from `PROPERTIES`, a function of the text, or T values; booleans or numbers.
         names: which values of the units to consider: "h", "c" or gates.
-        fit_fraction: the length of the first part, as a fraction of the text.
-
-    Raises:
-        JaxrnnError: the lengths differ, a name is unknown, or the property is constant in one of the two parts.
+        fit_fraction: the length of the first part, as a fraction of the text. The property must vary in both parts.
     """
     if isinstance(target, str):
         if target not in PROPERTIES:

@@ -47,9 +47,8 @@ def write(
         >>> len(text), set(text) <= set("\nabc")
         (250, True)
 
-    Raises:
-        JaxrnnError: at the call, if the vocabulary lacks characters of the prompt or of the stop string, if the stop
-            string is longer than `options.length`, or if `top_k` exceeds the size of the vocabulary.
+    Raises JaxrnnError at the call if the vocabulary lacks characters of the prompt or of the stop string, if the stop
+    string is longer than `options.length`, or if `top_k` exceeds the size of the vocabulary.
     """
     check_arguments(write, locals())
     writer, options = Writer(params, vocabulary, config, reset_on), dataclasses.replace(options, num_samples=1)

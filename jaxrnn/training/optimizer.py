@@ -31,9 +31,8 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     `name`, and on whether the learning rate changes at all. `steps` are those of the whole run; the cosine ends there,
     and the other schedules do without.
 
-    Raises:
-        JaxrnnError: the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or the name is
-            "custom", which is all that a file says of a user-defined optimizer.
+    Raises JaxrnnError if the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or if the name
+    is "custom", which is all that a file says of a user-defined optimizer.
     """
     if config.name == "custom":
         raise JaxrnnError(
