@@ -86,6 +86,10 @@ WRONG = {
     "load_corpus": [
         (lambda: jaxrnn.load_corpus(TOKENS), "source must be a string or a path, got int64[30]"),
         (
+            lambda: jaxrnn.load_corpus("x", vocabulary=TOKENS),
+            "vocabulary must be 'characters' or 'bytes', got int64[30]",
+        ),
+        (
             lambda: jaxrnn.load_corpus("x", vocabulary="words"),
             "vocabulary must be 'characters' or 'bytes', got 'words'",
         ),

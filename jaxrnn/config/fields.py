@@ -105,7 +105,7 @@ def _converted(value: Any, kind: Any) -> Any:
     if kind in (int, float):
         if isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool):
             return kind(value)
-    elif value in get_args(kind) if get_origin(kind) is Literal else isinstance(value, kind):
+    elif isinstance(value, str) and value in get_args(kind) if get_origin(kind) is Literal else isinstance(value, kind):
         return value
     raise TypeError
 
@@ -130,25 +130,26 @@ def _with_article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
-_type_hints = functools.cache(get_type_hints)
-
-
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Check the arguments of a function against its annotations, as in its first line: `check_arguments(f, locals())`.
 
     Arrays, and what may be one, are left to the code that uses them.
     """
-    for name, kind in _type_hints(function).items():
-        options = _options(kind)
-        if name not in arguments or not all(map(_is_checkable, options)):
-            continue
+    for name, options in _checkable(function).items():
         value = arguments[name]
         if not any(_is_of(value, option) for option in options):
             records = tuple(option for option in options if option.__module__.startswith("jaxrnn"))
             parts = [part for part in _field_names(value) if isinstance(getattr(value, part), records)]
             advice = f"; give its {parts[0]}" if parts else ""
-            message = f"{name} must be {_describe(kind)}, got {in_short(value)}{advice}"
-            raise JaxrnnError(f"{function.__name__}: {message}")
+            kinds = " or ".join(map(_describe, options))
+            raise JaxrnnError(f"{function.__name__}: {name} must be {kinds}, got {in_short(value)}{advice}")
+
+
+@functools.cache
+def _checkable(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the types of those arguments that can be checked."""
+    options = {name: _options(kind) for name, kind in get_type_hints(function).items() if name != "return"}
+    return {name: kinds for name, kinds in options.items() if all(map(_is_checkable, kinds))}
 
 
 def _is_checkable(kind: Any) -> bool:
@@ -158,6 +159,8 @@ def _is_checkable(kind: Any) -> bool:
 
 
 def _is_of(value: Any, kind: Any) -> bool:
+    if type(value) is kind:
+        return True
     if isinstance(get_origin(kind), type):
         return isinstance(value, get_origin(kind))
     try:

@@ -44,7 +44,8 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     The reports are closed when the loop is left or interrupted, so that a run directory is saved.
     """
     if not isinstance(reports, Iterator) or getattr(reports, "name", "fit") == "fit_many":
-        raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {in_short(reports)}")
+        given = "fit_many(...)" if isinstance(reports, Reports) else in_short(reports)
+        raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {given}")
     interrupts, run_dir = (reports.interrupts, reports.run_dir) if isinstance(reports, Reports) else ([], None)
     return Reports("watch", _watch(reports, plot), interrupts, run_dir)
 

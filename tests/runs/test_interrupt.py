@@ -145,5 +145,5 @@ def test_watch_says_at_the_call_what_it_takes(reports, shown):
 
 
 def test_watch_does_not_take_the_reports_of_a_sweep(text):
-    with pytest.raises(jaxrnn.JaxrnnError, match="watch takes the reports of fit"):
+    with pytest.raises(jaxrnn.JaxrnnError, match=r"watch takes the reports of fit, .* got fit_many\(...\)$"):
         jaxrnn.watch(jaxrnn.fit_many(tiny(text), {"seed": [0]}))
