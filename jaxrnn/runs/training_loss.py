@@ -1,7 +1,7 @@
 """Means of the training loss: numbers that can be compared with each other and with a validation; without JAX."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jaxrnn.config import TrainConfig
@@ -60,21 +60,29 @@ class TrainingLoss:
         weights = {f"{name}_weight": value for name, value in self._weights.items()}
         return {**sums, **weights, **{f"sweep_{name}": value for name, value in self._sweeps.items()}}
 
-    def add(self, losses: Iterable[float]) -> None:
+    def add(self, losses: Sequence[float]) -> None:
         """Take the losses of the next steps, nats per T characters."""
-        decay, (mean, interval, sweep) = self._decay, self._sums.values()
-        weight, interval_steps, sweep_steps = self._weights.values()
+        while losses:
+            left = self._steps_per_sweep - self._step % self._steps_per_sweep
+            self._add_within_sweep(losses[:left])
+            losses = losses[left:]
+
+    def _add_within_sweep(self, losses: Sequence[float]) -> None:
+        decay, (mean, interval, sweep), weight = self._decay, self._sums.values(), self._weights["mean"]
         for loss in losses:  # one by one: the sums are then the same however the steps are cut into chunks
-            mean, weight = decay * mean + loss, decay * weight + 1
-            interval, interval_steps = interval + loss, interval_steps + 1
-            sweep, sweep_steps = sweep + loss, sweep_steps + 1
-            self._step += 1
-            if self._step % self._steps_per_sweep == 0:
-                last = {"last": sweep / sweep_steps} if sweep_steps == self._steps_per_sweep else {}
-                self._sweeps = {**last, **({"before": self._sweeps["last"]} if "last" in self._sweeps else {})}
-                sweep = sweep_steps = 0.0
+            mean = decay * mean + loss
+            weight = decay * weight + 1.0
+            interval += loss
+            sweep += loss
         self._sums = {"mean": mean, "interval": interval, "sweep": sweep}
-        self._weights = {"mean": weight, "interval": interval_steps, "sweep": sweep_steps}
+        steps = {name: self._weights[name] + len(losses) for name in ("interval", "sweep")}
+        self._weights = {"mean": weight, **steps}
+        self._step += len(losses)
+        if self._step % self._steps_per_sweep == 0:
+            before = {"before": self._sweeps["last"]} if "last" in self._sweeps else {}
+            is_whole = steps["sweep"] == self._steps_per_sweep  # version 0.1.0 may have left a part of it
+            self._sweeps = {**before, **({"last": sweep / steps["sweep"]} if is_whole else {})}
+            self._sums["sweep"] = self._weights["sweep"] = 0.0
 
     def end_interval(self) -> None:
         """Begin the interval after a line of the metrics."""
