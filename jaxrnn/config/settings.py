@@ -168,7 +168,7 @@ class TrainConfig(Checked):
     prompt: str = ""
     """Prompt of the sample at the end of training."""
     sample_every: Annotated[int | None, "[0, inf)"] = None
-    """Steps between samples; 0: only at the end. By default about eight in a run, most of them early, in short."""
+    """Steps between samples; 0: only at the end. By default about eight, most of them early, shown cut short."""
     sample_length: Annotated[int, "[1, 10000000]"] = 200
     """Characters per sample."""
     log_every: Count = 100

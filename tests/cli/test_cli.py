@@ -586,7 +586,7 @@ BAD = [
     ("sample runn", "no such run: runn; did you mean run"),
     ("sample run --temperature 0", "temperature must be above 0, got 0; .*greedy"),
     ("trian text.txt", "no such command: trian; did you mean train"),
-    ("swim", "no such command: swim; there are train, presets, swmple, evaluate, info"),
+    ("swim", "no such command: swim; there are train, presets, sweep, sample, evaluate, info"),
     (
         "train --config nowhere.json",
         r"can't read nowhere.json \(No such file or directory\); give the config.json of a run",
