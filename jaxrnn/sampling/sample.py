@@ -54,16 +54,13 @@ def sample(
         carry: the carry before the first character of `prime`.
         prime: int [P, B], P >= 1, the characters to continue from.
         config: the network's configuration; static under jit.
-        length: characters to write; static under jit.
+        length: characters to write, returned as tokens int [length, B]; static under jit.
         temperature: divides the logits before the draw; 0, or less than 1e-30, is greedy.
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `draw`.
         top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
         separator: int [k], what ends a document: the carry is reset at its last character; None: nothing does.
         before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.
-
-    Returns:
-        tokens int [length, B], and the carry.
     """
     check_arguments(sample, locals())
     if prime.ndim != 2 or prime.shape[0] < 1:
@@ -71,9 +68,7 @@ def sample(
     if length < 1:
         raise JaxrnnError(f"length must be at least 1, got {length}")
     check_draw(params.by.shape[0], temperature, top_k, top_p)
-    starts, recent = None, None
-    if separator is not None:
-        starts, recent = _find_starts(prime, separator, before)
+    starts, recent = (None, None) if separator is None else _find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
     greedy = greedy or bool(is_known(temperature) and temperature < COLDEST)
