@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxrnn.config import TrainConfig
 from jaxrnn.runs.metrics import without_start
 
@@ -25,17 +27,19 @@ class Sweeps(NamedTuple):
 class TrainingLoss:
     """Means of the losses of training steps, computed in float64 and kept in the counters of a checkpoint.
 
-    The running mean is exponential and free of where it starts. Its window is a fiftieth of the run's steps, at least
-    10 steps:
+    The running mean is exponential and free of where it starts:
 
-        mean_t = sum_i d^(t-i) loss_i / sum_i d^(t-i),  d = 1 - 1/window
+        mean_t = s_t / w_t,  s_t = d_t s_(t-1) + loss_t,  w_t = d_t w_(t-1) + 1,  d_t = 1 - 1/window_t
+
+    The window is a fiftieth of the run's steps, or a twentieth of the steps so far while these are fewer, as the loss
+    falls fast at first; and at least 10 steps.
     """
 
     def __init__(self, config: TrainConfig, steps_per_sweep: int = 1) -> None:
         """Begin before the first step."""
         self._bits = 1 / (config.sequence_length * math.log(2))  # per character of a nat per T characters
         self._start = math.log2(config.model.vocab_size or 1)
-        self._decay = 1 - 1 / max(10, config.steps // 50)
+        self._largest_window = max(10.0, config.steps / 50)
         self._steps_per_sweep = steps_per_sweep
         self._step = 0
         self._sums = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # nats per T characters
@@ -46,7 +50,7 @@ class TrainingLoss:
         """Take the counters of a checkpoint; where 0.1.0 left none, take the running mean from the smooth loss."""
         self._step = step = int(counters["step"])
         if "mean_weight" not in counters:
-            weight = self._weights["mean"] = (1 - self._decay**step) / (1 - self._decay)
+            weight = self._weights["mean"] = min(step, 1 / (1 - self._decays(step, 1)[0]))
             self._sums["mean"] = weight * without_start(smooth_loss, self._start / self._bits, step)
             return
         for name in self._sums:
@@ -68,8 +72,10 @@ class TrainingLoss:
             losses = losses[left:]
 
     def _add_within_sweep(self, losses: Sequence[float]) -> None:
-        decay, (mean, interval, sweep), weight = self._decay, self._sums.values(), self._weights["mean"]
-        for loss in losses:  # one by one: the sums are then the same however the steps are cut into chunks
+        (mean, interval, sweep), weight = self._sums.values(), self._weights["mean"]
+        decays = self._decays(self._step + 1, len(losses))
+        # One by one: the sums are then the same however the steps are cut into chunks.
+        for loss, decay in zip(losses, decays, strict=True):
             mean = decay * mean + loss
             weight = decay * weight + 1.0
             interval += loss
@@ -83,6 +89,11 @@ class TrainingLoss:
             is_whole = steps["sweep"] == self._steps_per_sweep  # version 0.1.0 may have left a part of it
             self._sweeps = {**before, **({"last": sweep / steps["sweep"]} if is_whole else {})}
             self._sums["sweep"] = self._weights["sweep"] = 0.0
+
+    def _decays(self, step: int, count: int) -> list[float]:
+        windows = np.clip(np.arange(step, step + count) / 20, 10.0, self._largest_window)
+        decays: list[float] = (1 - 1 / windows).tolist()
+        return decays
 
     def end_interval(self) -> None:
         """Begin the interval after a line of the metrics."""

@@ -9,7 +9,9 @@ import pytest
 from small_runs import leaves, run
 
 from jaxrnn.config import TrainConfig, from_json
-from jaxrnn.runs import read_metrics
+from jaxrnn.page import page
+from jaxrnn.plots import loss_curves
+from jaxrnn.runs import read_metrics, summarize_run
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path
 from jaxrnn.text import load_corpus
@@ -59,3 +61,19 @@ def test_the_metrics_of_version_0_1_0_are_read_in_the_units_of_today(name):
     assert mean == pytest.approx(columns["train_bits_per_character"][-1], rel=1e-5)
     assert np.nanmin(columns["interval_bits_per_character"]) < mean
     assert mean < np.nanmax(columns["interval_bits_per_character"])
+
+
+@pytest.mark.parametrize("name", ["tanh", "lstm"])
+def test_a_run_of_version_0_1_0_is_listed_drawn_and_made_a_page_in_bits(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    checkpoint, columns = load_checkpoint(OLD / name), read_metrics(OLD / name)
+    losses = summarize_run(OLD / name).train_bits_per_character
+    assert losses.last == columns["train_bits_per_character"][-1]
+    lines = {line.get_label(): line.get_ydata() for line in loss_curves(OLD / name).axes[0].lines}
+    np.testing.assert_array_equal(lines[name], columns["train_bits_per_character"])
+    html = page(checkpoint, columns, text="the")
+    best = checkpoint.counters.get("best_loss")
+    cost = f"{losses.last:.2f} bits each on the text that it learned from"
+    if best and checkpoint.counters["best_step"] == 24:
+        cost = f"{best / np.log(2):.2f} bits each on a text that it did not learn from"
+    assert cost in html
