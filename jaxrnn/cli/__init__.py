@@ -21,7 +21,7 @@ from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.files import Export, Import, Prepare
 from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
-from jaxrnn.cli.output import wants_color
+from jaxrnn.cli.output import listed, wants_color
 from jaxrnn.cli.plot import Page, Plot
 from jaxrnn.cli.presets import Presets, preset_table
 from jaxrnn.cli.process import clear_damaged_cache, set_xla_flags
@@ -127,11 +127,11 @@ def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
     """Raise JaxrnnError for the first flag that this command lacks and another one has."""
     own = _flags(name)
     for word in arguments:
-        flag = word.partition("=")[0]
+        flag = word.partition("=")[0].replace("_", "-")
         owners = [f"`jaxrnn {other}`" for other in COMMANDS if flag in _flags(other)] if flag not in own else []
         if owners:
             hint = did_you_mean(flag, own, f"`jaxrnn {name} --help` lists its own", cutoff=0.7)
-            raise JaxrnnError(f"{flag} is a flag of {', '.join(owners)}, not of `jaxrnn {name}`; {hint}")
+            raise JaxrnnError(f"{flag} is a flag of {listed(owners, 3)}, not of `jaxrnn {name}`; {hint}")
 
 
 @functools.cache

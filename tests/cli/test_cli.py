@@ -612,6 +612,8 @@ BAD = [
     ("sample run --temprature 2", "Unrecognized options: --temprature.*Perhaps you meant: --temperature"),
     ("info run --step 3", "Unrecognized options: --step, 3"),
     (f"{TRAIN} --temperature 0.5", "--temperature is a flag of `jaxrnn sample`, not of `jaxrnn train`"),
+    (f"{TRAIN} --top_k 3", "--top-k is a flag of `jaxrnn sample`"),
+    ("docs --json", "--json is a flag of `jaxrnn train`, .* and 1[0-9] more, not of `jaxrnn docs`"),
     ("sample --patience=3", "--patience is a flag of `jaxrnn train`, `jaxrnn sweep`, not of `jaxrnn sample`"),
     (f"{TRAIN} --num-sample 3", "Unrecognized options: --num-sample"),
     ("--verion", "--verion"),
