@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import signal
 import sys
 import warnings
@@ -135,7 +136,7 @@ class Train(TrainingFlags):
                 display.show(report.step, losses_in_words(report), finished=report.finished)
                 if report.sample is not None and (report.finished or not quiet) and not self.options.json:
                     with display.hidden():
-                        print(f"{sample_title(report)}\n{shown_sample(report)}", flush=True)
+                        _print_sample(f"{sample_title(report)}\n{shown_sample(report)}")
                 if events:
                     events.add(report)
                 best = report.best if report.validation_loss is not None else None
@@ -184,6 +185,14 @@ class Train(TrainingFlags):
     def _closing_lines(self, run_dir: Path, flags: str | None) -> list[str]:
         changes = self.changes()
         return closing_lines(run_dir, {name: changes.get(name) for name in ("cell", "optimizer")}, flags)
+
+
+def _print_sample(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # its reader, such as `| head`, has ended; the run is worth more than its samples
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("jaxrnn: stdout is closed; training goes on without printing samples", file=sys.stderr, flush=True)
 
 
 def _sweep_line(report: "jaxrnn.Report") -> str | None:

@@ -1,9 +1,12 @@
 import contextlib
+import os
 import signal
 import subprocess
 
 import pytest
 from command_line import process
+
+from jaxrnn.runs import load_checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
 
@@ -41,3 +44,15 @@ def test_ctrl_c_while_modules_are_imported_ends_with_130_and_no_traceback(comman
         _, err = running.communicate()
         assert running.returncode == 130, err
         assert "Traceback" not in err
+
+
+def test_a_closed_pipe_ends_the_samples_and_not_the_training():
+    reader, its_end = os.pipe()
+    running = process("train --config tiny.json --run-dir new --steps 400 --sample-every 10", stdout=its_end)
+    os.close(its_end)
+    os.read(reader, 1)
+    os.close(reader)
+    _, err = running.communicate()
+    assert running.returncode == 0
+    assert err.count("stdout is closed; training goes on") == 1
+    assert load_checkpoint("new").counters["step"] == 400
