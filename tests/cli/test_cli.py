@@ -816,9 +816,16 @@ def test_a_full_disk_is_an_error_of_one_line(home, command):
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
+@pytest.mark.parametrize(
+    ("width", "columns", "room"),
+    [(100, None, 100), (80, "", 80), (0, "0", 80), (0, "20", 20), (20, None, 20), (1, None, 1), (80, "1", 1)],
+)
+def test_a_terminal_of_any_width_shows_a_bar_and_samples_stay_on_stdout(home, monkeypatch, width, columns, room):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
     terminal, its_end = pty.openpty()
-    termios.tcsetwinsize(its_end, (24, 100))
+    termios.tcsetwinsize(its_end, (24, width))
     running = process("train --config tiny.json --run-dir new", stderr=its_end)
     os.close(its_end)
     shown = b""
@@ -828,12 +835,12 @@ def test_a_terminal_shows_a_bar_and_samples_stay_on_stdout(home):
     os.close(terminal)
     out, _ = running.communicate()
     assert running.returncode == 0
-    last = shown.decode().split("\r")[-2]
-    assert last.startswith("step 20 of 20 ")
-    for fact in (" bits per character", " steps/s"):
-        assert fact in last
-    assert "\rcompiling ..." in shown.decode()
-    assert max(len(line.rstrip()) for line in shown.decode().split("\n", 2)[-1].split("\r")) < 100
+    lines = [line.rstrip() for line in shown.decode().split("run: new", 1)[-1].split("\r")]
+    assert max(map(len, lines)) <= max(1, room - 1)
+    assert "compiling ..."[: max(1, room - 1)] in lines
+    if room >= 80:
+        last = next(filter(None, reversed(lines)))
+        assert re.fullmatch(r"step 20 of 20 \S+ +\d\.\d{3} bits per character, [\d,.]+ steps/s", last)
     assert out.startswith((home / "new" / "samples.txt").read_text())
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import types
 
 import nbformat
 import pytest
@@ -63,6 +64,23 @@ def test_a_notebook_shows_one_reproducible_picture_or_bar_and_leaving_the_loop_c
     assert picture.data["text/plain"].startswith("step 20 of 40: ")
     assert closed.text == "closed\n"
     assert figure.data["image/png"].startswith("iVBOR")  # shown although nothing imported pyplot
+
+
+def test_a_notebook_says_that_training_is_compiled_before_it_begins(monkeypatch):
+    pytest.importorskip("IPython")
+    shown, names = [], {}
+    handle = types.SimpleNamespace(update=lambda data, **_: shown.append(data["text/plain"]))
+    monkeypatch.setitem(jaxrnn.watch.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data["text/plain"]) or handle)
+    exec(REPORTS, names)
+
+    def compiled():
+        assert shown == ["compiling ..."]
+        yield from names["training"]()
+
+    with contextlib.closing(jaxrnn.watch(compiled(), plot=False)) as reports:
+        next(reports)
+        assert [line.split(":")[0] for line in shown[1:]] == ["step 0 of 40"]
 
 
 def watch_outside_a_notebook(stderr):
