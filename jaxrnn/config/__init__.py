@@ -16,22 +16,6 @@ from jaxrnn.config.settings import (
     to_json,
 )
 
-__all__ = [
-    "PRESETS",
-    "SETTINGS",
-    "SWEEPABLE",
-    "Cell",
-    "CellName",
-    "ModelConfig",
-    "OptimizerConfig",
-    "OptimizerName",
-    "Products",
-    "SampleConfig",
-    "TrainConfig",
-    "VocabularyKind",
-    "combinations",
-    "from_json",
-    "preset",
-    "to_json",
-    "with_settings",
-]
+__all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "Cell", "CellName", "ModelConfig", "OptimizerConfig", "OptimizerName"]
+__all__ += ["Products", "SampleConfig", "TrainConfig", "VocabularyKind", "combinations", "from_json", "preset"]
+__all__ += ["to_json", "with_settings"]

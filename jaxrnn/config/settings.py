@@ -229,8 +229,8 @@ class SampleConfig(Checked):
     """Text to continue; by default a newline."""
     length: Count = 1000
     """Characters to generate."""
-    temperature: Positive = 1.0
-    """Sampling temperature, by which logits are divided: below 1 is safer, above 1 is wilder."""
+    temperature: Annotated[float, "[0, inf)"] = 1.0
+    """Sampling temperature, by which logits are divided: below 1 is safer, 0 is greedy, above 1 is wilder."""
     top_k: Annotated[int | None, "[1, inf)"] = None
     """Sample from this many most likely characters only."""
     top_p: Annotated[float | None, "(0, 1]"] = None
@@ -245,12 +245,6 @@ class SampleConfig(Checked):
     """Number of samples, generated side by side with the seeds SEED, SEED + 1, ..."""
 
     _shown = ("prompt", "length", "temperature", "seed")
-
-    def __post_init__(self) -> None:
-        """Check all fields; a temperature of 0 has a name of its own."""
-        if type(self.temperature) in (int, float) and self.temperature == 0:
-            raise JaxrnnError("temperature must be above 0, got 0; for the most likely character use greedy (--greedy)")
-        super().__post_init__()
 
     def _check(self) -> None:
         check_in(self, f"[0, {2**32 - self.num_samples}]", "seed")

@@ -9,14 +9,5 @@ from jaxrnn.plots.figure import check_plot_file
 from jaxrnn.plots.over_text import Observed, gate_saturation, hidden_units, next_characters, observe
 from jaxrnn.plots.watch import watch
 
-__all__ = [
-    "Observed",
-    "check_plot_file",
-    "gate_saturation",
-    "hidden_units",
-    "loss_curves",
-    "next_characters",
-    "observe",
-    "sweep_curves",
-    "watch",
-]
+__all__ = ["Observed", "check_plot_file", "gate_saturation", "hidden_units", "loss_curves", "next_characters"]
+__all__ += ["observe", "sweep_curves", "watch"]

@@ -122,7 +122,7 @@ def test_a_setting_can_be_shown_and_switched_off(talk):
     ("line", "message"),
     [
         ("the 猫", "the model has never seen '猫'"),
-        ("/temperature 0", "temperature must be"),
+        ("/temperature -1", "temperature must be"),
         ("/temperature hot", "/temperature must be a number, got hot"),
         ("/top-k 1000", "top_k must be a whole number from 1 to"),
         ("/top-k 1.5", "/top-k must be a whole number, got 1.5"),

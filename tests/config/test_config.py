@@ -232,7 +232,7 @@ OUT_OF_RANGE = {
     SampleConfig: {
         "prompt": NO_STRING,
         "length": COUNTS,
-        "temperature": NO_FLOAT,
+        "temperature": [value for value in NO_FLOAT if value != 0 or value is False],
         "top_k": [value for value in COUNTS if value is not None],
         "top_p": [*NO_NUMBER, 0, 0.0, -0.1, 1.1, NAN, INF],
         "greedy": NO_BOOLEAN,
