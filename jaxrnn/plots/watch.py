@@ -19,6 +19,7 @@ from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.metrics import METRICS, metrics_of
 from jaxrnn.runs.progress import COMPILING, TrainingProgress, time_in_words
 from jaxrnn.runs.report import losses_in_words
+from jaxrnn.text.stream import Progress
 
 if TYPE_CHECKING:
     from jaxrnn.runs import Report
@@ -46,16 +47,19 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     if not isinstance(reports, Iterator) or getattr(reports, "name", "fit") == "fit_many":
         given = "fit_many(...)" if isinstance(reports, Reports) else in_short(reports)
         raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {given}")
-    interrupts, run_dir = (reports.interrupts, reports.run_dir) if isinstance(reports, Reports) else ([], None)
-    return Reports("watch", _watch(reports, plot), interrupts, run_dir)
+    listeners: list[Progress] = []
+    if not isinstance(reports, Reports):
+        return Reports("watch", _watch(reports, plot, listeners), [], None, listeners)
+    watched = _watch(reports, plot, reports.listeners)
+    return Reports("watch", watched, reports.interrupts, reports.run_dir, reports.listeners)
 
 
-def _watch(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
+def _watch(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
     with contextlib.closing(reports):
         if _in_notebook():
             yield from _watch_in_notebook(reports, plot and importlib.util.find_spec("matplotlib") is not None)
         else:
-            yield from _watch_on_terminal(reports)
+            yield from _watch_on_terminal(reports, listeners)
 
 
 def _in_notebook() -> bool:
@@ -64,12 +68,13 @@ def _in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-def _watch_on_terminal(reports: "Generator[Report]") -> "Generator[Report]":
-    with TrainingProgress(0, has_lines=False) as progress:
+def _watch_on_terminal(reports: "Generator[Report]", listeners: list[Progress]) -> "Generator[Report]":
+    with TrainingProgress(0, has_lines=False) as bar:
+        listeners.append(bar.note)
         for report in reports:
-            progress.total = report.config.steps
-            progress.show(report.step, losses_in_words(report), finished=report.finished)
-            with progress.hidden():
+            bar.total = report.config.steps
+            bar.show(report.step, losses_in_words(report), finished=report.finished)
+            with bar.hidden():
                 yield report
 
 

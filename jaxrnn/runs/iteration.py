@@ -5,12 +5,13 @@ import contextlib
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from jaxrnn.errors import Interrupted
+from jaxrnn.text.stream import Progress
 
 
 class _HasStep(Protocol):
@@ -31,13 +32,19 @@ class Reports(Generator[ReportType]):
         name: the function that returned it.
         interrupts: gets the signals received; the generator must stop once there are any.
         run_dir: where the run is kept; None: nowhere.
+        listeners: the functions that are called with the progress between two reports; more may be added.
     """
 
     def __init__(
-        self, name: str, reports: Generator[ReportType], interrupts: list[int], run_dir: str | Path | None
+        self,
+        name: str,
+        reports: Generator[ReportType],
+        interrupts: list[int],
+        run_dir: str | Path | None,
+        listeners: list[Progress],
     ) -> None:
         """Take a generator; it is closed when Python ends, while JAX can still be used."""
-        self.name, self.interrupts, self.run_dir = name, interrupts, run_dir
+        self.name, self.interrupts, self.run_dir, self.listeners = name, interrupts, run_dir, listeners
         self._reports, self._step = reports, 0
 
         def close() -> None:
@@ -75,6 +82,16 @@ class Reports(Generator[ReportType]):
     def close(self) -> None:
         """End the run, and save it if it is kept."""
         self._reports.close()
+
+
+def call_each(listeners: Iterable[Progress]) -> Progress:
+    """Return a function that passes progress on to each of the listeners there are when it is called."""
+
+    def progress(activity: str, new: int, total: int) -> None:
+        for listener in listeners:
+            listener(activity, new, total)
+
+    return progress
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.iteration import Reports
+from jaxrnn.runs.iteration import Reports, call_each
 from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
@@ -102,7 +102,8 @@ def fit(
                 "JAX": jax.__version__,
             }
         )
-    return Reports("fit", _train(run, stops, progress), interrupts, run_dir)
+    listeners = [progress]
+    return Reports("fit", _train(run, stops, call_each(listeners)), interrupts, run_dir, listeners)
 
 
 def begin_run(

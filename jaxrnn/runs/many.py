@@ -113,7 +113,7 @@ def fit_many(
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
     interrupts: list[int] = []
     reports = _train_many(run, members, path, lock, lambda: should_stop() or interrupts, progress)
-    return Reports("fit_many", reports, interrupts, run_dir)
+    return Reports("fit_many", reports, interrupts, run_dir, [])
 
 
 def _train_many(

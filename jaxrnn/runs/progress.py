@@ -51,6 +51,7 @@ class TrainingProgress:
     def note(self, activity: str, new: int, total: int) -> None:
         """Take what `fit` passes to its `progress`: steps that are trained, or characters that are validated."""
         if activity == "training":
+            self.total = total
             self._begin_or_go_on(self._step + new)
         else:
             self._validated = new if self._validated >= total else self._validated + new

@@ -107,6 +107,24 @@ def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(cap
     assert capsys.readouterr().out == "closed\n"
 
 
+def test_the_bar_of_fit_moves_between_reports_and_shows_validations(monkeypatch, tmp_path):
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
+    monkeypatch.setattr("jaxrnn.runs.progress._SECONDS_PER_DRAWING", 0.0)
+    monkeypatch.setenv("COLUMNS", "80")
+    stderr = io.StringIO()
+    stderr.isatty = lambda: True
+    options = {"split": (0.5, 0.5), "validate_every": 20, "log_every": 20, "sample_every": 0, "chunk_length": 5}
+    config = jaxrnn.TrainConfig(model=jaxrnn.ModelConfig(hidden_size=8), sequence_length=5, steps=20, **options)
+    with contextlib.redirect_stderr(stderr):
+        for _ in jaxrnn.watch(jaxrnn.fit(config, "the cat sat on the mat\n" * 20)):
+            pass
+    lines = stderr.getvalue().split("\r")
+    positions = [line.split(" of ")[0] for line in lines if line.startswith("step ")]
+    assert list(dict.fromkeys(positions)) == ["step 0", "step 5", "step 10", "step 15", "step 20"]
+    assert any("validating ... 100%" in line for line in lines)
+    assert "validating" not in lines[-1]
+
+
 def test_a_log_shows_nothing(capsys):
     stderr = io.StringIO()
     watch_outside_a_notebook(stderr)
