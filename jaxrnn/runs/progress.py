@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import os
 import sys
 import time
@@ -30,7 +31,7 @@ class TrainingProgress:
         self._bar: Any = None
         self._step, self._losses, self._activity = 0, [""], COMPILING
         self._first: tuple[int, float] | None = None  # a resumed run does not begin at step 0, nor before it compiles
-        self._validated, self._noted, self._shown = 0, 0.0, 0.0
+        self._validated, self._noted, self._shown = 0, -math.inf, -math.inf
 
     def __enter__(self) -> Self:
         """Begin to show."""
