@@ -123,6 +123,8 @@ def _draw_rows(axes: Any, result: Result) -> None:
     for color, (label, timings) in zip(COLORS, series.items(), strict=False):
         medians, whiskers = _medians_and_whiskers(timings.values(), unit)
         axes.errorbar(medians, list(timings), xerr=whiskers, color=color, fmt="o", capsize=2, label=label)
+        for row, median in enumerate(medians if not is_ratio else ()):
+            axes.annotate(number(median), (median, row), xytext=(0, 6), textcoords="offset points", ha="center")
     axes.set_xlim(left=0)
     axes.invert_yaxis()
     axes.set_xlabel(f"{name} (median, quartiles)")
