@@ -18,7 +18,6 @@ PARAMS, OPTIONS = STATE.params, SampleConfig(length=3)
 WRONG = {
     "fit": [
         (lambda: jaxrnn.fit(MODEL), "config must be a TrainConfig, got a ModelConfig"),
-        (lambda: jaxrnn.fit(CONFIG, TOKENS), "corpus must be a Corpus or a string or None, got int64[30]"),
         (lambda: jaxrnn.fit(CONFIG, run_dir=3), "run_dir must be a string or a path or None, got 3"),
         (lambda: jaxrnn.fit(CONFIG, resume="yes"), "resume must be True or False, got 'yes'"),
         (lambda: jaxrnn.fit(CONFIG, devices="two"), "devices must be a whole number or 'all', got 'two'"),
@@ -122,3 +121,16 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_left_alone():
 
     function([1], "abc", None, np.int8(3), np.float32(0.5))
     jax.jit(lambda scale: function(0, 0, 0, 0, scale))(0.5)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        (TOKENS, r"give Corpus\.from_tokens\(tokens, vocabulary\)"),
+        ("novle.txt", "there is no file novle.txt; give a text"),
+    ],
+    ids=["tokens", "the name of no file"],
+)
+def test_what_is_no_corpus_leads_to_one(corpus, message):
+    with pytest.raises(jaxrnn.JaxrnnError, match=message):
+        jaxrnn.fit(CONFIG, corpus)

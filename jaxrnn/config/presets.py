@@ -122,7 +122,7 @@ def adapted(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
     """
     steps = settings.get("steps", config.steps)
     fewest = min(steps) if isinstance(steps, tuple) else steps  # of a sweep
-    values = {"warmup_steps": min(config.optimizer.warmup_steps, fewest // 10)} if "steps" in settings else {}
+    values = {"warmup_steps": min(config.optimizer.warmup_steps, max(0, fewest // 10))} if "steps" in settings else {}
     if len(settings.get("split", config.split)) < 2:
         values["validate_every"] = 0
     if not {"validate_every": config.validate_every, **values, **settings}["validate_every"]:

@@ -20,7 +20,7 @@ def new_figure(size: tuple[float, float]) -> "Figure":
     try:
         from matplotlib import figure
     except ImportError:
-        raise JaxrnnError("figures need matplotlib, which is not installed; pip install matplotlib") from None
+        raise JaxrnnError("figures need matplotlib, which is not installed; pip install '.[plot]'") from None
 
     class Figure(figure.Figure):
         def _repr_png_(self) -> bytes:  # otherwise a notebook shows only figures that pyplot has made
@@ -45,7 +45,7 @@ def check_plot_file(path: Path, flag: str = "--plot") -> None:
     if path.suffix.lower() not in (".png", ".svg"):
         raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; choose one of the two")
     if importlib.util.find_spec("matplotlib") is None:
-        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install matplotlib")
+        raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install '.[plot]'")
     if not directory.is_dir():
         raise JaxrnnError(f"{flag}: there is no directory {directory}; make it, or choose another")
     if path.is_dir() or not os.access(directory, os.W_OK):

@@ -79,6 +79,8 @@ def fit(
         NonFiniteError: while training: the loss became infinite or not a number.
         Interrupted: while training, a KeyboardInterrupt: Ctrl-C has ended it, after its last report.
     """
+    if hasattr(corpus, "dtype"):
+        raise JaxrnnError("fit takes no array of tokens alone; give Corpus.from_tokens(tokens, vocabulary)")
     check_arguments(fit, locals())
     if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
         raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")

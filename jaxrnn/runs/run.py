@@ -1,6 +1,7 @@
 """A run that is ready to be trained: its configuration, its corpus in slices, and what no file holds."""
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -108,6 +109,8 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
         return corpus
     if os.path.exists(corpus):  # noqa: PTH110  (of a text that can't be a path, this is false)
         raise JaxrnnError(f"{corpus} is a file, not a text; load it by jaxrnn.load_corpus({corpus!r})")
+    if len(corpus) < 256 and re.fullmatch(r"\S+\.\w{1,5}", corpus):
+        raise JaxrnnError(f"there is no file {corpus}; give a text itself, or jaxrnn.load_corpus(path)")
     text = corpus if config.vocabulary == "characters" else corpus.encode()
     return Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
 
