@@ -119,7 +119,7 @@ def _draw_rows(axes: Any, result: Result) -> None:
     """Draw a row per contender: its time, or its ratio in each column, with whiskers from quartile to quartile."""
     is_ratio = result.chart == "ratios"
     name, unit = ("ratio", 1.0) if is_ratio else result.unit
-    series = result.columns if is_ratio else {"time": result.seconds}
+    series = {label: ratios for label, ratios in result.columns.items() if ratios} if is_ratio else {"": result.seconds}
     for color, (label, timings) in zip(COLORS, series.items(), strict=False):
         medians, whiskers = _medians_and_whiskers(timings.values(), unit)
         axes.errorbar(medians, list(timings), xerr=whiskers, color=color, fmt="o", capsize=2, label=label)

@@ -1,4 +1,4 @@
-"""A draw from the softmax by the inverse of its cumulative distribution.
+"""A draw from a distribution, such as a softmax, by the inverse of its cumulative sums.
 
 The plain twin sums over all V tokens in order, each sum waiting for the one before. The kernel finds the block of
 tokens that the draw lies in, then the token in that block, by sums that are products with a triangle of ones.
@@ -16,9 +16,11 @@ import numpy as np
 from jaxrnn.kernels import uses
 
 
-def draw(logits: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Return per lane the first token whose cumulative softmax exceeds a number in [0, 1); [B, V], [B] -> [B]."""
-    weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
+def draw(weights: jax.Array, uniform: jax.Array) -> jax.Array:
+    """Return per lane the first token whose cumulative share of the weights exceeds a number in [0, 1).
+
+    The shapes are [B, V], [B] -> [B]. No weight is negative, and they need not add up to 1.
+    """
     return _draw_by_blocks(weights, uniform) if uses("categorical") else _draw_plain(weights, uniform)
 
 

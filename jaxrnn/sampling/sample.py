@@ -13,7 +13,7 @@ from jax.tree_util import Partial  # a function whose keywords are arguments of 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.categorical import draw as draw_softmax
+from jaxrnn.kernels.categorical import draw as draw_weighted
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
 from jaxrnn.text import Array
@@ -171,18 +171,17 @@ def draw(
     first, as in `likeliest`, which is k = 1.
     """
     # Relative to the largest, so that no temperature makes two of them infinite.
-    logits = (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
+    weights = jnp.exp((logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST))
     if top_k is None and top_p is None:
-        return draw_softmax(logits, uniform)
+        return draw_weighted(weights, uniform)
     order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
-    ranked = jnp.take_along_axis(logits, order, axis=-1)
+    ranked = jnp.take_along_axis(weights, order, axis=-1)
     ranks = jnp.arange(ranked.shape[1])[None]
     mask = jnp.ones(ranked.shape, bool) if top_k is None else jnp.broadcast_to(ranks < top_k, ranked.shape)
     if top_p is not None:
-        weights = jnp.exp(ranked)
-        sums = weights.cumsum(axis=-1)
+        sums = ranked.cumsum(axis=-1)
         # A token stays where those before it fall short of p. At p = 1 all stay: rounding must not cost the last ones.
-        mask &= (sums - weights < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1) | (ranks == 0)
-    rank = draw_softmax(jnp.where(mask, ranked, -jnp.inf), uniform)
+        mask &= (sums - ranked < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1) | (ranks == 0)
+    rank = draw_weighted(jnp.where(mask, ranked, 0), uniform)
     rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
     return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]

@@ -65,7 +65,7 @@ TABLE = {
     "matmul rounded": (lambda h, W: times_matrix(W, 4, "bfloat16")(h), (normal(4, 1100), normal(1100, 19))),
     "matmul transposed": (transposed_product, (normal(20, 4), normal(20, 5))),
     "sequential": (doubled, (normal(5),)),
-    "categorical": (draw, (normal(64, 200), jnp.asarray(RANDOM.random(64), jnp.float32))),
+    "categorical": (draw, (jnp.exp(normal(64, 200)), jnp.asarray(RANDOM.random(64), jnp.float32))),
     "sparse_rows": trained(vocab_size=60),
 }
 
