@@ -106,7 +106,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    ("name", "call", "message"), [(name, *case) for name, cases in WRONG.items() for case in cases], ids=str
+    ("name", "call", "message"),
+    [pytest.param(name, *case, id=f"{name}: {case[1]}") for name, cases in WRONG.items() for case in cases],
 )
 def test_a_wrong_kind_of_argument_is_found_at_the_call(name, call, message):
     with pytest.raises(jaxrnn.JaxrnnError) as caught:

@@ -145,7 +145,7 @@ def test_a_character_cut_off_at_the_end_is_shown_as_a_replacement():
 
 
 def swept(tokens, T, B):
-    """Yield (inputs [T][B], targets [T][B], reset) for ever, by min-char-rnn's rule."""
+    """Yield (inputs [T][B], targets [T][B], reset) without end, by min-char-rnn's rule."""
     n = len(tokens) // B
     lanes = [list(tokens[lane * n : (lane + 1) * n]) for lane in range(B)]
     p, reset = 0, True
