@@ -5,6 +5,7 @@ import gc
 import os
 import re
 import shlex
+import signal
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -34,6 +35,8 @@ def pytest_configure(config):
 
     Two processes must not share one: JAX would read files that are half written.
     """
+    # A shell lets its background jobs ignore Ctrl-C, which tests press.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
