@@ -35,8 +35,9 @@ def pytest_configure(config):
 
     Two processes must not share one: JAX would read files that are half written.
     """
-    # A shell lets its background jobs ignore Ctrl-C, which tests press.
+    # A shell lets its background jobs ignore Ctrl-C, and nohup the end of a terminal: tests send both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     home = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name

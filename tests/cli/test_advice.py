@@ -1,6 +1,7 @@
 """What a run says while it trains and at its end."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -119,6 +120,8 @@ def test_a_cell_in_a_file_is_named_in_the_commands(jaxrnn, noise):
 @pytest.mark.slow
 def test_the_first_command_fills_at_most_a_screen_of_40_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "jaxrnn").touch(0o755)  # where jaxrnn is a command, the lines to copy name it
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with Terminal("train", columns=80) as terminal:
         shown, code = terminal.rest()
     assert code == 0

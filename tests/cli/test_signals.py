@@ -33,7 +33,8 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored():
 
 
 @pytest.mark.parametrize(
-    "command", ["train --config tiny.json --run-dir new --steps 2000000000", "sample run --length 999999999"]
+    "command",
+    ["train --config tiny.json --run-dir new --overwrite --steps 2000000000", "sample run --length 999999999"],
 )
 def test_ctrl_c_while_modules_are_imported_ends_with_130_and_no_traceback(command):
     for tenths in range(3, 15):
