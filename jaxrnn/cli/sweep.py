@@ -80,6 +80,8 @@ class Sweep(TrainingFlags):
                     steps = sum(member.step for member in report.reports.values())
                     display.show(steps, _in_short(report), finished=report.finished)
         values, table_lines = _result(report, axes, members, run_dir)
+        if not report.finished:
+            table_lines.append(f"stopped after {steps:,} of {display.total:,} steps")
         table_lines.append(f"sweep: {run_dir}")
         if options.plot:
             save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)

@@ -54,15 +54,15 @@ class Checked:
 
     def __post_init__(self) -> None:
         """Check all fields."""
-        kinds, annotations = get_type_hints(type(self)), get_type_hints(type(self), include_extras=True)
-        for name, value in vars(self).items():
-            for option in _options(kinds[name]):
+        for name, (kind, intervals) in _kinds(type(self)).items():  # type: ignore[arg-type]  # of hashing a class
+            value = getattr(self, name)
+            for option in _options(kind):
                 with contextlib.suppress(TypeError, OverflowError):
                     object.__setattr__(self, name, _converted(value, option))
                     break
             else:
-                raise JaxrnnError(f"{name} must be {_describe(kinds[name])}, got {value!r}")
-            for interval in getattr(annotations[name], "__metadata__", ()):
+                raise JaxrnnError(f"{name} must be {_describe(kind)}, got {value!r}")
+            for interval in intervals:
                 check_in(self, interval, name)
         self._check()
 
@@ -74,6 +74,14 @@ class Checked:
         defaults = vars(type(self)())
         shown = {name: value for name, value in vars(self).items() if name in self._shown or value != defaults[name]}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+@functools.cache
+def _kinds(config: type[Checked]) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """Return the type and the intervals of each field."""
+    kinds, annotations = get_type_hints(config), get_type_hints(config, include_extras=True)
+    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    return {name: (kinds[name], getattr(annotations[name], "__metadata__", ())) for name in names}
 
 
 def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> str:

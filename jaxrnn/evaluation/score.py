@@ -18,7 +18,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
-from jaxrnn.text.documents import DocumentStarts, Starts
+from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
 from jaxrnn.training.step import BATCH_LANES
 
@@ -207,21 +207,57 @@ def score_stream(
 ) -> Iterator[Scored]:
     """Yield, in order, the score of every symbol of a text that the vocabulary knows, except the first.
 
-    The whole text is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The
-    pieces are str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the
-    separator of documents, as in training; `lanes` and `mesh` are those of `surprisals`. Raises JaxrnnError if there
-    are fewer symbols than lanes, and StorageError if there is no room for the temporary files.
+    In one lane a text of any size is scored as it arrives. Several lanes begin at places that depend on its length, so
+    it is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The pieces are
+    str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the separator of
+    documents, as in training; `lanes` and `mesh` are those of `surprisals`. Raises JaxrnnError if there are fewer
+    symbols than lanes, and StorageError if there is no room for the temporary files.
     """
     separator = encode_separator(vocabulary, reset_on)
     dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
-    with on_disk(dtype, (_encode(piece, vocabulary, dtype, tally) for piece in pieces)) as text:
+    symbols = (_encode(piece, vocabulary, dtype, tally) for piece in pieces)
+    if lanes == 1:
+        yield from _score_one_lane(params, symbols, separator, config)
+        return
+    with on_disk(dtype, symbols) as text:
         tokens = text["token"]
         starts = DocumentStarts(tokens, separator) if len(separator) else None
         for indices, nats in ordered_surprisals(params, tokens, config, lanes, starts, mesh) if len(text) > 1 else ():
             scored = text[indices + 1]
             release_pages(text)
-            symbols = scored["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
-            yield Scored(scored["index"], symbols, scored["token"], nats)
+            yield _scored(scored, nats)
+
+
+def _score_one_lane(
+    params: Params, pieces: Iterable[np.ndarray], separator: Tokens, config: ModelConfig
+) -> Iterator[Scored]:
+    length, carry, before = window_length(1, config), initial_carry(1, config), separator[:0]
+    for window in _windows(pieces, length):
+        tokens, count = window["token"].astype(np.int32), len(window) - 1
+        text = np.concatenate([before, tokens[:-1]])
+        starts = document_starts(text, separator)[len(before) :] if len(separator) else np.zeros(count, np.bool_)
+        before = text[max(0, len(text) - len(separator) + 1) :]
+        padding = (0, length - count), (0, 0)  # one shape for all windows, so one program
+        inputs, targets, resets = (np.pad(part[:, None], padding) for part in (tokens[:-1], tokens[1:], starts))
+        nats, carry = score(params, carry, Batch(inputs, targets, np.asarray(False), resets), config)
+        yield _scored(window[1:], np.asarray(nats)[:count, 0])
+
+
+def _windows(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
+    """Yield windows of length + 1 symbols that share one with the next; the last may be shorter."""
+    rest: np.ndarray | None = None
+    for piece in pieces:
+        rest = piece if rest is None else np.concatenate([rest, piece])
+        while len(rest) > length:
+            yield rest[: length + 1]
+            rest = rest[length:]
+    if rest is not None and len(rest) > 1:
+        yield rest
+
+
+def _scored(symbols: np.ndarray, nats: Nats) -> Scored:
+    text = symbols["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
+    return Scored(symbols["index"], text, symbols["token"], nats)
 
 
 def _encode(piece: str | bytes, vocabulary: Vocabulary, dtype: np.dtype[np.void], tally: Tally) -> np.ndarray:

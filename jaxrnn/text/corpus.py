@@ -98,7 +98,7 @@ class Corpus:
     def __repr__(self) -> str:
         """Summarize the corpus without its tokens."""
         size = f"{len(self):,} {self.vocabulary.kind}, {len(self.vocabulary):,} distinct"
-        return f"Corpus({self.name}: {size}, sha256 {self.sha256})"
+        return f"Corpus({self.name}: {size}, sha256 {self.sha256[:12]})"
 
 
 def load_corpus(

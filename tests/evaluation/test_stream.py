@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 
 import jax
 import numpy as np
@@ -87,3 +88,13 @@ def test_a_full_disk_is_an_error_that_names_the_directory(monkeypatch):
     params, model = network(KNOWN)
     with pytest.raises(StorageError, match=r"can't write to .* \(No space left on device\).*TMPDIR"):
         list(score_stream(params, [TEXT], KNOWN, model, Tally(), lanes=2))
+
+
+def test_one_lane_scores_a_text_that_never_ends_as_it_arrives():
+    params, model = network(KNOWN)
+    endless = itertools.cycle([TEXT])
+    scored = score_stream(params, endless, KNOWN, model, Tally())
+    parts = list(itertools.islice(scored, 3))
+    indices = np.concatenate([part.indices for part in parts])
+    np.testing.assert_array_equal(np.diff(indices), 1)
+    assert indices[0] == 1
