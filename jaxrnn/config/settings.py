@@ -203,7 +203,8 @@ class TrainConfig(Checked):
         By default one is due before the first step, and at six logged steps that grow in geometric progression.
 
         Example:
-            >>> [step for step in range(40_000) if TrainConfig().has_sample(step)]
+            >>> config = TrainConfig()
+            >>> [step for step in range(40_000) if config.has_sample(step)]
             [0, 100, 300, 700, 2000, 5400, 14700]
         """
         if self.sample_every is not None:

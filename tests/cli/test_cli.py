@@ -760,7 +760,7 @@ def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
 @pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_saves_the_run_and_resume_goes_on_with_it(home, stopped_by):
     running = process("train --config tiny.json --run-dir new --steps 2000000000 --log-every 100 --sample-every 100")
-    while not running.stdout.readline().startswith("---- step 100,"):
+    while not running.stdout.readline().startswith("---- step 100:"):
         assert running.poll() is None
     running.send_signal(stopped_by)
     out, err = running.communicate()
