@@ -224,7 +224,8 @@ def big(place, size, mixed=False):
     from jaxrnn.runs.run import prepare
     from jaxrnn.text.documents import never_seen
     from jaxrnn.text.stream import blocks
-    from jaxrnn.training.step import init_train_state, make_train_chunk
+    from jaxrnn.training.jitted import make_train_chunk
+    from jaxrnn.training.step import init_train_state
 
     warnings.simplefilter("ignore")
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")

@@ -20,7 +20,7 @@ from jaxrnn.network.loss import surprisal
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
 from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
-from jaxrnn.training.step import BATCH_LANES
+from jaxrnn.training.jitted import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
 BLOCK = 2**16  # surprisals in memory at once

@@ -13,7 +13,8 @@ from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
-from jaxrnn.network.cells import check_cell, get_cell
+from jaxrnn.network.cells import get_cell
+from jaxrnn.network.check_cell import check_cell
 from jaxrnn.network.recurrence import unroll
 from jaxrnn.text import Array
 

@@ -20,7 +20,8 @@ from jaxrnn.runs.run import Run
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Batch
 from jaxrnn.text.batch import position
-from jaxrnn.training.step import CHUNK_LANES, STATE_LANES, Metrics, TrainState, init_train_state, make_train_chunk
+from jaxrnn.training.jitted import CHUNK_LANES, STATE_LANES, make_train_chunk
+from jaxrnn.training.step import Metrics, TrainState, init_train_state
 
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
 SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk

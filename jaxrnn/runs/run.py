@@ -17,7 +17,8 @@ from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator,
 from jaxrnn.text.batch import check_length
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.stream import Progress, release_pages, silent
-from jaxrnn.training.step import CHUNK_LANES, Loss, Optimizer, init_train_state
+from jaxrnn.training.jitted import CHUNK_LANES
+from jaxrnn.training.step import Loss, Optimizer, init_train_state
 
 if TYPE_CHECKING:
     from jaxrnn.runs.directory import RunDirectory

@@ -20,7 +20,8 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, initial_carry
-from jaxrnn.sampling.sample import advance, check_draw, sample
+from jaxrnn.sampling.options import check_draw
+from jaxrnn.sampling.sample import advance, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast

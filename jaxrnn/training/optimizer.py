@@ -1,14 +1,13 @@
 """The optimizer: an optax chain of clipping, a rule, weight decay and a learning rate that may change."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxrnn.config import OptimizerConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.training.schedule import learning_rate
 
 
 def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> optax.GradientTransformation:
@@ -58,39 +57,3 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     clip = clips[config.clip]()
     clip = clip._replace(update=jax.named_scope("clip")(clip.update))
     return optax.chain(clip, optax.chain(rules[config.name](), decay, rate))
-
-
-def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | optax.Schedule:
-    """Return the learning rate: a number, or a function of the updates done before this one, n = 0, 1, ...
-
-        peak * min(1, (n + 1) / (warmup_steps + 1)) * shape(n)
-
-        cosine         final_fraction + (1 - final_fraction) * (1 + cos(pi (n - warmup_steps) / (steps - warmup_steps)))
-                       / 2, from the end of the warm-up on
-        exponential    decay_rate^k, where k counts decay_from, decay_from + decay_every, ... up to n
-
-    An epoch of N symbols in B lanes of T characters is about N / (B T) steps: char-rnn's decay after ten epochs has ten
-    times that number in `decay_from` and once in `decay_every`.
-    """
-    peak, warmup = config.peak_learning_rate, config.warmup_steps
-    if config.schedule == "constant" and not warmup:
-        return peak
-    falling_steps = (steps or 0) - warmup
-    if config.schedule == "cosine" and falling_steps < 1:
-        needed = f"more steps in all than warmup_steps {warmup}, got {steps}"
-        raise JaxrnnError(f"a cosine schedule needs {needed}; give more steps or fewer warmup_steps")
-
-    def cosine(count: jax.Array) -> jax.Array:
-        fall = optax.cosine_decay_schedule(peak, falling_steps, config.final_fraction)
-        return jnp.asarray(fall(jnp.maximum(jnp.asarray(count - warmup, float), 0)))
-
-    def exponential(count: jax.Array) -> jax.Array:
-        falls = jnp.maximum((count - config.decay_from) // config.decay_every + 1, 0)
-        return peak * jnp.power(config.decay_rate, falls)
-
-    shapes: dict[str, Callable[[jax.Array], jax.Array]] = {
-        "constant": lambda _: jnp.asarray(peak),
-        "cosine": cosine,
-        "exponential": exponential,
-    }
-    return lambda count: shapes[config.schedule](count) * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)

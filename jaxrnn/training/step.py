@@ -1,23 +1,20 @@
-"""The training step: a pure function of a state and a batch, jitted; and the chunk, a scan of that same step."""
+"""The training step: a pure function of a state and a batch; and the chunk, a scan of that same step."""
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.sharding import Mesh
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import check_arguments, of_fields
-from jaxrnn.distributed.mesh import NO_LANES, by_lanes, check_divides, mean_over_devices, over_lanes
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.distributed.mesh import mean_over_devices
 from jaxrnn.kernels import uses
-from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.kernels.sparse_rows import on_rows_of_batch
 from jaxrnn.network import Carry, Params, init_params, initial_carry
 from jaxrnn.network import loss as cross_entropy
@@ -68,30 +65,6 @@ class Metrics(NamedTuple):
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Loss = Callable[..., tuple[jax.Array, Carry]]  # called as `jaxrnn.loss` is
 Optimizer: TypeAlias = optax.GradientTransformation
-
-
-class TrainStep:
-    """A jitted function (state, batch) -> (state, metrics) that donates the state."""
-
-    def __init__(self, function: StepFunction, **options: Any) -> None:
-        """Jit a function; the options are those of `jax.jit`."""
-        self._jitted = jax.jit(function, donate_argnums=0, **options)
-
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """Return the state after and the metrics; raise JaxrnnError if an earlier step took the state's memory."""
-        try:
-            return self._jitted(state, batch)
-        except (RuntimeError, ValueError) as error:
-            if "deleted" not in str(error):
-                raise
-            raise JaxrnnError(
-                "this state was donated to an earlier step, which used its memory again; go on with the state that the "
-                "step returned, or copy a state before the call: jax.tree.map(jnp.copy, state)"
-            ) from None
-
-    def lower(self, state: TrainState, batch: Batch) -> jax.stages.Lowered:
-        """Return the program for arguments of these shapes, as `jax.jit(...).lower` does."""
-        return self._jitted.lower(state, batch)
 
 
 def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimizer | None = None) -> TrainState:
@@ -160,56 +133,7 @@ def train_chunk(
     optimizer: Optimizer | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Train on K batches: the pure function behind `make_train_chunk`, a scan of `train_step`; metrics [K]."""
-    return lax.scan(_fastest_step(config, loss, optimizer), state, batches)
-
-
-def make_train_step(
-    config: TrainConfig, *, loss: Loss = cross_entropy, optimizer: Optimizer | None = None, mesh: Mesh | None = None
-) -> TrainStep:
-    """Return the jitted training step (state, batch) -> (state, metrics); it donates the state.
-
-    Loss and optimizer are those of `train_step`. A mesh, from `make_mesh`, splits the lanes of batch and carry over its
-    devices. The loss is then computed for each device's lanes and averaged: a user-defined one must be a mean over
-    lanes, as the built-in one is. Its `key` is the same on every device. Raises JaxrnnError if the devices don't divide
-    the batch.
-    """
-    check_arguments(make_train_step, locals())
-    if mesh:
-        return _on_mesh(partial(train_step, config=config, loss=loss, optimizer=optimizer), config, mesh, BATCH_LANES)
-    step = _fastest_step(config, loss, optimizer)
-
-    def step_sequentially(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        before = state, Metrics(state.smooth_loss, state.smooth_loss)
-        return run_sequentially(lambda before, _: step(before[0], batch), before, ())
-
-    return TrainStep(step_sequentially)
-
-
-def make_train_chunk(
-    config: TrainConfig, *, loss: Loss = cross_entropy, optimizer: Optimizer | None = None, mesh: Mesh | None = None
-) -> TrainStep:
-    """Return the jitted chunk (state, batches) -> (state, metrics [K]): a scan of the training step, one dispatch.
-
-    It donates the state. K is the leading axis of the batches; each K compiles once. Arguments as in `make_train_step`.
-    """
-    check_arguments(make_train_chunk, locals())
-    if mesh:
-        step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
-        return _on_mesh(partial(lax.scan, step), config, mesh, CHUNK_LANES)
-    return TrainStep(partial(train_chunk, config=config, loss=loss, optimizer=optimizer))
-
-
-def _on_mesh(step: StepFunction, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
-    check_divides(mesh, "batch_size", config.batch_size)
-    arguments = STATE_LANES, lanes
-    on_own_lanes = over_lanes(step, mesh, arguments, (STATE_LANES, NO_LANES))
-    return TrainStep(on_own_lanes, in_shardings=by_lanes(mesh, arguments))
-
-
-# The lanes' axis in each array of a state, of a batch and of a chunk, as `over_lanes` and `by_lanes` take it.
-_FIRST: Any = 0
-STATE_LANES = TrainState(NO_LANES, NO_LANES, _FIRST, NO_LANES, NO_LANES, NO_LANES)
-BATCH_LANES, CHUNK_LANES = (Batch(axis, axis, NO_LANES, axis) for axis in (_FIRST + 1, _FIRST + 2))
+    return lax.scan(fastest_step(config, loss, optimizer), state, batches)
 
 
 def _dropout_key(state: TrainState) -> jax.Array:
@@ -218,7 +142,7 @@ def _dropout_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def _fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> StepFunction:
+def fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> StepFunction:
     """Return the training step; for a large vocabulary, the one that updates only the rows of Wxh in its batch."""
     step: StepFunction = partial(train_step, config=config, loss=loss, optimizer=optimizer)
     tokens, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0

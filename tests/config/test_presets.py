@@ -8,7 +8,7 @@ from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
 from jaxrnn.config.presets import PRESET_FACTS, PRESETS, adapted, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
-from jaxrnn.training.optimizer import learning_rate
+from jaxrnn.training.schedule import learning_rate
 
 
 def test_the_documented_presets_exist_and_the_first_is_the_default():

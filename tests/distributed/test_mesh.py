@@ -18,7 +18,8 @@ from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.sampling.generate import write_many
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, document_starts, load_corpus
-from jaxrnn.training.step import STATE_LANES, init_train_state, make_train_chunk, make_train_step
+from jaxrnn.training.jitted import STATE_LANES, make_train_chunk, make_train_step
+from jaxrnn.training.step import init_train_state
 
 # At Adagrad's 0.1 min-char-rnn is chaotic (see test_step.py): there the curves of float64 are compared.
 CASES = {

@@ -19,7 +19,8 @@ from jaxrnn.runs import read_metrics
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path
 from jaxrnn.text import batches, load_corpus
-from jaxrnn.training.step import init_train_state, make_train_chunk
+from jaxrnn.training.jitted import make_train_chunk
+from jaxrnn.training.step import init_train_state
 
 OLD = Path(__file__).parent / "data" / "0.1.0"
 STEPS = 60

@@ -10,8 +10,10 @@ import pytest
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
-from jaxrnn.training.optimizer import learning_rate, make_optimizer
-from jaxrnn.training.step import init_train_state, make_train_chunk, make_train_step
+from jaxrnn.training.jitted import make_train_chunk, make_train_step
+from jaxrnn.training.optimizer import make_optimizer
+from jaxrnn.training.schedule import learning_rate
+from jaxrnn.training.step import init_train_state
 
 
 @pytest.mark.parametrize(("learning_rate", "clip_value"), [(0.1, 5.0), (0.03, 0.5)])

@@ -18,7 +18,8 @@ from jaxrnn.network.cells import CELLS
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import Layer, Params
 from jaxrnn.text import Vocabulary, batches, load_corpus
-from jaxrnn.training.step import _dropout_key, init_train_state, make_train_chunk, make_train_step, train_step
+from jaxrnn.training.jitted import make_train_chunk, make_train_step
+from jaxrnn.training.step import _dropout_key, init_train_state, train_step
 
 
 @functools.cache

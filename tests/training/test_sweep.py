@@ -10,7 +10,8 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.config.grid import combinations
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
-from jaxrnn.training.step import init_train_state, make_train_chunk
+from jaxrnn.training.jitted import make_train_chunk
+from jaxrnn.training.step import init_train_state
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk, sweep, train_chunk_of_many
 
 TOKENS = np.random.default_rng(0).choice(20, 3000, p=1 / np.arange(1, 21) / (1 / np.arange(1, 21)).sum())
