@@ -82,6 +82,7 @@ def network(vocab_size=7, scale=50.0):
     return jax.tree.map(lambda leaf: scale * leaf, params), jnp.linspace(-1, 1, 5)
 
 
+@pytest.mark.slow
 def test_its_draws_follow_the_softmax_and_a_key_draws_the_same_sample_again():
     params, h = network()
     logits, _ = jax.jit(page.forward)(params, h, jnp.array([2]))

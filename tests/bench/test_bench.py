@@ -31,7 +31,7 @@ from jaxrnn.network.loss import loss
 from jaxrnn.network.model import init_params, initial_carry
 from jaxrnn.plots import check_plot_file
 from jaxrnn.text import Batch
-from jaxrnn.training.step import make_train_step
+from jaxrnn.training.jitted import make_train_step
 
 SMALL = {"hidden_size": 6, "sequence_length": 5, "vocab_size": 7, "chunk_length": 4}
 SMALL_FLAGS = "--hidden-size 6 --sequence-length 5 --vocab-size 7 --chunk-length 4 --repeats 1"
@@ -76,6 +76,7 @@ def trained(workload, steps):
 
 
 @pytest.mark.parametrize(("cell", "lanes"), [("tanh", 1), ("gru", 3), ("lstm", 1), ("lstm", 3)])
+@pytest.mark.slow
 def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
     model = small_workload(cell=cell).config.model
     random = np.random.default_rng(1)
@@ -100,6 +101,7 @@ def test_the_numpy_reference_has_our_loss_and_gradient(x64, cell, lanes):
 @pytest.mark.parametrize(
     ("cell", "lanes", "optimizer"), [("tanh", 1, "adagrad"), ("gru", 3, "adagrad"), ("lstm", 1, "adam")]
 )
+@pytest.mark.slow
 def test_the_numpy_reference_trains_as_optax_does(x64, cell, lanes, optimizer):
     workload = small_workload(cell=cell, batch_size=lanes, optimizer=optimizer)
     params, losses = trained(workload, 6)  # beyond the chunk: it begins again with a zero carry
@@ -351,6 +353,7 @@ FAST = ("step", "sample")
 @pytest.mark.parametrize(
     "suite", [pytest.param(suite, marks=() if suite in FAST else pytest.mark.slow) for suite in SUITES]
 )
+@pytest.mark.slow
 def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_the_plot(
     suite, without_torch, small_limits, monkeypatch, capsys, tmp_path
 ):

@@ -39,6 +39,7 @@ def noise(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("noise")
+@pytest.mark.slow
 def test_a_loss_that_rises_is_said_once_on_the_way_and_at_the_end(jaxrnn):
     code, out, err = jaxrnn(LEARNED)
     assert code == 0

@@ -331,6 +331,7 @@ def test_json_is_a_line_that_says_it_all(place, jaxrnn):
     assert set(found) == {"prompt", "samples", "config", "run", "step", "checkpoint"}
 
 
+@pytest.mark.slow
 def test_json_of_the_other_commands_is_a_line_of_what_they_made(home, jaxrnn):
     pytest.importorskip("matplotlib")
 

@@ -110,6 +110,7 @@ def test_zsh_completes_commands_flags_values_and_files(script, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+@pytest.mark.slow
 def test_fish_completes_commands_flags_values_and_files(script):
     lines = [f"source {script('fish')}"]
     for case in CASES:

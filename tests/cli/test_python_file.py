@@ -61,6 +61,7 @@ def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
 
 
+@pytest.mark.slow
 def test_a_cell_of_the_users_own_trains_resumes_is_sampled_from_and_described_on_the_command_line(home, jaxrnn):
     train = f"train text.txt {FLAGS} --cell mine.py:MGU"
     assert jaxrnn(f"{train} --steps 8 --run-dir whole")[0] == 0
@@ -88,6 +89,7 @@ def test_a_cell_of_the_users_own_trains_resumes_is_sampled_from_and_described_on
     np.testing.assert_array_equal(load_checkpoint("again", mine).state.params.Why, whole.params.Why)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(home):
     mine = TANH._replace(init_bias=(1.0,))
     model = ModelConfig(cell=mine, hidden_size=5)

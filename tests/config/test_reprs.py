@@ -83,6 +83,7 @@ def test_batches_slices_and_units_have_short_reprs():
     assert repr(unit) == "Unit(layer=0, name='h', number=5, score=0.333333, fit_score=0.666667, sign=1)"
 
 
+@pytest.mark.slow
 def test_reports_and_checkpoints_show_the_step(tmp_path):
     (tmp_path / "verse.txt").write_text("to be or not to be " * 50)
     config = TrainConfig(model=ModelConfig(hidden_size=4), steps=2, sample_length=5)

@@ -68,6 +68,7 @@ def curve(config, devices, loss=cross_entropy):
     ],
     ids=list(CASES),
 )
+@pytest.mark.slow
 def test_any_number_of_devices_trains_as_one_does(case, counts, request):
     config, tolerance = sized(CASES[case]), 1e-6
     if config.model.dtype == "float64":
@@ -120,6 +121,7 @@ def with_decay(params, carry, batch, config, *, key=None):
 
 
 @pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
+@pytest.mark.slow
 def test_a_user_defined_loss_trains_on_devices_as_on_one(dropout):
     config = sized(CASES["tanh"])
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, dropout=dropout))

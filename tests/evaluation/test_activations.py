@@ -20,6 +20,7 @@ def network(cell, num_layers=1, **options):
 
 @pytest.mark.parametrize(("num_layers", "products"), [(2, "full"), (1, "bfloat16")])
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.slow
 def test_the_hidden_states_are_those_of_forward(cell, num_layers, products):
     params, config = network(cell, num_layers, products=products)
     layers = activations(params, jnp.asarray(TOKENS), config)

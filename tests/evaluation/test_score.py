@@ -33,6 +33,7 @@ with_and_without_documents = pytest.mark.parametrize("starts", [None, STARTS], i
 
 @with_and_without_documents
 @pytest.mark.parametrize("length", [1, 7, 1024])
+@pytest.mark.slow
 def test_one_lane_is_the_exact_stream_whatever_the_window(monkeypatch, starts, length):
     monkeypatch.setattr(sys.modules["jaxrnn.evaluation.score"], "window_length", lambda *_: length)
     tokens = TOKENS[:40]
@@ -43,6 +44,7 @@ def test_one_lane_is_the_exact_stream_whatever_the_window(monkeypatch, starts, l
 
 @with_and_without_documents
 @pytest.mark.parametrize("lanes", [2, 3, 64])
+@pytest.mark.slow
 def test_every_target_is_scored_once_at_its_index_in_any_number_of_lanes(starts, lanes):
     got = surprisals(PARAMS, TOKENS, CONFIG, lanes=lanes, starts=starts)
     np.testing.assert_allclose(got, whole(TOKENS, starts), rtol=1e-3, atol=1e-3)  # the warm-up is long enough

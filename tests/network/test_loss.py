@@ -46,6 +46,7 @@ def test_bits_per_character_is_nats_over_length_over_ln_2(nats, length, bits):
 
 
 @pytest.mark.parametrize(("cell", "num_layers"), [pytest.param("tanh", 1, marks=pytest.mark.slow), ("lstm", 2)])
+@pytest.mark.slow
 def test_a_text_of_documents_has_the_loss_and_the_gradient_of_each_document_by_itself(cell, num_layers, x64):
     config = ModelConfig(vocab_size=V, hidden_size=7, num_layers=num_layers, dtype="float64", cell=cell)
     params = jax.tree.map(lambda leaf: 30 * leaf, init_params(jax.random.key(0), config))

@@ -107,6 +107,7 @@ def test_its_gradient_is_that_of_the_plain_scan(cell, batch, dtype, tolerance, j
     ],
 )
 @batched
+@pytest.mark.slow
 def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, batch, products, x64):
     Whh, projected, carry = problem(cell, batch, jnp.float64)
     bhh = jnp.asarray(np.random.default_rng(1).normal(size=cell.gates * H))
@@ -128,6 +129,7 @@ def test_a_recurrent_bias_is_added_to_the_product_and_has_its_gradient(cell, bat
 
 
 @kinds_of_cells
+@pytest.mark.slow
 def test_its_gradient_passes_finite_differences(cell, x64):
     check_grads(
         jax.jit(scalar(unroll, cell)), problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6
@@ -135,6 +137,7 @@ def test_its_gradient_passes_finite_differences(cell, x64):
 
 
 @kinds_of_cells
+@pytest.mark.slow
 def test_it_works_under_vmap(cell, x64):
     problems = [problem(cell, (B,), jnp.float64, seed) for seed in range(4)]
     gradient = jax.grad(scalar(unroll, cell), argnums=(0, 1, 2))
@@ -146,6 +149,7 @@ def test_it_works_under_vmap(cell, x64):
 
 
 @kinds_of_cells
+@pytest.mark.slow
 def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell, x64):
     arguments = problem(cell, (16,), jnp.float64, T=270, H=64)
     assert arguments[1].size > 2**18
@@ -166,6 +170,7 @@ def test_a_large_gradient_that_is_written_over_the_projections_is_no_other(cell,
     "outer",
     [pytest.param(jax.jacrev, id="reverse"), pytest.param(jax.jacfwd, id="forward", marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
     Whh, projected, carry = problem(cell, (), jnp.float64)
     arguments = Whh, projected[:3], carry
@@ -173,6 +178,7 @@ def test_hessians_are_those_of_the_plain_scan(cell, outer, x64):
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_forward_mode_on_its_own_needs_the_plain_scan_and_agrees_with_finite_differences(x64):
     arguments = problem(TANH, (B,), jnp.float64)
     with pytest.raises(TypeError, match="forward-mode"):
@@ -203,6 +209,7 @@ def test_a_recurrent_bias_of_the_wrong_size_is_named(run):
 
 @kinds_of_cells
 @batched
+@pytest.mark.slow
 def test_with_bfloat16_products_every_h_is_the_cell_of_rounded_factors_and_gradients_stay_near(cell, batch):
     Whh, projected, carry = problem(cell, batch, jnp.float32)
     Whh = Whh * 0.3
@@ -242,6 +249,7 @@ def starting(run, starts):
 
 @restarted
 @batched
+@pytest.mark.slow
 def test_with_starts_it_is_each_document_by_itself_and_so_are_its_gradients(cell, batch, x64):
     Whh, projected, carry = problem(cell, batch, jnp.float64)
     starts = np.random.default_rng(0).random((T, *batch)) < 0.3
@@ -268,6 +276,7 @@ def test_with_starts_it_is_each_document_by_itself_and_so_are_its_gradients(cell
 
 
 @restarted
+@pytest.mark.slow
 def test_its_gradient_with_starts_passes_finite_differences(cell, x64):
     starts = np.random.default_rng(1).random((T, B)) < 0.3
     arguments = problem(cell, (B,), jnp.float64)
@@ -312,6 +321,7 @@ def test_the_loops_store_each_thing_once(cell, kept, emitted):
         lambda projected, recurrent, carry: (projected,),
     ],
 )
+@pytest.mark.slow
 def test_any_way_of_using_the_two_parts_has_the_gradient_of_the_plain_scan(update, x64):
     cell = Cell(gates=1, init_carry=TANH.init_carry, update=update)
     rng = np.random.default_rng(0)

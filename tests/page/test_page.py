@@ -474,6 +474,7 @@ def test_the_default_models_file_is_small_and_reveals_no_path(tmp_path):
     assert not re.findall(r"(?:src|href)=(?!['\"]?(?:data:|#))", content)
 
 
+@pytest.mark.slow
 def test_without_a_text_the_network_writes_the_same_one_every_time(tmp_path):
     save_run(tmp_path / "run", TEXT, cell="gru")
     checkpoint = load_checkpoint(tmp_path / "run")
@@ -489,6 +490,7 @@ def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
     assert '"steps":[]' in (tmp_path / "model.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_page_refuses_a_user_defined_cell(tmp_path):
     mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
     save_run(tmp_path / "run", TEXT, cell=mine)

@@ -89,6 +89,7 @@ def test_smoothing_is_an_exponential_mean_of_the_intervals():
     np.testing.assert_allclose(lines_of(figure)["run 1"][:, 1], [np.nan, 1, (0.5 * 1 + 4) / 1.5])
 
 
+@pytest.mark.slow
 def test_hidden_units_are_the_networks_states_wrapped_into_lines(runs):
     observed = plots.observe(runs / "lstm", TEXT)
     figure = drawn(plots.hidden_units(observed.layers[0]["c"], observed.text, units=[3, 7], columns=12))
@@ -115,6 +116,7 @@ def test_by_default_the_units_are_those_that_vary_most_and_slowly():
     assert "9" in labels
 
 
+@pytest.mark.slow
 def test_next_characters_are_the_likeliest_in_order(runs):
     probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
     figure = drawn(plots.next_characters(probabilities, "ab", "abc", top=2, columns=5))
@@ -127,6 +129,7 @@ def test_next_characters_are_the_likeliest_in_order(runs):
     drawn(plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=3))
 
 
+@pytest.mark.slow
 def test_gate_saturation_is_the_fraction_of_the_time_at_either_end(runs):
     gates = {name: np.full((4, 2), 0.5) for name in "ifo"}
     gates["f"] = np.array([[0.05, 0.95], [0.95, 0.95], [0.5, 0.95], [0.05, 0.99]])
@@ -148,6 +151,7 @@ def test_the_benchmarks_charts_are_figures_too():
 
 
 @pytest.mark.parametrize("kind", ["loss", "units", "probabilities", "gates"])
+@pytest.mark.slow
 def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
     out = tmp_path / f"figure.{'svg' if kind == 'gates' else 'png'}"
     assert main(shlex.split(f"plot {runs}/gru --kind {kind} --out {out}")) == 0
@@ -194,6 +198,7 @@ def test_arrays_that_do_not_fit_are_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_when_a_figure_is_drawn_and_pyplot_never():
     code = (
         "import sys; from jaxrnn import plots; assert 'matplotlib' not in sys.modules; import numpy as np;"

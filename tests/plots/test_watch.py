@@ -107,6 +107,7 @@ def test_a_terminal_shows_a_bar_on_stderr_that_makes_way_for_what_is_printed(cap
     assert capsys.readouterr().out == "closed\n"
 
 
+@pytest.mark.slow
 def test_the_bar_of_fit_moves_between_reports_and_shows_validations(monkeypatch, tmp_path):
     monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)
     monkeypatch.setattr("jaxrnn.runs.progress._SECONDS_PER_DRAWING", 0.0)

@@ -23,7 +23,8 @@ from jaxrnn.runs import checkpoint, checkpoint_files
 from jaxrnn.runs.checkpoint import load_checkpoint, load_config, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
 from jaxrnn.text import Vocabulary, batches
-from jaxrnn.training.step import init_train_state, make_train_step
+from jaxrnn.training.jitted import make_train_step
+from jaxrnn.training.step import init_train_state
 
 VOCABULARY = Vocabulary("\0\n aé日😀\U0010ffff")
 CONFIG = TrainConfig(model=ModelConfig(hidden_size=16, vocab_size=len(VOCABULARY)), prompt="\udcff", sequence_length=5)
@@ -199,6 +200,7 @@ def test_every_damage_to_a_checkpoint_is_noticed(newest, damages):
 
 
 @pytest.mark.parametrize("damages", DAMAGES)
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_warning(run, newest, damages):
     wrong = {}
     for what, data in damages(newest.read_bytes()):

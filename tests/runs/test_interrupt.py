@@ -73,6 +73,7 @@ def test_a_program_with_a_handler_of_its_own_keeps_it(text):
     assert reports[-1].step == 24
 
 
+@pytest.mark.slow
 def test_a_script_ends_with_the_line(text, tmp_path):
     script = f"""
 import os, signal, jaxrnn

@@ -48,6 +48,7 @@ def slow(*values):
         (1, 1, 1, 1, 1, [0, 1], [0, 1], [1]),
     ],
 )
+@pytest.mark.slow
 def test_reports_samples_and_checkpoints_come_when_they_are_due(
     text, tmp_path, steps, log, sample, checkpoint, chunk, reported, sampled, checkpoints
 ):
@@ -106,6 +107,7 @@ def test_a_sample_is_written_from_the_state_before_the_steps_update_and_the_batc
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_logging_sampling_checkpoints_and_chunks_never_change_what_is_trained(text, tmp_path, whole, changes):
     last = run(tiny(text, **changes), tmp_path / "run")[-1]
     assert_bit_identical(last.state, whole.last.state)

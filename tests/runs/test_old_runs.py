@@ -20,6 +20,7 @@ OLD = Path(__file__).parent / "data" / "0.1.0"
 
 
 @pytest.mark.parametrize("name", ["tanh", "lstm"])  # the defaults; two layers, dropout, Adam and a validation slice
+@pytest.mark.slow
 def test_a_run_of_version_0_1_0_resumes_to_the_same_state_reports_and_samples(tmp_path, name):
     path = shutil.copytree(OLD / name, tmp_path / name)
     checkpoint_path(path / "checkpoints", 24).unlink()

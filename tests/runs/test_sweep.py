@@ -145,6 +145,7 @@ def test_a_finished_sweep_that_is_resumed_says_what_it_found(text, tmp_path, swe
     assert_same_sweep(path, swept)
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_ends_and_the_others_go_on(text, tmp_path):
     config = tiny(text, checkpoint_every=4, optimizer=OptimizerConfig(name="sgd", clip="none"))
     report = last(fit_many(config, {"learning_rate": [1e38, 0.01]}, run_dir=tmp_path / "s"))

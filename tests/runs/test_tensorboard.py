@@ -87,6 +87,7 @@ def assert_as_logged(run):
 
 
 @needs_tensorboard
+@pytest.mark.slow
 def test_tensorboard_gets_what_the_metrics_hold_and_a_resumed_run_repeats_nothing(home):
     assert main(["train", "--config", "config.json", "--run-dir", "run", "--tensorboard", "--quiet"]) == 0
     assert_as_logged("run")

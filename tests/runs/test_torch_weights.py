@@ -280,6 +280,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(home, jaxrnn):
     code, out, err = jaxrnn("import gru.safetensors --corpus text.txt --run-dir run --config tiny.json")
     assert (code, err) == (0, "")
@@ -302,6 +303,7 @@ def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(hom
     assert (np.asarray(trained.state.params.by) != begun.state.params.by).any()
 
 
+@pytest.mark.slow
 def test_weights_of_a_run_with_an_unknown_symbol_come_back_with_its_config(home, jaxrnn):
     (home / "rare.txt").write_text(TEXT + "xyz")
     assert jaxrnn("train rare.txt --config tiny.json --min-count 2 --quiet --run-dir folded")[0] == 0

@@ -154,6 +154,7 @@ def test_of_bytes_the_unit_is_bits_per_byte(config, tmp_path, monkeypatch, capsy
         assert "per character" not in shown
 
 
+@pytest.mark.slow
 def test_min_char_rnn_shows_its_smooth_loss_beside_and_other_networks_do_not(tmp_path, text, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     common = ["train", str(text), "--steps", "4", "--sample-length", "5", "--run-dir"]
@@ -164,6 +165,7 @@ def test_min_char_rnn_shows_its_smooth_loss_beside_and_other_networks_do_not(tmp
     assert "smooth loss" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_loss_below_zero_is_kept_and_resumed(config, tmp_path):
     def below_zero(*arguments, **options):
         nats, carry = cross_entropy(*arguments, **options)

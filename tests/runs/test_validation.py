@@ -210,6 +210,7 @@ def test_what_does_not_fit_the_text_is_refused_before_anything_is_written(text, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_documents_are_trained_validated_and_sampled_and_resumed_bit_for_bit(text, tmp_path):
     config = tiny(text, **HALVES, reset_on="e ", prompt="the")
     expected = run(config, tmp_path / "whole")

@@ -169,6 +169,7 @@ def test_options_that_the_vocabulary_rules_out_are_refused_at_the_call(function,
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_each_of_many_samples_is_what_its_own_seed_writes_however_many_there_are(values):
     alone = [text(**values, seed=seed) for seed in range(7, 12)]
     assert len(set(alone)) == 5
@@ -195,6 +196,7 @@ def test_text_arrives_piece_by_piece_as_it_is_drawn():
 
 @pytest.mark.parametrize("reset_on", ["d", "\n\n", "ab"])
 @pytest.mark.parametrize("prompt", ["", "\nab a"])
+@pytest.mark.slow
 def test_with_documents_every_character_is_written_as_training_would_have_read_it(reset_on, prompt):
     config = SampleConfig(length=2 * PIECE + 50, greedy=True, prompt=prompt)
     for seed in range(50):  # find a network that writes the separator sometimes, and no short cycle

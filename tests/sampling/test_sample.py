@@ -117,6 +117,7 @@ def test_the_single_likeliest_token_is_the_greedy_one_whatever_the_temperature()
         np.testing.assert_array_equal(drawn, greedy)
 
 
+@pytest.mark.slow
 def test_a_lane_with_a_key_of_its_own_draws_what_it_would_draw_alone():
     keys = jax.random.split(KEY, 6)
     prime = tokens(4, 1, lanes=6)
@@ -316,6 +317,7 @@ def test_bad_arguments_are_named(changed, message):
 
 
 @pytest.mark.parametrize(("separator", "size"), [([0], 5), ([0, 1], 1), ([1, 1], 5)], ids=str)
+@pytest.mark.slow
 def test_with_documents_the_carry_is_that_of_the_text_read_with_its_starts(separator, size):
     config = ModelConfig(vocab_size=3, hidden_size=6, cell="lstm", init_scale=1.0)
     params = init_params(jax.random.key(1), config)

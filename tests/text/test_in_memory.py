@@ -113,6 +113,7 @@ def test_tokens_that_do_not_fit_the_vocabulary_are_refused(tokens, vocabulary, m
         Corpus.from_tokens(tokens, vocabulary)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_text_in_memory_resumes_with_that_text_in_memory_or_in_a_file(tmp_path, capsys):
     vocabulary = Vocabulary.of(TEXT)
     *_, whole = fit(CONFIG, Corpus.from_tokens(vocabulary.encode(TEXT), vocabulary), run_dir="whole")

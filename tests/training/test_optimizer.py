@@ -149,6 +149,7 @@ def run(config, tokens, state, begin, end):
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.slow
 def test_the_rate_of_a_step_comes_from_the_state_alone(name):
     """Two programs for two halves of a run leave what one leaves after all of it."""
     optimizer = OptimizerConfig(name=name, schedule="cosine", warmup_steps=3)
@@ -167,6 +168,7 @@ def test_the_rate_of_a_step_comes_from_the_state_alone(name):
     "name",
     ["adagrad", "adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adamw", "rmsprop", "sgd"))],
 )
+@pytest.mark.slow
 def test_every_rule_makes_the_loss_smaller_at_its_usual_rate(name):
     config = TrainConfig(
         model=ModelConfig(vocab_size=5, hidden_size=16), optimizer=OptimizerConfig(name=name), sequence_length=10

@@ -95,6 +95,7 @@ def test_500_steps_are_those_of_the_oracle(hidden_size, learning_rate, sequence_
     assert step._jitted._cache_size() == 1  # one compilation for all of them
 
 
+@pytest.mark.slow
 def test_a_donated_state_is_refused_with_the_cure(x64):
     tokens, config, state, _ = begin()
     step, first = make_train_step(config), batch(tokens, 0, config)
@@ -107,6 +108,7 @@ def test_a_donated_state_is_refused_with_the_cure(x64):
 
 
 @pytest.mark.compiler
+@pytest.mark.slow
 def test_a_trace_reads_as_the_algorithm():
     tokens, config, state, _ = begin("float32", hidden_size=4)
     text = make_train_step(config).lower(state, batch(tokens, 0, config)).compile().as_text()
@@ -115,6 +117,7 @@ def test_a_trace_reads_as_the_algorithm():
 
 
 @pytest.mark.usefixtures("compiled_fully")
+@pytest.mark.slow
 def test_with_the_default_settings_each_of_500_steps_is_the_oracles_from_the_same_state(x64):
     tokens, config, state, trainer = begin()
     step = make_train_step(config)
@@ -160,6 +163,7 @@ def test_the_chunk_is_the_step_many_times(dtype, x64):
     np.testing.assert_allclose(chunked, losses, rtol=1e-2 if dtype == "float32" else 1e-6)
 
 
+@pytest.mark.slow
 def test_a_wrap_starts_from_a_zero_carry_and_other_steps_from_the_one_before(x64):
     tokens, config, state, _ = begin(hidden_size=8)
     step = make_train_step(config)
@@ -182,6 +186,7 @@ def test_training_begins_at_a_smooth_loss_of_T_ln_V_with_empty_memory():
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.slow
 def test_a_state_that_was_made_without_jit_can_be_donated(cell):
     model = ModelConfig(cell=cell, num_layers=2, hidden_size=3, vocab_size=60)
     config = TrainConfig(model=model, sequence_length=2)
@@ -190,6 +195,7 @@ def test_a_state_that_was_made_without_jit_can_be_donated(cell):
     assert len(set(pointers)) == len(pointers)
 
 
+@pytest.mark.slow
 def test_the_step_donates_its_state_and_leaves_the_key_alone():
     tokens, config, state, _ = begin("float32", hidden_size=8)
     key = jax.random.key_data(state.key).copy()
@@ -210,6 +216,7 @@ def test_dropout_is_that_of_the_step_and_has_no_key_in_common_with_its_sample():
     assert len(of_samples | of_dropout) == 200
 
 
+@pytest.mark.slow
 def test_many_models_train_in_one_program_under_vmap(x64):
     tokens, config, _, _ = begin(hidden_size=8)
     step = jax.jit(functools.partial(train_step, config=config))
@@ -240,6 +247,7 @@ def test_every_cell_learns_to_remember_twenty_characters(cell):
 
 
 @pytest.mark.usefixtures("compiled_fully")
+@pytest.mark.slow
 def test_twelve_steps_have_the_same_bits_in_chunks_of_any_length():
     tokens, vocab_size = text()
     config = TrainConfig(model=ModelConfig(vocab_size=vocab_size))
@@ -265,6 +273,7 @@ CLIPPED_BY_NORM = OptimizerConfig(clip="norm", clip_value=0.5, schedule="exponen
     ],
     ids=["one lane", "two layers", "clipped by norm"],
 )
+@pytest.mark.slow
 def test_a_large_vocabulary_trains_as_the_plain_step_says(make, lanes, num_layers, cell, optimizer, x64):
     tokens = np.random.default_rng(0).zipf(1.3, 5000).clip(max=500) - 1  # with many repeats in a batch
     model = ModelConfig(vocab_size=500, hidden_size=6, num_layers=num_layers, cell=cell, dtype="float64")
@@ -304,6 +313,7 @@ def test_a_large_vocabulary_costs_no_update_of_all_its_rows_where_the_others_wou
         assert not touches_rows_only(name=name)
 
 
+@pytest.mark.slow
 def test_the_step_and_the_chunk_minimize_a_user_defined_loss_whatever_it_looks_at():
     def halved_and_bounded(params, carry, batch, config, *, key=None):
         nats, carry = loss(params, carry, batch, config, key=key)
@@ -323,6 +333,7 @@ def test_the_step_and_the_chunk_minimize_a_user_defined_loss_whatever_it_looks_a
             np.testing.assert_allclose(new - old, -0.1 * slope / np.sqrt(slope**2 + 1e-8), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_user_defined_optimizer_takes_the_place_of_the_configured_one():
     config = TrainConfig(model=ModelConfig(vocab_size=50, hidden_size=6), sequence_length=9)
     optimizer = optax.lion(0.01)

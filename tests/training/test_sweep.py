@@ -34,6 +34,7 @@ def plain(state):
 
 @pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_with_the_default_settings_200_steps_of_a_member_have_the_bits_of_its_run_alone(dtype, x64):
     # There min-char-rnn is chaotic: the smallest difference would grow to that of any two runs.
     config = dataclasses.replace(TrainConfig(steps=200), model=ModelConfig(vocab_size=20, dtype=dtype))
@@ -58,6 +59,7 @@ RULES = [
 
 @pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize(("structure", "names"), RULES, ids=lambda value: str(value)[:20])
+@pytest.mark.slow
 def test_every_number_of_an_optimizer_gives_the_bits_of_the_members_run_alone(structure, names):
     values = {"learning_rate": (0.02, 0.01), "clip_value": (0.05, 0.1), "weight_decay": (0.01, 0.3)}
     values |= dict.fromkeys(names, (0.613, 0.878))
@@ -97,6 +99,7 @@ def test_members_that_share_shapes_share_a_program(axes, sizes):
     assert [len(names) for names in group_by_program(combinations(TINY, axes))] == sizes
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_members_and_all_chunks():
     configs = list(combinations(TINY, {"learning_rate": [0.1, 0.2], "seed": range(4)}).values())
     before, chunk = init_members(configs), make_sweep_chunk(configs)
@@ -113,6 +116,7 @@ def test_one_compilation_serves_all_members_and_all_chunks():
 
 
 @pytest.mark.compiler
+@pytest.mark.slow
 def test_on_an_accelerator_it_is_one_vmapped_program(monkeypatch, x64):
     model = dataclasses.replace(TINY.model, dtype="float64")
     configs = list(combinations(dataclasses.replace(TINY, model=model), {"learning_rate": [0.05, 0.1]}).values())
