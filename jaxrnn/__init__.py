@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jaxrnn.network import CELLS as CELLS
     from jaxrnn.network import GRU as GRU
     from jaxrnn.network import LSTM as LSTM
+    from jaxrnn.network import RELU as RELU
     from jaxrnn.network import TANH as TANH
     from jaxrnn.network import Cell as Cell
     from jaxrnn.network import Layer as Layer
@@ -91,8 +92,8 @@ _NAMES = {
     "distributed": "make_mesh",
     "errors": "JaxrnnError",
     "evaluation": "Copy Score Unit activations evaluate find_units longest_copy score",
-    "network": "CELLS GRU LSTM TANH Cell Layer Params bits_per_character forward init_params initial_carry loss unroll "
-    "unroll_plain",
+    "network": "CELLS GRU LSTM RELU TANH Cell Layer Params bits_per_character forward init_params initial_carry loss "
+    "unroll unroll_plain",
     "plots": "watch",
     "runs": "Checkpoint Report SweepReport Weights begin_run fit fit_many load_checkpoint load_weights save_checkpoint "
     "save_weights",

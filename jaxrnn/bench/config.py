@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from jaxrnn.config import CellName, TrainConfig, with_settings
+from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 
@@ -20,7 +20,7 @@ class BenchError(JaxrnnError):
 class BenchConfig:
     """A workload; the defaults are those of min-char-rnn."""
 
-    cell: CellName = "tanh"
+    cell: Literal["tanh", "gru", "lstm"] = "tanh"
     """Recurrent cell."""
     hidden_size: int = 100
     """Units in the layer (H)."""

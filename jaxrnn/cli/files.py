@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -92,8 +92,10 @@ class Import:
     """Text that the model was trained on; its sorted distinct characters are the symbols if FILE lists none."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run directory to make; by default runs/CORPUS-1, or the next free number."""
-    cell: Annotated[str | None, tyro.conf.arg(metavar="{tanh,gru,lstm,FILE.py:NAME}")] = None
+    cell: Annotated[str | None, tyro.conf.arg(metavar="{tanh,relu,gru,lstm,FILE.py:NAME}")] = None
     """Cell; by default that of the file's metadata, or the one with as many gates as the weights."""
+    nonlinearity: Literal["tanh", "relu"] | None = None
+    """Nonlinearity of a torch.nn.RNN, which its weights do not tell."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json with the settings for further training; by default those of `jaxrnn train`."""
     overwrite: bool = False
@@ -103,7 +105,9 @@ class Import:
     def run(self) -> None:
         """Make the run, and describe it."""
         config = read_config(self.config) if self.config else TrainConfig()
-        weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else None)
+        if self.cell and self.nonlinearity:
+            raise JaxrnnError("--nonlinearity tells the cell of a torch.nn.RNN, as --cell does; give one of them")
+        weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
         corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))

@@ -90,7 +90,8 @@ class Page:
         if self.out.is_dir() or not self.out.absolute().parent.is_dir():
             raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
         checkpoint = choose_checkpoint(self.run_dir, self.from_, quiet=self.json)
-        has_metrics = (self.run_dir / "metrics.jsonl").exists()
+        file = self.run_dir / "metrics.jsonl"
+        has_metrics = file.exists() and b"\n" in file.read_bytes()  # an imported run has no line before it is trained
         metrics = jaxrnn.runs.read_metrics(self.run_dir) if has_metrics else None
         content = jaxrnn.page.page(checkpoint, metrics, text=self.text, half=self.half).encode()
         commit(self.out, content)

@@ -13,7 +13,7 @@ from jaxrnn.config.cell import Cell
 from jaxrnn.config.fields import Checked, check_in, is_traced
 from jaxrnn.errors import JaxrnnError
 
-CellName = Literal["tanh", "gru", "lstm"]
+CellName = Literal["tanh", "relu", "gru", "lstm"]
 VocabularyKind = Literal["characters", "bytes"]
 Products = Literal["full", "bfloat16"]
 OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]

@@ -15,9 +15,9 @@ from jaxrnn.network.cells import built_in_name, get_cell, gru_gates, lstm_gates
 
 Activations = tuple[dict[str, jax.Array], ...]  # one per layer, from the input upwards
 
-CARRY_NAMES = {"tanh": ("h",), "gru": ("h",), "lstm": ("h", "c")}
-GATE_NAMES: dict[str, tuple[str, ...]] = {"tanh": (), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
-SATURABLE: dict[str, tuple[str, ...]] = {"tanh": (), "gru": ("r", "z"), "lstm": ("i", "f", "o")}  # gates in (0, 1)
+CARRY_NAMES = {"tanh": ("h",), "relu": ("h",), "gru": ("h",), "lstm": ("h", "c")}
+GATE_NAMES = {"tanh": "", "relu": "", "gru": "rzn", "lstm": "ifgo"}
+SATURABLE = {"tanh": "", "relu": "", "gru": "rz", "lstm": "ifo"}  # gates in (0, 1)
 _GATES = {"gru": gru_gates, "lstm": lstm_gates}
 
 
@@ -64,7 +64,7 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
     _, carries = lax.scan(step, initial_carry(tokens.shape[1], observed), (tokens, starts))
     if name is None:
         return tuple({f"carry{i}" if i else "h": entry for i, entry in enumerate(carry)} for carry in carries)
-    return tuple(dict(zip(CARRY_NAMES[name] + GATE_NAMES[name], carry, strict=True)) for carry in carries)
+    return tuple(dict(zip((*CARRY_NAMES[name], *GATE_NAMES[name]), carry, strict=True)) for carry in carries)
 
 
 def _with_gates(cell: Cell, name: str) -> Cell:

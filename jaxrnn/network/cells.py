@@ -20,6 +20,11 @@ def _tanh_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -
     return (jnp.tanh(projected + recurrent),)
 
 
+def _relu_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
+    """h_t = max(0, x_t Wxh + bh + h_tm1 Whh); torch.nn.RNN(nonlinearity="relu")."""
+    return (jax.nn.relu(projected + recurrent),)
+
+
 def _gru_update(projected: jax.Array, recurrent: jax.Array, carry: CellCarry) -> CellCarry:
     """r, z = sigmoid(a + b); n = tanh(a + r b); h_t = (1 - z) n + z h_tm1, a = x Wxh + bh, b = h_tm1 Whh + bhh by gate.
 
@@ -58,12 +63,13 @@ def lstm_gates(projected: jax.Array, recurrent: jax.Array) -> tuple[jax.Array, .
 
 # Gates are in torch.nn's order: r, z, n and i, f, g, o.
 TANH = Cell(gates=1, init_carry=_zero_hidden, update=_tanh_update, additive=True)
+RELU = TANH._replace(update=_relu_update)
 GRU = Cell(gates=3, init_carry=_zero_hidden, update=_gru_update, recurrent_bias=True)
 # A forget gate that begins open, with bias 1, lets the memory last from the start: Gers et al. 2000, "Learning to
 # forget"; Jozefowicz et al. 2015, "An empirical exploration of recurrent network architectures", section 4.
 LSTM = Cell(gates=4, init_carry=_zero_hidden_and_memory, update=_lstm_update, init_bias=(0, 1, 0, 0), additive=True)
 
-CELLS = {"tanh": TANH, "gru": GRU, "lstm": LSTM}
+CELLS = {"tanh": TANH, "relu": RELU, "gru": GRU, "lstm": LSTM}
 
 
 def get_cell(cell: str | Cell) -> Cell:

@@ -7,14 +7,16 @@ const sigmoid = (a) => 1 / (1 + Math.exp(-a));
 
 // A cell maps the projected input and the projected hidden state of one layer, [G*H] each, gate after gate, to its next
 // carry: `after` and `before` hold h, followed by c for an LSTM.
-const CELLS = {
-  tanh: {
-    gates: 1,
-    entries: 1,
-    update(projected, recurrent, before, after, H) {
-      for (let k = 0; k < H; k++) after[k] = Math.tanh(projected[k] + recurrent[k]);
-    },
+const simpleCell = (nonlinearity) => ({
+  gates: 1,
+  entries: 1,
+  update(projected, recurrent, before, after, H) {
+    for (let k = 0; k < H; k++) after[k] = nonlinearity(projected[k] + recurrent[k]);
   },
+});
+const CELLS = {
+  tanh: simpleCell(Math.tanh),
+  relu: simpleCell((a) => Math.max(0, a)),
   gru: {
     gates: 3,
     entries: 1,

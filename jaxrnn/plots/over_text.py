@@ -130,7 +130,7 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     """
     from jaxrnn.evaluation.activations import SATURABLE
 
-    gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), ())
+    gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), "")
     if not gates:
         raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
     titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}

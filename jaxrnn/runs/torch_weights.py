@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -21,13 +22,14 @@ from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.cells import get_cell
+from jaxrnn.network.cells import CELLS, get_cell
 from jaxrnn.network.model import Layer, Params
 from jaxrnn.text import Vocabulary
 
 Array = Any  # NumPy's, where Params are declared to have JAX's
 
-_CELLS = {1: "tanh", 3: "gru", 4: "lstm"}  # by G
+_CELLS = {3: "gru", 4: "lstm"}  # by G
+_TYPES = {"F16": np.float16, "BF16": jnp.bfloat16, "F32": np.float32, "F64": np.float64}
 
 
 class Weights(NamedTuple):
@@ -74,14 +76,14 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     """Read the parameters of a PyTorch model: recurrent layers with one linear layer on top.
 
     The two may have any names, and biases may be missing. An nn.Embedding below them is multiplied into the first Wxh.
-    Where a cell has one bias, it is the sum of torch's two. If the metadata list the symbols in an order that is not
-    sorted, symbols and weights are sorted.
+    Where a cell has one bias, it is the sum of torch's two. Sums and products are computed in double precision. If the
+    metadata list the symbols in an order that is not sorted, symbols and weights are sorted.
 
     Args:
         path: the file, which `safetensors.torch.save_file(module.state_dict(), path, metadata)` makes of a torch model.
             The metadata may have "cell" and "vocabulary", the JSON of {"symbols": "abc..."}; neither is needed.
-        cell: the name of a cell, or a user-defined cell; None: the one in the metadata, or by the shape of the weights
-            tanh, gru or lstm.
+        cell: the name of a cell, or a user-defined cell; None: the one in the metadata, or gru or lstm by the shape of
+            the weights. Those of an nn.RNN do not tell "tanh" from "relu", its nonlinearity.
 
     Raises:
         JaxrnnError: there is no such file, it is not a safetensors file, or it does not hold such a model; the message
@@ -89,7 +91,7 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     """
     check_arguments(load_weights, locals())
     path = Path(path)
-    tensors, metadata = _read(path)
+    tensors, dtype, metadata = _read(path)
     layers = sorted(match.groups() for name in tensors if (match := re.fullmatch(r"(.*)weight_hh_l(\d+)", name)))
     prefixes = sorted({prefix for prefix, _ in layers})
     if len(prefixes) != 1:
@@ -98,11 +100,17 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     rnn = f"{prefixes[0]}{{}}_l{{}}".format
     first = rnn("weight_hh", layers[0][1])
     rows, hidden_size = (*tensors[first].shape, 0, 0)[:2]
-    kind: Any = cell or metadata.get("cell") or _CELLS.get(rows // max(1, hidden_size), "unknown")
-    if not isinstance(kind, Cell) and kind not in (*_CELLS.values(), "custom"):
+    gates = rows // max(1, hidden_size)
+    kind: Any = cell or metadata.get("cell") or metadata.get("nonlinearity") or _CELLS.get(gates, "unknown")
+    if kind == "unknown" and gates == 1:
         raise JaxrnnError(
-            f"{path}: {first} is {list(tensors[first].shape)}, which is no tanh, gru or lstm but {kind}; "
-            "pass its cell, on the command line --cell FILE.py:NAME"
+            f"{path} does not say the nonlinearity of its torch.nn.RNN, tanh (torch's default) or relu; pass it as the "
+            "cell, on the command line --nonlinearity tanh"
+        )
+    if not isinstance(kind, Cell) and kind not in (*CELLS, "custom"):
+        raise JaxrnnError(
+            f"{path}: {first} is {list(tensors[first].shape)}, of the cell {kind}; pass its cell, on the command line "
+            "--cell FILE.py:NAME"
         )
     the_cell, (linear, embedding) = get_cell(kind), _linear_and_embedding(path, tensors, hidden_size)
     width, vocab_size = the_cell.gates * hidden_size, len(tensors[linear])
@@ -133,24 +141,28 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
         bottom, *above = params.layers
         params = Params((bottom._replace(Wxh=bottom.Wxh[order]), *above), params.Why[:, order], by[order])
         vocabulary = dataclasses.replace(vocabulary, symbols="".join(sorted(vocabulary.symbols)))
-    dtype: Any = np.result_type(np.float32, *tensors.values()).name  # float64 if any tensor is
     model = ModelConfig(kind, hidden_size, len(layers), dtype=dtype, vocab_size=vocab_size)
     return Weights(jax.tree.map(lambda array: np.ascontiguousarray(array, dtype), params), model, vocabulary)
 
 
-def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, Array], Any, dict[str, str]]:
+    """Return the tensors in float64, the type for the parameters (float64 if any tensor is), and the metadata."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118
-                kind = file.get_slice(name).get_dtype()
-                if kind not in ("F16", "F32", "F64"):
-                    raise JaxrnnError(f"{path}: {name} is of type {kind}; expected F32, F64 or F16: convert it to F32")
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        stored = dict(safetensors.deserialize(path.read_bytes()))
     except (OSError, safetensors.SafetensorError) as error:
         raise JaxrnnError(
             f"{path} is not a safetensors file ({error}); a torch model becomes one by "
             "safetensors.torch.save_file(module.state_dict(), FILE)"
         ) from None
+    tensors = {}
+    for name, tensor in stored.items():
+        if tensor["dtype"] not in _TYPES:
+            raise JaxrnnError(f"{path}: {name} is of type {tensor['dtype']}; expected one of {', '.join(_TYPES)}")
+        tensors[name] = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]]).reshape(tensor["shape"]).astype(float)
+    is_double = any(tensor["dtype"] == "F64" for tensor in stored.values())
+    return tensors, "float64" if is_double else "float32", metadata
 
 
 def _linear_and_embedding(path: Path, tensors: Mapping[str, Array], hidden_size: int) -> tuple[str, str | None]:

@@ -575,7 +575,7 @@ BAD = [
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),
-    (f"{TRAIN} --cell GRU", "--cell must be tanh, gru, lstm or FILE.py:NAME, got 'GRU'"),
+    (f"{TRAIN} --cell GRU", "--cell must be tanh, relu, gru, lstm or FILE.py:NAME, got 'GRU'"),
     # what is not plain text
     *((f"train novel{suffix}", "save it as plain text .UTF-8") for suffix in (".docx", ".pdf", ".epub", ".html")),
     *((f"train as-text-{name}.txt", "as plain text .UTF-8") for name in ("docx", "pdf", "html", "doc")),

@@ -123,6 +123,7 @@ def opened(browser, tmp_path):
 
 MODELS = [
     pytest.param(TEXT, {"cell": "tanh"}, id="tanh"),
+    pytest.param(TEXT, {"cell": "relu", "init_scale": 0.2}, id="relu"),
     pytest.param(TEXT, {"cell": "gru"}, id="gru"),
     pytest.param(TEXT, {"cell": "lstm"}, id="lstm"),
     pytest.param(TEXT, {"cell": "gru", "num_layers": 2}, id="gru, 2 layers"),
@@ -494,7 +495,7 @@ def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
 def test_a_page_refuses_a_user_defined_cell(tmp_path):
     mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
     save_run(tmp_path / "run", TEXT, cell=mine)
-    with pytest.raises(JaxrnnError, match="the cells tanh, gru, lstm, and this network's cell is user-defined"):
+    with pytest.raises(JaxrnnError, match="the cells tanh, relu, gru, lstm, and this network's cell is user-defined"):
         page(load_checkpoint(tmp_path / "run", cell=mine), text="To")
     save_run(tmp_path / "same", TEXT, cell=LSTM)
     assert '"cell":"lstm"' in page(load_checkpoint(tmp_path / "same", cell=LSTM), text="To")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,8 @@ def logits(params, config):
 
 
 def module(torch, cell, num_layers, dtype, embedding=None):
-    kind = {"tanh": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell]
+    simple = partial(torch.nn.RNN, nonlinearity=cell)
+    kind = {"tanh": simple, "relu": simple, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell]
 
     class Network(torch.nn.Module):
         def __init__(self):
@@ -125,7 +127,7 @@ def test_a_torch_modules_weights_are_imported_and_compute_the_same(tmp_path, x64
     torch.manual_seed(0)
     theirs = module(torch, cell, num_layers, torch.float64, embedding)
     save_file(theirs.state_dict(), tmp_path / "w")
-    got = load_weights(tmp_path / "w")
+    got = load_weights(tmp_path / "w", cell)
     assert got.model == ModelConfig(cell=cell, hidden_size=H, num_layers=num_layers, vocab_size=V, dtype="float64")
     assert got.vocabulary is None
     expected = theirs(torch.tensor(TOKENS)).detach().numpy()
@@ -135,7 +137,7 @@ def test_a_torch_modules_weights_are_imported_and_compute_the_same(tmp_path, x64
 @pytest.mark.parametrize("cell", CELLS)
 def test_two_biases_are_added_where_the_cell_has_one_and_kept_where_it_has_two(tmp_path, cell):
     tensors = state_dict(cell)
-    (layer,) = load_weights(write(tmp_path / "w", tensors)).params.layers
+    (layer,) = load_weights(write(tmp_path / "w", tensors), cell).params.layers
     ih, hh = tensors["rnn.bias_ih_l0"], tensors["rnn.bias_hh_l0"]
     np.testing.assert_array_equal(layer.bh, ih if cell == "gru" else ih + hh)
     assert layer.bhh is None if cell != "gru" else (layer.bhh == hh).all()
@@ -168,10 +170,36 @@ def test_symbols_in_an_order_of_their_own_are_sorted_with_their_weights(tmp_path
         assert got.params.by[ours] == tensors["readout.bias"][theirs]
 
 
-def test_half_precision_becomes_float32(tmp_path):
-    weights = load_weights(write(tmp_path / "w", state_dict(dtype=np.float16)))
-    assert weights.model.dtype == "float32"
-    assert {leaf.dtype for leaf in jax.tree.leaves(weights.params)} == {np.dtype("float32")}
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32], ids=["float16", "bfloat16", "float32"])
+def test_weights_are_widened_before_they_are_combined(tmp_path, dtype):
+    rng, scale = np.random.default_rng(4), 3e4  # the product of two exceeds the largest float16, 65504
+    tensors = {name: tensor for name, tensor in state_dict("lstm").items() if name != "rnn.weight_ih_l0"}
+    tensors |= {
+        "rnn.weight_ih_l0": scale * rng.normal(size=(4 * H, 3)),
+        "encoder.weight": scale * rng.normal(size=(V, 3)),
+    }
+    tensors |= {f"rnn.bias_{name}_l0": scale * rng.uniform(1, 2, 4 * H) for name in ("ih", "hh")}
+    tensors = {name: tensor.clip(-6e4, 6e4).astype(dtype) for name, tensor in tensors.items()}
+    kind = {np.float16: "float16", jnp.bfloat16: "bfloat16", np.float32: "float32"}[dtype]
+    views = {name: {"dtype": kind, "shape": t.shape, "data": t.tobytes()} for name, t in tensors.items()}
+    (tmp_path / "w").write_bytes(safetensors.serialize(views))
+    weights = load_weights(tmp_path / "w")
+    wide = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    (layer,) = weights.params.layers
+    assert (weights.model.dtype, layer.Wxh.dtype) == ("float32", np.float32)
+    expected = wide["encoder.weight"] @ wide["rnn.weight_ih_l0"].T
+    np.testing.assert_allclose(layer.Wxh, expected, rtol=1e-7)
+    np.testing.assert_allclose(layer.bh, wide["rnn.bias_ih_l0"] + wide["rnn.bias_hh_l0"], rtol=1e-7)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_the_nonlinearity_of_an_rnn_is_asked_for_unless_the_metadata_tell_it(tmp_path, nonlinearity):
+    tensors = state_dict(nonlinearity)
+    with pytest.raises(JaxrnnError, match=r"does not say the nonlinearity .* --nonlinearity tanh"):
+        load_weights(write(tmp_path / "w", tensors))
+    asked = load_weights(tmp_path / "w", nonlinearity)
+    told = load_weights(write(tmp_path / "w", tensors, {"nonlinearity": nonlinearity}))
+    assert asked.model == told.model == ModelConfig(cell=nonlinearity, hidden_size=H, vocab_size=V)
 
 
 def test_the_weights_of_a_cell_of_the_users_own_go_out_and_in_with_the_cell(tmp_path):
@@ -212,7 +240,7 @@ ALPHABET = json.dumps({"symbols": SYMBOLS})
         (changed(readout__weight=zeros(V, 5)), None, None, r"readout.weight must be \[7, 4\], got \[7, 5\]"),
         (changed(readout__weight=zeros(V + 1, H)), None, None, r"readout.bias must be \[8\], got \[7\]"),
         (changed(readout__bias=zeros(V + 1)), None, None, r"readout.bias must be \[7\], got \[8\]"),
-        (changed(rnn__weight_hh_l0=zeros(12)), None, None, r"weight_hh_l0 is \[12\], which is no tanh, gru or lstm"),
+        (changed(rnn__weight_hh_l0=zeros(12)), None, None, r"weight_hh_l0 is \[12\], of the cell unknown; pass its"),
         (changed(rnn__weight_ih_l0=None), None, None, r"lacks rnn.weight_ih_l0, which must be \[12, 7\]"),
         (changed(rnn__weight_hh_l0=None), None, None, r"lacks rnn.weight_hh_l0, which must be \[12, 4\]"),
         (changed(rnn__bias_hh_l1=None), None, None, r"lacks rnn.bias_hh_l1, which must be \[12\]"),
@@ -223,16 +251,16 @@ ALPHABET = json.dumps({"symbols": SYMBOLS})
         (changed(out__weight=zeros(V, H), out__bias=zeros(V)), None, None, "found out.weight, readout.weight"),
         (changed(norm__scale=zeros(H)), None, None, "the model lacks: norm.scale"),
         (changed(rnn__weight_ih_l0_reverse=zeros(12, V)), None, None, "the model lacks: rnn.weight_ih_l0_reverse"),
-        (changed(seen__count=zeros(1, dtype=np.int64)), None, None, "seen.count is of type I64; expected F32"),
+        (changed(seen__count=zeros(1, dtype=np.int64)), None, None, "seen.count is of type I64; expected one of F16"),
         (changed(readout__bias=np.full(V, np.nan, np.float32)), None, None, "readout.bias has numbers that are not"),
         (changed(), None, "lstm", r"rnn.weight_hh_l0 must be \[16, 4\], got \[12, 4\]"),
         (changed(), {"cell": "tanh"}, None, r"rnn.weight_hh_l0 must be \[4, 4\], got \[12, 4\]"),
-        (changed(), {"cell": "elman"}, None, "no tanh, gru or lstm but elman; pass its cell"),
+        (changed(), {"cell": "elman"}, None, "the cell elman; pass its cell"),
         (
             changed(rnn__weight_hh_l0=zeros(8, H)),
             None,
             None,
-            r"weight_hh_l0 is \[8, 4\], which is no tanh, .*but unknown",
+            r"weight_hh_l0 is \[8, 4\], of the cell unknown",
         ),
         (changed(), {"vocabulary": "abc"}, None, 'must be JSON such as {"symbols": "abc"}'),
         (changed(), {"vocabulary": '{"letters": "abc"}'}, None, 'must be JSON such as {"symbols": "abc"}'),
@@ -295,6 +323,8 @@ def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(hom
     for name, tensor in written.items():
         np.testing.assert_array_equal(again[name], tensor, err_msg=name)
 
+    code, out, _ = jaxrnn("page run --out page.html")
+    assert (code, out[:15]) == (0, "page: page.html")
     code, out, _ = jaxrnn("sample run --length 20 --prompt ab")
     assert (code, out[:2], len(out)) == (0, "ab", 23)
     assert jaxrnn("train --resume --run-dir run --quiet")[0] == 0
@@ -331,7 +361,7 @@ def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, ja
         ("import gru.safetensors --corpus text.txt --cell lstm", r"weight_hh_l0 must be \[16, 4\], got \[12, 4\]"),
         (
             "import gru.safetensors --corpus text.txt --cell GRU",
-            "--cell must be tanh, gru, lstm or FILE.py.*'GRU'",
+            "--cell must be tanh, relu, gru, lstm or FILE.py.*'GRU'",
         ),
         ("import gru.safetensors --corpus text.txt --cell no.py:MINE", "can't read no.py"),
         ("import gru.safetensors --corpus python-docs", r"for 7 symbols, and python-docs has \d+ distinct ones"),
@@ -366,7 +396,9 @@ def test_overwrite_replaces_a_file_and_a_run(home, jaxrnn):
     flags = "--corpus text.txt --run-dir run --config tiny.json --overwrite"
     assert jaxrnn(f"import gru.safetensors {flags}")[0] == 0
     write(home / "tanh.safetensors", state_dict("tanh"))
-    assert jaxrnn(f"import tanh.safetensors {flags}")[0] == 0
+    code, out, err = jaxrnn(f"import tanh.safetensors {flags}")
+    assert (code, out, "--nonlinearity tanh" in err) == (2, "", True)
+    assert jaxrnn(f"import tanh.safetensors {flags} --nonlinearity tanh")[0] == 0
     assert load_checkpoint("run").config.model.cell == "tanh"
     assert jaxrnn("export run --out gru.safetensors --overwrite")[0] == 0
     assert load_weights("gru.safetensors").model.cell == "tanh"
