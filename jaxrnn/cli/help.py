@@ -4,7 +4,7 @@ import dataclasses
 import os
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -48,10 +48,7 @@ class Docs:
 class Completion:
     """Print the script that makes a shell complete commands, flags and values."""
 
-    shell: Annotated[
-        tyro.conf.Positional[Literal["bash", "zsh", "fish"] | None],
-        tyro.conf.arg(metavar="{bash,zsh,fish}", help_behavior_hint=""),
-    ] = None
+    shell: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="{bash,zsh,fish}", help_behavior_hint="")] = ""
     """Which shell; by default that of $SHELL. Where the script belongs:
     bash: in ~/.bashrc, source <(jaxrnn completion bash)
     zsh: jaxrnn completion zsh > DIR/_jaxrnn; in ~/.zshrc, fpath+=DIR before compinit

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import operator
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -54,7 +55,13 @@ class Runs:
 
 def _table(runs: "Sequence[_Row]") -> list[str]:
     title = ("run", "state", "age", "step", "model", "train", "best", "valid", "best", "corpus")
-    head, *lines = table([title, *map(_row, runs)], right=(2, 3, 5, 6, 7, 8))
+    rows, right = [list(title), *map(_row, runs)], [2, 3, 5, 6, 7, 8]
+    head, *lines = table(rows, right)
+    for column in (9, 6, 4) if sys.stdout.isatty() else ():  # what a narrow terminal has no room for
+        if max(map(len, (head, *lines))) >= shutil.get_terminal_size().columns:
+            rows = [row[:column] + row[column + 1 :] for row in rows]
+            right = [index - (index > column) for index in right if index != column]
+            head, *lines = table(rows, right)
     start = head.index("state")
     for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
         end = start + len(run.state)

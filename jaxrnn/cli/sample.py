@@ -38,7 +38,8 @@ class Sample:
 
     def run(self) -> None:
         """Print what the network writes."""
-        config = SampleConfig(**self.sampling)
+        turn = {"length": 300} if self.interactive else {}  # what a person reads before the next line
+        config = SampleConfig(**{**turn, **self.sampling})
         if self.interactive:
             self._check_interactive(config)
         quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint

@@ -6,7 +6,7 @@ import importlib.util
 import io
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,8 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
 def _watch(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
     with contextlib.closing(reports):
         if _in_notebook():
-            yield from _watch_in_notebook(reports, plot and importlib.util.find_spec("matplotlib") is not None)
+            has_plot = plot and importlib.util.find_spec("matplotlib") is not None
+            yield from _watch_in_notebook(reports, has_plot, listeners)
         else:
             yield from _watch_on_terminal(reports, listeners)
 
@@ -78,7 +79,7 @@ def _watch_on_terminal(reports: "Generator[Report]", listeners: list[Progress]) 
                 yield report
 
 
-def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[Report]":
+def _watch_in_notebook(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
     from IPython.display import display
 
     rows: list[dict[str, float | None]] = []
@@ -90,6 +91,7 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
         data, metadata = _picture(report, rows, line + time_left) if plot else _bar(report, line + time_left)
         handle.update({**data, "text/plain": line}, metadata=metadata, raw=True)
 
+    listeners.append(_ValidationLine(display).note)
     next_time, report = 0.0, None
     try:
         for report in reports:
@@ -106,6 +108,31 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool) -> "Generator[R
     finally:
         if report is not None:
             show(report, "")
+
+
+class _ValidationLine:
+    """A line below the picture while a validation goes on that takes long."""
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self._display = display
+        self._handle: Any = None
+        self._done, self._drawn = 0, 0.0
+
+    def note(self, activity: str, new: int, total: int) -> None:
+        """Take what `fit` passes to its `progress`."""
+        now, was_done = time.monotonic(), self._done
+        self._done = 0 if activity == "training" else (was_done + new) % total
+        if not was_done:
+            self._drawn = now  # a validation begins; the line waits
+        if self._done and now >= self._drawn + 2 * _PAUSE:
+            self._show(f"{activity} ... {self._done / total:.0%}")
+            self._drawn = now
+        elif not self._done and self._handle:
+            self._show("")
+
+    def _show(self, line: str) -> None:
+        self._handle = self._handle or self._display({"text/plain": ""}, raw=True, display_id=True)
+        self._handle.update({"text/plain": line}, raw=True)
 
 
 def _picture(report: "Report", rows: list[dict[str, float | None]], line: str) -> _Shown:

@@ -83,6 +83,24 @@ def test_a_notebook_says_that_training_is_compiled_before_it_begins(monkeypatch)
         assert [line.split(":")[0] for line in shown[1:]] == ["step 0 of 40"]
 
 
+def test_a_notebook_shows_how_far_a_long_validation_is_and_nothing_after_it(monkeypatch):
+    pytest.importorskip("IPython")
+    shown = []
+    handle = types.SimpleNamespace(update=lambda data, **_: shown.append(data["text/plain"]))
+    monkeypatch.setitem(jaxrnn.watch.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setitem(jaxrnn.watch.__globals__, "_PAUSE", 0.0)
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data["text/plain"]) or handle)
+    options = {"split": (0.5, 0.5), "validate_every": 20, "log_every": 20, "sample_every": 0, "chunk_length": 5}
+    config = jaxrnn.TrainConfig(model=jaxrnn.ModelConfig(hidden_size=8), sequence_length=5, steps=20, **options)
+    for _ in jaxrnn.watch(jaxrnn.fit(config, "the cat sat on the mat\n" * 2000), plot=False):
+        pass
+    lines = [line for line in shown if not line.startswith("step ")]
+    validations = [index for index, line in enumerate(lines) if line.startswith("validating ... ")]
+    assert len(validations) > 2
+    assert [lines[index + 1] for index in validations if index + 1 not in validations] == [""]
+    assert lines[-1] == ""
+
+
 def watch_outside_a_notebook(stderr):
     names = {}
     exec(REPORTS, names)
