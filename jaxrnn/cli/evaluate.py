@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
@@ -27,7 +29,9 @@ class Evaluate:
 
     run_dir: RunArgument
     file: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="FILE")] = None
-    """Text file, read as one stream; by default a slice of the run's corpus is scored."""
+    """Text file, a pipe, or - for stdin, read as one stream; by default a slice of the run's corpus is scored."""
+    text: str | None = None
+    """Text to score, in place of FILE."""
     split_name: Literal["train", "validation", "test"] | None = None
     """Slice of the corpus; by default validation, or train if the run has no other."""
     from_: CheckpointFlag = None
@@ -36,6 +40,10 @@ class Evaluate:
     """Write a line per scored character: its offset in the text, the character (escaped as in Python), its bits."""
     overwrite: bool = False
     """Replace the file of --per-character."""
+    per_document: bool = False
+    """Also print a line per document: where it begins, its loss."""
+    reset_on: str | None = None
+    """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
     lanes: int = 1
     """Number of parts that are read side by side: faster, and almost exact (each but the first starts cold)."""
     normalize: bool = False
@@ -48,28 +56,51 @@ class Evaluate:
         tsv = self.per_character
         if self.lanes < 1:
             raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
-        if self.file is not None and self.split_name:
-            raise JaxrnnError("FILE is scored whole; give it or --split-name, not both")
+        texts = {"FILE": self.file, "--text": self.text, "--split-name": self.split_name}
+        if len(given := [name for name, value in texts.items() if value is not None]) > 1:
+            raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
         if tsv and tsv.is_dir():
             raise JaxrnnError(f"{tsv} is a directory; give a file for --per-character")
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
         mesh = self.device.mesh("lanes", self.lanes)
-        text = self._slice(checkpoint, mesh) if self.file is None else self._file(self.file, checkpoint, mesh)
+        if self.reset_on is not None:
+            config = dataclasses.replace(checkpoint.config, reset_on=self.reset_on)
+            checkpoint = checkpoint._replace(config=config)
+        text = self._slice(checkpoint, mesh) if self.file is self.text is None else self._stream(checkpoint, mesh)
+        total, documents = jaxrnn.Score(0.0, 0, 0), []
         with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
-            score = _total(text, checkpoint.vocabulary, tsv_file)
-        self._print_result(text, score, checkpoint)
+            for begin, score in _documents(text, checkpoint.vocabulary, tsv_file, self.per_document):
+                total = jaxrnn.Score(*map(operator.add, total, score))
+                values = {"begin": begin, **score._asdict(), **fields_of(score, "bits_per_character")}
+                if self.per_document and self.json:
+                    documents.append(values)
+                elif self.per_document:
+                    unit = checkpoint.vocabulary.kind
+                    bits = f"{score.bits_per_character:.4f} bits/{unit[:-1]}"
+                    print(f"document at {begin:,}: {bits}, {score.symbols:,} {unit} scored")
+            if not total.symbols:
+                raise JaxrnnError(
+                    f"{text.source} has {text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of "
+                    "them unknown; 2 known ones are needed to score one"
+                )
+        self._print_result(text, total, checkpoint, {"documents": documents} if self.per_document else {})
 
-    def _file(self, file: Path, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
+    def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.score import Tally, score_stream
-        from jaxrnn.text.stream import read_pieces
+        from jaxrnn.text.stream import Rules, decode, read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
-        pieces = read_pieces(file, vocabulary.kind, self.normalize or config.normalize)
+        normalize = self.normalize or config.normalize
+        if self.file:
+            file, pieces = str(self.file), read_pieces(self.file, vocabulary.kind, normalize)
+        else:
+            blocks = [(self.text or "").encode("utf-8", "surrogateescape")]
+            file, pieces = "--text", decode(blocks, "--text", Rules(vocabulary.kind, normalize))
         options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh}
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
-        return _Text(str(file), scored, tally)
+        return _Text(file, scored, tally)
 
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.score import Scored, Tally, ordered_surprisals, surprisals_in_parts
@@ -97,11 +128,14 @@ class Evaluate:
             for indices, nats in parts:
                 tokens = part.tokens[1:][indices]
                 symbols = "" if self.per_character is None else "".join(vocabulary.symbols[token] for token in tokens)
-                yield Scored(part.begin + 1 + indices, symbols, tokens, nats)
+                starts = None if part.starts is None else part.starts[indices]
+                yield Scored(part.begin + 1 + indices, symbols, tokens, nats, starts)
 
         return _Text(corpus.source, scored(), tally, part, slices["train"])
 
-    def _print_result(self, text: "_Text", score: "jaxrnn.Score", checkpoint: "jaxrnn.Checkpoint") -> None:
+    def _print_result(
+        self, text: "_Text", score: "jaxrnn.Score", checkpoint: "jaxrnn.Checkpoint", more: dict[str, Any]
+    ) -> None:
         part, train, tally, step = text.part, text.train, text.tally, checkpoint.counters["step"]
         kind = checkpoint.vocabulary.kind
         unseen, unseen_line = unseen_symbols(train, part, checkpoint.vocabulary) if train and part else (None, None)
@@ -118,6 +152,7 @@ class Evaluate:
             "lanes": self.lanes,
             "step": step,
             "checkpoint": checkpoint.file,
+            **more,
         }
         in_lanes = f", in {self.lanes:,} lanes" if self.lanes > 1 else ""
         lines = [
@@ -145,22 +180,27 @@ class _Text(NamedTuple):
     train: "jaxrnn.Slice | None" = None
 
 
-def _total(text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None) -> "jaxrnn.Score":
-    """Score a text and add up its surprisals; write them to a file if one is given."""
+def _documents(
+    text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None, separately: bool
+) -> "Iterator[tuple[int, jaxrnn.Score]]":
+    """Score a text; yield the offset and the score of each document, or of all of it; write surprisals to a file."""
     utf8_lengths = vocabulary.utf8_lengths()
-    nats, symbols, utf8_bytes = 0.0, 0, 0
+    begin, nats, symbols, utf8_bytes = 0, 0.0, 0, 0
     for scored in text.scored:
         if tsv:
             tsv.write(_tsv_lines(scored).encode())
-        nats += float(scored.nats.sum(dtype="float64"))
-        symbols += len(scored.nats)
-        utf8_bytes += int(utf8_lengths[scored.tokens].sum())
-    if not symbols:
-        raise JaxrnnError(
-            f"{text.source} has {text.tally.read} {vocabulary.kind}, {text.tally.left_out.total()} of them unknown; "
-            "2 known ones are needed to score one"
-        )
-    return jaxrnn.Score(nats, symbols, utf8_bytes)
+        starts = scored.starts.nonzero()[0].tolist() if separately and scored.starts is not None else []
+        for part, (start, end) in enumerate(itertools.pairwise([0, *starts, len(scored.nats)])):
+            if part and symbols:
+                yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
+                nats, symbols, utf8_bytes = 0.0, 0, 0
+            if end > start:
+                begin = begin if symbols else int(scored.indices[start])
+                nats += float(scored.nats[start:end].sum(dtype="float64"))
+                symbols += end - start
+                utf8_bytes += int(utf8_lengths[scored.tokens[start:end]].sum())
+    if symbols:
+        yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
 
 
 def _tsv_lines(scored: "Scored") -> str:

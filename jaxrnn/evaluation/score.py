@@ -20,6 +20,7 @@ from jaxrnn.network.loss import surprisal
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
 from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
+from jaxrnn.text.vocabulary import Flags
 from jaxrnn.training.jitted import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
@@ -183,6 +184,7 @@ class Scored(NamedTuple):
     symbols: str  # bytes as the characters with their values (Latin-1)
     tokens: Tokens  # int [m]
     nats: Nats  # [m]
+    starts: Flags | None  # whether a symbol begins a document, bool [m]; None: there are no documents
 
 
 @dataclasses.dataclass
@@ -225,7 +227,7 @@ def score_stream(
         for indices, nats in ordered_surprisals(params, tokens, config, lanes, starts, mesh) if len(text) > 1 else ():
             scored = text[indices + 1]
             release_pages(text)
-            yield _scored(scored, nats)
+            yield _scored(scored, nats, None if starts is None else starts[indices])
 
 
 def _score_one_lane(
@@ -240,7 +242,7 @@ def _score_one_lane(
         padding = (0, length - count), (0, 0)  # one shape for all windows, so one program
         inputs, targets, resets = (np.pad(part[:, None], padding) for part in (tokens[:-1], tokens[1:], starts))
         nats, carry = score(params, carry, Batch(inputs, targets, np.asarray(False), resets), config)
-        yield _scored(window[1:], np.asarray(nats)[:count, 0])
+        yield _scored(window[1:], np.asarray(nats)[:count, 0], starts)
 
 
 def _windows(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
@@ -255,9 +257,9 @@ def _windows(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
         yield rest
 
 
-def _scored(symbols: np.ndarray, nats: Nats) -> Scored:
+def _scored(symbols: np.ndarray, nats: Nats, starts: Flags | None) -> Scored:
     text = symbols["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
-    return Scored(symbols["index"], text, symbols["token"], nats)
+    return Scored(symbols["index"], text, symbols["token"], nats, starts)
 
 
 def _encode(piece: str | bytes, vocabulary: Vocabulary, dtype: np.dtype[np.void], tally: Tally) -> np.ndarray:

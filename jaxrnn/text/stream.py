@@ -8,6 +8,7 @@ import io
 import itertools
 import mmap
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -81,8 +82,12 @@ def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: No
 
 
 def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
-    """Yield the text of a file in pieces, as `decode` does, which may refuse it after some of them."""
-    with open_file(path, kind) as file:
+    """Yield the text of a file, a pipe, or stdin (-) in pieces, as `decode` does, which may refuse it after some."""
+    if str(path) == "-" and sys.stdin is None:
+        raise JaxrnnError("- reads the text from stdin, which is closed; leave it open")
+    is_stream = str(path) == "-" or path.is_fifo()
+    source = sys.stdin.buffer if str(path) == "-" else path.open("rb") if is_stream else open_file(path, kind)
+    with source as file:
         yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
 
 

@@ -1,10 +1,12 @@
 import io
 import json
 import math
+import os
 import re
 import shlex
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -275,7 +277,10 @@ BAD = [
     ("evaluate run empty.txt --per-character bits.tsv", "2 known ones are needed"),
     ("evaluate run latin1.txt --per-character bits.tsv", "latin1.txt is not UTF-8 .byte 0xe9. at offset 3"),
     ("evaluate run crlf.txt", "CRLF.*offset 3.*--normalize"),
-    ("evaluate run text.txt --split-name train", "not both"),
+    ("evaluate run text.txt --split-name train", "FILE and --split-name both say what to score; give one of them"),
+    ("evaluate run text.txt --text x", "FILE and --text both say what to score; give one of them"),
+    ("evaluate run --text x", "--text has 1 characters.* 2 known ones are needed"),
+    ("evaluate run --reset-on x --per-document", "reset_on 'x'"),
     ("evaluate run --split-name test", "the run has no slice 'test'; it has train, validation"),
     ("evaluate run --lanes 0", "lanes must be"),
     ("evaluate run --lanes 10000", "lanes must be from 1 to"),
@@ -316,3 +321,51 @@ def test_a_corpus_that_has_changed_since_training_is_refused(place, tmp_path, mo
 def test_normalize_reads_a_file_with_crlf_line_ends(place, jaxrnn):
     got = as_json(jaxrnn, "evaluate run crlf.txt --normalize")
     assert (got["scored"], got["left_out"]) == (6, 0)
+
+
+TYPED = "the cat is\nin a\n\nof that is"
+
+
+def nats_of(run, text):
+    """The surprisals of a text that a run knows, read alone."""
+    checkpoint = load_checkpoint(run)
+    return surprisals(checkpoint.state.params, checkpoint.vocabulary.encode(text), checkpoint.config.model)
+
+
+def test_what_is_typed_or_piped_is_scored_like_a_file(place, tmp_path, jaxrnn, monkeypatch):
+    (tmp_path / "typed.txt").write_text(TYPED)
+    expected = as_json(jaxrnn, f"evaluate run {tmp_path}/typed.txt")
+    assert expected["nats"] == pytest.approx(nats_of("run", TYPED).sum(), rel=1e-5)
+    got = as_json(jaxrnn, f"evaluate run --text {shlex.quote(TYPED)}")
+    assert (got.pop("text"), got) == ("--text", {name: expected[name] for name in got if name != "text"})
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TYPED.encode())))
+    assert as_json(jaxrnn, "evaluate run -")["nats"] == expected["nats"]
+    os.mkfifo(tmp_path / "fifo")
+    writer = threading.Thread(target=(tmp_path / "fifo").write_text, args=[TYPED])
+    writer.start()
+    assert as_json(jaxrnn, f"evaluate run {tmp_path}/fifo")["nats"] == expected["nats"]
+    writer.join()
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_each_document_has_a_line_with_its_loss_alone(place, jaxrnn, lanes):
+    command = f"evaluate run --text {shlex.quote(TYPED)} --reset-on '\n' --per-document --lanes {lanes}"
+    got = as_json(jaxrnn, command)
+    # A document is predicted from the separator alone; the first begins with a symbol that nothing predicts.
+    lines = ["the cat is\n", "\nin a\n", "\n\n", "\nof that is"]
+    assert [document["begin"] for document in got["documents"]] == [1, 11, 16, 17]
+    for document, line in zip(got["documents"], lines, strict=True):
+        assert document["symbols"] == len(line) - 1
+        assert document["nats"] == pytest.approx(nats_of("run", line).sum(), rel=1e-4)
+    assert got["nats"] == pytest.approx(sum(document["nats"] for document in got["documents"]))
+    code, out, _ = jaxrnn(command)
+    bits = got["documents"][1]["bits_per_character"]
+    assert code == 0
+    assert out.splitlines()[1] == f"document at 11: {bits:.4f} bits/character, 5 characters scored"
+
+
+def test_the_documents_of_a_slice_are_those_of_the_run(place, jaxrnn):
+    documents = as_json(jaxrnn, "evaluate documents --per-document")["documents"]
+    words = PROSE[int(0.6 * N) + 1 :].split(" ")
+    assert [document["symbols"] for document in documents] == [len(word) + 1 for word in words[:-1]] + [len(words[-1])]
+    assert len(as_json(jaxrnn, "evaluate run --per-document")["documents"]) == 1  # it has no separator
