@@ -68,7 +68,7 @@ class Evaluate:
         if self.reset_on is not None:
             config = dataclasses.replace(checkpoint.config, reset_on=self.reset_on)
             checkpoint = checkpoint._replace(config=config)
-        text = self._slice(checkpoint, mesh) if self.file is self.text is None else self._stream(checkpoint, mesh)
+        text = (self._stream if self.file or self.text is not None else self._slice)(checkpoint, mesh)
         total, documents = jaxrnn.Score(0.0, 0, 0), []
         with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
             for begin, score in _documents(text, checkpoint.vocabulary, tsv_file, self.per_document):
@@ -81,10 +81,10 @@ class Evaluate:
                     bits = f"{score.bits_per_character:.4f} bits/{unit[:-1]}"
                     print(f"document at {begin:,}: {bits}, {score.symbols:,} {unit} scored")
             if not total.symbols:
-                raise JaxrnnError(
-                    f"{text.source} has {text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of "
-                    "them unknown; 2 known ones are needed to score one"
+                counts = (
+                    f"{text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of them unknown"
                 )
+                raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
         self._print_result(text, total, checkpoint, {"documents": documents} if self.per_document else {})
 
     def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":

@@ -29,7 +29,7 @@ def scored(vocabulary, text, size=50, **options):
     params, model = network(vocabulary)
     tally = Tally()
     parts = list(score_stream(params, pieces(text, size), vocabulary, model, tally, **options))
-    indices, symbols, tokens, nats = zip(*parts, strict=True)
+    indices, symbols, tokens, nats, _ = zip(*parts, strict=True)
     return np.concatenate(indices), "".join(symbols), np.concatenate(tokens), np.concatenate(nats), tally
 
 
