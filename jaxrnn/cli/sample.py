@@ -26,7 +26,8 @@ class Sample:
     prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
     json: bool = False
-    """Print one line of JSON and nothing else: prompt, samples (without the prompt), config, run, step."""
+    """Print one line of JSON and nothing else: prompt, samples (without the prompt), config, run, step; and ln of
+    each sample's probability after the prompt: under the network, and as drawn under temperature, top-k and top-p."""
     report_copies: bool = False
     """After each sample, report its longest passage that occurs in the training text."""
     interactive: bool = False
@@ -53,9 +54,19 @@ class Sample:
             writer = jaxrnn.sampling.generate.Writer(*network, reset_on)
             Conversation(writer, config).run(self._introduction(checkpoint))
         elif self.json:
-            samples = jaxrnn.write_many(*network, config, reset_on=reset_on, mesh=mesh)
-            copies = {"copies": list(map(find_copy, samples))} if find_copy else {}
-            values = {"prompt": config.prompt, "samples": samples, "config": config, **copies}
+            writer = jaxrnn.sampling.generate.Writer(*network, reset_on, mesh)
+            writer.check(config)
+            texts = writer.write_many(config)
+            samples = [writer.decode(text, config.prompt) for text in texts]
+            by_network, as_drawn = writer.log_probabilities(texts, config)
+            values = {
+                "prompt": config.prompt,
+                "samples": samples,
+                "log_probabilities": by_network,
+                "drawn_log_probabilities": as_drawn,
+                "config": config,
+                **({"copies": list(map(find_copy, samples))} if find_copy else {}),
+            }
             step, file = checkpoint.counters["step"], checkpoint.file
             print_json({**values, "run": self.run_dir, "step": step, "checkpoint": file})
         elif config.num_samples == 1:

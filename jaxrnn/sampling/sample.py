@@ -154,6 +154,16 @@ def draw(
     weights = jnp.exp((logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST))
     if top_k is None and top_p is None:
         return draw_weighted(weights, uniform)
+    order, ranked, mask = _rank(logits, weights, top_k, top_p)
+    rank = draw_weighted(jnp.where(mask, ranked, 0), uniform)
+    rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
+    return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
+
+
+def _rank(
+    logits: jax.Array, weights: jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the tokens from the likeliest on, their weights, and whether they may be drawn; [B, V] each."""
     order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
     ranked = jnp.take_along_axis(weights, order, axis=-1)
     ranks = jnp.arange(ranked.shape[1])[None]
@@ -162,6 +172,19 @@ def draw(
         sums = ranked.cumsum(axis=-1)
         # A token stays where those before it fall short of p. At p = 1 all stay: rounding must not cost the last ones.
         mask &= (sums - ranked < top_p * sums[:, -1:]) | (jnp.asarray(top_p) >= 1) | (ranks == 0)
-    rank = draw_weighted(jnp.where(mask, ranked, 0), uniform)
-    rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
-    return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
+    return order, ranked, mask
+
+
+def log_probability(
+    logits: jax.Array,
+    tokens: jax.Array,
+    temperature: float | jax.Array,
+    top_k: int | jax.Array | None,
+    top_p: float | jax.Array | None,
+) -> jax.Array:
+    """Return ln of the probability that `draw` draws these tokens, which it has drawn; [B, V], int [B] -> [B]."""
+    scaled = (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
+    order, _, mask = _rank(logits, jnp.exp(scaled), top_k, top_p)
+    mask |= order == tokens[:, None]  # what was drawn could be drawn, however this computation rounds
+    total = jax.nn.logsumexp(jnp.take_along_axis(scaled, order, axis=-1), axis=-1, where=mask)
+    return jnp.take_along_axis(scaled, tokens[:, None], axis=-1)[:, 0] - total

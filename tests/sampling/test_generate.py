@@ -3,6 +3,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxrnn.config import ModelConfig, SampleConfig
@@ -238,3 +239,58 @@ def continued(drawn):
 def test_a_text_goes_on_beyond_the_numbers_of_32_bits():
     pieces = [piece for drawn in (0, 2**31 - PIECE, 2**32 - PIECE, 2**40) for piece in continued(drawn)]
     assert len(set(pieces)) == len(pieces) == 12
+
+
+def in_numpy(tokens, begin, reset_on):
+    """The logits after each of some tokens, [N, V], one step after the other, from where `begin` is read."""
+    separator, layer = PLAIN.encode(reset_on), jax.tree.map(np.float64, PARAMS.layers[0])
+    h, logits = np.zeros(MODEL.hidden_size), []
+    for index in range(begin, len(tokens)):
+        if len(separator) and tuple(tokens[max(0, index + 1 - len(separator)) : index + 1]) == tuple(separator):
+            h = np.zeros_like(h)
+        h = np.tanh(layer.Wxh[tokens[index]] + h @ layer.Whh + layer.bh)
+        logits.append(h @ np.float64(PARAMS.Why) + np.float64(PARAMS.by))
+    return np.array(logits)
+
+
+def share(logits, token, temperature, top_k, top_p):
+    """The probability that a token is drawn."""
+    weights = np.exp(logits / temperature - (logits / temperature).max())
+    order, kept, total = sorted(range(V), key=lambda token: -logits[token]), [], 0.0
+    for candidate in order[:top_k]:
+        if top_p and total >= top_p * weights.sum():
+            break
+        kept.append(candidate)
+        total += weights[candidate]
+    return weights[token] / total
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"prompt": "cab", "temperature": 0.5, "length": 250},
+        {"top_k": 3, "num_samples": 3, "stop": "a"},
+        {"top_p": 0.6, "temperature": 2.0, "num_samples": 2, "prompt": "dd"},
+        {"top_k": 4, "top_p": 0.9, "seed": 7},
+        {"greedy": True, "prompt": "b"},
+        {"temperature": 0.0},
+        {"temperature": 1e-25},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reset_on", ["", "ad"])
+def test_log_probabilities_are_those_of_numpy(values, reset_on):
+    options = SampleConfig(**{"length": 40, **values})
+    writer = Writer(PARAMS, PLAIN, MODEL, reset_on)
+    texts = writer.write_many(options)
+    prompt = PLAIN.encode(reset_on + options.prompt or "\n").tolist()
+    begin = max(0, len(reset_on) - 1)
+    greedy = options.greedy or options.temperature < 1e-30
+    for text, *got in zip(texts, *writer.log_probabilities(texts, options), strict=True):
+        logits = in_numpy([*prompt, *text], begin, reset_on)[len(prompt) - begin - 1 :]
+        pairs = list(zip(logits, text, strict=False))
+        under_network = sum(np.log(share(row, token, 1, None, None)) for row, token in pairs)
+        rule = options.temperature, options.top_k, options.top_p
+        drawn = 0 if greedy else sum(np.log(share(row, token, *rule)) for row, token in pairs)
+        assert got == pytest.approx([under_network, drawn], rel=1e-4, abs=1e-4)
