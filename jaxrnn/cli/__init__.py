@@ -5,8 +5,10 @@ import contextlib
 import functools
 import importlib.metadata
 import io
+import itertools
 import os
 import re
+import shlex
 import shutil
 import sys
 import traceback
@@ -19,6 +21,7 @@ import tyro
 from jaxrnn.cli.bench import Bench
 from jaxrnn.cli.evaluate import Evaluate
 from jaxrnn.cli.files import Export, Import, Prepare
+from jaxrnn.cli.flags import HOME_EXPANDED
 from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
 from jaxrnn.cli.output import listed, wants_color
@@ -27,9 +30,10 @@ from jaxrnn.cli.presets import Presets, preset_table
 from jaxrnn.cli.process import clear_damaged_cache, set_xla_flags
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
+from jaxrnn.cli.streams import Stream, discard, standard_streams
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
-from jaxrnn.errors import JaxrnnError, did_you_mean
+from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
 
 _DESCRIPTION = """\
 Character-level recurrent networks in JAX.
@@ -54,25 +58,24 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal can show every character
     set_xla_flags()
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            code = _run([argument for argument in arguments if argument != "--debug"])
-        sys.stdout.flush()  # an error of it must show up here, where it can be reported
-        return code
-    except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        code = _report(error)
-        jax = sys.modules.get("jax")
-        if jax is not None and jax.distributed.is_initialized():  # an orderly exit would wait for the other processes
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        return code
+    with standard_streams():
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                code = _run([argument for argument in arguments if argument != "--debug"])
+            sys.stdout.flush()  # an error of it must show up here, where it can be reported
+            return code
+        except (Exception, KeyboardInterrupt) as error:
+            if "--debug" in arguments:
+                traceback.print_exc()
+            code = _report(error)
+            jax = sys.modules.get("jax")
+            if jax is not None and jax.distributed.is_initialized():  # an orderly exit would wait for other processes
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+            return code
 
 
 def _run(arguments: list[str]) -> int:
@@ -100,6 +103,9 @@ def parse(arguments: list[str]) -> Any:
     if not name.startswith("-") and name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
         raise JaxrnnError(f"no such command: {name}; {hint}")
+    if name.startswith("--") and (owners := [command for command in COMMANDS if _flag(name) in _flags(command)]):
+        raise JaxrnnError(f"name a command first: `jaxrnn {owners[0]} {shlex.join(arguments)}`")
+    rest = _joined(rest)
     if name == "sweep":  # tyro would take the last of two lists
         counts = collections.Counter(word.partition("=")[0] for word in rest if word.startswith("--"))
         for flag, count in counts.items():
@@ -119,15 +125,33 @@ def parse(arguments: list[str]) -> Any:
 
 
 def _parse_command(name: str, arguments: list[str], *, console_outputs: bool = True) -> Any:
-    prog = f"jaxrnn {name}"
-    return tyro.cli(COMMANDS[name], prog=prog, args=arguments, config=_TYRO, console_outputs=console_outputs)
+    with HOME_EXPANDED:
+        prog = f"jaxrnn {name}"
+        return tyro.cli(COMMANDS[name], prog=prog, args=arguments, config=_TYRO, console_outputs=console_outputs)
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Return words with a text such as "-To" joined by "=" to the flag before it: it is no flag itself."""
+    joined = list(words[:1])
+    for flag, word in itertools.pairwise(words):
+        is_text = word[:1] == "-" and word not in ("-", "-h") and (word[:2] != "--" or " " in word)
+        if is_text and re.fullmatch(r"--[\w-]+", flag):
+            joined[-1] = f"{flag}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _flag(word: str) -> str:
+    """Return the flag in a word of a command line such as --run_dir=x."""
+    return word.partition("=")[0].replace("_", "-")
 
 
 def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
     """Raise JaxrnnError for the first flag that this command lacks and another one has."""
     own = _flags(name)
     for word in arguments:
-        flag = word.partition("=")[0].replace("_", "-")
+        flag = _flag(word)
         owners = [f"`jaxrnn {other}`" for other in COMMANDS if flag in _flags(other)] if flag not in own else []
         if owners:
             hint = did_you_mean(flag, own, f"`jaxrnn {name} --help` lists its own", cutoff=0.7)
@@ -153,9 +177,14 @@ def _terminal_for_tyro() -> Iterator[None]:
         wanted["TERM"] = "dumb"
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Stream)]
+    for stream in streams:
+        stream.shows_styles = True
     try:
         yield
     finally:
+        for stream in streams:
+            stream.shows_styles = False
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -184,9 +213,8 @@ def _report(error: BaseException) -> int:
         line = str(error).partition("\n")[0]
         advice = "this is a bug; please report it with the output of --debug"
         print(f"jaxrnn: {type(error).__name__}: {line}\n{advice}", file=sys.stderr)
-    if isinstance(error, OSError):
-        try:
-            sys.stdout.flush()
-        except OSError:  # Python would fail again when it exits: discard what stdout could not write
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        sys.stdout.flush()
+    except (OSError, StorageError):
+        discard(sys.stdout)
     return code

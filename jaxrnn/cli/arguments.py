@@ -14,6 +14,7 @@ import jaxrnn
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
+from jaxrnn.cli.streams import Stream
 from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
@@ -40,16 +41,17 @@ class DeviceFlags:
     device: Literal["cpu", "gpu", "tpu"] | None = None
     """Kind of device; by default the best that JAX finds."""
     devices: int | Literal["all"] = 1
-    """Devices to split the lanes over, in all; by default 1, or all of many processes. A CPU core can be one."""
+    """Devices to split the lanes over, in all; by default 1, or all of many processes. A CPU core can be one, and
+    `all` takes every core if there is no GPU or TPU."""
 
     def set_up(self) -> None:
         """Make JAX use the devices, before anything is computed."""
         import jax
 
-        from jaxrnn.distributed.mesh import make_cpu_devices, use_device
+        from jaxrnn.distributed.mesh import available_cores, make_cpu_devices, use_device
 
-        if self.devices != "all" and not jax.distributed.is_initialized():
-            make_cpu_devices(self.devices)
+        if not jax.distributed.is_initialized():
+            make_cpu_devices(available_cores() if self.devices == "all" else self.devices)
         use_device(self.device)
 
     def mesh(self, name: str, lanes: int) -> "Mesh | None":
@@ -81,7 +83,7 @@ class ProcessFlags(DeviceFlags):
             sys.stdout.flush()
             stdout = os.dup(1)
             os.dup2(2, 1)
-            sys.stdout = os.fdopen(stdout, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+            sys.stdout = Stream(os.fdopen(stdout, "w", encoding=sys.stdout.encoding))
             start_processes(self.coordinator, self.num_processes, self.process_id)
         elif self.process_id or (self.num_processes or 1) > 1:
             raise JaxrnnError("many processes need --coordinator HOST:PORT, the address of process 0")

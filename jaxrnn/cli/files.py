@@ -110,7 +110,8 @@ class Import:
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
         set_up_jax(weights.model.dtype)
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))
+        source = str(Path(self.corpus).expanduser())
+        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=source, vocabulary=kind))
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
         config = with_settings(config, fields_of(weights.model, "cell", "hidden_size", "num_layers", "dtype"))

@@ -9,8 +9,10 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
@@ -43,6 +45,24 @@ _USER_DEFINED = {  # settings that may be user-defined: their names for what is 
 }
 _Spec = PrimitiveConstructorSpec[Any]  # how tyro parses and shows a flag
 _type_hints = functools.cache(get_type_hints)
+
+
+HOME_EXPANDED = ConstructorRegistry()  # within it, tyro expands ~ in paths, as no shell does in --run-dir=~/x
+
+
+@HOME_EXPANDED.primitive_rule
+def _path(type_info: PrimitiveTypeInfo) -> _Spec | None:
+    if type_info.type is not Path:
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(str, set()))
+    assert isinstance(spec, PrimitiveConstructorSpec)
+    return dataclasses.replace(
+        spec,
+        metavar="PATH",
+        instance_from_str=lambda words: Path(os.path.expanduser(words[0])),  # noqa: PTH111  # it can't fail
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
 
 
 def setting_flags(lists: bool = False) -> Any:

@@ -8,7 +8,6 @@ nothing else.
 import contextlib
 import dataclasses
 import importlib.util
-import io
 import os
 import signal
 import sys
@@ -76,8 +75,6 @@ class Conversation:
     def run(self, introduction: str) -> None:
         """Take turns with a person at stdin until they leave; a prompt is their first turn."""
         at_terminal = sys.stdin.isatty()
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="surrogateescape")  # a model of bytes takes any
         if at_terminal:
             _say(f"{introduction}\nType a beginning, then Enter; /help shows more. Ctrl-C stops the writing.")
         with _line_editing():

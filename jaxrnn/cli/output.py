@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import jaxrnn
 from jaxrnn.atomic import replacing
+from jaxrnn.cli.streams import Stream, as_unicode, style
 from jaxrnn.config import SampleConfig, TrainConfig, to_json
+from jaxrnn.runs.progress import bar_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,9 +25,9 @@ def wants_color(file: TextIO) -> bool:
     return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "", "dumb")
 
 
-def styled(text: str, style: str) -> str:
+def styled(text: str, code: str) -> str:
     """Return a text with the escape codes of a style if stdout takes colors."""
-    return f"\x1b[{style}m{text}\x1b[0m" if style and text and wants_color(sys.stdout) else text
+    return style(text, code) if code and text and isinstance(sys.stdout, Stream) and wants_color(sys.stdout) else text
 
 
 def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
@@ -36,21 +38,23 @@ def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
         print("\n".join(line for line in lines if line is not None))
 
 
-def print_json(values: Any) -> None:
-    """Print values as one line of JSON: named tuples and configurations as objects, paths as strings."""
-    print(json.dumps(_plain(values), allow_nan=False))
+def print_json(values: Any, indent: int | None = None) -> None:
+    """Print values as JSON, by default in one line: named tuples and configurations as objects, paths as strings."""
+    print(json.dumps(_plain(values), allow_nan=False, indent=indent))
 
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "_asdict"):  # `json` would write a named tuple as a list
         value = value._asdict()
+    if type(value) in (TrainConfig, SampleConfig):
+        value = json.loads(to_json(value))
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if type(value) in (TrainConfig, SampleConfig):
-        return json.loads(to_json(value))
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, str | Path):
+        return as_unicode(str(value))
+    return value
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -139,7 +143,7 @@ def reading() -> "Iterator[jaxrnn.text.stream.Progress]":
         def show(activity: str, new: int, total: int) -> None:
             if activity not in bars:
                 stack.close()  # the bar of the activity before
-                bar = tqdm(desc=activity, total=total, disable=not sys.stderr.isatty(), **options)
+                bar = tqdm(desc=activity, total=total, file=bar_file(), disable=not sys.stderr.isatty(), **options)
                 bars[activity] = stack.enter_context(bar)
             bars[activity].update(new)
 

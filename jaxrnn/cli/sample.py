@@ -13,6 +13,7 @@ from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, 
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
+from jaxrnn.cli.streams import read_stdin
 from jaxrnn.config import SampleConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError
 
@@ -107,7 +108,7 @@ class Sample:
         if config.prompt:
             raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
         try:
-            data = sys.stdin.buffer.read() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
+            data = read_stdin() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
             # A model of bytes takes any bytes as a prompt; they are decoded as Python decodes those of a command line.
             prompt = data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
         except OSError as error:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ import jaxrnn
 from jaxrnn.cli.advice import closing_lines
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.output import fields_of, loss_values, print_result, reading, save_figure, slice_lines, table
+from jaxrnn.cli.output import fields_of, loss_values, print_json, print_result, reading, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, to_json, with_settings
+from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.progress import TrainingProgress
 
@@ -53,8 +52,8 @@ class Sweep(TrainingFlags):
         members = combinations(config, axes)
         options = self.options
         if options.dry_run:
-            plan = {"config": json.loads(to_json(config)), "axes": axes, "members": list(members)}
-            print(json.dumps(plan, indent=None if options.json else 2))
+            plan = {"config": config, "axes": axes, "members": list(members)}
+            print_json(plan, indent=None if options.json else 2)
             return 0
         set_up_jax(config.model.dtype)
         if options.plot:

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import json
 import math
-import os
 import signal
 import sys
 import warnings
@@ -19,6 +17,7 @@ from jaxrnn.cli.output import (
     corpus_values,
     fields_of,
     loss_values,
+    print_json,
     print_result,
     reading,
     slice_lines,
@@ -26,8 +25,9 @@ from jaxrnn.cli.output import (
 )
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
-from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
-from jaxrnn.errors import NonFiniteError, TakenError
+from jaxrnn.cli.streams import discard
+from jaxrnn.config import OptimizerConfig, TrainConfig, with_settings
+from jaxrnn.errors import NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.progress import TrainingProgress
 
@@ -51,7 +51,7 @@ class Train(TrainingFlags):
         """Train, print, and return the exit code."""
         config, optimizer = self._config_and_optimizer()
         if self.options.dry_run:
-            print(json.dumps(json.loads(to_json(config)), indent=None if self.options.json else 2))
+            print_json(config, indent=None if self.options.json else 2)
             return 0
         set_up_jax(config.model.dtype)
         self.device.set_up()
@@ -190,9 +190,10 @@ class Train(TrainingFlags):
 def _print_sample(text: str) -> None:
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # its reader, such as `| head`, has ended; the run is worth more than its samples
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("jaxrnn: stdout is closed; training goes on without printing samples", file=sys.stderr, flush=True)
+    except (BrokenPipeError, StorageError) as error:  # its reader, such as `| head`, has ended, or the disk is full
+        discard(sys.stdout)
+        reason = "stdout is closed" if isinstance(error, BrokenPipeError) else error
+        print(f"jaxrnn: {reason}; training goes on without printing samples", file=sys.stderr, flush=True)
 
 
 def _sweep_line(report: "jaxrnn.Report") -> str | None:

@@ -40,7 +40,7 @@ class TrainingProgress:
 
             columns = _columns(sys.stderr)
             line = _fitted(columns, COMPILING, [])
-            self._bar = tqdm(total=self.total, file=sys.stderr, ncols=columns, nrows=2, bar_format=line)
+            self._bar = tqdm(total=self.total, file=bar_file(), ncols=columns, nrows=2, bar_format=line)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,6 +111,11 @@ class TrainingProgress:
         self._bar.bar_format = _fitted(columns, position, parts, self._step / max(1, self.total))
         self._bar.ncols, self._bar.n, self._bar.total = columns, self._step, self.total
         self._bar.refresh()
+
+
+def bar_file() -> TextIO:
+    """Return stderr for a bar, which moves the cursor, as the command line does not let other texts do."""
+    return getattr(sys.stderr, "unfiltered", sys.stderr)
 
 
 def time_in_words(seconds: float) -> str:

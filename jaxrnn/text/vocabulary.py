@@ -1,6 +1,7 @@
 """Vocabularies: the symbols of a text as integers, and back, also for tokens that arrive in pieces."""
 
 import codecs
+import contextlib
 import dataclasses
 import functools
 
@@ -163,4 +164,9 @@ def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[in
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    try:
+        return np.frombuffer(text.encode("utf-32-le"), "<u4")
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeError):  # where Python expects ASCII, it passes UTF-8 as surrogate escapes
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8")
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -713,7 +713,10 @@ def test_a_run_without_a_checkpoint_that_can_be_used_is_exit_code_3(place, jaxrn
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "ascii", "latin-1", "cp1252"])
 def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, monkeypatch, encoding):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stdout", stdout)
     assert main(["train", "text.txt", "--hiden-size", "8"]) == 2
     assert "--hidden-size" in capsys.readouterr().err
     assert main(["sample", "run", "--prompt", "café", "--length", "5"]) == 0
@@ -754,6 +757,32 @@ def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
     assert code == 2
     assert "Traceback" in err
     assert "\njaxrnn: no such file" in err
+
+
+@pytest.mark.parametrize("prompt", ["-To", "--To be", "-1", "-"])
+def test_a_text_may_begin_with_a_dash(home, jaxrnn, prompt):
+    code, out, _ = jaxrnn(f"train --prompt '{prompt}' --dry-run --json")
+    assert (code, json.loads(out)["prompt"]) == (0, prompt)
+    assert jaxrnn("plot run --kind units --layer -1 --out layer.png")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["--steps 5", "--hidden-size=5 text.txt"])
+def test_a_flag_without_a_command_is_answered_with_one(place, jaxrnn, command):
+    assert jaxrnn(command) == (2, "", f"jaxrnn: name a command first: `jaxrnn train {command}`\n")
+
+
+def test_the_home_directory_is_found_in_every_path(home, jaxrnn, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))
+    assert jaxrnn("train text.txt --config=~/tiny.json --run-dir=~/new --quiet")[0] == 0
+    assert jaxrnn("export ~/new --out=~/weights.safetensors")[0] == 0
+    assert jaxrnn("import ~/weights.safetensors --corpus=~/text.txt --run-dir=~/imported")[0] == 0
+    assert jaxrnn("evaluate ~/imported --per-character=~/bits.tsv")[0] == 0
+    assert not (home / "~").exists()
+
+
+def test_all_devices_are_all_cores(home, jaxrnn):
+    code, _, err = jaxrnn("train --config tiny.json --run-dir new --devices all")
+    assert (code, "batch_size 1 can't be split over 8 devices" in err) == (2, True)
 
 
 # ---- real processes ------------------------------------------------------------------------------------------------
@@ -815,7 +844,7 @@ def test_a_full_disk_is_an_error_of_one_line(home, command):
         running = process(command, stdout=full)
         _, err = running.communicate()
     assert running.returncode == 1
-    assert err.removeprefix(NEWEST) == "jaxrnn: [Errno 28] No space left on device\n"
+    assert re.fullmatch("jaxrnn: can't write to stdout \\(No space left on device\\); .*\n", err.removeprefix(NEWEST))
 
 
 @pytest.mark.slow
