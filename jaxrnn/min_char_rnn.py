@@ -127,7 +127,7 @@ def main() -> None:
     vocabulary = sorted(set(text))
     index = {character: token for token, character in enumerate(vocabulary)}
     tokens = np.array([index[character] for character in text], np.int32)
-    print(f"data has {len(text)} characters, {len(vocabulary)} unique")
+    print(f"data has {len(text)} characters, {len(vocabulary)} unique; the loss is in nats per {T} characters")
 
     params_key, sample_key = jax.random.split(jax.random.key(arguments.seed))
     optimizer = make_optimizer()
@@ -138,7 +138,7 @@ def main() -> None:
         if step % 100 == 0 or step == arguments.steps:
             written = sample(jax.random.fold_in(sample_key, step), state.params, state.h, tokens[p], length=200)
             print(f"----\n{''.join(vocabulary[token] for token in np.asarray(written))}\n----")
-            print(f"step {step}, smooth loss {state.smooth_loss:.4f} nats per {T} characters", flush=True)
+            print(f"step {step}, smooth loss {state.smooth_loss:.4f}", flush=True)
         if step < arguments.steps:
             state, _ = train_step(state, tokens[p : p + T], tokens[p + 1 : p + T + 1], optimizer)
             p += T
