@@ -27,7 +27,10 @@ from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerC
 GROUPS = {
     "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every", "seed"),
     "text": ("vocabulary", "normalize", "min_count", "reset_on"),
-    "network": ("num_layers", "dropout", "init", "init_scale", "dtype", "products"),
+    "network": (
+        *("num_layers", "dropout", "input_dropout", "state_dropout", "output_dropout", "weight_dropout"),
+        *("init", "init_scale", "dtype", "products"),
+    ),
     "optimizer": (
         *("optimizer", "momentum", "rms_decay", "beta1", "beta2", "weight_decay", "clip", "clip_value"),
         *("schedule", "warmup_steps", "final_fraction", "decay_from", "decay_every", "decay_rate"),

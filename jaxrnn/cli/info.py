@@ -149,12 +149,14 @@ def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
             f"{optimizer.clip} {optimizer.clip_value}"
         )
     init = model.init if model.init == "fan_in" else f"{model.init} {model.init_scale}"
+    others = {name: getattr(model, f"{name}_dropout") for name in ("input", "state", "output", "weight")}
+    dropout = [f"dropout {model.dropout}", *(f"{name} dropout {rate}" for name, rate in others.items() if rate)]
     lines = [
         f"step: {int(state.step):,} of {config.steps:,}",
         f"training loss: {checkpoint.bits_per_character:.3f} {config.loss_unit}",
         f"model: {cell or model.cell}, {model.num_layers} x {model.hidden_size}, {model.vocab_size} symbols, "
         f"{state.params.num_parameters:,} parameters, {model.dtype}, products {model.products}, init {init}, "
-        f"dropout {model.dropout}",
+        f"{', '.join(dropout)}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
         f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
     ]

@@ -2,6 +2,7 @@
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, combinations, with_settings
+from jaxrnn.config.json_text import from_json, to_json
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
     CellName,
@@ -12,8 +13,6 @@ from jaxrnn.config.settings import (
     SampleConfig,
     TrainConfig,
     VocabularyKind,
-    from_json,
-    to_json,
 )
 
 __all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "Cell", "CellName", "ModelConfig", "OptimizerConfig", "OptimizerName"]

@@ -97,6 +97,7 @@ def _effective(config: TrainConfig) -> TrainConfig:
     model, optimizer = config.model, config.optimizer
     if model.init == "fan_in":
         model = replace(model, init_scale=1.0)
+    model = replace(model, dropout=model.output_rates[0], output_dropout=model.output_rates[-1])
     if optimizer.name == "custom":
         return replace(config, model=model)
     uses = {

@@ -1,13 +1,12 @@
-"""The configuration of a run: frozen dataclasses that check their fields and round-trip through JSON exactly.
+"""The configuration of a run: frozen dataclasses that check their fields.
 
 The defaults are min-char-rnn's. The flags of the command line are these fields, and the docstring below a field is its
 help text.
 """
 
 import dataclasses
-import json
 import math
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.fields import Checked, check_in, is_traced
@@ -38,7 +37,15 @@ class ModelConfig(Checked):
     num_layers: Annotated[int, "[1, 1000]"] = 1
     """Stacked recurrent layers (L)."""
     dropout: BelowOne = 0.0
-    """Probability of dropping an output of a layer in training."""
+    """Probability of dropping a hidden state that a layer hands upward, in training."""
+    input_dropout: BelowOne = 0.0
+    """Probability of dropping an input character, in training."""
+    state_dropout: BelowOne = 0.0
+    """Probability of dropping a unit from the recurrent product, for all time steps of a training step."""
+    output_dropout: Annotated[float | None, "[0, 1)"] = None
+    """Probability of dropping a hidden state of the last layer, in training; by default that of --dropout."""
+    weight_dropout: BelowOne = 0.0
+    """Probability of dropping an entry of the hidden-to-hidden matrices Whh, in training."""
     init: Literal["normal", "uniform", "fan_in"] = "normal"
     """Initial weights. normal: standard deviation init_scale; uniform: within +-init_scale; fan_in: 1/sqrt(inputs)."""
     init_scale: Positive = 0.01
@@ -51,6 +58,17 @@ class ModelConfig(Checked):
     """Distinct symbols (V); None until a corpus is known."""
 
     _shown = ("cell", "hidden_size", "num_layers", "vocab_size")
+
+    @property
+    def output_rates(self) -> tuple[float, ...]:
+        """The dropout rate of the hidden states that each layer hands upward."""
+        last = self.dropout if self.output_dropout is None else self.output_dropout
+        return (self.dropout,) * (self.num_layers - 1) + (last,)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether a training step drops anything."""
+        return any((self.input_dropout, self.state_dropout, self.weight_dropout, *self.output_rates))
 
     def _check(self) -> None:
         cell = self.cell
@@ -249,48 +267,3 @@ class SampleConfig(Checked):
 
     def _check(self) -> None:
         check_in(self, f"[0, {2**32 - self.num_samples}]", "seed")
-
-
-Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
-
-
-def to_json(config: Checked) -> str:
-    """Return the config as indented JSON; `from_json` returns an equal config, except for a user-defined cell.
-
-    That is written as "custom"; restore the cell by `dataclasses.replace(config.model, cell=CELL)`.
-
-    Example:
-        >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
-        True
-    """
-    return json.dumps(_values(config), indent=2, allow_nan=False)
-
-
-def _values(config: Checked) -> dict[str, Any]:
-    values = {name: _values(value) if isinstance(value, Checked) else value for name, value in vars(config).items()}
-    return {**values, "cell": "custom"} if isinstance(values.get("cell"), Cell) else values
-
-
-def from_json(kind: type[Config], text: str) -> Config:
-    """Return a config of class `kind` from JSON; absent fields have their default values.
-
-    Raises:
-        JaxrnnError: the text is no JSON object, has an unknown field, or a value is out of range.
-    """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise JaxrnnError(f"not JSON: {error}; expected the config.json of a run") from None
-    if isinstance(values, dict) and values.get("on_nonfinite") == "stop":
-        del values["on_nonfinite"]  # a field of TrainConfig in version 0.1.0, with this one value
-    return _build(kind, values)
-
-
-def _build(kind: Any, values: Any) -> Any:
-    if not isinstance(values, dict):
-        raise JaxrnnError(f"expected an object with the fields of {kind.__name__}, got {type(values).__name__}")
-    defaults = vars(kind())
-    for name, value in values.items():
-        if isinstance(defaults.get(name), Checked):
-            values = {**values, name: _build(type(defaults[name]), value)}
-    return kind(**values)

@@ -41,6 +41,7 @@ class Inputs(NamedTuple):
     initial: CellCarry
     bhh: jax.Array | None
     starts: jax.Array | None
+    mask: jax.Array | None
 
 
 def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) -> CellCarry:
@@ -48,6 +49,11 @@ def restart(starts_t: jax.Array | None, initial: CellCarry, carry: CellCarry) ->
     if starts_t is None:
         return carry
     return jax.tree.map(lambda new, entry: jnp.where(starts_t[..., None], new, entry), initial, carry)
+
+
+def apply_mask(mask: jax.Array | None, h: jax.Array) -> jax.Array:
+    """Return the entries of h in a mask, bool [B, H], and zeros elsewhere."""
+    return h if mask is None else jnp.where(mask, h, 0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -79,7 +85,7 @@ class _Residuals(NamedTuple):
 
 
 def _forward(cell: Cell, products: Products, inputs: Inputs) -> tuple[tuple[jax.Array, CellCarry], _Residuals]:
-    Whh, projected, carry, initial, bhh, starts = inputs
+    Whh, projected, carry, initial, bhh, starts, mask = inputs
     times_Whh = times_matrix(Whh, _lanes(carry), products)
     update = jax.checkpoint(cell.update, policy=_is_stored, prevent_cse=False)  # a loop needs no guard against CSE
     bias = None if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
@@ -87,7 +93,7 @@ def _forward(cell: Cell, products: Products, inputs: Inputs) -> tuple[tuple[jax.
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, tuple[jax.Array, Any]]:
         projected_t, starts_t = at_t
         carry_tm1 = restart(starts_t, initial, carry_tm1)
-        recurrent_t = times_Whh(carry_tm1[0])
+        recurrent_t = times_Whh(apply_mask(mask, carry_tm1[0]))
         recurrent_t = recurrent_t if bias is None else recurrent_t + bias
         # Linearized here, where the arguments are at hand: to compute them again would cost a product over all t.
         carry_t, pull_back = jax.vjp(update, projected_t, recurrent_t, carry_tm1)
@@ -105,7 +111,7 @@ _LARGE = 2**18  # numbers, a megabyte
 def _backward(
     cell: Cell, products: Products, residuals: _Residuals, cotangents: tuple[jax.Array, CellCarry]
 ) -> tuple[Inputs]:
-    (Whh, projected, first, initial, bhh, starts), hidden, pull_backs = residuals
+    (Whh, projected, first, initial, bhh, starts, mask), hidden, pull_backs = residuals
     d_hidden, d_last = cotangents
     times_Whh_T = times_matrix(Whh, _lanes(first), products, transposed=True)
     additive = cell.additive
@@ -124,7 +130,7 @@ def _backward(
             lambda leaf: values.get(type(leaf), leaf), pull_back, is_leaf=lambda node: type(node) in values
         )
         d_projected_t, d_recurrent_t, d_carry_tm1 = pull_back((d_carry_t[0] + d_hidden_t, *d_carry_t[1:]))
-        d_carry_tm1 = (d_carry_tm1[0] + times_Whh_T(d_recurrent_t), *d_carry_tm1[1:])
+        d_carry_tm1 = (d_carry_tm1[0] + apply_mask(mask, times_Whh_T(d_recurrent_t)), *d_carry_tm1[1:])
         d_projected = lax.dynamic_update_index_in_dim(d_projected, d_projected_t, t, 0, allow_negative_indices=False)
         # Where the update only adds its two inputs, both have the same gradient, which is stored once.
         return (restart(starts_t, zero, d_carry_tm1), d_projected, t - 1), None if additive else d_recurrent_t
@@ -135,9 +141,9 @@ def _backward(
     at_all = d_hidden, pull_backs, starts, hidden, hidden_tm1
     (d_first, d_projected, _), d_recurrent = lax.scan(step, last, at_all, reverse=True)
     d_recurrent = (d_projected if d_recurrent is None else d_recurrent).reshape(-1, Whh.shape[1])
-    d_Whh = transposed_product(hidden_tm1.reshape(-1, Whh.shape[0]), d_recurrent, products)
+    d_Whh = transposed_product(apply_mask(mask, hidden_tm1).reshape(-1, Whh.shape[0]), d_recurrent, products)
     d_bhh = None if bhh is None else d_recurrent.sum(axis=0)
-    return (Inputs(d_Whh, d_projected, d_first, jax.tree.map(jnp.zeros_like, initial), d_bhh, None),)
+    return (Inputs(d_Whh, d_projected, d_first, jax.tree.map(jnp.zeros_like, initial), d_bhh, None, None),)
 
 
 def _lanes(carry: CellCarry) -> int:

@@ -2,7 +2,7 @@
 
 import itertools
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.cell import CellCarry
 from jaxrnn.config.fields import check_arguments, of_fields
-from jaxrnn.distributed.mesh import own_lanes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.matmul import product
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.check_cell import check_cell
+from jaxrnn.network.dropout import draw_masks, drop
 from jaxrnn.network.recurrence import unroll
 from jaxrnn.text import Array
 
@@ -119,25 +119,33 @@ def forward(
     Wxh is a row of Wxh, so the first layer looks rows up.
 
     The carry is that before the first of the tokens, int [T, B]: from `initial_carry` or from the call before. It is
-    reset to the initial one before the characters of `starts`, bool [T, B]; None: nowhere. The key is for dropout of
-    the hidden states that a layer hands upward, not to its next step (Zaremba et al. 2014, "Recurrent neural network
-    regularization"); None drops nothing. The softmax of logits[t] is the distribution of the character after tokens[t].
+    reset to the initial one before the characters of `starts`, bool [T, B]; None: nowhere. The key is for dropout, as
+    `network.dropout` describes; None drops nothing. The softmax of logits[t] is the distribution of the character after
+    tokens[t].
     """
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")
     tokens, starts = jnp.asarray(tokens), None if starts is None else jnp.asarray(starts)
     cell = get_cell(config.cell)
-    mask = _draw_mask(key, tokens.shape, config) if key is not None and config.dropout else None
+    masks = draw_masks(key, tokens.shape, cell.gates, config)
     last = []
     hidden = tokens
     for index, layer in enumerate(params.layers):
-        projected = times(hidden, layer.Wxh, config) + layer.bh[None, None] if index else look_up(layer, tokens)
-        hidden, layer_carry = unroll(
-            cell, layer.Whh, projected, carry[index], bhh=layer.bhh, starts=starts, products=config.products
-        )
+        states, outputs, weights = (None if mask is None else mask[index] for mask in masks[1:])
+        if index:
+            projected = times(hidden, layer.Wxh, config) + layer.bh[None, None]
+        elif masks.inputs is None:
+            projected = look_up(layer, tokens)
+        else:
+            rows = drop(layer.Wxh[tokens], masks.inputs[..., None], config.input_dropout)
+            projected = rows + layer.bh[None, None]
+        Whh = drop(layer.Whh, weights, config.weight_dropout)
+        if states is not None:  # h of which a part is kept is divided by scaling the matrix that it is multiplied by
+            Whh = Whh / (1 - config.state_dropout)
+        options: dict[str, Any] = {"bhh": layer.bhh, "starts": starts, "mask": states, "products": config.products}
+        hidden, layer_carry = unroll(cell, Whh, projected, carry[index], **options)
         last.append(layer_carry)
-        if mask is not None:
-            hidden = jnp.where(mask[index], hidden / (1 - config.dropout), 0)
+        hidden = drop(hidden, outputs, config.output_rates[index])
     return times(hidden, params.Why, config) + params.by[None, None], tuple(last)
 
 
@@ -152,14 +160,6 @@ def times(hidden: jax.Array, W: jax.Array, config: ModelConfig) -> jax.Array:
     """Return hidden states times a matrix; [T, B, H], [H, N] -> [T, B, N]."""
     # As one [T*B, H] matrix: the gradient of W is then a single product.
     return product(hidden.reshape(-1, W.shape[0]), W, config.products).reshape(*hidden.shape[:-1], -1)
-
-
-def _draw_mask(key: jax.Array, shape: tuple[int, ...], config: ModelConfig) -> jax.Array:
-    """Return which hidden states dropout leaves, bool [L, T, B, H], for tokens [T, B]."""
-    # One draw for all layers, outside of every loop over t. All devices draw the mask of all lanes and take their own:
-    # any number of devices then trains alike.
-    keep = partial(jax.random.bernoulli, key, 1 - config.dropout)
-    return own_lanes(keep, (config.num_layers, *shape, config.hidden_size), axis=2)
 
 
 def _dtype(config: ModelConfig) -> jnp.dtype:

@@ -17,7 +17,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import plain, uses
 from jaxrnn.kernels import unroll as fast
 from jaxrnn.kernels.matmul import product
-from jaxrnn.kernels.unroll import Inputs, restart
+from jaxrnn.kernels.unroll import Inputs, apply_mask, restart
 
 
 @jax.named_scope("recurrence")
@@ -29,6 +29,7 @@ def unroll(
     *,
     bhh: jax.Array | None = None,
     starts: jax.Array | None = None,
+    mask: jax.Array | None = None,
     products: Products = "full",
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps; return hidden [T, B, H], h after each step, and the carry after the last one.
@@ -38,10 +39,10 @@ def unroll(
 
     `projected`, the input's part, is [T, B, G*H], and the carry before the first step has entries [B, H]; or [T, G*H]
     and [H]. Whh is [H, G*H], and bhh [G*H] or None. The carry is reset to the cell's initial one before the steps of
-    `starts`, bool [T, B]; None: nowhere. The factors of the recurrent product are rounded to `products`, as in
-    `ModelConfig`. The cell is static under jit.
+    `starts`, bool [T, B]; None: nowhere. Of h_tm1 only the entries in `mask`, bool [B, H], enter the recurrent product;
+    None: all. The factors of that product are rounded to `products`, as in `ModelConfig`. The cell is static under jit.
     """
-    inputs = Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts)
+    inputs = Inputs(Whh, projected, carry, _initial_like(cell, carry), bhh, starts, mask)
     _check_shapes(cell, inputs)
     return fast.unroll(cell, products, inputs) if uses("unroll") else _scan(cell, products, inputs)
 
@@ -51,13 +52,14 @@ unroll_plain = plain("unroll")(unroll)
 
 
 def _scan(cell: Cell, products: Products, inputs: Inputs) -> tuple[jax.Array, CellCarry]:
-    Whh, projected, carry, initial, bhh, starts = inputs
+    Whh, projected, carry, initial, bhh, starts, mask = inputs
     bias = 0 if bhh is None else jnp.broadcast_to(bhh, projected.shape[1:])
 
     def step(carry_tm1: CellCarry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[CellCarry, jax.Array]:
         projected_t, starts_t = at_t
         carry_tm1 = restart(starts_t, initial, carry_tm1)
-        recurrent_t = product(carry_tm1[0].reshape(-1, Whh.shape[0]), Whh, products).reshape(projected_t.shape)
+        h_tm1 = apply_mask(mask, carry_tm1[0]).reshape(-1, Whh.shape[0])
+        recurrent_t = product(h_tm1, Whh, products).reshape(projected_t.shape)
         carry_t = cell.update(projected_t, recurrent_t + bias, carry_tm1)
         return carry_t, carry_t[0]
 
@@ -73,7 +75,7 @@ def _initial_like(cell: Cell, carry: CellCarry) -> CellCarry:
 
 
 def _check_shapes(cell: Cell, inputs: Inputs) -> None:
-    Whh, projected, carry, _, bhh, starts = inputs
+    Whh, projected, carry, _, bhh, starts, mask = inputs
     *lanes, hidden_size = carry[0].shape
     width = cell.gates * hidden_size
     if Whh.shape != (hidden_size, width):
@@ -86,3 +88,5 @@ def _check_shapes(cell: Cell, inputs: Inputs) -> None:
         )
     if starts is not None and starts.shape != projected.shape[:-1]:
         raise JaxrnnError(f"starts must be bool [T, B] = {projected.shape[:-1]}, got {starts.shape}")
+    if mask is not None and mask.shape != carry[0].shape:
+        raise JaxrnnError(f"mask must be bool [B, H] = {carry[0].shape}, as h is, got {mask.shape}")

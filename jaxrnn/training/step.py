@@ -111,7 +111,7 @@ def train_step(
     optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
     initial = initial_carry(batch.inputs.shape[1], config.model)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
-    key = _dropout_key(state) if config.model.dropout else None
+    key = _dropout_key(state) if config.model.has_dropout else None
     value_and_grad = jax.value_and_grad(loss, has_aux=True)
     (nats, carry), gradient = value_and_grad(state.params, carry, batch, config.model, key=key)
     nats, gradient = mean_over_devices((nats, gradient))

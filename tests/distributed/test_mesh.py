@@ -27,6 +27,12 @@ CASES = {
     "gru, 2 layers, dropout, documents": TrainConfig(
         model=ModelConfig(cell="gru", num_layers=2, dropout=0.5), optimizer=OptimizerConfig(name="adam"), reset_on="\n"
     ),
+    "gru, every dropout": TrainConfig(
+        model=ModelConfig(
+            cell="gru", dropout=0.2, input_dropout=0.1, state_dropout=0.3, output_dropout=0.4, weight_dropout=0.2
+        ),
+        optimizer=OptimizerConfig(name="adam"),
+    ),
     "float64, learning rate 0.1": TrainConfig(model=ModelConfig(dtype="float64")),
 }
 
@@ -64,6 +70,7 @@ def curve(config, devices, loss=cross_entropy):
     [
         ("tanh", (2, 8)),
         pytest.param("gru, 2 layers, dropout, documents", (2,), marks=pytest.mark.slow),
+        pytest.param("gru, every dropout", (2, 4), marks=pytest.mark.slow),
         pytest.param("float64, learning rate 0.1", (2,), marks=pytest.mark.slow),
     ],
     ids=list(CASES),

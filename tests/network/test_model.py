@@ -8,6 +8,7 @@ from jax.test_util import check_grads
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.dropout import draw_masks
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import forward, init_params, initial_carry
 from jaxrnn.text import Batch
@@ -82,6 +83,59 @@ class TestDropout:
             np.testing.assert_allclose(logits[t], x @ params.Why + params.by, rtol=1e-12, atol=1e-12)
         for index in range(2):
             np.testing.assert_allclose(last[index][0], h[index], rtol=1e-12)
+
+    def test_drops_with_the_masks_of_its_five_places_which_are_constant_over_t_where_they_say_so(self, x64):
+        config, params, carry, batch = network(2)
+        rates = {"dropout": 0.4, "input_dropout": 0.3, "state_dropout": 0.2, "output_dropout": 0.5}
+        config, key = dataclasses.replace(config, **rates, weight_dropout=0.1), jax.random.key(3)
+        masks = [np.asarray(mask) for mask in draw_masks(key, batch.inputs.shape, 1, config)]
+        logits, _ = run(params, carry, batch.inputs, config, key=key)
+        params = jax.tree.map(np.asarray, params)
+        h = [np.asarray(entry[0]) for entry in carry]
+        inputs, states, outputs, weights = masks
+        for t, tokens in enumerate(batch.inputs):
+            x = np.eye(V)[tokens] * inputs[t, :, None] / 0.7
+            for index, layer in enumerate(params.layers):
+                recurrent = (h[index] * states[index] / 0.8) @ (layer.Whh * weights[index] / 0.9)
+                h[index] = np.tanh(x @ layer.Wxh + recurrent + layer.bh)
+                x = h[index] * outputs[index, t] / (0.6, 0.5)[index]
+            np.testing.assert_allclose(logits[t], x @ params.Why + params.by, rtol=1e-12, atol=1e-12)
+
+
+RATES = {"dropout": 0.1, "input_dropout": 0.2, "state_dropout": 0.3, "output_dropout": 0.4, "weight_dropout": 0.25}
+
+
+def test_each_mask_keeps_the_share_that_its_rate_leaves_and_has_draws_of_its_own():
+    config = ModelConfig(vocab_size=V, hidden_size=200, num_layers=2, **RATES)
+    masks = jax.jit(draw_masks, static_argnums=(1, 2, 3))(jax.random.key(0), (30, 20), 3, config)
+    assert [mask.shape for mask in masks] == [(30, 20), (2, 20, 200), (2, 30, 20, 200), (2, 200, 600)]
+    shares = [masks.inputs, masks.states, masks.outputs[0], masks.outputs[1], masks.weights]
+    for mask, share in zip(shares, (0.8, 0.7, 0.9, 0.6, 0.75), strict=True):
+        assert mask.mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / mask.size))
+    pairs = [(masks.states[0], masks.states[1]), (masks.weights[0], masks.weights[1])]
+    pairs.append((masks.outputs[0, 0], masks.states[0]))
+    for one, other in pairs:  # independent: together as often as by chance
+        expected = float(one.mean() * other.mean())
+        assert (one & other).mean() == pytest.approx(expected, abs=4 * np.sqrt(expected / one.size))
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_each_rate_alone_drops_in_training_and_nothing_at_evaluation(name):
+    plain, params, carry, batch = network(2, "float32")
+    config = dataclasses.replace(plain, **{name: RATES[name]})
+    assert config.has_dropout
+    assert not plain.has_dropout
+    assert sum(mask is not None for mask in draw_masks(jax.random.key(0), batch.inputs.shape, 1, config)) == 1
+    expected, _ = run(params, carry, batch.inputs, plain)
+    np.testing.assert_array_equal(run(params, carry, batch.inputs, config)[0], expected)
+    assert (run(params, carry, batch.inputs, config, key=jax.random.key(0))[0] != expected).any()
+
+
+def test_dropout_is_also_the_rate_of_the_last_layer_as_in_version_0_1_0_unless_that_has_its_own():
+    config = ModelConfig(num_layers=2, dropout=0.5)
+    assert config.output_rates == (0.5, 0.5)
+    assert dataclasses.replace(config, output_dropout=0.0).output_rates == (0.5, 0.0)
+    assert ModelConfig(dropout=0.5, output_dropout=0.25).output_rates == (0.25,)
 
 
 def test_the_key_decides_the_weights_and_no_two_matrices_share_theirs():

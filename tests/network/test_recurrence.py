@@ -283,6 +283,43 @@ def test_its_gradient_with_starts_passes_finite_differences(cell, x64):
     check_grads(jax.jit(scalar(starting(unroll, starts), cell)), arguments, order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
 
 
+@kinds_of_cells
+@batched
+def test_with_a_mask_only_its_units_enter_the_recurrent_product_and_gradients_are_right(cell, batch, x64):
+    Whh, projected, carry = problem(cell, batch, jnp.float64)
+    mask = np.random.default_rng(2).random((*batch, H)) < 0.5
+    starts = np.random.default_rng(3).random((T, *batch)) < 0.2
+
+    def masked(run):
+        return lambda *arguments: run(*arguments, starts=starts, mask=mask)
+
+    def step_by_step(cell, Whh, projected, carry):
+        initial, hidden = cell.init_carry(max(1, len(batch) * B), H, jnp.float64), []
+        for t in range(T):
+            reset = [new if batch else new[0] for new in initial]
+            carry = tuple(jnp.where(starts[t][..., None], new, old) for new, old in zip(reset, carry, strict=True))
+            carry = cell.update(projected[t], (carry[0] * mask) @ Whh, carry)
+            hidden.append(carry[0])
+        return jnp.stack(hidden), carry
+
+    expected, *others = (
+        jax.jit(jax.value_and_grad(scalar(run, cell), argnums=(0, 1, 2)))(Whh, projected, carry)
+        for run in (step_by_step, masked(unroll), masked(unroll_plain))
+    )
+    for got in others:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), got, expected)
+    with pytest.raises(JaxrnnError, match=r"mask must be bool \[B, H\] = "):
+        unroll(cell, Whh, projected, carry, mask=mask[..., 1:])
+
+
+@kinds_of_cells
+@pytest.mark.slow
+def test_its_gradient_with_a_mask_passes_finite_differences(cell, x64):
+    mask = np.random.default_rng(2).random((B, H)) < 0.5
+    function = jax.jit(scalar(lambda *arguments: unroll(*arguments, mask=mask), cell))
+    check_grads(function, problem(cell, (B,), jnp.float64), order=1, modes=["rev"], rtol=1e-6, eps=1e-6)
+
+
 @pytest.mark.compiler
 def test_no_starts_are_the_same_as_starts_nowhere_and_leave_the_program_as_it_was():
     arguments = TANH, *problem(TANH, (B,), jnp.float32)

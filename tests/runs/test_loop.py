@@ -321,6 +321,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text, tmp_path, whol
         slow("gru", "adagrad", "constant", {}),
         ("lstm", "adam", "cosine", {"dropout": 0.3, "num_layers": 2}),
         slow("tanh", "adamw", "constant", {"dropout": 0.5}),
+        slow("gru", "adam", "constant", dict.fromkeys(("input_dropout", "state_dropout", "weight_dropout"), 0.3)),
         slow("tanh", "rmsprop", "exponential", {}),
         slow("tanh", "sgd", "cosine", {}),
     ],

@@ -1,0 +1,53 @@
+"""Configurations as JSON text, from which they are read exactly."""
+
+import json
+from typing import Any, TypeVar
+
+from jaxrnn.config.cell import Cell
+from jaxrnn.config.fields import Checked
+from jaxrnn.config.settings import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
+from jaxrnn.errors import JaxrnnError
+
+Config = TypeVar("Config", ModelConfig, OptimizerConfig, TrainConfig, SampleConfig)
+
+
+def to_json(config: Checked) -> str:
+    """Return the config as indented JSON; `from_json` returns an equal config, except for a user-defined cell.
+
+    That is written as "custom"; restore the cell by `dataclasses.replace(config.model, cell=CELL)`.
+
+    Example:
+        >>> from_json(SampleConfig, to_json(SampleConfig(temperature=0.7))) == SampleConfig(temperature=0.7)
+        True
+    """
+    return json.dumps(_values(config), indent=2, allow_nan=False)
+
+
+def _values(config: Checked) -> dict[str, Any]:
+    values = {name: _values(value) if isinstance(value, Checked) else value for name, value in vars(config).items()}
+    return {**values, "cell": "custom"} if isinstance(values.get("cell"), Cell) else values
+
+
+def from_json(kind: type[Config], text: str) -> Config:
+    """Return a config of class `kind` from JSON; absent fields have their default values.
+
+    Raises:
+        JaxrnnError: the text is no JSON object, has an unknown field, or a value is out of range.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise JaxrnnError(f"not JSON: {error}; expected the config.json of a run") from None
+    if isinstance(values, dict) and values.get("on_nonfinite") == "stop":
+        del values["on_nonfinite"]  # a field of TrainConfig in version 0.1.0, with this one value
+    return _build(kind, values)
+
+
+def _build(kind: Any, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise JaxrnnError(f"expected an object with the fields of {kind.__name__}, got {type(values).__name__}")
+    defaults = vars(kind())
+    for name, value in values.items():
+        if isinstance(defaults.get(name), Checked):
+            values = {**values, name: _build(type(defaults[name]), value)}
+    return kind(**values)
