@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 
 class _OneLine:
@@ -35,13 +36,26 @@ class TakenError(JaxrnnError):
 
 
 class CheckpointError(JaxrnnError):
-    """The checkpoint can't be used: it is damaged, can't be read now, or is of another version, cell or optimizer."""
+    """A checkpoint can't be used, for one of three reasons, which `word` names."""
 
     exit_code = 3
+    word: Literal["damaged", "unusable", "unreadable"] = "unusable"
 
 
 class DamagedError(CheckpointError):
-    """The checkpoint can be read, but it is incomplete or its SHA-256 differs."""
+    """It can be read, but it contradicts itself: its structure or its SHA-256 is wrong."""
+
+    word = "damaged"
+
+
+class UnusableError(CheckpointError):
+    """It is of another version, cell, optimizer or implementation of random keys."""
+
+
+class UnreadableError(CheckpointError):
+    """It can't be read now: the permission is missing, the disk fails, or too many files are open."""
+
+    word = "unreadable"
 
 
 class NonFiniteError(_OneLine, JaxrnnError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxrnn.runs.report import Best, Report
 
 _MARGIN, _VALIDATIONS = 1.03, 3  # noise stays below: quick on tinyshakespeare rises by 2 %, for two validations
+_DIVERGED = 1.01  # times the loss of guessing; below is the noise of the first steps
 _COLUMNS = 80
 
 
@@ -59,6 +60,14 @@ def best_line(report: "Report", validation_loss: float | None) -> str:
     if not has_risen(best, validation_loss):
         return line
     return f"{line}: it has learned the text by heart; sample, page and evaluate take the best (--from best)"
+
+
+def guessing_line(report: "Report") -> str | None:
+    """Return what to say of a run whose loss is above that of a network that knows nothing; None: it is below."""
+    guessing = math.log2(report.config.model.vocab_size or 1)
+    if not report.step or report.bits_per_character <= _DIVERGED * guessing:
+        return None
+    return f"worse than guessing, which is {guessing:.3f} {report.config.loss_unit}: lower --learning-rate"
 
 
 def closing_lines(

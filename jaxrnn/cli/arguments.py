@@ -12,6 +12,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.flags import setting_flags
+from jaxrnn.cli.output import reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
@@ -106,7 +107,7 @@ def choose_checkpoint(
     if which is None and run_dir.is_dir() and not quiet:
         step, best = checkpoint.counters["step"], checkpoint_path(run_dir / "checkpoints", "best")
         line = f"the newest checkpoint of {run_dir}, after step {step:,}"
-        if checkpoint.file == best:
+        if checkpoint.file == best and "best_loss" in checkpoint.counters:
             bits = checkpoint.counters["best_loss"] / math.log(2)
             unit = checkpoint.vocabulary.kind[:-1]
             line = f"the best checkpoint of {run_dir}, after step {step:,}: {bits:.3f} bits per {unit} in validation"
@@ -187,6 +188,18 @@ class TrainingFlags:
         if self.options.config:
             return read_config(self.options.config)
         return adapted(PRESETS[self.preset or "min-char-rnn"], self.changes())
+
+    def load_corpus(self, config: TrainConfig) -> "jaxrnn.Corpus":
+        """Return the text to train on; raise JaxrnnError, with what to do if that of a resumed run has moved."""
+        with reading() as progress:
+            try:
+                return jaxrnn.runs.load_run_corpus(config, progress)
+            except JaxrnnError as error:
+                if not self.resume or self.corpus or Path(config.corpus).exists():
+                    raise
+                raise JaxrnnError(
+                    f"{error}; if the text of {self.run_dir} has moved, give its new path as CORPUS"
+                ) from None
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that flags and CORPUS give, by the names of the flags."""

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +14,8 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
-from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
+from jaxrnn.runs.checkpoint_files import all_checkpoints, set_aside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Info:
     """Run directory or checkpoint."""
     cell: CellFlag = None
     repair: bool = False
-    """Remove damaged checkpoints and files left by interrupted writers, and name each."""
+    """Move damaged checkpoints and files left by interrupted writers to RUN/checkpoints/damaged, and name each."""
     json: JsonFlag = False
 
     def run(self) -> None:
@@ -65,7 +66,7 @@ class Info:
             "left_over": left_over,
         }
         lines = [*_run_lines(checkpoint, self.cell), *map(_file_line, files)]
-        lines += [f"left by an interrupted writer: {path}; --repair removes it" for path in left_over]
+        lines += [f"left by an interrupted writer: {path}; --repair moves it aside" for path in left_over]
         print_result(self.json, values, *lines)
 
     def _files(self, run_dir: Path) -> tuple[list[dict[str, Any]], list[Path]]:
@@ -82,32 +83,24 @@ class Info:
             left_over = temporaries(run_dir) if run_dir.is_dir() else []
             if not self.repair:
                 return files, left_over
-            for file in files:
-                if file["damaged"]:
-                    _remove(file["path"], file["problem"])
-            for path in left_over:
-                _remove(path, f"{path}, which an interrupted writer left")
-        return [file for file in files if not file["damaged"]], []
-
-
-def _remove(path: Path, reason: str) -> None:
-    print(f"removing {reason}", file=sys.stderr)
-    try:
-        path.unlink()
-    except OSError as error:
-        raise StorageError(f"can't remove {path} ({error.strerror or error}); remove it by hand") from None
+            problems = {file["path"]: file["problem"] for file in files if file["state"] == DamagedError.word}
+            for path in (*problems, *left_over):
+                reason = problems.get(path) or f"{path} was left by an interrupted writer"
+                moved = shlex.quote(str(set_aside(run_dir, path)))
+                print(f"{reason}; moved to {moved}, undo: mv {moved} {shlex.quote(str(path))}", file=sys.stderr)
+        return [file for file in files if file["path"] not in problems], []
 
 
 def _verify(path: Path, cell: str | None) -> dict[str, Any]:
     """Read a checkpoint file as a command that uses it would; return what is known of it."""
-    stat = path.stat()
+    stat = path.lstat()
     date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
-    file = {"path": path, "size": stat.st_size, "modified": date, "problem": None, "damaged": False, "good": True}
+    file = {"path": path, "size": stat.st_size, "modified": date, "problem": None, "state": "good", "good": True}
     file |= dict.fromkeys(("step", "validation_bits_per_character", "validated_on"))
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return file | {"problem": str(error), "damaged": isinstance(error, DamagedError), "good": False}
+        return file | {"problem": str(error), "state": error.word, "good": False}
     step, loss = checkpoint.counters["step"], checkpoint.counters.get("best_loss")
     validation = _slices(checkpoint).get("validation")
     bits = None if loss is None else loss / math.log(2)
@@ -117,12 +110,11 @@ def _verify(path: Path, cell: str | None) -> dict[str, Any]:
 
 def _file_line(file: dict[str, Any]) -> str:
     size = f"{file['size']:,} bytes, {file['modified']}"
-    if file["damaged"]:
-        return f"damaged checkpoint: {file['problem']}; {size}; --repair removes it"
     if file["problem"]:
-        return f"unusable checkpoint: {file['problem']}; {size}"
+        advice = "; --repair moves it aside" if file["state"] == DamagedError.word else ""
+        return f"{file['state']} checkpoint: {file['problem']}; {size}{advice}"
     checkpoint = f"checkpoint: {file['path']}, step {file['step']:,}"
-    if file["path"].name != "best.safetensors":
+    if file["path"].name != "best.safetensors" or file["validation_bits_per_character"] is None:
         return f"{checkpoint}, {size}, good"
     bits = f"{file['validation_bits_per_character']:.3f} {file['loss_unit']}"
     loss = f"validation loss {bits} ({file['validated_on']})"

@@ -19,7 +19,7 @@ from jaxrnn.config import SETTINGS, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 _Row: TypeAlias = "jaxrnn.runs.RunSummary | jaxrnn.runs.SweepSummary"  # of the list of runs
-_STYLES = {"running": GREEN, "damaged": RED, "stopped": YELLOW, "finished": ""}
+_STYLES = {"running": GREEN, "finished": "", "stopped": YELLOW, "damaged": RED, "unusable": RED, "unreadable": RED}
 _TEXT_SETTINGS = ("vocabulary", "normalize", "min_count", "split")  # losses are comparable only where these are equal
 _KEYS: dict[str, Any] = {  # to sort summaries of runs by
     "recent": lambda run: -run.changed,
@@ -92,7 +92,7 @@ def _age(seconds: float) -> str:
 
 
 def _problems(runs: "Iterable[_Row]") -> list[str]:
-    lines = {f"damaged: {run.path}: {run.problem}": None for run in runs if run.problem}  # each once
+    lines = {f"{run.state}: {run.path}: {run.problem}": None for run in runs if run.problem}  # each once
     return [styled(line, RED) for line in lines]
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.advice import closing_lines
+from jaxrnn.cli.advice import closing_lines, guessing_line
 from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.output import fields_of, loss_values, print_json, print_result, reading, save_figure, slice_lines, table
+from jaxrnn.cli.output import fields_of, loss_values, print_json, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, with_settings
@@ -58,8 +58,7 @@ class Sweep(TrainingFlags):
         set_up_jax(config.model.dtype)
         if options.plot:
             jaxrnn.plots.check_plot_file(options.plot)
-        with reading() as progress:
-            corpus = jaxrnn.runs.load_run_corpus(config, progress)
+        corpus = self.load_corpus(config)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
         flags: dict[str, Any] = {"run_dir": run_dir, "resume": self.resume, "overwrite": options.overwrite}
         display = TrainingProgress(
@@ -174,6 +173,7 @@ def _result(
     if best and best.best:
         setting = ", ".join(f"{name} {value}" for name, value in best.setting.items())
         lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
+        lines += filter(None, [guessing_line(report.reports[best.best])])
     return values, lines
 
 

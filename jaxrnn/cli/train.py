@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jaxrnn
-from jaxrnn.cli.advice import best_line, closing_lines, has_risen, resume_flags, rising_line, shown_sample
+from jaxrnn.cli.advice import (
+    best_line,
+    closing_lines,
+    guessing_line,
+    has_risen,
+    resume_flags,
+    rising_line,
+    shown_sample,
+)
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
 from jaxrnn.cli.output import (
     corpus_values,
@@ -19,7 +27,6 @@ from jaxrnn.cli.output import (
     loss_values,
     print_json,
     print_result,
-    reading,
     slice_lines,
     unseen_symbols,
 )
@@ -65,8 +72,7 @@ class Train(TrainingFlags):
             warnings.simplefilter("ignore")
         if self.options.tensorboard:
             check_tensorboard()
-        with reading() as progress:
-            corpus = jaxrnn.runs.load_run_corpus(config, progress)
+        corpus = self.load_corpus(config)
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
             shows = prints and not self.options.quiet
@@ -97,9 +103,8 @@ class Train(TrainingFlags):
         if self.resume and self.run_dir:
             from jaxrnn.runs.checkpoint import load_config
 
-            written = self.run_dir / "config.json"
-            starts_again = written.is_file() and not all_checkpoints(self.run_dir)  # it ended before the first one
-            config = read_config(written) if starts_again else load_config(self.run_dir)
+            written = self.run_dir / "config.json"  # the newest that a person gave: a checkpoint may hold an older one
+            config = read_config(written) if written.exists() else load_config(self.run_dir)
         if "cell" in changes:
             changes["cell"] = cell_of(changes["cell"])
         if "optimizer" in changes:
@@ -164,6 +169,7 @@ class Train(TrainingFlags):
         lines: list[str | None] = [
             f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: "
             f"{report.bits_per_character:.3f} {unit}{trained_on}",
+            guessing_line(report),
             _sweep_line(report),
         ]
         if _is_min_char_rnn(config):

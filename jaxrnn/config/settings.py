@@ -206,7 +206,7 @@ class TrainConfig(Checked):
 
     def _check(self) -> None:
         given = ",".join(map(str, self.split)) or "none"
-        if not 1 <= len(self.split) <= 3 or not all(fraction > 0 for fraction in self.split):
+        if not 1 <= len(self.split) <= 3 or not all(0 < fraction <= 1 for fraction in self.split):
             raise JaxrnnError(f"split must be one to three fractions above 0, got {given}; try 0.9,0.1")
         if not abs(math.fsum(self.split) - 1) <= 1e-9:
             raise JaxrnnError(f"split must be fractions that add up to 1, got {given}; try 0.9,0.1")
@@ -214,6 +214,13 @@ class TrainConfig(Checked):
             raise JaxrnnError("validate_every needs a validation slice; set split, for example to 0.9,0.1")
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; set validate_every, the steps between them")
+        for name, value in (
+            {**vars(self.model), **vars(self.optimizer)}.items() if self.model.dtype == "float32" else ()
+        ):
+            if isinstance(value, float) and value and not 1.2e-38 <= value <= 3.4e38:  # it would become 0 or infinite
+                raise JaxrnnError(
+                    f"{name} {value} is beyond float32 (1.2e-38 to 3.4e38); use another, or dtype float64"
+                )
 
     def has_sample(self, step: int) -> bool:
         """Return whether a sample is due after a step, apart from the one at the end.

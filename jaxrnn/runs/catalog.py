@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,15 +11,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxrnn.config import TrainConfig, from_json
-from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.checkpoint_files import all_checkpoints, is_run, other_run, read_header
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
+from jaxrnn.runs.checkpoint_files import all_checkpoints, has_lost_all, is_run, other_run
+from jaxrnn.runs.header import parse, read_metadata
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import METRICS, Columns, read_columns
-from jaxrnn.runs.sweep_directory import SWEEP, read_sweep
+from jaxrnn.runs.sweep_directory import SWEEP, sweep_of
 
 _DEPTH = 3  # levels of folders that are searched for runs
 
-State = Literal["running", "finished", "stopped", "damaged"]
+State = Literal["running", "finished", "stopped", "damaged", "unusable", "unreadable"]
 
 
 class Losses(NamedTuple):
@@ -35,8 +37,9 @@ class RunSummary(NamedTuple):
     Attributes:
         path: its directory.
         state: running: a process trains there now. finished: all its steps are done, or its patience has run out.
-            stopped: it can be resumed. damaged: one of its files can't be read.
-        problem: what can't be read, and why; None: nothing.
+            stopped: it can be resumed. damaged, unusable, unreadable: one of its files is, as `jaxrnn.runs.header`
+            describes.
+        problem: what can't be used, and why; None: nothing.
         changed: when it last wrote, seconds since 1970.
         config: its configuration; None: it can't be read.
         step: training steps done, by the metrics or the newest checkpoint.
@@ -71,9 +74,9 @@ class SweepSummary(NamedTuple):
 
     Attributes:
         path: its directory.
-        state: running: a process trains there now. finished: all its members are. damaged: one of them, or sweep.json,
-            is. stopped: it can be resumed.
-        problem: why sweep.json can't be read; None: it can.
+        state: running: a process trains there now. finished: all its members are. damaged, unusable, unreadable: one of
+            them, or sweep.json, is. stopped: it can be resumed.
+        problem: why sweep.json can't be used; None: it can.
         changed: when one of its members last wrote, seconds since 1970.
         size: how many members it has when it is finished.
         members: summaries of those that have begun.
@@ -107,20 +110,21 @@ def group_sweeps(runs: Iterable[RunSummary]) -> list[RunSummary | SweepSummary]:
 
 
 def _sweep(path: Path, members: list[RunSummary]) -> SweepSummary:
-    problem, size = None, len(members)
-    try:
-        size = math.prod(map(len, read_sweep(path)[1].values()))
-    except JaxrnnError as error:
-        problem = str(error)
-    states = [member.state for member in members]
-    state: State = "stopped"
+    problems: dict[str, State] = {}
+    size, states = len(members), [member.state for member in members]
+    with _noting(problems, SWEEP):
+        size = math.prod(map(len, sweep_of(path)[1].values()))
+    state: State = "finished" if states == ["finished"] * size else "stopped"
+    state = _worst([*problems.values(), *states]) or state
     if is_locked(path):
         state = "running"
-    elif problem or "damaged" in states:
-        state = "damaged"
-    elif states == ["finished"] * size:
-        state = "finished"
-    return SweepSummary(path, state, problem, max(member.changed for member in members), size, tuple(members))
+    changed = max(member.changed for member in members)
+    return SweepSummary(path, state, "; ".join(problems) or None, changed, size, tuple(members))
+
+
+def _worst(states: Iterable[State]) -> State | None:
+    """Return the first of the states in which something can't be used; None: there is none."""
+    return next((state for state in states if state in ("damaged", "unusable", "unreadable")), None)
 
 
 def find_runs(directory: Path) -> list[Path]:
@@ -156,24 +160,30 @@ def summarize_run(run: Path) -> RunSummary:
     """
     if not is_run(run):
         raise JaxrnnError(f"{run} is not a run directory; {other_run(run)}")
-    problems: list[str] = []
+    problems: dict[str, State] = {}
     config, columns, headers = None, dict.fromkeys(METRICS, np.zeros(0)), []
-    with _noting(problems, "config.json can't be read"):
-        config = from_json(TrainConfig, (run / "config.json").read_text("utf-8"))
-    with _noting(problems, "metrics.jsonl can't be read"):
+    with _noting(problems, "config.json"):
+        text = (run / "config.json").read_text("utf-8")
+        json.loads(text)  # what is not even JSON is damaged, and else of another version
+        config = from_json(TrainConfig, text)
+    with _noting(problems, "metrics.jsonl"):
         columns = read_columns(run)
     for path in all_checkpoints(run):  # all, to find every problem
-        with _noting(problems, f"checkpoints/{path.name} can't be used", "; `jaxrnn info --repair` removes such"):
+        found: dict[str, State] = {}
+        with _noting(found, path.name):
             headers.append(_header(path))
-    newest, validation = next(filter(None, headers), {}), columns["validation_bits_per_character"]
+        if os.path.lexists(path):  # else the run has removed it meanwhile
+            problems |= found
+    if has_lost_all(run):
+        problems["its checkpoints were damaged; they are in checkpoints/damaged"] = "damaged"
+    newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
     step = int(max([*columns["step"], newest.get("step", 0)]))
     state: State = "stopped"
+    if config and headers and (step >= config.steps or _out_of_patience(config.patience, validation)):
+        state = "finished"
+    state = _worst(problems.values()) or state
     if is_locked(run):
         state = "running"
-    elif problems:
-        state = "damaged"
-    elif config and (step >= config.steps or _out_of_patience(config.patience, validation)):
-        state = "finished"
     return RunSummary(
         run,
         state,
@@ -181,7 +191,7 @@ def summarize_run(run: Path) -> RunSummary:
         max(path.stat().st_mtime for path in (run, run / "metrics.jsonl") if path.exists()),
         config,
         step,
-        float(max(columns["seconds"], default=0.0)),
+        float(np.nanmax([0.0, *columns["seconds"]])),
         _losses(columns, "train_bits_per_character"),
         _losses(columns, "validation_bits_per_character"),
         newest.get("parameters"),
@@ -190,27 +200,28 @@ def summarize_run(run: Path) -> RunSummary:
 
 
 @contextlib.contextmanager
-def _noting(problems: list[str], what: str, advice: str = "") -> Iterator[None]:
-    """Note an error in reading a file, instead of raising it."""
+def _noting(problems: dict[str, State], file: str) -> Iterator[None]:
+    """Note an error in reading a file, with the state that it means, instead of raising it."""
     try:
         yield
+    except CheckpointError as error:
+        advice = "; `jaxrnn info --repair` moves it aside" if isinstance(error, DamagedError) else ""
+        problems[f"{error}{advice}"] = error.word
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        problems.append(f"{what} ({reason}){advice}")
+        state: State = "damaged"
+        if isinstance(error, JaxrnnError):
+            state = "unusable"  # a configuration of another version
+        elif isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            state = "unreadable"
+        problems[f"{file} can't be read ({getattr(error, 'strerror', None) or error})"] = state
 
 
 def _header(path: Path) -> dict[str, Any]:
     """Return the step, the corpus and the number of parameters that the header of a checkpoint states."""
-    try:
-        metadata, shapes = read_header(path)
-    except FileNotFoundError:  # the run has removed it meanwhile
-        return {}
-    corpus, counters = (json.loads(metadata[field]) for field in ("corpus", "counters"))
-    return {
-        "step": int(counters["step"]),
-        "corpus": {"source": str(corpus["source"]), "sha256": str(corpus["sha256"]), "length": corpus["length"]},
-        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params.")),
-    }
+    metadata, shapes = read_metadata(path)
+    fields = parse(metadata, path)
+    parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params."))
+    return {"step": fields["counters"]["step"], "corpus": fields["corpus"], "parameters": parameters}
 
 
 def _losses(columns: Columns, name: str) -> Losses | None:

@@ -1,20 +1,20 @@
 """Checkpoints: one verified file each.
 
 A checkpoint is a safetensors file. Its tensors are the leaves of the TrainState, named by their path
-(`params.layers.0.Whh`). Its metadata, JSON strings, are the config, the vocabulary, the corpus, the counters, what
-computed the state, and a SHA-256 over all of that and every tensor, which is verified on every load.
+(`params.layers.0.Whh`), and the code points of the vocabulary. Its metadata, JSON strings, are the config, the kind of
+vocabulary, the corpus, the counters, the implementation of the key, what computed the state, and a SHA-256 over all of
+that and every tensor, which is verified on every load.
 """
 
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,18 +23,18 @@ import safetensors
 import safetensors.numpy
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import Cell, TrainConfig, VocabularyKind, from_json, to_json
+from jaxrnn.config import Cell, TrainConfig, to_json
 from jaxrnn.config.fields import check_arguments, describe, of_fields
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
-from jaxrnn.runs.checkpoint_files import HEADER_LIMIT, has_checkpoint_name, newest_good, read_header
+from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError
+from jaxrnn.runs.checkpoint_files import newest_good
+from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse, read_metadata, reading
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Vocabulary
+from jaxrnn.text.vocabulary import UNKNOWN
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
 _VERSION = importlib.metadata.version("jaxrnn")
-FORMAT = "jaxrnn-checkpoint-1"
-_FIELDS = ("format", "config", "vocabulary", "corpus", "counters", "computed_by")
-_CORPUS = {"source": str, "sha256": str, "length": int}
+_SYMBOLS = "vocabulary"  # the tensor of its code points
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -89,7 +89,7 @@ def save_checkpoint(
     beside the step; `device_count` devices computed the state.
 
     Raises:
-        JaxrnnError: the vocabulary is not of the model's size, or takes more than about a megabyte.
+        JaxrnnError: the vocabulary is not of the model's size, or what describes the run could not be read back.
         StorageError: the file can't be written; the message says why.
     """
     check_arguments(save_checkpoint, locals())
@@ -97,19 +97,38 @@ def save_checkpoint(
     if len(vocabulary) != config.model.vocab_size:
         raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
     tensors = {name: np.asarray(leaf, order="C") for name, leaf in _leaves_by_name(_with_key_data(state)).items()}
+    tensors[_SYMBOLS] = np.frombuffer(vocabulary.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
     metadata = {
         "format": FORMAT,
         "config": to_json(config),
-        "vocabulary": _dump(dataclasses.asdict(vocabulary)),
+        "key": str(jax.random.key_impl(state.key)),
+        "vocabulary": _dump({"kind": vocabulary.kind, "unknown": vocabulary.unknown}),
         "corpus": _dump(dict(corpus)),
         "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
         "computed_by": _dump(computed_by(device_count)),
     }
     metadata["sha256"] = _digest(tensors, metadata)
     data = safetensors.numpy.save(tensors, metadata)
-    if int.from_bytes(data[:8], "little") > HEADER_LIMIT:  # no reader would take it
-        raise JaxrnnError(f"a vocabulary of {len(vocabulary):,} symbols does not fit into a checkpoint; use min_count")
+    try:  # no reader would take it otherwise
+        parse(metadata, path)
+        if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
+            raise JaxrnnError(f"a configuration of more than {HEADER_LIMIT:,} bytes; shorten its prompt")
+    except JaxrnnError as error:
+        raise JaxrnnError(f"what can't be read back is not saved: {error}") from None
     commit(path, data)
+
+
+def checkpoint_size(config: TrainConfig, optimizer: Optimizer | None = None) -> int:
+    """Return about how many bytes a checkpoint takes; raise JaxrnnError if what describes the run is too long for one.
+
+    The configuration is one completed by its corpus.
+    """
+    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
+    header = len(_dump(to_json(config))) + 256 * len(sizes) + 8192
+    if header > HEADER_LIMIT:
+        raise JaxrnnError(f"a prompt of {len(config.prompt):,} characters is too long to be saved; give a shorter one")
+    return sum(sizes) + header + 4 * (config.model.vocab_size or 0)
 
 
 def load_checkpoint(path: str | Path, cell: Cell | None = None, *, optimizer: Optimizer | None = None) -> Checkpoint:
@@ -142,12 +161,16 @@ def read_checkpoint(
         raise JaxrnnError(f"{file} was trained with the cell {config.model.cell}; leave yours out")
     if cell:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, cell=cell))
-    return Checkpoint(**{**fields, "config": config, "state": _state(arrays, config, optimizer, file)}, file=file)
+    state = _state(arrays, config, optimizer, file, fields.pop("key"))
+    if int(state.step) != fields["counters"]["step"]:
+        raise DamagedError(f"{file} is damaged (its step is {fields['counters']['step']}, its state's {state.step})")
+    return Checkpoint(**{**fields, "config": config, "state": state}, file=file)
 
 
 def load_config(path: str | Path) -> TrainConfig:
     """Return the configuration in a checkpoint, verified as by `load_checkpoint`; the cell may be "custom"."""
-    return newest_good(Path(path), lambda path: _read(path)[1]["config"])
+    config: TrainConfig = newest_good(Path(path), lambda path: _read(path)[1]["config"])
+    return config
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -156,52 +179,39 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     The header is checked against the size of the file before memory is taken. Then the file is read once, not mapped:
     what is read belongs together whatever takes its name meanwhile, and a bad disk is an error, not a killed process.
     """
-    try:
-        read_header(path)
+    read_metadata(path)
+    with reading(path):
         data = path.read_bytes()
         arrays = safetensors.numpy.load(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        if metadata.get("format") != FORMAT or not metadata.keys() >= {*_FIELDS}:
-            raise ValueError("a safetensors file, but not one that this version of the program wrote")
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, safetensors.SafetensorError) as error:
-        if has_checkpoint_name(path):
-            raise DamagedError(f"{path} is damaged ({error})") from None
-        raise JaxrnnError(f"{path} is not a checkpoint ({error}); give a run directory of `jaxrnn train`") from None
-    if metadata.get("sha256") != _digest(arrays, metadata):
+        metadata = checked(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"], path)
+    if metadata["sha256"] != _digest(arrays, metadata):
         raise DamagedError(f"{path} is damaged (its SHA-256 differs)")
-    return arrays, _parse(metadata, path)
-
-
-def _parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """Return the fields of a checkpoint that its metadata hold."""
+    fields = parse(metadata, path)
     try:
-        config = from_json(TrainConfig, metadata["config"])
-        fields = {name: json.loads(metadata[name]) for name in ("vocabulary", "corpus", "counters", "computed_by")}
-        _, corpus, counters, computed_by = fields.values()
+        if _SYMBOLS in arrays:  # version 0.1.0 has them in the metadata
+            fields["vocabulary"]["symbols"] = arrays.pop(_SYMBOLS).tobytes().decode("utf-32-le", "surrogatepass")
         vocabulary = Vocabulary(**fields["vocabulary"])
-        valid = (
-            (isinstance(vocabulary.symbols, str) and type(vocabulary.unknown) is bool)
-            and vocabulary.kind in get_args(VocabularyKind)
-            and len(vocabulary) == config.model.vocab_size
-            and {name: type(value) for name, value in corpus.items()} == _CORPUS
-            and all(type(value) in (int, float) and math.isfinite(value) for value in counters.values())
-            and type(counters["step"]) is int
-            and counters["step"] >= 0
-            and all(isinstance(value, (str, int)) for value in computed_by.values())
-        )
-    except JaxrnnError as error:
-        raise CheckpointError(f"{path} is of another version ({error}); it can't be used") from None
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        valid = False
-    if not valid:
-        raise CheckpointError(f"{path} can't be used: its metadata are not those of a checkpoint")
-    return {**fields, "config": config, "vocabulary": vocabulary}
+        symbols, last = sorted(set(vocabulary.symbols)), "\xff" if vocabulary.kind == "bytes" else "\U0010ffff"
+        if (
+            "".join(symbols) != vocabulary.symbols
+            or not {symbol for symbol in symbols if symbol > last} <= {UNKNOWN}
+            or (vocabulary.unknown and UNKNOWN not in symbols)
+        ):
+            raise ValueError("its vocabulary is none")
+        if len(vocabulary) != fields["config"].model.vocab_size:
+            raise ValueError(f"it has {len(vocabulary)} symbols, its model {fields['config'].model.vocab_size}")
+    except (ValueError, TypeError) as error:
+        raise DamagedError(f"{path} is damaged ({error})") from None
+    return arrays, {**fields, "vocabulary": vocabulary, "key": metadata.get("key", "threefry2x32")}
 
 
-def _state(arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimizer | None, path: Path) -> TrainState:
-    """Return the state of a run from the tensors of its checkpoint, which must be just those of its model."""
+def _state(
+    arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimizer | None, path: Path, key: str
+) -> TrainState:
+    """Return the state of a run from the tensors of its checkpoint, which must be just those of its model.
+
+    `key` is the implementation of its key, whatever JAX's default is now.
+    """
     user_defined = config.optimizer.name == "custom"
     if optimizer and not user_defined:
         raise JaxrnnError(f"{path} was trained with the optimizer {config.optimizer.name}; leave yours out")
@@ -209,23 +219,32 @@ def _state(arrays: Mapping[str, Array], config: TrainConfig, optimizer: Optimize
         optimizer = optax.identity()
         arrays = {name: array for name, array in arrays.items() if not name.startswith("opt_state.")}
     if config.model.num_layers > len(arrays):  # before that many are laid out
-        raise CheckpointError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
+        raise UnusableError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
+    try:
+        impl = jax.random.key_impl(jax.random.key(0, impl=key))
+    except ValueError:
+        raise UnusableError(f"{path} has a key of the implementation {key}, which this JAX lacks") from None
     try:
         template = jax.eval_shape(
-            lambda: _with_key_data(init_train_state(jax.random.key(0), config, optimizer=optimizer))
+            lambda: _with_key_data(init_train_state(jax.random.key(0, impl=impl), config, optimizer=optimizer))
         )
     except (TypeError, OverflowError) as error:
-        raise CheckpointError(f"{path} is of an impossible network ({error}); it can't be used") from None
+        raise UnusableError(f"{path} is of an impossible network ({error}); it can't be used") from None
     leaves = _leaves_by_name(template)
     for name, leaf in leaves.items():
         array = arrays.get(name)
         if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
             got = "nothing" if array is None else describe(array)
-            raise CheckpointError(f"{path}: {name} must be {describe(leaf)}, got {got}; it can't be used")
+            raise UnusableError(
+                f"{path} is of another version, cell or optimizer: {name} must be {describe(leaf)}, got {got}"
+            )
     if extra := sorted(arrays.keys() - leaves.keys()):
-        raise CheckpointError(f"{path} has tensors that this model lacks: {', '.join(extra[:5])}; it can't be used")
+        raise UnusableError(
+            f"{path} is of another version, cell or optimizer: it has tensors that this model lacks: "
+            f"{', '.join(extra[:5])}"
+        )
     state = jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.asarray(arrays[name]) for name in leaves])
-    return state._replace(key=jax.random.wrap_key_data(state.key))
+    return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))
 
 
 def _with_key_data(state: TrainState) -> TrainState:
@@ -241,7 +260,7 @@ def _leaves_by_name(state: TrainState) -> dict[str, Any]:
 def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     """Return the SHA-256 over every tensor (name, type, shape, bytes) and every other field of the metadata."""
     digest = hashlib.sha256()
-    digest.update(_dump({field: metadata[field] for field in _FIELDS}).encode())
+    digest.update(_dump({name: value for name, value in metadata.items() if name != "sha256"}).encode())
     for name, array in sorted(arrays.items()):
         digest.update(_dump([name, str(array.dtype), list(array.shape)]).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -1,43 +1,21 @@
-"""The checkpoint files of a run: their names, their headers, which to read and which to keep; without JAX."""
+"""The checkpoint files of a run: their names, which to read, to keep and to set aside; without JAX."""
 
 import contextlib
 import difflib
+import os
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import safetensors
-
-from jaxrnn.errors import CheckpointError, JaxrnnError
+from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
 
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
 _BEST = "best.safetensors"
-
-HEADER_LIMIT = 2**20  # bytes
+_DAMAGED = "damaged"
 
 Contents = TypeVar("Contents")
-
-
-def read_header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Return the metadata of a safetensors file and the shapes of its tensors, none of which is read.
-
-    Raises:
-        ValueError: it is no safetensors file, it has not just the size that its tensors need, or its header is larger
-            than 1 MB.
-        OSError: it can't be read.
-    """
-    if path.exists() and not path.is_file():  # opening a pipe could wait forever
-        raise ValueError("not a regular file")
-    with path.open("rb") as start:
-        if int.from_bytes(start.read(8), "little") > HEADER_LIMIT:
-            raise ValueError(f"no safetensors file, or its header is larger than {HEADER_LIMIT:,} bytes")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(str(error)) from None
 
 
 def checkpoint_path(directory: Path, which: int | Literal["best"]) -> Path:
@@ -60,7 +38,7 @@ def list_checkpoints(directory: Path) -> list[Path]:
 def all_checkpoints(run: Path) -> list[Path]:
     """Return the checkpoint files of a run directory, the newest first and the best one last."""
     best = run / "checkpoints" / _BEST
-    return [*list_checkpoints(run / "checkpoints"), *([best] if best.is_file() else [])]
+    return [*list_checkpoints(run / "checkpoints"), *([best] if os.path.lexists(best) else [])]
 
 
 def is_run(path: Path) -> bool:
@@ -99,23 +77,29 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if which != "best" and not (which.isascii() and which.isdigit()):
         raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
     path = checkpoint_path(directory, "best" if which == "best" else int(which))
-    if not path.is_file():
+    if not os.path.lexists(path):
         steps = [int(file.stem.removeprefix("step-")) for file in reversed(list_checkpoints(directory))]
-        names = [*map(str, steps), *["best"] * (directory / _BEST).is_file()]
+        names = [*map(str, steps), *["best"] * os.path.lexists(directory / _BEST)]
         raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join(names) or 'none'}")
     return path
 
 
-def newest_good(path: Path, read: Callable[[Path], Contents], *, best_first: bool = False) -> Contents:
+def newest_good(
+    path: Path,
+    read: Callable[[Path], Contents],
+    *,
+    best_first: bool = False,
+    skips: type[CheckpointError] = CheckpointError,
+) -> Contents:
     """Read `path` if it is a file, else the newest usable checkpoint of the run directory at `path`.
 
     The best checkpoint is tried last, or first if `best_first`; a warning names each that can't be used.
 
     Raises:
         JaxrnnError: there is none.
-        CheckpointError: there are some, none of which can be used.
+        CheckpointError: there are some, none of which can be used, or one that `skips` does not include.
     """
-    if path.is_file():
+    if path.is_file() or (has_checkpoint_name(path) and os.path.lexists(path) and not path.is_dir()):
         return read(path)
     if not path.is_dir():
         raise JaxrnnError(f"no such run: {path}; {other_run(path)}")
@@ -124,19 +108,38 @@ def newest_good(path: Path, read: Callable[[Path], Contents], *, best_first: boo
         files.sort(key=lambda file: file.name != _BEST)
     if not files:
         raise JaxrnnError(f"{path} holds no checkpoint; {other_run(path)}")
-    errors = []
+    errors: list[CheckpointError] = []
     for file in files:
         try:
             contents = read(file)
         except CheckpointError as error:
-            if not file.exists():  # the process that trains there has removed it and saved newer ones
-                return newest_good(path, read, best_first=best_first)
-            errors.append(str(error))
+            if not os.path.lexists(file):  # the process that trains there has removed it and saved newer ones
+                return newest_good(path, read, best_first=best_first, skips=skips)
+            if not isinstance(error, skips):
+                raise type(error)(f"{error}; make it usable, or move it elsewhere to use an older one") from None
+            errors.append(error)
             continue
-        for reason in errors:
-            warnings.warn(f"{reason}; using {file.name} instead", stacklevel=1)
+        for skipped in errors:
+            warnings.warn(f"{skipped}; using {file.name} instead", stacklevel=1)
         return contents
-    raise CheckpointError(f"{errors[0]}; no other checkpoint in {path} can be used")
+    raise type(errors[0])(f"{errors[0]}; no other checkpoint in {path} can be used")
+
+
+def set_aside(run: Path, path: Path) -> Path:
+    """Move a file of a run to checkpoints/damaged, where nothing is replaced; return its new path."""
+    folder = run / "checkpoints" / _DAMAGED
+    try:
+        folder.mkdir(exist_ok=True)
+        names = (path.name, *(f"{path.name}.{number}" for number in range(2, 1_000_000)))
+        target = next(folder / name for name in names if not os.path.lexists(folder / name))
+        return path.rename(target)
+    except OSError as error:
+        raise StorageError(f"can't move {path} to {folder} ({error.strerror or error}); move it by hand") from None
+
+
+def has_lost_all(run: Path) -> bool:
+    """Return whether a run had checkpoints, all of which were damaged and set aside."""
+    return not all_checkpoints(run) and (run / "checkpoints" / _DAMAGED).is_dir()
 
 
 def prune(directory: Path, step: int, keep: int) -> None:

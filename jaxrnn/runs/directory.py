@@ -15,38 +15,40 @@ commands only read.
 
 A file is written under a temporary name, forced to the disk, read back and renamed: a checkpoint is whole or not there.
 Only then are older ones removed. A reader takes the newest checkpoint that verifies; where the newest is damaged, a
-warning says so and the one before is used. `jaxrnn info RUN` verifies every byte; `--repair` removes damaged
-checkpoints and temporary files that a killed writer has left.
+warning says so and the one before is used. `jaxrnn info RUN` verifies every byte; `--repair` moves damaged checkpoints
+and temporary files that a killed writer has left to `checkpoints/damaged`, and says how to get them back. What is of
+another version, or can't be read now, is reported and left where it is; a run does not resume past it.
 
 Ctrl-C, SIGTERM, or leaving the loop over `fit` saves the run at the end of the chunk: at most `chunk_length` steps,
 fewer of a large model. A validation is interrupted, and repeated on resume. `jaxrnn train` then exits with 130 or 143;
 a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter that is not finite with
 4; neither costs a checkpoint that is there.
 
-`--resume` continues from the newest checkpoint: metrics and samples after it are cut off and written again. On the same
+`--resume` continues from the newest checkpoint, with the configuration of `config.json`: the newest that a person gave,
+by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written again. On the same
 versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one;
 otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed and the optimizer's rule and
-schedule must be the same; steps, intervals, patience, chunk length, prompt and the numbers of the optimizer may change.
-A user-defined cell, loss or optimizer is in no file: pass it again.
+schedule must be the same; intervals, patience, chunk length, prompt, the numbers of the optimizer and steps (not below
+those done) may change. A user-defined cell, loss or optimizer is in no file: pass it again.
 """
 
 import contextlib
-import dataclasses
 import json
-import operator
 import os
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
 
 from jaxrnn.atomic import commit, make_directory, sync_directory
-from jaxrnn.config import ModelConfig, to_json, with_settings
+from jaxrnn.config import to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
-from jaxrnn.errors import JaxrnnError, StorageError, TakenError
-from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, load_checkpoint, save_checkpoint
-from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, prune
+from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
+from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, read_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_lost_all, newest_good, prune
+from jaxrnn.runs.checks import check_resumable, check_room
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import event_files, metrics_of
 from jaxrnn.runs.report import Report, sample_title
@@ -91,6 +93,7 @@ class RunDirectory:
         with write_errors(path), contextlib.ExitStack() as stack:
             if self._writes and not resume:
                 self._check_ours()
+                check_room(path, [run], overwrite=overwrite)
                 make_directory(path)
             if self._writes and (not resume or self._holds_run()):
                 stack.enter_context(contextlib.closing(WriterLock(path)))
@@ -108,12 +111,18 @@ class RunDirectory:
         return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
     def _resume(self) -> Checkpoint | None:
-        if not all_checkpoints(self._path) and (self._path / "config.json").is_file():
+        if not all_checkpoints(self._path) and (self._path / "config.json").is_file() and not has_lost_all(self._path):
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
-        cell, optimizer = self._run.config.model.cell, self._run.optimizer
-        checkpoint = load_checkpoint(self._path, None if isinstance(cell, str) else cell, optimizer=optimizer)
-        self._check_same_run(checkpoint)
+        given, optimizer = self._run.config.model.cell, self._run.optimizer
+        cell = None if isinstance(given, str) else given
+        checkpoint = newest_good(
+            self._path, lambda file: read_checkpoint(file, lambda _: cell, optimizer), skips=DamagedError
+        )
+        step = checkpoint.counters["step"]
+        check_resumable(self._path, self._run, checkpoint.config, checkpoint.corpus, step)
+        if step < self._run.config.steps and self._writes:
+            check_room(self._path, [self._run])
         here = computed_by(self._device_count)
         if checkpoint.computed_by != here:
             then, now = map(describe_computer, (checkpoint.computed_by, here))
@@ -127,7 +136,7 @@ class RunDirectory:
         state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(checkpoint.state))
         checkpoint = checkpoint._replace(state=state)
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
-            self._saved_step = int(checkpoint.state.step)
+            self._saved_step = step
         return checkpoint
 
     def _check_ours(self) -> None:
@@ -139,31 +148,12 @@ class RunDirectory:
         if not path.is_dir() or not ours.issuperset(file for file in (*path.iterdir(), *path.glob("checkpoints/*"))):
             raise JaxrnnError(f"{path} is not a run directory and not empty; choose another --run-dir")
 
-    def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        then, now, corpus = checkpoint.config, self._run.config, self._run.corpus
-        if checkpoint.corpus["sha256"] != corpus.sha256:
-            raise JaxrnnError(
-                f"{self._path} was trained on a text with SHA-256 {checkpoint.corpus['sha256']}, and that of "
-                f"{corpus.name} is {corpus.sha256}; resume it on the same text, or begin another run"
-            )
-        same = (
-            *("vocabulary", "normalize", "min_count", "split", "reset_on"),
-            *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
-            *("sequence_length", "batch_size", "seed"),
-            *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state
-        )
-        for name in same:
-            old, new = map(operator.attrgetter(name), (then, now))
-            if old != new:
-                raise JaxrnnError(
-                    f"{self._path} was trained with {name} {old}, not {new}; "
-                    "resume it with the same setting, or begin another run"
-                )
-
     def _begin(self) -> None:
         """Leave in the directory what belongs to the run up to the checkpoint."""
         checkpoint = self.checkpoint
         (self._path / "checkpoints").mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._path / "checkpoints"):  # raises where no checkpoint could be written
+            pass
         for left_over in temporaries(self._path):
             left_over.unlink()
         if not checkpoint:
@@ -187,16 +177,31 @@ class RunDirectory:
 
     def _append(self, name: str, text: str = "", *, sync: bool = False) -> int:
         """Append to a log; return its size in bytes, which a checkpoint keeps."""
+        with self._errors(self._path / name), (self._path / name).open("ab") as log:
+            log.write(text.encode())
+            if sync:
+                log.flush()
+                os.fsync(log.fileno())
+            return log.tell()
+
+    @contextlib.contextmanager
+    def _errors(self, file: Path) -> Iterator[None]:
+        """Raise StorageError with what to do if a file can't be written."""
         try:
-            with (self._path / name).open("ab") as log:
-                log.write(text.encode())
-                if sync:
-                    log.flush()
-                    os.fsync(log.fileno())
-                return log.tell()
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"can't write {self._path / name} ({reason}); make room there") from None
+            yield
+        except (OSError, StorageError) as error:
+            if not (self._path / "checkpoints").is_dir():
+                raise StorageError(
+                    f"{self._path} was removed or renamed while it was trained; nothing more can be saved there"
+                ) from None
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"can't write {file} ({error.strerror or error}); make room there") from None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to resume."""
+        return bool(all_checkpoints(self._path))
 
     def save(self, state: TrainState, counters: Mapping[str, float]) -> None:
         """Save a checkpoint unless this step has one, then remove all but the newest few up to this step."""
@@ -222,12 +227,13 @@ class RunDirectory:
             return
         sizes = {name: self._append(name, sync=True) for name in _LOGS}
         corpus = {"source": run.corpus.source, "sha256": run.corpus.sha256, "length": len(run.corpus)}
-        save_checkpoint(
-            path,
-            state,
-            run.config,
-            run.corpus.vocabulary,
-            corpus=corpus,
-            counters={**sizes, **counters},
-            device_count=self._device_count,
-        )
+        with self._errors(path):
+            save_checkpoint(
+                path,
+                state,
+                run.config,
+                run.corpus.vocabulary,
+                corpus=corpus,
+                counters={**sizes, **counters},
+                device_count=self._device_count,
+            )

@@ -21,11 +21,14 @@ from jaxrnn.runs.iteration import Reports, call_each
 from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
-from jaxrnn.runs.trainer import Trainer
+from jaxrnn.runs.trainer import Trainer, validate
+from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Corpus
 from jaxrnn.text.stream import Progress, silent
 from jaxrnn.training.optimizer import make_optimizer
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
+
+_SCORED = 100_000  # characters on which given parameters are scored
 
 
 def fit(
@@ -127,8 +130,14 @@ def begin_run(
     state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
     if not all_finite(state):
         raise NonFiniteError("a parameter is not finite; give others")
+    # The training loss begins at theirs, on the first of the text, and not at that of a network that knows nothing.
+    sampled = run.train._replace(tokens=run.train.tokens[:_SCORED])
+    nats = config.sequence_length * (validate(params, sampled, config.model) or 0.0)
+    state = state._replace(smooth_loss=jnp.asarray(nats, state.smooth_loss.dtype))
+    training_loss = TrainingLoss(config)
+    training_loss.begin(nats)
     with contextlib.closing(RunDirectory(Path(run_dir), run, overwrite=overwrite)) as directory:
-        directory.save(state, {"seconds": 0.0})
+        directory.save(state, {"seconds": 0.0, **training_loss.counters})
     return config
 
 

@@ -16,6 +16,7 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.runs.checks import check_member, check_room
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.lock import WriterLock
@@ -109,6 +110,10 @@ def fit_many(
             raise type(error)(f"{name}: {error}") from error
     path, lock = Path(run_dir) if run_dir is not None else None, None
     if path:
+        runs = {path / name: run._replace(config=member) for name, member in members.items()}
+        for member_path, member_run in runs.items() if resume else ():
+            check_member(member_path, member_run)  # before anything is changed
+        check_room(path, [*runs.values()], overwrite=overwrite)
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
     interrupts: list[int] = []

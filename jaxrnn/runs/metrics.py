@@ -136,7 +136,7 @@ class EventLog:
             old.unlink()
         self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
         self._step = -1
-        self._began = time.time() - columns["seconds"].max(initial=0.0)
+        self._began = time.time() - float(np.nanmax([0.0, *columns["seconds"]]))
         for values in zip(*columns.values(), strict=True):
             self._add(dict(zip(columns, values, strict=True)))
 

@@ -124,9 +124,10 @@ def spread(state: TrainState, mesh: Mesh) -> TrainState:
     """Return a state that lies on one device, the same in each process, on a mesh instead."""
     # NumPy arrays belong to no device; a key becomes one by its data.
     plain = jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key)))
+    impl = jax.random.key_impl(state.key)
 
     def with_key(state: TrainState) -> TrainState:
-        return state._replace(key=jax.random.wrap_key_data(state.key))
+        return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))
 
     return jax.jit(with_key, out_shardings=by_lanes(mesh, STATE_LANES))(plain)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
+from jaxrnn.config import SWEEPABLE, TrainConfig, from_json, to_json, with_settings
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, other_run
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
@@ -31,16 +31,24 @@ def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
     """
     path = Path(path)
     try:
-        values = json.loads((path / SWEEP).read_text("utf-8"))
-        config, axes = from_json(TrainConfig, json.dumps(values["config"])), values["axes"]
-        if not isinstance(axes, dict) or not all(isinstance(several, list) for several in axes.values()):
-            raise ValueError("its axes are no lists")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return sweep_of(path)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         advice = "give a directory of `jaxrnn sweep`"
         advice = advice if path.exists() else other_run(path, advice)
         raise JaxrnnError(f"{path} is no sweep ({reason}); {advice}") from None
-    return config, axes
+
+
+def sweep_of(path: Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
+    """Return what `read_sweep` returns; raise OSError, JaxrnnError for another version, or any other ValueError."""
+    values = json.loads((path / SWEEP).read_text("utf-8"))
+    try:
+        config, axes = json.dumps(values["config"]), values["axes"]
+        if not all(isinstance(several, list) and name in SWEEPABLE for name, several in axes.items()):
+            raise TypeError
+    except (TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError("it lacks a configuration or lists of values") from None
+    return from_json(TrainConfig, config), axes
 
 
 def open_sweep(

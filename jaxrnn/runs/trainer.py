@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,8 +51,8 @@ class Trainer:
         if run.checkpoint:
             self._training_loss.resume(counters, self._smooth_loss)
         self._validation_loss: float | None = None
-        best = [counters[f"best_{name}"] for name in Best._fields if f"best_{name}" in counters]
-        self._best = Best(*best) if best else None
+        best: Any = {name: counters[f"best_{name}"] for name in Best._fields if f"best_{name}" in counters}
+        self._best = Best(**best) if best else None
         self._began = began - counters.get("seconds", 0.0)
 
     @property
@@ -81,7 +82,9 @@ class Trainer:
         what = f"between steps {before} and {self.step} a parameter became infinite or not a number"
         if not math.isfinite(self._smooth_loss):
             what = f"the loss of step {before + int(np.argmin(np.isfinite(losses)))} is not finite"
-        hint = ": --resume goes on from the last checkpoint, which is untouched" if self._run.directory else ""
+        directory = self._run.directory
+        has_checkpoint = directory and directory.has_checkpoint
+        hint = ": --resume goes on from the last checkpoint, which is untouched" if has_checkpoint else ""
         raise NonFiniteError(f"{what}; try a smaller learning_rate or clip_value{hint}")
 
     def settle(self, should_stop: Callable[[], object]) -> Report:

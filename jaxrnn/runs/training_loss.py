@@ -46,6 +46,11 @@ class TrainingLoss:
         self._weights = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # what the sums are divided by
         self._sweeps: dict[str, float] = {}  # "last", "before": nats per T characters
 
+    def begin(self, loss: float) -> None:
+        """Begin at a loss, nats per T characters, of parameters that are given: it is the mean until the first step."""
+        self._weights["mean"] = 1e-9
+        self._sums["mean"] = self._weights["mean"] * loss
+
     def resume(self, counters: Mapping[str, float], smooth_loss: float) -> None:
         """Take the counters of a checkpoint; where 0.1.0 left none, take the running mean from the smooth loss."""
         self._step = step = int(counters["step"])

@@ -454,18 +454,35 @@ def test_info_verifies_every_checkpoint_and_says_what_is_wrong_with_which(damage
     assert contents(damaged) == before
 
 
-def test_repair_removes_what_cannot_be_used_after_saying_so_and_nothing_else(damaged, jaxrnn):
+def test_repair_moves_aside_what_is_damaged_after_saying_so_and_nothing_else(damaged, jaxrnn):
     before = contents(damaged)
     code, _, err = jaxrnn("info new --repair")
     assert code == 0
-    bad = [f"checkpoints/{name}" for name in ("step-0000000020.safetensors", ".step-0000000030.safetensors.7.tmp")]
-    assert [
-        line for name in bad for line in err.splitlines() if line.startswith(f"removing new/{name}")
-    ] == err.splitlines()
-    after = contents(damaged)
-    assert sorted(str(path) for path in before if path not in after) == sorted(bad)
-    assert all(before[path] == after[path] for path in after)
+    for name in (bad := ["step-0000000020.safetensors", ".step-0000000030.safetensors.7.tmp"]):
+        undo = rf"undo: mv (new/checkpoints/damaged/{name}) new/checkpoints/{name}$"
+        assert re.search(rf"^new/checkpoints/{name} .*; moved to \S+/damaged/{name}, {undo}", err, re.MULTILINE)
+    assert len(err.splitlines()) == len(bad)
+    moved = {Path("checkpoints", name): Path("checkpoints/damaged", name) for name in bad}
+    after = {Path("checkpoints/damaged"): False, **{moved.get(path, path): data for path, data in before.items()}}
+    assert contents(damaged) == after
+    (damaged / "checkpoints" / bad[0]).write_bytes(b"damaged again")
+    assert jaxrnn("info new --repair")[0] == 0
+    assert contents(damaged) == {**after, Path("checkpoints/damaged", f"{bad[0]}.2"): b"damaged again"}
     assert jaxrnn("train --resume --run-dir new --quiet")[0] == 0
+
+
+def test_a_run_all_of_whose_checkpoints_were_damaged_does_not_begin_again_unasked(damaged, jaxrnn):
+    for path in (damaged / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(b"")
+    assert jaxrnn("info new --repair")[0] == 2
+    before = contents(damaged)
+    assert jaxrnn("train --resume --run-dir new --quiet")[0] == 2
+    (run,) = json.loads(jaxrnn("runs new --json")[1])
+    assert (run["state"], run["problem"]) == (
+        "damaged",
+        "its checkpoints were damaged; they are in checkpoints/damaged",
+    )
+    assert contents(damaged) == before
 
 
 def test_repair_leaves_a_checkpoint_that_cannot_be_read_now(damaged, jaxrnn, monkeypatch):
@@ -481,7 +498,7 @@ def test_repair_leaves_a_checkpoint_that_cannot_be_read_now(damaged, jaxrnn, mon
         code, out, err = jaxrnn("info new --repair")
     assert (code, best.name in err) == (0, False)
     assert re.search(
-        r"^unusable checkpoint: new/\S*best.safetensors can't be read \(Permission denied\)", out, re.MULTILINE
+        r"^unreadable checkpoint: new/\S*best.safetensors can't be read now \(Permission denied\)", out, re.MULTILINE
     )
     assert load_checkpoint(best).counters["step"]
 

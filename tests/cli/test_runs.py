@@ -141,39 +141,48 @@ def test_runs_shows_the_state_of_each_run(home, output):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "state", "message"),
     [
-        ("config.json", b"{", "config.json can't be read"),
-        ("config.json", b'{"stepps": 3}', "config.json can't be read"),
-        ("config.json", None, "config.json can't be read (No such file"),
-        ("config.json", b"\xff\xfe", "config.json can't be read"),
-        ("metrics.jsonl", b"garbage\n", "metrics.jsonl can't be read"),
-        ("metrics.jsonl", b"[]\n7\n", "metrics.jsonl can't be read"),
-        ("metrics.jsonl", b'{"step": 1' + b"0" * 400 + b"}\n", "metrics.jsonl can't be read"),
-        ("metrics.jsonl", b"[" * 100_000 + b"\n", "metrics.jsonl can't be read"),
-        ("metrics.jsonl", b'{"loss": 3}\n', "metrics.jsonl can't be read (a line of it has no step)"),
-        ("metrics.jsonl", None, "metrics.jsonl can't be read (No such file"),
-        ("checkpoints/step-0000000000.safetensors", b"", "step-0000000000.safetensors can't be used"),
-        ("checkpoints/step-0000000000.safetensors", b"\0" * 99, "step-0000000000.safetensors can't be used"),
-        ("checkpoints/best.safetensors", b"half", "best.safetensors can't be used"),
+        ("config.json", b"{", "damaged", "config.json can't be read"),
+        ("config.json", b'{"stepps": 3}', "unusable", "config.json can't be read"),
+        ("config.json", None, "damaged", "config.json can't be read (No such file"),
+        ("config.json", "folder", "unreadable", "config.json can't be read (Is a directory"),
+        ("config.json", b"\xff\xfe", "damaged", "config.json can't be read"),
+        ("metrics.jsonl", b"garbage\n", "damaged", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b"[]\n7\n", "damaged", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"step": 1' + b"0" * 400 + b"}\n", "damaged", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b"[" * 100_000 + b"\n", "damaged", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"loss": 3}\n', "damaged", "metrics.jsonl can't be read (a line of it has no step)"),
+        ("metrics.jsonl", None, "damaged", "metrics.jsonl can't be read (No such file"),
+        ("checkpoints/step-0000000000.safetensors", b"", "damaged", "step-0000000000.safetensors is damaged"),
+        ("checkpoints/step-0000000000.safetensors", b"\0" * 99, "damaged", "step-0000000000.safetensors is damaged"),
+        ("checkpoints/step-0000000000.safetensors", "folder", "unusable", "is not a regular file"),
+        ("checkpoints/best.safetensors", b"half", "damaged", "best.safetensors is damaged"),
     ],
+    ids=str,
 )
-def test_a_damaged_run_is_reported_and_the_others_are_listed(home, output, name, content, message):
+def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_listed(home, output, name, content, state, message):
     path = home / "runs" / "a" / name
     path.unlink(missing_ok=True)
-    if content is not None:
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
         path.write_bytes(content)
     runs = by_name(output("runs", "--json"))
-    assert {name: run["state"] for name, run in runs.items()} == {
-        "a": "damaged",
-        "b": "stopped",
-        "elsewhere/c": "stopped",
-    }
+    states = {name: run["state"] for name, run in runs.items()}
+    assert states == {"a": state, "b": "stopped", "elsewhere/c": "stopped"}
     assert message in runs["a"]["problem"]
     for command in (["runs"], ["compare", "runs/a", "runs/b"], ["compare", "runs/a", "runs/a"]):
         lines = output(*command).splitlines()
-        (damaged,) = [line for line in lines if line.startswith("damaged: runs/a: ")]
-        assert message in damaged
+        (problem,) = [line for line in lines if line.startswith(f"{state}: runs/a: ")]
+        assert message in problem
+
+
+def test_a_line_of_the_metrics_may_lack_fields(home, output):
+    (home / "runs" / "a" / "metrics.jsonl").write_text('{"step": 30}\n{"step": 40}\n')
+    for command in (["runs"], ["runs", "--json"], ["compare", "runs/a", "runs/b"]):
+        output(*command)
+    assert by_name(output("runs", "--json"))["a"]["step"] == 40
 
 
 def test_the_last_line_of_the_metrics_may_be_half_written(home, output):
@@ -273,7 +282,7 @@ def test_a_sweep_that_is_trained_finished_or_damaged_says_so(sweep, output):
     (sweep / "sweep.json").write_text("{")
     lines = output("runs").splitlines()
     assert lines[1].split()[:2] == ["runs/s", "damaged"]
-    assert lines[-1].startswith("damaged: runs/s: runs/s is no sweep")
+    assert lines[-1].startswith("damaged: runs/s: sweep.json can't be read")
 
 
 def test_a_directory_without_runs_is_reported(tmp_path, capsys):

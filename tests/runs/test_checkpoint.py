@@ -17,7 +17,7 @@ import safetensors.numpy
 from arrays import assert_same_bits
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, UnusableError
 from jaxrnn.network.cells import CELLS
 from jaxrnn.runs import checkpoint, checkpoint_files
 from jaxrnn.runs.checkpoint import load_checkpoint, load_config, read_checkpoint, save_checkpoint
@@ -194,7 +194,9 @@ def test_every_damage_to_a_checkpoint_is_noticed(newest, damages):
             load_checkpoint(newest)
             wrong[what] = "not noticed"
         except JaxrnnError as error:
-            if not isinstance(error, DamagedError) or error.exit_code != 3 or str(newest) not in str(error):
+            # A flipped digit of the format claims to be another version's: that is never set aside.
+            kinds = (DamagedError, UnusableError) if re.search("checkpoint-[359]", str(error)) else DamagedError
+            if not isinstance(error, kinds) or error.exit_code != 3 or str(newest) not in str(error):
                 wrong[what] = error
     assert not wrong
 
@@ -385,12 +387,28 @@ def test_a_configuration_of_another_version_is_refused_by_the_field_it_adds(newe
     assert not isinstance(caught.value, DamagedError)
 
 
-def test_a_checkpoint_of_another_vocabulary_or_of_one_too_large_to_be_read_back_is_not_written(tmp_path):
-    large = "".join(map(chr, [*range(0xD800), *range(0x10000, 0x30000)]))
+def test_a_vocabulary_of_any_size_comes_back(tmp_path):
+    large = Vocabulary("".join(map(chr, [*range(0xD800), *range(0x10000, 0x30000)])))
     config = replace(CONFIG, model=ModelConfig(hidden_size=1, vocab_size=len(large)))
-    for symbols, message in ((large, "does not fit"), ("ab", "the vocabulary has 2 symbols")):
-        with pytest.raises(JaxrnnError, match=message):
-            save_checkpoint(tmp_path / "x", random_state(config), config, Vocabulary(symbols), corpus=CORPUS)
+    save_checkpoint(tmp_path / "x", random_state(config), config, large, corpus=CORPUS)
+    assert load_checkpoint(tmp_path / "x").vocabulary == large
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary": Vocabulary("ab")}, "the vocabulary has 2 symbols"),
+        ({"counters": {"x": float("nan")}}, "a counter is no finite number"),
+        ({"counters": {"best_step": 3}}, "a counter is missing"),
+        ({"corpus": {"source": "x"}}, "its corpus lacks"),
+        ({"config": replace(CONFIG, prompt="a" * 2**24)}, "shorten its prompt"),
+    ],
+    ids=["vocabulary", "counter", "counters", "corpus", "prompt"],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, changes, message):
+    values = {"config": CONFIG, "vocabulary": VOCABULARY, "corpus": CORPUS, **changes}
+    with pytest.raises(JaxrnnError, match=message):
+        save_checkpoint(tmp_path / "x", random_state(CONFIG), **values)
     assert list(tmp_path.iterdir()) == []
 
 
