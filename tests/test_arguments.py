@@ -83,7 +83,7 @@ WRONG = {
     ],
     "load_weights": [(lambda: jaxrnn.load_weights(None), "path must be a string or a path, got None")],
     "load_corpus": [
-        (lambda: jaxrnn.load_corpus(TOKENS), "source must be a string or a path, got int64[30]"),
+        (lambda: jaxrnn.load_corpus(TOKENS), "source must be a string or a path or a list of them, got int64[30]"),
         (
             lambda: jaxrnn.load_corpus("x", vocabulary=TOKENS),
             "vocabulary must be 'characters' or 'bytes', got int64[30]",

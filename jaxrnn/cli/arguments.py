@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import math
 import os
 import sys
@@ -32,6 +33,14 @@ CheckpointFlag = Annotated[
 ]
 _CELL = "User-defined cell of RUN: NAME in that Python file, which is executed."
 CellFlag = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help=_CELL)]
+_CORPUS = (
+    "Text files, folders or patterns, which are joined; - for stdin; or the name of a corpus: python-docs (built in) "
+    "or tinyshakespeare (downloaded once)."
+)
+CorpusArgument = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(metavar="CORPUS...", help=_CORPUS, help_behavior_hint="(default: python-docs)"),
+]
 JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
 
 
@@ -158,10 +167,7 @@ class TrainingFlags:
     """What to start from, and what to change."""
 
     settings: Annotated[Any, setting_flags()]
-    corpus: Annotated[
-        tyro.conf.Positional[str | None], tyro.conf.arg(metavar="CORPUS", help_behavior_hint="(default: python-docs)")
-    ] = None
-    """A text file, or the name of a corpus: python-docs (built in) or tinyshakespeare (downloaded once)."""
+    corpus: CorpusArgument = ()
     preset: Annotated[
         str | None,
         tyro.conf.arg(
@@ -203,14 +209,15 @@ class TrainingFlags:
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that flags and CORPUS give, by the names of the flags."""
-        corpus = {} if self.corpus is None else {"corpus": self.corpus}
+        corpus = {"corpus": "\n".join(self.corpus)} if self.corpus else {}
         return {**corpus, **collections.ChainMap(*self.settings.values())}
 
 
 def read_config(file: Path) -> TrainConfig:
     """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
     try:
-        return from_json(TrainConfig, file.read_text("utf-8"))
+        data = file.read_bytes()
+        return from_json(TrainConfig, data.decode(json.detect_encoding(data)))
     except JaxrnnError as error:
         raise JaxrnnError(f"{file}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -14,7 +14,9 @@ import tyro
 import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, choose_checkpoint
+from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
+from jaxrnn.config import TEXT_RULES, TrainConfig
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ class Evaluate:
     """Score a slice of a run's corpus, or a text file: the loss of every symbol but the first."""
 
     run_dir: RunArgument
-    file: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="FILE")] = None
-    """Text file, a pipe, or - for stdin, read as one stream; by default a slice of the run's corpus is scored."""
+    file: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE...", help_behavior_hint="")] = ()
+    """Text, as CORPUS of `jaxrnn train`, or a pipe; by default a slice of the run's corpus is scored."""
     text: str | None = None
     """Text to score, in place of FILE."""
     split_name: Literal["train", "validation", "test"] | None = None
@@ -46,8 +48,9 @@ class Evaluate:
     """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
     lanes: int = 1
     """Number of parts that are read side by side: faster, and almost exact (each but the first starts cold)."""
-    normalize: bool = False
-    """Drop a byte-order mark of FILE and convert its CRLF and CR line ends to LF; implied if the run did so."""
+    reading: Annotated[Any, field_flags(TrainConfig, "encoding", "normalize", "join")] = dataclasses.field(
+        default_factory=dict
+    )
     json: JsonFlag = False
     device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
 
@@ -56,7 +59,7 @@ class Evaluate:
         tsv = self.per_character
         if self.lanes < 1:
             raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
-        texts = {"FILE": self.file, "--text": self.text, "--split-name": self.split_name}
+        texts = {"FILE": self.file or None, "--text": self.text, "--split-name": self.split_name}
         if len(given := [name for name, value in texts.items() if value is not None]) > 1:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
         if tsv and tsv.is_dir():
@@ -89,21 +92,24 @@ class Evaluate:
 
     def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.score import Tally, score_stream
+        from jaxrnn.text.files import one_line, one_per_line
         from jaxrnn.text.stream import Rules, decode, read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
-        normalize = self.normalize or config.normalize
+        settings = dataclasses.replace(config, **self.reading)
+        rules = Rules(*(getattr(settings, name) for name in TEXT_RULES))
         if self.file:
-            file, pieces = str(self.file), read_pieces(self.file, vocabulary.kind, normalize)
+            name, pieces = one_line(one_per_line(self.file)), read_pieces(one_per_line(self.file), rules)
         else:
             blocks = [(self.text or "").encode("utf-8", "surrogateescape")]
-            file, pieces = "--text", decode(blocks, "--text", Rules(vocabulary.kind, normalize))
+            name, pieces = "--text", decode(blocks, "--text", rules._replace(encoding="utf-8"))
         options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh}
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
-        return _Text(file, scored, tally)
+        return _Text(name, scored, tally)
 
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
         from jaxrnn.evaluation.score import Scored, Tally, ordered_surprisals, surprisals_in_parts
+        from jaxrnn.text.files import one_line
         from jaxrnn.text.stream import count_tokens
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
@@ -131,7 +137,7 @@ class Evaluate:
                 starts = None if part.starts is None else part.starts[indices]
                 yield Scored(part.begin + 1 + indices, symbols, tokens, nats, starts)
 
-        return _Text(corpus.source, scored(), tally, part, slices["train"])
+        return _Text(one_line(corpus.source), scored(), tally, part, slices["train"])
 
     def _print_result(
         self, text: "_Text", score: "jaxrnn.Score", checkpoint: "jaxrnn.Checkpoint", more: dict[str, Any]

@@ -8,12 +8,20 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint, read_config
+from jaxrnn.cli.arguments import (
+    CellFlag,
+    CheckpointFlag,
+    CorpusArgument,
+    JsonFlag,
+    RunArgument,
+    choose_checkpoint,
+    read_config,
+)
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.config import TrainConfig, with_settings
+from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError
 
 
@@ -21,9 +29,8 @@ from jaxrnn.errors import JaxrnnError
 class Prepare:
     """Read and encode a text, so that runs on it start at once; print what it contains."""
 
-    corpus: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CORPUS")]
-    """Text file, or the name of a corpus."""
-    settings: Annotated[Any, field_flags(TrainConfig, "vocabulary", "normalize", "min_count")]
+    settings: Annotated[Any, field_flags(TrainConfig, *TEXT_RULES)]
+    corpus: CorpusArgument = ()
     verify: bool = False
     """Read the text and the cached tokens again, and check the SHA-256 of both."""
     json: JsonFlag = False
@@ -38,7 +45,7 @@ class Prepare:
                 bytes_read += more if phase == "reading" else 0
                 progress(phase, more, total)
 
-            config = TrainConfig(corpus=self.corpus, **self.settings)
+            config = TrainConfig(corpus="\n".join(self.corpus) or TrainConfig.corpus, **self.settings)
             corpus = jaxrnn.runs.load_run_corpus(config, count, verify=self.verify)
         seconds, cached = time.perf_counter() - start, corpus.cache_file
         values = {

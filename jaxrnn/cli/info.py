@@ -131,6 +131,7 @@ def _slices(checkpoint: "jaxrnn.Checkpoint") -> "dict[str, jaxrnn.Slice]":
 
 def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
     from jaxrnn.runs.checkpoint import describe_computer
+    from jaxrnn.text.files import one_line
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus
     model, optimizer = config.model, config.optimizer
@@ -150,14 +151,18 @@ def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
         f"{state.params.num_parameters:,} parameters, {model.dtype}, products {model.products}, init {init}, "
         f"{', '.join(dropout)}",
         f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
-        f"corpus: {corpus['source']}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
+        f"corpus: {one_line(corpus['source'])}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
     ]
     if config.reset_on:
         lines.append(f"reset on: {config.reset_on!r}, the string between documents")
     if config.min_count > 1:
         lines.append(f"min count: {config.min_count}; symbols that occur fewer times become the unknown symbol")
+    lines += [f"text: {path}, sha256 {sha256}" for path, sha256 in corpus.get("files", {}).items()]
+    lines += [f"join: {config.join!r}, the string between the texts"] if "files" in corpus else []
+    if config.encoding != "utf-8":
+        lines.append(f"encoding: {config.encoding}")
     if config.normalize:
-        lines.append("normalize: byte-order mark dropped, CRLF and CR line ends converted to LF")
+        lines.append(f"normalize: {', '.join(config.normalize)}")
     if len(config.split) > 1:
         lines += [f"slice: {part}" for part in _slices(checkpoint).values()]
     return [*lines, f"computed by: {describe_computer(checkpoint.computed_by)}"]

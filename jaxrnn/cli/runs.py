@@ -15,12 +15,12 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import JsonFlag
 from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, in_words, print_result, styled, table
-from jaxrnn.config import SETTINGS, TrainConfig
+from jaxrnn.config import SETTINGS, TEXT_RULES, TrainConfig, corpus_name
 from jaxrnn.errors import JaxrnnError
 
 _Row: TypeAlias = "jaxrnn.runs.RunSummary | jaxrnn.runs.SweepSummary"  # of the list of runs
 _STYLES = {"running": GREEN, "finished": "", "stopped": YELLOW, "damaged": RED, "unusable": RED, "unreadable": RED}
-_TEXT_SETTINGS = ("vocabulary", "normalize", "min_count", "split")  # losses are comparable only where these are equal
+_TEXT_SETTINGS = (*TEXT_RULES, "split")  # losses are comparable only where these are equal
 _KEYS: dict[str, Any] = {  # to sort summaries of runs by
     "recent": lambda run: -run.changed,
     "best": lambda run: run.best_loss,
@@ -81,7 +81,7 @@ def _row(row: "_Row") -> list[str]:
     cells = [str(row.path), row.state, _age(time.time() - row.changed), step, model]
     for losses in (run.train_bits_per_character, run.validation_bits_per_character):
         cells += [f"{losses.last:.3f}", f"{losses.best:.3f}"] if losses else ["-", "-"]
-    return [*cells, Path(run.config.corpus).stem if run.config else "-"]
+    return [*cells, corpus_name(run.config.corpus) if run.config else "-"]
 
 
 def _age(seconds: float) -> str:

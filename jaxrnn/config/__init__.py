@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses, presets, and grids. Nothing here imports JAX."""
 
 from jaxrnn.config.cell import Cell
-from jaxrnn.config.grid import SETTINGS, SWEEPABLE, combinations, with_settings
+from jaxrnn.config.grid import SETTINGS, SWEEPABLE, TEXT_RULES, combinations, with_settings
 from jaxrnn.config.json_text import from_json, to_json
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
@@ -12,9 +12,9 @@ from jaxrnn.config.settings import (
     Products,
     SampleConfig,
     TrainConfig,
-    VocabularyKind,
 )
+from jaxrnn.config.texts import Normalization, VocabularyKind, check_text_options, corpus_name
 
-__all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "Cell", "CellName", "ModelConfig", "OptimizerConfig", "OptimizerName"]
-__all__ += ["Products", "SampleConfig", "TrainConfig", "VocabularyKind", "combinations", "from_json", "preset"]
-__all__ += ["to_json", "with_settings"]
+__all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "TEXT_RULES", "Cell", "CellName", "ModelConfig", "Normalization"]
+__all__ += ["OptimizerConfig", "OptimizerName", "Products", "SampleConfig", "TrainConfig", "VocabularyKind"]
+__all__ += ["check_text_options", "combinations", "corpus_name", "from_json", "preset", "to_json", "with_settings"]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_o
 from jaxrnn.config.cell import Cell
 from jaxrnn.errors import JaxrnnError
 
-_FLOATS = tuple[float, ...]
 _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
-    _FLOATS: "a list of numbers",
+    tuple[float, ...]: "a list of numbers",
+    tuple[str | Path, ...]: "a list of them",
     bool: "True or False",
     str: "a string",
     bytes: "bytes",
@@ -106,8 +106,8 @@ def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> st
 
 def _converted(value: Any, kind: Any) -> Any:
     """Return a value as Python's type; raise TypeError or OverflowError where it is of another."""
-    if kind == _FLOATS and isinstance(value, tuple | list):
-        return tuple(_converted(item, float) for item in value)
+    if get_origin(kind) is tuple and isinstance(value, tuple | list):
+        return tuple(_converted(item, get_args(kind)[0]) for item in value)
     if kind is float and is_traced(value):
         return value
     if kind in (int, float):
@@ -128,6 +128,8 @@ def _describe(kind: Any) -> str:
     for option in _options(kind):
         if get_origin(option) is Literal:  # without "custom", which only files say
             names += [repr(choice) for choice in get_args(option) if choice != "custom"]
+        elif get_origin(get_args(option)[:1] and get_args(option)[0]) is Literal:
+            names.append(f"a list of {_describe(get_args(option)[0])}")
         else:
             origin = get_origin(option) or option
             names.append(_TYPE_NAMES.get(option) or _TYPE_NAMES.get(origin) or _with_article(origin.__name__))
@@ -163,13 +165,13 @@ def _checkable(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
 def _is_checkable(kind: Any) -> bool:
     if isinstance(kind, type):
         return kind is not Any and not (hasattr(kind, "shape") and hasattr(kind, "dtype"))
-    return get_origin(kind) in (Literal, collections.abc.Callable, collections.abc.Mapping)
+    return get_origin(kind) in (Literal, tuple, collections.abc.Callable, collections.abc.Mapping)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
     if type(value) is kind:
         return True
-    if isinstance(get_origin(kind), type):
+    if isinstance(get_origin(kind), type) and get_origin(kind) is not tuple:
         return isinstance(value, get_origin(kind))
     try:
         _converted(value, kind)

@@ -38,8 +38,11 @@ def from_json(kind: type[Config], text: str) -> Config:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise JaxrnnError(f"not JSON: {error}; expected the config.json of a run") from None
-    if isinstance(values, dict) and values.get("on_nonfinite") == "stop":
-        del values["on_nonfinite"]  # a field of TrainConfig in version 0.1.0, with this one value
+    if isinstance(values, dict):  # as version 0.1.0 wrote it
+        if values.get("on_nonfinite") == "stop":
+            del values["on_nonfinite"]
+        if isinstance(values.get("normalize"), bool):
+            values["normalize"] = ["newlines"] if values["normalize"] else []
     return _build(kind, values)
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.fields import Checked, check_in, is_traced
+from jaxrnn.config.texts import Normalization, VocabularyKind, check_text_options
 from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "relu", "gru", "lstm"]
-VocabularyKind = Literal["characters", "bytes"]
 Products = Literal["full", "bfloat16"]
 OptimizerName = Literal["adagrad", "adam", "adamw", "rmsprop", "sgd"]
 
@@ -160,11 +160,16 @@ class TrainConfig(Checked):
     """A training run: it determines every training step, together with the corpus and the number of the step."""
 
     corpus: str = "python-docs"
-    """Text file, or name of a corpus: python-docs (built in) or tinyshakespeare (downloaded once)."""
+    """Text file, folder or pattern, several one per line, - for stdin; or the name of a corpus: python-docs (built in)
+    or tinyshakespeare (downloaded once)."""
     vocabulary: VocabularyKind = "characters"
-    """Unit of text. characters: Unicode code points of a UTF-8 text; bytes: the bytes of any file."""
-    normalize: bool = False
-    """Drop a byte-order mark and convert CRLF and CR line ends to LF."""
+    """Unit of text. characters: Unicode code points; bytes: the bytes of any file."""
+    encoding: str = "utf-8"
+    """Encoding of the text, one of Python's, such as cp1252, gbk or utf-16. Of bytes: how samples are shown."""
+    normalize: tuple[Normalization, ...] = ()
+    """Changes. newlines: no byte-order mark, LF for CRLF and CR; nfc: composed accents; quotes: straight."""
+    join: str = "\n"
+    """String between the files of a corpus that has several."""
     min_count: Count = 1
     """Replace symbols that occur fewer times by one unknown symbol, written as U+FFFD."""
     split: tuple[float, ...] = (1.0,)
@@ -205,6 +210,7 @@ class TrainConfig(Checked):
     _shown = ("corpus", "model", "optimizer", "sequence_length", "batch_size", "steps", "seed")
 
     def _check(self) -> None:
+        check_text_options(self.vocabulary, self.encoding, self.normalize)
         given = ",".join(map(str, self.split)) or "none"
         if not 1 <= len(self.split) <= 3 or not all(0 < fraction <= 1 for fraction in self.split):
             raise JaxrnnError(f"split must be one to three fractions above 0, got {given}; try 0.9,0.1")

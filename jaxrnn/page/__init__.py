@@ -13,13 +13,12 @@ import importlib.resources
 import json
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrnn.config import SampleConfig
+from jaxrnn.config import SampleConfig, corpus_name
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import CELLS, Params
 from jaxrnn.network.cells import built_in_name
@@ -152,7 +151,7 @@ def _facts(checkpoint: Checkpoint, cell: str) -> dict[str, str]:
             "Gradient clip": "none" if optimizer.clip == "none" else f"{optimizer.clip} {optimizer.clip_value:g}",
         }
     return {
-        "Corpus": Path(corpus["source"]).stem,  # without its directory: the page may travel
+        "Corpus": corpus_name(corpus["source"]),  # without its directory: the page may travel
         "Length": f"{corpus['length']:,} {config.vocabulary}",
         "SHA-256": f"{corpus['sha256'][:16]}\N{HORIZONTAL ELLIPSIS}",
         "Vocabulary": f"{model.vocab_size:,} {config.vocabulary}",

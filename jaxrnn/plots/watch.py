@@ -7,11 +7,11 @@ import io
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn.config import corpus_name
 from jaxrnn.config.fields import in_short
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.curves import loss_curves
@@ -137,7 +137,7 @@ class _ValidationLine:
 
 def _picture(report: "Report", rows: list[dict[str, float | None]], line: str) -> _Shown:
     columns = {name: np.array([row[name] for row in rows], float) for name in METRICS}  # None becomes NaN
-    figure = loss_curves(columns, labels=[Path(report.config.corpus).stem])
+    figure = loss_curves(columns, labels=[corpus_name(report.config.corpus)])
     axes = figure.axes[0]
     axes.set_ylabel(report.config.loss_unit)
     axes.set_xlim(columns["step"][0], max(report.config.steps, columns["step"][0] + 1))

@@ -46,7 +46,7 @@ class Checkpoint(NamedTuple):
         state: the TrainState, on the default device.
         config: the run's configuration, with `model.vocab_size`.
         vocabulary: the symbols that the tokens stand for.
-        corpus: what was trained on: "source", "sha256", "length".
+        corpus: what was trained on: "source", "sha256", "length"; the SHA-256 of each of several "files".
         counters: numbers that belong to the state: "step", and what the run adds.
         computed_by: what `computed_by()` returned when the state was saved.
         file: where it was read.

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxrnn.config import Cell, ModelConfig, TrainConfig, with_settings
+from jaxrnn.config import TEXT_RULES, Cell, ModelConfig, TrainConfig, with_settings
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
@@ -14,7 +14,7 @@ from jaxrnn.runs.header import parse, read_metadata
 from jaxrnn.runs.run import Run
 
 _SAME = (  # settings that a run keeps
-    *("vocabulary", "normalize", "min_count", "split", "reset_on"),
+    *(*TEXT_RULES, "split", "reset_on"),
     *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
     *("sequence_length", "batch_size", "seed"),
     *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state

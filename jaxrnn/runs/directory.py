@@ -227,6 +227,8 @@ class RunDirectory:
             return
         sizes = {name: self._append(name, sync=True) for name in _LOGS}
         corpus = {"source": run.corpus.source, "sha256": run.corpus.sha256, "length": len(run.corpus)}
+        if run.corpus.files:
+            corpus["files"] = dict(run.corpus.files)
         with self._errors(path):
             save_checkpoint(
                 path,

@@ -113,7 +113,9 @@ def _contradictions(
         or not isinstance(vocabulary.get("symbols", ""), str)
     ):
         yield "its vocabulary is none"
-    if {name: type(value) for name, value in corpus.items()} != _CORPUS or not 0 <= corpus["length"] < 2**63:
+    types = {name: type(value) for name, value in corpus.items() if name != "files"}
+    is_whole = types == _CORPUS and all(type(sha256) is str for sha256 in corpus.get("files", {}).values())
+    if not (is_whole and 0 <= corpus["length"] < 2**63):
         yield "its corpus lacks a source, a SHA-256 or a length"
     if not all(type(value) in (int, float) and math.isfinite(value) for value in counters.values()):
         yield "a counter is no finite number"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrnn.config import SETTINGS, TrainConfig, with_settings
+from jaxrnn.config import SETTINGS, TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
@@ -100,7 +100,7 @@ def fit_many(
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
     first = next(iter(combinations(config, axes).values()))
     run = prepare(first, corpus_of(corpus, config))
-    names = ("corpus", "vocabulary", "normalize", "min_count", "vocab_size")  # what the corpus gives
+    names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives
     config = with_settings(config, {name: operator.attrgetter(SETTINGS[name])(run.config) for name in names})
     members = combinations(config, axes)
     for name, *_ in group_by_program(members):

@@ -1,5 +1,6 @@
 """A run that is ready to be trained: its configuration, its corpus in slices, and what no file holds."""
 
+import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import TrainConfig, with_settings
+from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
@@ -16,6 +17,7 @@ from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
 from jaxrnn.text.batch import check_length
 from jaxrnn.text.documents import DocumentStarts, check_separator
+from jaxrnn.text.files import one_line
 from jaxrnn.text.stream import Progress, release_pages, silent
 from jaxrnn.training.jitted import CHUNK_LANES
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
@@ -83,7 +85,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
 
 def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
     """Load the corpus that a configuration names, with the settings that it gives."""
-    rules: dict[str, Any] = {name: getattr(config, name) for name in ("vocabulary", "normalize", "min_count")}
+    rules: dict[str, Any] = {name: getattr(config, name) for name in TEXT_RULES}
     return load_corpus(config.corpus, **rules, progress=progress, verify=verify)
 
 
@@ -95,9 +97,12 @@ def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus
     """
     corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
     if corpus.sha256 != sha256:
+        before, now = checkpoint.corpus.get("files", {}), dict(corpus.files)
+        changes = [name for name in {**before, **now} if before.get(name) != now.get(name)] if before else []
+        which = f" ({changes[0]} differs{f', and {len(changes) - 1} more' if changes[1:] else ''})" if changes else ""
         raise JaxrnnError(
-            f"{corpus.source} is no longer the text of the run: its SHA-256 is {corpus.sha256}, and was {sha256}; "
-            "restore the old text"
+            f"{one_line(corpus.source)} is no longer the text of the run{which}: its SHA-256 is {corpus.sha256}, and "
+            f"was {sha256}; restore the old text"
         )
     return corpus
 
@@ -113,7 +118,8 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
     if len(corpus) < 256 and re.fullmatch(r"\S+\.\w{1,5}", corpus):
         raise JaxrnnError(f"there is no file {corpus}; give a text itself, or jaxrnn.load_corpus(path)")
     text = corpus if config.vocabulary == "characters" else corpus.encode()
-    return Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
+    corpus = Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
+    return dataclasses.replace(corpus, encoding=config.encoding, join=config.join)
 
 
 def prepare(
@@ -136,7 +142,7 @@ def prepare(
             f"{vocabulary.kind}; leave vocab_size out"
         )
     given = {"corpus": corpus.source, "vocabulary": vocabulary.kind, "vocab_size": len(vocabulary)}
-    config = with_settings(config, {**given, "normalize": corpus.normalize, "min_count": corpus.min_count})
+    config = with_settings(config, {**given, **{name: getattr(corpus, name) for name in TEXT_RULES[1:]}})
     # Raises if JAX lacks its float64, or if a user-defined cell or optimizer is missing.
     state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
     for leaf in jax.tree.leaves(state.opt_state):

@@ -16,31 +16,33 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
-from jaxrnn.text.stream import Progress, Rules, changed, encode_text, read_blocks, survey_text
+from jaxrnn.text.files import PIECE, Text, read_file
+from jaxrnn.text.stream import Progress, Rules, changed, encode_text, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
 ABANDONED = 3600.0  # seconds without a write after which a temporary file is removed
 UNUSED = 30 * 86400.0  # seconds without a use after which tokens are removed
 
-_VERSION = 3  # of the format; the files of another one are not looked for
+_VERSION = 4  # of the format; the files of another one are not looked for
 _ALIGNMENT = 4096  # bytes
 
 
 class CachedTokens(NamedTuple):
-    """The tokens of a text, int [N], memory-mapped from a file in the cache; the SHA-256 is the text's, in hex."""
+    """The tokens of a text, int [N], memory-mapped from a file in the cache; SHA-256s, in hex, of text and files."""
 
     path: Path
     sha256: str
+    files: tuple[tuple[str, str], ...]
     vocabulary: Vocabulary
     tokens: Tokens
 
@@ -50,31 +52,33 @@ def directory() -> Path:
     return fetch.cache_directory() / "tokens"
 
 
-def load_tokens(file: BinaryIO, name: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
+def load_tokens(paths: Sequence[Path], name: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
     """Return the tokens of a text from the cache, after writing them there if they are missing or damaged.
 
-    With `verify`, all of the text and of its tokens is read, even if the files have not changed. Raises JaxrnnError if
-    the text can't be used or changes while it is read, and StorageError if there is no room or the cache directory
-    can't be written to; nothing is left behind.
+    The text, called `name`, is in files. With `verify`, all of it and of its tokens is read, even if the files have not
+    changed. Raises JaxrnnError if the text can't be used or changes while it is read, and StorageError if there is no
+    room or the cache directory can't be written to; nothing is left behind.
     """
-    status, now = os.fstat(file.fileno()), time.time_ns()
+    statuses, now = [path.stat() for path in paths], time.time_ns()
+    total = sum(status.st_size for status in statuses)
 
-    def read(activity: str) -> Iterator[bytes]:
-        file.seek(0)
-        yield from read_blocks(file, lambda new: progress(activity, new, status.st_size))
-        if _fingerprint(os.fstat(file.fileno())) != _fingerprint(status):
+    def read(activity: str) -> Iterator[Text]:
+        for path in paths:
+            yield str(path), read_file(path, rules.vocabulary, lambda new: progress(activity, new, total))
+        if list(map(_fingerprint, statuses)) != [_fingerprint(path.stat()) for path in paths]:
             raise changed(name)
 
-    sha256 = None if verify else _recorded_sha256(name, status)
-    if sha256 and (cached := _find(sha256, rules, progress, verify)):
-        return cached
-    sha256, vocabulary = survey_text(read("reading"), name, rules)
-    cached = _find(sha256, rules, progress, verify)
+    record = {} if verify else _read_record(name, *statuses)
+    if record and (cached := _find(record["sha256"], rules, progress, verify)):
+        return cached._replace(files=tuple(map(tuple, record["files"])))
+    survey = survey_text(read("reading"), name, rules)
+    cached = _find(survey.sha256, rules, progress, verify)
     if cached is None:
-        cached = _store(sha256, rules, vocabulary, encode_text(read("encoding"), name, rules, vocabulary))
-    if max(status.st_mtime_ns, status.st_ctime_ns) < now - CLOCK_NS:
-        record_sha256(name, status, sha256)
-    return cached
+        pieces = encode_text(read("encoding"), name, rules, survey.vocabulary)
+        cached = _store(survey.sha256, rules, survey.vocabulary, pieces)
+    if max(max(status.st_mtime_ns, status.st_ctime_ns) for status in statuses) < now - CLOCK_NS:
+        write_record(name, statuses, survey.sha256, survey.files)
+    return cached._replace(files=survey.files)
 
 
 def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens | None:
@@ -83,18 +87,19 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if verify or _recorded_sha256(str(path), status) is None:
+            if verify or not _read_record(str(path), status):
                 digest = hashlib.sha256()
-                for block in read_blocks(file, lambda new: progress("verifying", new, status.st_size)):
+                while block := file.read(PIECE):
+                    progress("verifying", len(block), status.st_size)
                     digest.update(block)
-                if digest.hexdigest() != _recorded_sha256(str(path)):
+                if digest.hexdigest() != _read_record(str(path)).get("sha256"):
                     raise ValueError("it has changed")
-                record_sha256(str(path), status, digest.hexdigest())
+                write_record(str(path), [status], digest.hexdigest())
                 file.seek(0)
             header = json.loads(file.readline())
             vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
             tokens = np.memmap(file, vocabulary.dtype.newbyteorder("<"), "r", file.tell())
-            return CachedTokens(path, sha256, vocabulary, tokens)
+            return CachedTokens(path, sha256, (), vocabulary, tokens)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -120,8 +125,8 @@ def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[T
             data = np.ascontiguousarray(piece, dtype).data
             digest.update(data)
             file.write(data)
-    record_sha256(str(path), path.stat(), digest.hexdigest())
-    return CachedTokens(path, sha256, vocabulary, np.memmap(path, dtype, "r", len(line)))
+    write_record(str(path), [path.stat()], digest.hexdigest())
+    return CachedTokens(path, sha256, (), vocabulary, np.memmap(path, dtype, "r", len(line)))
 
 
 def _path(sha256: str, rules: Rules) -> Path:
@@ -138,26 +143,29 @@ def _fingerprint(status: os.stat_result) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _recorded_sha256(path: str, status: os.stat_result | None = None) -> str | None:
-    """Return the recorded SHA-256 of a file; None if there is no record, or the file no longer has this status."""
+def _read_record(name: str, *statuses: os.stat_result) -> dict[str, Any]:
+    """Return the recorded SHA-256s of a text; {} if there is no record, or its files no longer have these statuses."""
     try:
-        record = json.loads(_record(path).read_bytes())
-        if status and record["file"] != [path, *_fingerprint(status)]:
-            return None
+        record = json.loads(_record(name).read_bytes())
+        if statuses and record["file"] != [name, *map(_fingerprint, statuses)]:
+            return {}
         with contextlib.suppress(OSError):
-            os.utime(_record(path))  # it was used
-        return str(record["sha256"])
+            os.utime(_record(name))  # it was used
+        return {"sha256": str(record["sha256"]), "files": record["files"]}
     except (OSError, ValueError, TypeError, KeyError):
-        return None
+        return {}
 
 
-def record_sha256(path: str, status: os.stat_result, sha256: str) -> None:
-    """Record the SHA-256 of a file with this status; warn if the record can't be written."""
+def write_record(
+    name: str, statuses: Sequence[os.stat_result], sha256: str, files: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Record the SHA-256 of a text, and of each of its files; warn if the record can't be written."""
+    record = {"file": [name, *map(_fingerprint, statuses)], "sha256": sha256, "files": files}
     try:
-        with replacing(_record(path)) as file:
-            file.write(json.dumps({"file": [path, *_fingerprint(status)], "sha256": sha256}).encode())
+        with replacing(_record(name)) as file:
+            file.write(json.dumps(record).encode())
     except JaxrnnError as error:
-        warnings.warn(f"{error}; until then all of {path} is read at each start", stacklevel=2)
+        warnings.warn(f"{error}; until then all of {name} is read at each start", stacklevel=2)
 
 
 def _remove_unused(folder: Path) -> None:

@@ -1,19 +1,20 @@
 """A corpus: an encoded text, in memory or, if it is big, on the disk."""
 
+import contextlib
 import dataclasses
 import hashlib
-import io
 import json
-import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jaxrnn.config import VocabularyKind
+from jaxrnn.config import Normalization, VocabularyKind, check_text_options, corpus_name
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, open_file, read_blocks, silent, survey_text
+from jaxrnn.text.files import STDIN, Text, absolute, find_files, in_blocks, one_line, one_per_line, read_file, texts_of
+from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, silent, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
@@ -25,13 +26,16 @@ class Corpus:
     """A text to train on: from a file by `load_corpus`, from memory by `from_text` or `from_tokens`.
 
     Attributes:
-        source: an absolute path or the name of a corpus, by which `load_corpus` finds it again; "text-in-memory" or
-            "tokens-in-memory" for a corpus from memory.
+        source: what `load_corpus` finds it by again: absolute paths, one per line, "-" for stdin, or the name of a
+            corpus; "text-in-memory" or "tokens-in-memory" for a corpus from memory.
         vocabulary: the distinct symbols of the text.
         tokens: int [N], the encoded text; memory-mapped if the text is big.
-        sha256: of the text's bytes, in hex.
-        normalize: whether a byte-order mark and CR line ends were removed.
+        sha256: of the text's bytes, with those of `join` between files, in hex.
+        encoding: the encoding of the files.
+        normalize: how the text was changed before it was encoded, as in `load_corpus`.
         min_count: the number of occurrences below which symbols became the unknown symbol.
+        join: the string between its files.
+        files: the path and the SHA-256 of each of its files, if they are several.
         cache_file: the file that holds the tokens; None if they are in memory.
     """
 
@@ -39,12 +43,15 @@ class Corpus:
     vocabulary: Vocabulary
     tokens: Tokens
     sha256: str
-    normalize: bool = False
+    encoding: str = "utf-8"
+    normalize: tuple[Normalization, ...] = ()
     min_count: int = 1
+    join: str = "\n"
+    files: tuple[tuple[str, str], ...] = ()
     cache_file: Path | None = None
 
     @classmethod
-    def from_text(cls, text: str | bytes, *, normalize: bool = False, min_count: int = 1) -> "Corpus":
+    def from_text(cls, text: str | bytes, *, normalize: tuple[Normalization, ...] = (), min_count: int = 1) -> "Corpus":
         """Return a corpus from a text in memory; of bytes, with a vocabulary of bytes.
 
         Example:
@@ -56,10 +63,11 @@ class Corpus:
         that of a file with this text.
         """
         check_arguments(Corpus.from_text, {"text": text, "normalize": normalize, "min_count": min_count})
-        rules = Rules("bytes" if isinstance(text, bytes) else "characters", normalize, min_count)
+        kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
+        rules = Rules(kind, "utf-8", tuple(normalize), min_count)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        return _encode_in_memory(data, TEXT, rules, silent)
+        return _encode_in_memory([(TEXT, data)], TEXT, rules, silent)
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":
@@ -89,7 +97,7 @@ class Corpus:
     @property
     def name(self) -> str:
         """A short name for titles and folders."""
-        return Path(self.source).stem
+        return corpus_name(self.source)
 
     def __len__(self) -> int:
         """Return N, the number of tokens."""
@@ -102,56 +110,84 @@ class Corpus:
 
 
 def load_corpus(
-    source: str | Path,
+    source: str | Path | tuple[str | Path, ...],
     *,
     vocabulary: VocabularyKind = "characters",
-    normalize: bool = False,
+    encoding: str = "utf-8",
+    normalize: tuple[Normalization, ...] = (),
     min_count: int = 1,
+    join: str = "\n",
     progress: Progress = silent,
     verify: bool = False,
 ) -> Corpus:
-    """Read and encode a text from a file.
+    """Read and encode a text from files.
 
     A text of up to 64 MiB is read into memory. The tokens of a bigger one are memory-mapped from the user's cache
     directory, so that it may be larger than memory; they are written there when the text is new or has changed, or
     in advance by `jaxrnn prepare`.
 
     Args:
-        source: a path, or the name of a corpus, which takes precedence over a file: "python-docs" (the standard
-            library's help texts) or "tinyshakespeare" (downloaded once to the user's cache directory).
-        vocabulary: "characters" for a UTF-8 text, "bytes" for any file.
-        normalize: drop a byte-order mark and convert CRLF and CR line ends to LF.
+        source: a file, a folder of files, or a pattern such as "texts/*.txt", or a list of these, which are joined; "-"
+            for stdin; or the name of a corpus, which takes precedence over a file: "python-docs" (the standard
+            library's help texts) or "tinyshakespeare" (downloaded once to the user's cache directory). Files .gz, .bz2,
+            .xz and .zst are decompressed.
+        vocabulary: "characters", or "bytes" for any file.
+        encoding: of a text of characters, one of Python's.
+        normalize: what to change: "newlines" drops a byte-order mark and converts CRLF and CR line ends to LF, "nfc"
+            composes characters (Unicode's normal form C), "quotes" makes curly quotes straight.
         min_count: replace symbols that occur fewer times by one unknown symbol.
+        join: the string between files.
         progress: called with an activity, its number of new bytes, and of bytes in all.
         verify: read all of a big text and of its cached tokens, even if the files have not changed.
 
     Raises:
-        JaxrnnError: the text can't be read, is empty, is not UTF-8, has a byte-order mark or CRLF line ends without
-            `normalize`, or has a single distinct symbol, so that there is nothing to predict.
+        JaxrnnError: the text can't be read, is empty, is not in the encoding, has a byte-order mark or CRLF or CR line
+            ends that are not normalized, or has a single distinct symbol, so that there is nothing to predict.
         StorageError: the tokens of a big text can't be cached.
     """
     check_arguments(load_corpus, locals())
-    source, rules = str(source), Rules(vocabulary, normalize, min_count)
+    source = one_per_line(source)
+    check_text_options(vocabulary, encoding, tuple(normalize))
+    rules = Rules(vocabulary, encoding, tuple(normalize), min_count, join)
     if source in (TEXT, TOKENS):
         raise JaxrnnError(
             f"{source} is the corpus of a run whose text was in memory and in no file; hand it over in Python, as "
             "jaxrnn.Corpus.from_text or from_tokens made it, or give a file with the same text"
         )
-    if source in fetch.NAMED:
-        return _encode_in_memory(fetch.read_named_corpus(source), source, rules, progress)
-    advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
-    if len(source) > 255 or any(map(str.isspace, source)):
-        advice = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
-    path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111 (~NAME without such a user is a file)
-    with open_file(path, vocabulary, advice) as file:
-        if os.fstat(file.fileno()).st_size > MAX_IN_MEMORY:
-            cached = cache.load_tokens(file, str(path), rules, progress, verify)
-            return Corpus(str(path), cached.vocabulary, cached.tokens, cached.sha256, normalize, min_count, cached.path)
-        return _encode_in_memory(file.read(), str(path), rules, progress)
+    if source in (*fetch.NAMED, STDIN):
+        contents = [(name, b"".join(blocks)) for name, blocks in texts_of(source, vocabulary)]
+        return _encode_in_memory(contents, source, rules, progress)
+    paths, source = find_files(source), absolute(source)
+    if (small := _read_small(paths, vocabulary)) is not None:
+        return _encode_in_memory(small, source, rules, progress)
+    cached = cache.load_tokens(paths, one_line(source), rules, progress, verify)
+    files = cached.files if len(cached.files) > 1 else ()
+    return Corpus(source, cached.vocabulary, cached.tokens, cached.sha256, *rules[1:], files, cached.path)
 
 
-def _encode_in_memory(data: bytes, source: str, rules: Rules, progress: Progress) -> Corpus:
-    sha256, vocabulary = survey_text(read_blocks(io.BytesIO(data)), source, rules)
-    progress("reading", len(data), len(data))
-    tokens = np.concatenate(list(encode_text(read_blocks(io.BytesIO(data)), source, rules, vocabulary)))
-    return Corpus(source, vocabulary, tokens, sha256, rules.normalize, rules.min_count)
+def _read_small(paths: Sequence[Path], kind: VocabularyKind) -> list[tuple[str, bytes]] | None:
+    """Return the names and contents of files; None if they are, decompressed, larger than `MAX_IN_MEMORY`."""
+    size, contents = 0, list[tuple[str, bytes]]()
+    with contextlib.suppress(OSError, ValueError):  # reading it says what is wrong
+        size = sum(path.stat().st_size for path in paths)
+    for path in paths if size <= MAX_IN_MEMORY else ():
+        content, left = [], MAX_IN_MEMORY - sum(len(content) for _, content in contents)
+        for block in read_file(path, kind):
+            content.append(block)
+            left -= len(block)
+            if left < 0:
+                return None
+        contents.append((str(path), b"".join(content)))
+    return contents if size <= MAX_IN_MEMORY else None
+
+
+def _encode_in_memory(contents: list[tuple[str, bytes]], source: str, rules: Rules, progress: Progress) -> Corpus:
+    def texts() -> Iterator[Text]:
+        for name, data in contents:
+            yield name, in_blocks(data)
+
+    survey, size = survey_text(texts(), one_line(source), rules), sum(len(data) for _, data in contents)
+    progress("reading", size, size)
+    tokens = np.concatenate(list(encode_text(texts(), source, rules, survey.vocabulary)))
+    files = survey.files if len(survey.files) > 1 else ()
+    return Corpus(source, survey.vocabulary, tokens, survey.sha256, *rules[1:], files)

@@ -2,29 +2,27 @@
 
 import codecs
 import contextlib
-import errno
 import hashlib
 import io
 import itertools
 import mmap
-import stat
-import sys
+import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrnn.config import VocabularyKind
-from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
+from jaxrnn.config import Normalization, VocabularyKind
+from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.text.characters import straight_quotes
+from jaxrnn.text.encodings import likely_encodings, wide_encoding
+from jaxrnn.text.files import Text, texts_of
 from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
 
-PIECE = 2**18  # bytes of a text; at least 3, so that the first piece holds a whole byte-order mark
 BLOCK = 2**20  # tokens; their counts take eight times as many bytes
-_ADVICE = "convert it to UTF-8, or train on it with --vocabulary bytes"
-_NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3", ".htm", ".html", ".xhtml"}
-_SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doctype html", b"<html")  # lower case
+_WIDE = re.compile("utf.?(16|32)", re.IGNORECASE)
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
@@ -38,119 +36,145 @@ class Rules(NamedTuple):
     """How a text becomes tokens: the options of `load_corpus`."""
 
     vocabulary: VocabularyKind = "characters"
-    normalize: bool = False
+    encoding: str = "utf-8"
+    normalize: tuple[Normalization, ...] = ()
     min_count: int = 1
+    join: str = "\n"
 
 
 def silent(activity: str, new: int, total: int) -> None:
     """Show no progress."""
 
 
-@contextlib.contextmanager
-def open_file(path: Path, kind: VocabularyKind, advice: str = "give a text file") -> Iterator[BinaryIO]:
-    """Open a regular file to read; a pipe or a device is refused, not waited for. `advice` is for a missing file.
-
-    For a vocabulary of characters a document or a web page is refused too, by its name or its first bytes.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            what = "a directory" if path.is_dir() else "not a regular file"
-            raise JaxrnnError(f"{path} is {what}; give a text file")
-        with path.open("rb") as file:
-            start = file.read(256).lstrip().lower()
-            file.seek(0)
-            if kind == "characters" and (path.suffix.lower() in _NOT_PLAIN or start.startswith(_SIGNATURES)):
-                raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
-            yield file
-    except JaxrnnError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
-            name = str(path)
-            with contextlib.suppress(OSError):
-                advice = did_you_mean(path.name, [file.name for file in path.parent.iterdir()], advice, cutoff=0.85)
-            shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
-            raise JaxrnnError(f"no such file: {shown}; {advice}") from None
-        raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
+def read_pieces(source: str, rules: Rules) -> Iterator[str | bytes]:
+    """Yield the text of a source in pieces, as `decode_files` does, which may refuse it after some of them."""
+    yield from decode_files(texts_of(source, rules.vocabulary, once=True), rules)
 
 
-def read_blocks(file: BinaryIO, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
-    """Yield the rest of a file in blocks, and report the size of each."""
-    while block := file.read(PIECE):
-        progress(len(block))
-        yield block
-
-
-def read_pieces(path: Path, kind: VocabularyKind, normalize: bool) -> Iterator[str | bytes]:
-    """Yield the text of a file, a pipe, or stdin (-) in pieces, as `decode` does, which may refuse it after some."""
-    if str(path) == "-" and sys.stdin is None:
-        raise JaxrnnError("- reads the text from stdin, which is closed; leave it open")
-    is_stream = str(path) == "-" or path.is_fifo()
-    source = sys.stdin.buffer if str(path) == "-" else path.open("rb") if is_stream else open_file(path, kind)
-    with source as file:
-        yield from decode(read_blocks(file), str(path), Rules(kind, normalize))
+def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
+    """Yield the text of files, joined, in pieces, as `decode` does."""
+    for number, (name, blocks) in enumerate(texts):
+        if number and rules.join:
+            yield rules.join if rules.vocabulary == "characters" else rules.join.encode()
+        yield from decode(blocks, name, rules)
 
 
 def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | bytes]:
-    """Yield a text in pieces: str for a vocabulary of characters, bytes for one of bytes.
+    """Yield a file in pieces: str for a vocabulary of characters, bytes for one of bytes.
 
-    Raises JaxrnnError, about the first such place, if a text of characters, called `name`, is not UTF-8, or has a
-    byte-order mark or CRLF line ends that are not normalized and would quietly become a part of the vocabulary.
+    Raises JaxrnnError, about the first such place, if a text of characters, called `name`, is not in its encoding, or
+    has a byte-order mark, or CRLF or CR line ends, that would quietly become a part of the vocabulary.
     """
-    kind, normalize, _ = rules
-    if kind == "bytes" and not normalize:
+    is_text = rules.vocabulary == "characters"
+    if not (is_text or rules.normalize):
         yield from blocks
         return
     # Bytes are normalized as Latin-1, which maps each byte to a character and back.
-    encoding = "utf-8" if kind == "characters" else "latin-1"
-    decoder = codecs.getincrementaldecoder(encoding)()
-    to_text = io.IncrementalNewlineDecoder(decoder, translate=True) if normalize else decoder
-    offset = 0
-    for data in itertools.chain(blocks if normalize else _refuse_marks(blocks, name), [b""]):
-        begin = offset - len(decoder.getstate()[0])  # where the decoder's next input begins
+    pieces = _decoded(blocks, name, rules.encoding if is_text else "latin-1")
+    if "newlines" in rules.normalize:
+        pieces = _with_lf(pieces, codecs.BOM_UTF8.decode("utf-8" if is_text else "latin-1"))
+    elif is_text:
+        pieces = _refuse_marks(pieces, name)
+    if "nfc" in rules.normalize:
+        pieces = _composed(pieces)
+    if "quotes" in rules.normalize:
+        pieces = map(straight_quotes, pieces)
+    for piece in filter(None, pieces):
+        yield piece if is_text else piece.encode("latin-1")
+
+
+def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
+    """Yield the blocks of a file as text; at the first bad byte, yield what is before it and raise JaxrnnError."""
+    decoder, offset = codecs.getincrementaldecoder(encoding)(), 0
+    for data in itertools.chain(blocks, [b""]):
+        if offset == 0 and encoding != "latin-1" and not _WIDE.match(encoding) and (wide := wide_encoding(data)):
+            raise JaxrnnError(f"{name} is {wide[0].upper()} {wide[1]}; {_advice([wide[0]])}")
+        state = decoder.getstate()
+        begin = offset - len(state[0])  # where the decoder's next input begins
         try:
-            text = to_text.decode(data, final=not data)
+            yield decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            data, where = error.object, begin + error.start
-            utf16 = where == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            what = "UTF-16" if utf16 else f"not UTF-8 (byte 0x{data[error.start]:02x})"
-            raise JaxrnnError(f"{name} is {what} at offset {where}; {_ADVICE}") from None
-        if normalize and offset == 0:
-            text = text.removeprefix(codecs.BOM_UTF8.decode(encoding))
-        if text:
-            yield text if kind == "characters" else text.encode("latin-1")
+            where = begin + error.start
+            decoder.setstate(state)
+            yield decoder.decode(data[: max(0, where - offset)])
+            likely = likely_encodings(error.object[error.start :]) if encoding == "utf-8" else []
+            words = " or ".join(f"{name} ({word!r})" for name, word in likely)
+            raise JaxrnnError(
+                f"{name} is not {encoding.upper()} (byte 0x{error.object[error.start]:02x}) at offset {where}; "
+                f"{f'it may be {words}; ' if likely else ''}{_advice([name for name, _ in likely])}"
+            ) from None
         offset += len(data)
 
 
-def _refuse_marks(blocks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield the blocks of a text; refuse a byte-order mark and CRLF line ends."""
-    offset, last = 0, b""
-    for block in blocks:
-        data = last + block  # a CR at the end of the last block may be half of a CRLF
-        if offset == 0 and data.startswith(codecs.BOM_UTF8):
-            raise JaxrnnError(f"{name} begins with a byte-order mark; drop it by normalize (--normalize)")
-        if b"\r" in data and (crlf := data.find(b"\r\n")) >= 0:  # one byte is found in a tenth of the time
-            yield data[len(last) : crlf + 1]  # if it is not UTF-8, that is the first error
-            at = f"the first at offset {offset - len(last) + crlf}"
-            raise JaxrnnError(f"{name} has CRLF line ends ({at}); convert them by normalize (--normalize)")
-        yield block
-        offset, last = offset + len(block), block[-1:] if block.endswith(b"\r") else b""
+def _advice(encodings: list[str]) -> str:
+    names = f"name its encoding (--encoding {encodings[0] if encodings else 'NAME'})"
+    return f"{names}, convert it to UTF-8, or train on it with --vocabulary bytes"
 
 
-def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> tuple[str, Vocabulary]:
-    """Return the SHA-256 of a text's bytes, in hex, and its vocabulary.
+def _with_lf(pieces: Iterable[str], mark: str) -> Iterator[str]:
+    """Yield a text without a byte-order mark at its begin, and with LF for CRLF and CR."""
+    decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    for piece in pieces:
+        yield decoder.decode(piece.removeprefix(mark))
+        mark = mark if not piece else ""
+    yield decoder.decode("", final=True)
+
+
+def _refuse_marks(pieces: Iterable[str], name: str) -> Iterator[str]:
+    """Yield the pieces of a text; refuse a byte-order mark, CRLF line ends, and more lone CR than LF."""
+    last, returns, lines = None, 0, 0
+    advice = "by normalize (--normalize newlines)"
+    for piece in filter(None, pieces):
+        if last is None and piece.startswith("\ufeff"):
+            raise JaxrnnError(f"{name} begins with a byte-order mark; drop it {advice}")
+        text = "\r" + piece if last == "\r" else piece  # it may be half of a CRLF
+        if "\r" in text and (crlf := text.find("\r\n")) >= 0:  # one character is found in a tenth of the time
+            line = lines + text.count("\n", 0, crlf) + 1
+            raise JaxrnnError(f"{name} has CRLF line ends (the first in line {line:,}); convert them {advice}")
+        returns, lines = returns + piece.count("\r"), lines + piece.count("\n")
+        yield piece
+        last = piece[-1]
+    if returns > lines:
+        raise JaxrnnError(f"{name} has CR line ends ({returns:,}, and {lines:,} LF); convert them {advice}")
+
+
+def _composed(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield a text in Unicode's normal form C; pieces end before an ASCII character, which composes with none."""
+    rest = ""
+    for piece in pieces:
+        rest += piece
+        cut = next((index for index in range(len(rest) - 1, -1, -1) if rest[index] < "\x80"), 0)
+        yield unicodedata.normalize("NFC", rest[:cut])
+        rest = rest[cut:]
+    yield unicodedata.normalize("NFC", rest)
+
+
+class Survey(NamedTuple):
+    """What a text contains: the SHA-256 in hex of all its bytes and of each file, by name, and its symbols."""
+
+    sha256: str
+    files: tuple[tuple[str, str], ...]
+    vocabulary: Vocabulary
+
+
+def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
+    """Return what a text contains; its bytes are those of its files, joined.
 
     Raises JaxrnnError if `decode` refuses the text, or if there is nothing to learn from it.
     """
-    digest = hashlib.sha256()
+    digest, digests = hashlib.sha256(), list[tuple[str, Any]]()
 
-    def hashed() -> Iterator[bytes]:
+    def hashed(file: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        if digests:
+            digest.update(rules.join.encode())
+        digests.append((file, hashlib.sha256()))
         for block in blocks:
             digest.update(block)
+            digests[-1][1].update(block)
             yield block
 
     counts: Counts = np.zeros(256, np.int64)
-    for piece in decode(hashed(), name, rules):
+    for piece in decode_files(((file, hashed(file, blocks)) for file, blocks in texts), rules):
         more = count_symbols(piece)
         if len(more) > len(counts):
             counts, more = more, counts
@@ -163,12 +187,12 @@ def survey_text(blocks: Iterable[bytes], name: str, rules: Rules) -> tuple[str, 
             raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")
         symbol = vocabulary.symbols if rules.vocabulary == "characters" else vocabulary.symbols.encode("latin-1")
         raise JaxrnnError(f"{name} has a single distinct symbol, {symbol!r}: nothing to predict; give another text")
-    return digest.hexdigest(), vocabulary
+    return Survey(digest.hexdigest(), tuple((file, digest.hexdigest()) for file, digest in digests), vocabulary)
 
 
-def encode_text(blocks: Iterable[bytes], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:
+def encode_text(texts: Iterable[Text], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:
     """Yield the tokens of a surveyed text in pieces; raise JaxrnnError if the text has changed."""
-    for piece in decode(blocks, name, rules):
+    for piece in decode_files(texts, rules):
         try:
             yield vocabulary.encode(piece)
         except JaxrnnError:

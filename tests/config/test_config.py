@@ -20,7 +20,7 @@ ROUND_TRIPS = [
     *(OptimizerConfig(learning_rate=value, clip_value=1 / value) for value in (0.1, 1 / 3, 5e-324 * 2**60, 1e300)),
     OptimizerConfig(learning_rate=5e-324, clip_value=1.7976931348623157e308),
     TrainConfig(model=ModelConfig(vocab_size=65), optimizer=OptimizerConfig(learning_rate=0.2), seed=2**32 - 1),
-    TrainConfig(corpus="/text/日本語 \udcff\n.txt", vocabulary="bytes", normalize=True, steps=2**31 - 1),
+    TrainConfig(corpus="/text/日本語 \udcff\n.txt", vocabulary="bytes", normalize=("newlines",), steps=2**31 - 1),
     TrainConfig(sample_every=0, checkpoint_every=0, prompt='"\\\x00\x7f\u2028'),
     *(
         SampleConfig(prompt=prompt)
@@ -39,7 +39,7 @@ def test_json_gives_back_an_equal_config(config):
     text = to_json(config)
     plain = dataclasses.asdict(config)
     if "split" in plain:
-        plain["split"] = list(config.split)  # JSON has no tuples
+        plain |= {"split": list(config.split), "normalize": list(config.normalize)}  # JSON has no tuples
     assert json.loads(text) == plain  # plain JSON, not only this program's
     assert text.isascii()  # so any terminal and any file can hold it
     assert from_json(type(config), text) == config
@@ -153,7 +153,7 @@ def test_a_part_of_another_class_is_refused_in_plain_words():
         ('{"optimizer": {"learning_rate": Infinity}}', "learning_rate must be a finite number above 0, got inf"),
         ('{"steps": null}', "steps must be a whole number, got None"),
         ('{"steps": "1"}', "steps must be a whole number, got '1'"),
-        ('{"normalize": 1}', "normalize must be True or False, got 1"),
+        ('{"normalize": 1}', "normalize must be a list of 'newlines' or 'nfc' or 'quotes', got 1"),
     ],
     ids=lambda value: value[:20],
 )
@@ -211,7 +211,9 @@ OUT_OF_RANGE = {
     TrainConfig: {
         "corpus": NO_STRING,
         "vocabulary": [*NO_STRING, "", "words"],
-        "normalize": NO_BOOLEAN,
+        "encoding": [*NO_STRING, "", "hex", "utf8x", "a\0"],
+        "normalize": [*NO_STRING[:-1], ["text"], "nfc", True, ("nfd",)],
+        "join": NO_STRING,
         "min_count": COUNTS,
         "split": [
             *(None, 0.9, "0.9,0.1", (), (0.5,), (0.9, 0.2), (0.9, 0.1 + 1e-8), (0.5, 0.25, 0.125, 0.125), (1.0, 0.0)),

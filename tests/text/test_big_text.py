@@ -22,7 +22,7 @@ from jaxrnn.evaluation.score import evaluate
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.trainer import validate
-from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, load_corpus, stream
+from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, files, load_corpus, stream
 from jaxrnn.text.documents import DocumentStarts, never_seen
 from jaxrnn.text.stream import count_tokens
 
@@ -33,7 +33,7 @@ TEXT = "to be, or\n\nnot to be: 日本 👩‍🚀 that is the question é\n" * 
 def big(monkeypatch):
     """Every text is a big one, read and counted in small pieces."""
     monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
-    monkeypatch.setattr(stream, "PIECE", 7)
+    monkeypatch.setattr(files, "PIECE", 7)
     monkeypatch.setattr(stream, "BLOCK", 11)
 
 
@@ -160,7 +160,7 @@ def test_silent_damage_is_found_by_verify(text, big):
     loaded = load_corpus(text)
     written = hashlib.sha256(loaded.cache_file.read_bytes()).hexdigest()
     flip(loaded.cache_file, -5)
-    cache.record_sha256(str(loaded.cache_file), loaded.cache_file.stat(), written)  # as if only the disk had changed
+    cache.write_record(str(loaded.cache_file), [loaded.cache_file.stat()], written)  # as if only the disk had changed
     load_corpus(text)  # without a warning
     with pytest.warns(UserWarning, match="it has changed"):
         again = load_corpus(text, verify=True)

@@ -13,6 +13,7 @@ from jaxrnn.runs import fit, load_checkpoint
 from jaxrnn.text import Corpus, Vocabulary, load_corpus
 
 TEXT = "to be, or not to be: naïve 日本 👩‍🚀\n" * 20
+LF = {"normalize": ("newlines",)}
 CONFIG = TrainConfig(
     steps=6, log_every=2, sample_every=0, sample_length=5, sequence_length=5, model=ModelConfig(hidden_size=4)
 )  # fmt: skip
@@ -36,7 +37,9 @@ def assert_same(corpus, other):
 @pytest.mark.parametrize(
     "text", [TEXT, TEXT.encode(), b"\xff\0\r\n", "\ufeffa\r\nb"], ids=["text", "bytes", "noise", "marks"]
 )
-@pytest.mark.parametrize("options", [{}, {"normalize": True}, {"min_count": 30}, {"normalize": True, "min_count": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, LF, {"min_count": 30}, {**LF, "min_count": 2}], ids=["as it is", "LF", "frequent", "both"]
+)
 def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options):
     (tmp_path / "file").write_bytes(text if isinstance(text, bytes) else text.encode())
     kind = "bytes" if isinstance(text, bytes) else "characters"

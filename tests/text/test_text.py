@@ -18,13 +18,13 @@ from jaxrnn.text import (
     corpus,
     document_starts,
     encode_separator,
+    files,
     load_corpus,
     split,
-    stream,
 )
 from jaxrnn.text.batch import position
 from jaxrnn.text.documents import never_seen
-from jaxrnn.text.stream import read_pieces
+from jaxrnn.text.stream import Rules, read_pieces
 
 SCRIPTS = {
     "latin": (0x20, 0x17F),
@@ -310,39 +310,45 @@ def test_a_text_too_short_for_one_batch_is_refused(N, T, B, needed):
     ("data", "options", "message"),
     [
         (b"", {}, "is empty"),
-        (codecs.BOM_UTF8, {"normalize": True}, "is empty"),
+        (codecs.BOM_UTF8, {"normalize": ["newlines"]}, "is empty"),
         (b"", {"vocabulary": "bytes"}, "is empty"),
         (b"aaaa", {}, "single distinct symbol, 'a'"),
         ("é".encode(), {}, "single distinct symbol, 'é'"),
-        (b"\r\n\r", {"normalize": True}, r"single distinct symbol, '\n'"),
+        (b"\r\n\r", {"normalize": ["newlines"]}, r"single distinct symbol, '\n'"),
         (b"\0\0", {"vocabulary": "bytes"}, r"single distinct symbol, b'\x00'"),
         (
             b"ab\xffcd",
             {},
-            "not UTF-8 (byte 0xff) at offset 2; convert it to UTF-8, or train on it with --vocabulary bytes",
+            "not UTF-8 (byte 0xff) at offset 2; it may be cp125",
         ),
         (("é" * 10_000).encode() + b"\xc3", {}, "not UTF-8 (byte 0xc3) at offset 20000; "),
         ("abcd日e".encode()[:6] + b"e", {}, "not UTF-8 (byte 0xe6) at offset 4; "),
         (b"a\xed\xa0\x80", {}, "not UTF-8 (byte 0xed) at offset 1; "),  # a surrogate
-        (b"a\r\nb\r\n\xff", {"normalize": True}, "not UTF-8 (byte 0xff) at offset 6; "),  # in the file, that is
-        (codecs.BOM_UTF8 + b"a\xff", {"normalize": True}, "not UTF-8 (byte 0xff) at offset 4; "),
-        ("text".encode("utf-16"), {}, "is UTF-16 at offset 0; "),
-        (codecs.BOM_UTF16_BE + "text".encode("utf-16-be"), {}, "is UTF-16 at offset 0; "),
-        (codecs.BOM_UTF8 + b"text", {}, "begins with a byte-order mark; drop it by normalize (--normalize)"),
-        (b"a\nb\r\nc", {}, "has CRLF line ends (the first at offset 3); convert them by normalize (--normalize)"),
+        (b"a\r\nb\r\n\xff", {"normalize": ["newlines"]}, "not UTF-8 (byte 0xff) at offset 6; "),  # in the file, that is
+        (codecs.BOM_UTF8 + b"a\xff", {"normalize": ["newlines"]}, "not UTF-8 (byte 0xff) at offset 4; "),
+        ("text".encode("utf-16"), {}, "is UTF-16 by its byte-order mark; name its encoding (--encoding utf-16)"),
+        (codecs.BOM_UTF16_BE + "text".encode("utf-16-be"), {}, "is UTF-16 by its byte-order mark; "),
+        ("text".encode("utf-32"), {}, "is UTF-32 by its byte-order mark; name its encoding (--encoding utf-32)"),
+        (codecs.BOM_UTF8 + b"text", {}, "begins with a byte-order mark; drop it by normalize (--normalize newlines)"),
+        (
+            b"a\nb\r\nc",
+            {},
+            "has CRLF line ends (the first in line 2); convert them by normalize (--normalize newlines)",
+        ),
+        (b"a\rb\rc\n", {}, "has CR line ends (2, and 1 LF); convert them by normalize (--normalize"),
         # The first of two mistakes is named.
-        (b"abc\r\ndef\r\n\xff", {}, "has CRLF line ends (the first at offset 3); "),
+        (b"abc\r\ndef\r\n\xff", {}, "has CRLF line ends (the first in line 1); "),
         (b"ab\xffd\r\n", {}, "not UTF-8 (byte 0xff) at offset 2; "),
         (b"ab\xe6\r\n", {}, "not UTF-8 (byte 0xe6) at offset 2; "),
     ],
     ids=lambda value: ascii(value)[:30],
 )
-@pytest.mark.parametrize("size", [None, 3, 4, 5], ids=lambda size: f"pieces of {size}" if size else "in memory")
+@pytest.mark.parametrize("size", [None, 4, 5, 6], ids=lambda size: f"pieces of {size}" if size else "in memory")
 def test_a_text_that_cannot_be_trained_on_is_refused(tmp_path, monkeypatch, data, options, message, size):
     path = tmp_path / "text"
     path.write_bytes(data)
     if size:
-        monkeypatch.setattr(stream, "PIECE", size)
+        monkeypatch.setattr(files, "PIECE", size)
         monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 0)
     with pytest.raises(JaxrnnError) as caught:
         load_corpus(path, **options)
@@ -352,8 +358,8 @@ def test_a_text_that_cannot_be_trained_on_is_refused(tmp_path, monkeypatch, data
     assert not cache.directory().exists()
     if "empty" not in message and "single" not in message:
         with pytest.raises(JaxrnnError, match=re.escape(message.partition(";")[0])):
-            list(read_pieces(path, "characters", options.get("normalize", False)))
-        assert b"".join(read_pieces(path, "bytes", False)) == data
+            list(read_pieces(str(path), Rules(normalize=options.get("normalize", ()))))
+        assert b"".join(read_pieces(str(path), Rules("bytes"))) == data
 
 
 def loop(path):
@@ -365,14 +371,15 @@ def loop(path):
     [
         ("text", None, "no such file"),
         ("no/such/folder", None, "no such file"),
-        ("folder", Path.mkdir, "is a directory"),
+        ("folder", Path.mkdir, "has no files"),
+        ("folder*.txt", None, "matches no files"),
         ("pipe", os.mkfifo, "is not a regular file"),
         ("/dev/zero", None, "no"),  # not a regular file; no such file where there is none
         ("loop", loop, "can't read"),
         ("x" * 1000, None, "no such file"),
         ("nu\0l", None, "can't read"),
         ("~no-such-user/text", None, "no-such-user"),
-        ("", None, "is a directory"),
+        ("", None, "is empty"),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -399,16 +406,16 @@ def test_what_is_no_file_is_refused_without_reading_it(tmp_path, monkeypatch, na
 def test_normalize_drops_the_byte_order_mark_and_makes_line_ends_lf(tmp_path, data, text):
     path = tmp_path / "text"
     path.write_bytes(data)
-    corpus = load_corpus(path, normalize=True)
+    corpus = load_corpus(path, normalize=["newlines"])
     assert corpus.vocabulary.decode(corpus.tokens) == text
     assert corpus.vocabulary == Vocabulary.of(text)
     assert corpus.sha256 == hashlib.sha256(data).hexdigest()  # of the file, so that `sha256sum` confirms it
-    data_of_bytes = load_corpus(path, vocabulary="bytes", normalize=True)
+    data_of_bytes = load_corpus(path, vocabulary="bytes", normalize=["newlines"])
     assert data_of_bytes.vocabulary.decode(data_of_bytes.tokens) == text
 
 
 def test_a_text_is_read_character_for_character(tmp_path):
-    text = TEXTS["all scripts"].replace("\r\n", "\r \n") + "a lone \r, \ufeff\t\0\n\n"
+    text = TEXTS["all scripts"].replace("\r", "\n") + "a lone \r, \ufeff\t\0\n\n"
     path = tmp_path / "text"
     path.write_bytes(text.encode())
     corpus = load_corpus(path)
@@ -440,7 +447,8 @@ def test_python_docs_are_the_help_texts_of_this_python():
 
 def test_the_name_of_a_corpus_takes_precedence_over_a_file():
     Path("python-docs").write_text("a file of that name")
-    assert len(load_corpus("python-docs")) > 100_000
+    with pytest.warns(UserWarning, match=r"taken as the corpus of that name, not as the file here; ./python-docs is"):
+        assert len(load_corpus("python-docs")) > 100_000
     assert len(load_corpus(Path("python-docs").absolute())) == 19
 
 
@@ -480,17 +488,17 @@ def test_tinyshakespeare_has_65_characters(tinyshakespeare):
         ("\ufeffbegins\n with a mark \ufeff\r", True),
         ("\ufeff", True),
         ("\n\r\n\n\r\r\n", True),
-        ("naïve 日本 👩‍🚀\n\rend\r", False),
+        ("naïve 日本 👩‍🚀\n\rend\n", False),
         ("", False),
     ],
     ids=ascii,
 )
 def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatch, size, kind, text, normalize):
-    monkeypatch.setattr(stream, "PIECE", size)
+    monkeypatch.setattr(files, "PIECE", size)
     path = tmp_path / "text.txt"
     path.write_bytes(text.encode())
     nothing = "" if kind == "characters" else b""
-    got = nothing.join(read_pieces(path, kind, normalize))
+    got = nothing.join(read_pieces(str(path), Rules(kind, normalize=("newlines",) if normalize else ())))
     data = text.encode()
     if normalize:
         data = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -499,5 +507,5 @@ def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["nowhere", ".", "\0"])
 def test_read_pieces_refuses_what_is_not_a_file(tmp_path, name):
-    with pytest.raises(JaxrnnError, match=r"no such file|can't read|is a directory"):
-        list(read_pieces(tmp_path / name, "characters", False))
+    with pytest.raises(JaxrnnError, match=r"no such file|can't read|has no files"):
+        list(read_pieces(str(tmp_path / name), Rules()))

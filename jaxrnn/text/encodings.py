@@ -1,0 +1,101 @@
+"""Which encoding a text may be in: what its bytes say, for the error that refuses it."""
+
+import codecs
+import itertools
+import re
+import unicodedata
+
+_MARKS = {  # the longer first
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_SAMPLE = 2**14  # bytes that are looked at
+_LEAST_NULS = 8
+_CANDIDATES = (
+    *("cp1252", "cp1250", "iso8859-2", "cp1254", "mac-roman", "cp850", "cp437"),
+    *("cp1251", "koi8-r", "cp866", "mac-cyrillic", "cp1253", "cp1255", "cp1256"),
+    *("gb18030", "big5", "shift_jis", "euc_jp", "cp949"),
+    *("utf-16-le", "utf-16-be"),
+)
+_FREQUENT = frozenset("的一是不了人我在有他这這为為之大来來以个個中上们們到说說国國和地也子时時道出日本年見私")
+_SCRIPTS = {"CJK": 0.5, "HANGUL": 0.7, "HIRAGANA": 1.5, "HEBREW": 1.1, "FULLWIDTH": 1.0, "HALFWIDTH": 0.0}
+_RARE = frozenset("ðþýÿ")
+_PUNCTUATION = frozenset("\u2018\u2019\u201c\u201d\u201e\u2013\u2014…«»¿¡°§£€·")
+
+
+def wide_encoding(data: bytes) -> tuple[str, str] | None:
+    """Return the name of UTF-16 or UTF-32 if the first bytes of a text are in it, and how that shows; else None.
+
+    Example:
+        >>> wide_encoding("Привет, мир! Как дела, как жизнь, как погода?".encode("utf-16-le"))[0]
+        'utf-16-le'
+    """
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            return name, "by its byte-order mark"
+    if data[:_SAMPLE].count(0) < _LEAST_NULS:
+        return None
+    columns = [data[index:_SAMPLE:4] for index in range(4)]
+    nuls = [column.count(0) / max(1, len(column)) for column in columns]
+    name = ""
+    for order, (first, second, third, fourth) in {"be": nuls, "le": nuls[::-1]}.items():
+        if first > 0.9 and second > 0.9 > fourth:
+            name = f"utf-32-{order}"
+        elif first + third > 0.02 and second + fourth < (first + third) / 20:
+            name = f"utf-16-{order}"
+    return (name, "by its NUL bytes, without a byte-order mark") if name else None
+
+
+def likely_encodings(data: bytes) -> list[tuple[str, str]]:
+    """Return up to three encodings that bytes beyond ASCII may be in, the likeliest first, each with a word as decoded.
+
+    Example:
+        >>> likely_encodings("un café crème".encode("latin-1"))[0]
+        ('cp1252', 'café')
+    """
+    data = data[:_SAMPLE]
+    scores: dict[str, float] = {}
+    for name in _CANDIDATES:
+        try:
+            text = codecs.getincrementaldecoder(name)().decode(data)  # may end within a character
+        except UnicodeDecodeError:
+            continue
+        scores[name] = _plausibility(text)
+    best = sorted((name for name, score in scores.items() if score > 0), key=lambda name: -scores[name])
+    words: dict[str, str] = {}
+    for name in best:
+        text = codecs.getincrementaldecoder(name)().decode(data)
+        words.setdefault(next(word for word in text.split() if not word.isascii())[:20], name)
+    return [(name, word) for word, name in words.items()][:3]
+
+
+def _plausibility(text: str) -> float:
+    """Return how much like a text, at most about 1, its first characters beyond ASCII and their neighbors look."""
+    places = itertools.islice(re.finditer(r"[^\x00-\x7f]", text), 1000)
+    scores = [_score(text[max(0, place.start() - 1) : place.start()], place[0]) for place in places]
+    return sum(scores) / max(1, len(scores))
+
+
+def _score(before: str, character: str) -> float:
+    """Return how plausible a character is after another one: 1 for a lowercase letter in a word of its script."""
+    category, script = unicodedata.category(character), _script(character)
+    if category in ("Lo", "Ll", "Lu") and script != "LATIN" and before.isascii() and before.isalpha():
+        return -1.0
+    if character in _FREQUENT:
+        return 2.0
+    if script in _SCRIPTS:
+        return _SCRIPTS[script]
+    if category == "Lo" or character in _PUNCTUATION or "\u3000" <= character <= "\u301f":
+        return 1.0
+    if category not in ("Ll", "Lu"):
+        return -1.0
+    if category == "Lu":
+        return -1.0 if before.islower() else 0.3
+    is_rare = script == "LATIN" and (character in _RARE or (before.isalpha() and not before.isascii()))
+    return 0.5 if is_rare else 1.0
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "").partition(" ")[0]

@@ -1,0 +1,195 @@
+"""The files of a text: found by their names, a folder or a pattern, decompressed, and read in blocks."""
+
+import contextlib
+import errno
+import glob
+import importlib
+import os
+import stat
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from jaxrnn.config import VocabularyKind
+from jaxrnn.errors import JaxrnnError, did_you_mean
+from jaxrnn.text import fetch
+
+PIECE = 2**18  # bytes of a text; at least 4, so that the first piece holds a whole byte-order mark
+STDIN = "-"
+_SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doctype html", b"<html")  # lower case
+_NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3", ".htm", ".html", ".xhtml"}
+_ARCHIVES = {".zip", ".7z", ".tar", ".tgz", ".rar"}
+_COMPRESSED = {".gz": ("gzip",), ".bz2": ("bz2",), ".xz": ("lzma",), ".zst": ("compression.zstd", "zstandard")}
+_TAR = slice(257, 262), b"ustar"
+
+_TEXT_ITSELF = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
+
+Text = tuple[str, Iterable[bytes]]  # the name and the blocks of a file
+
+
+def one_per_line(source: str | Path | Sequence[str | Path]) -> str:
+    """Return a source of a text, or several of them, as a string: one per line."""
+    return "\n".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
+
+
+def one_line(source: str) -> str:
+    """Return a source for a message."""
+    return source.replace("\n", ", ")
+
+
+def absolute(source: str) -> str:
+    """Return a source with absolute paths, by which it is found from any directory; names and stdin stay."""
+    if source in (*fetch.NAMED, STDIN):
+        return source
+    return "\n".join(str(_path(line)) for line in _lines(source))
+
+
+def _path(name: str) -> Path:
+    return Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 (~NAME without such a user is a file)
+
+
+def _lines(source: str) -> list[str]:
+    return [source] if os.path.exists(source) else source.split("\n")  # noqa: PTH110 (a name may have a line break)
+
+
+def find_files(source: str) -> tuple[Path, ...]:
+    """Return the files of a source, in order: each line of it is a file, a folder, or a pattern such as `texts/*.txt`.
+
+    The files of a folder, in folders of it too, and those of a pattern are sorted by their names; hidden ones are left
+    out. A file that does not exist is returned as well: reading it says what is wrong.
+    """
+    lines = _lines(source)
+    if not source:
+        raise JaxrnnError("the name of the text is empty; give a text file")
+    if "" in lines:
+        raise JaxrnnError(f"no such file: {source[:60]!r}...; {_TEXT_ITSELF}")
+    for line in lines if len(lines) > 1 else ():
+        if line in (*fetch.NAMED, STDIN):
+            raise JaxrnnError(f"{line} is a corpus by itself, which can't be joined with others; give files")
+    return tuple(file for line in lines for file in _files_of(_path(line)))
+
+
+def _files_of(path: Path) -> list[Path]:
+    if os.path.isdir(path):  # noqa: PTH112 (of a name that can't be a path, this is false)
+        below = [file for file in path.rglob("*") if not any(map(_is_hidden, file.relative_to(path).parts))]
+        what = "has no files"
+    elif not os.path.lexists(path) and glob.has_magic(str(path)):
+        pattern = str(path.relative_to(path.anchor))
+        below = [file for file in Path(path.anchor).glob(pattern) if not _is_hidden(file.name)]
+        what = "matches no files"
+    else:
+        return [path]
+    if files := sorted(file for file in below if file.is_file()):
+        return files
+    raise JaxrnnError(f"{path} {what}; give a text file, or a folder of text files")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def texts_of(source: str, kind: VocabularyKind, *, once: bool = False) -> list[Text]:
+    """Return the name and the blocks of each file of a source: a named corpus, stdin, or what `find_files` finds.
+
+    A text that is read `once`, as it arrives, may be typed, or come from a named pipe.
+    """
+    if source in fetch.NAMED:
+        if os.path.lexists(source):
+            message = f"{source} is taken as the corpus of that name, not as the file here; ./{source} is the file"
+            warnings.warn(message, stacklevel=2)
+        return [(source, [fetch.read_named_corpus(source)])]
+    if source == STDIN:
+        return [(STDIN, _read_stdin(once))]
+    return [
+        (str(path), _read_pipe(path) if once and path.is_fifo() else read_file(path, kind))
+        for path in find_files(source)
+    ]
+
+
+def _read_stdin(once: bool) -> Iterator[bytes]:
+    if sys.stdin is None:
+        raise JaxrnnError("- reads the text from stdin, which is closed; leave it open")
+    first = b"" if sys.stdin.isatty() and not once else sys.stdin.buffer.read(PIECE)
+    if not (first or once):
+        raise JaxrnnError(
+            "the text comes from stdin (-), and nothing is piped into it; pipe the text, again to resume or evaluate "
+            "its run, or give a file that holds it"
+        )
+    yield first
+    while block := sys.stdin.buffer.read(PIECE):
+        yield block
+
+
+def _read_pipe(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(PIECE):
+            yield block
+
+
+@contextlib.contextmanager
+def open_file(path: Path, kind: VocabularyKind) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a regular file to read, as it is and decompressed; a pipe or a device is refused, not waited for.
+
+    For a vocabulary of characters a document, a web page or an archive is refused too, by its name or its first bytes.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a directory" if path.is_dir() else "not a regular file"
+            raise JaxrnnError(f"{path} is {what}; give a text file, or pipe a text into -")
+        with path.open("rb") as file, _decompressed(path, file) as text:
+            start = text.read(512)
+            text.seek(0)
+            if kind == "characters" and (path.suffix.lower() in _ARCHIVES or start[_TAR[0]] == _TAR[1]):
+                raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
+            is_marked = start.lstrip().lower().startswith(_SIGNATURES)
+            if kind == "characters" and (path.suffix.lower() in _NOT_PLAIN or is_marked):
+                raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
+            yield file, text
+    except JaxrnnError:
+        raise
+    except Exception as error:  # ValueError: a NUL in the name; each way to compress has errors of its own
+        if not isinstance(error, OSError | ValueError) and path.suffix.lower() not in _COMPRESSED:
+            raise
+        if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise _no_such_file(path) from None
+        raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _no_such_file(path: Path) -> JaxrnnError:
+    name = str(path)
+    advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
+    if len(path.name) > 255 or any(map(str.isspace, path.name)):
+        advice = _TEXT_ITSELF
+    with contextlib.suppress(OSError):
+        advice = did_you_mean(path.name, [file.name for file in path.parent.iterdir()], advice, cutoff=0.85)
+    shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
+    return JaxrnnError(f"no such file: {shown}; {advice}")
+
+
+def _decompressed(path: Path, file: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
+    """Return the contents of a file; what its name says to be compressed is decompressed."""
+    names = _COMPRESSED.get(path.suffix.lower())
+    if names is None:
+        return contextlib.nullcontext(file)
+    for name in names:
+        with contextlib.suppress(ImportError):
+            opened: contextlib.AbstractContextManager[BinaryIO] = importlib.import_module(name).open(file, "rb")
+            return opened
+    raise JaxrnnError(f"{path} needs the package {names[-1]} to be read; pip install {names[-1]}, or decompress it")
+
+
+def in_blocks(data: bytes) -> Iterator[bytes]:
+    """Yield the contents of a file that is in memory in blocks."""
+    return (data[begin : begin + PIECE] for begin in range(0, len(data), PIECE))
+
+
+def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
+    """Yield the contents of a file in blocks, and report how many bytes of the file each takes."""
+    with open_file(path, kind) as (file, text):
+        position = 0
+        while block := text.read(PIECE):
+            progress(file.tell() - position)
+            position = file.tell()
+            yield block
