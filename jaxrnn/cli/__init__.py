@@ -27,7 +27,7 @@ from jaxrnn.cli.info import Info
 from jaxrnn.cli.output import listed, wants_color
 from jaxrnn.cli.plot import Page, Plot
 from jaxrnn.cli.presets import Presets, preset_table
-from jaxrnn.cli.process import clear_damaged_cache, set_xla_flags
+from jaxrnn.cli.process import clear_damaged_cache, set_environment
 from jaxrnn.cli.runs import Compare, Runs
 from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.streams import Stream, discard, standard_streams
@@ -58,7 +58,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    set_xla_flags()
+    set_environment()
     with standard_streams():
         try:
             with warnings.catch_warnings():
@@ -211,6 +211,9 @@ def _report(error: BaseException) -> int:
         print(f"jaxrnn: out of memory; {advice}", file=sys.stderr)
     else:
         line = str(error).partition("\n")[0]
+        for name in filter(os.environ.__contains__, map(str.upper, re.findall(r"jax_\w+", line, re.IGNORECASE))):
+            print(f"jaxrnn: {name} is {os.environ[name]!r} ({line}); correct or unset it", file=sys.stderr)
+            return JaxrnnError.exit_code
         advice = "this is a bug; please report it with the output of --debug"
         print(f"jaxrnn: {type(error).__name__}: {line}\n{advice}", file=sys.stderr)
     try:

@@ -135,8 +135,7 @@ def open_checkpoint(
 
     def prepare(config: TrainConfig) -> Cell | None:
         set_up_jax(config.model.dtype)
-        if device:
-            device.set_up()
+        (device or DeviceFlags()).set_up()
         return load_cell(cell) if cell else None
 
     path = find_checkpoint(run_dir, which or "last")

@@ -12,6 +12,7 @@ from jaxrnn.cli.arguments import (
     CellFlag,
     CheckpointFlag,
     CorpusArgument,
+    DeviceFlags,
     JsonFlag,
     RunArgument,
     choose_checkpoint,
@@ -116,6 +117,7 @@ class Import:
             raise JaxrnnError("--nonlinearity tells the cell of a torch.nn.RNN, as --cell does; give one of them")
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
         set_up_jax(weights.model.dtype)
+        DeviceFlags().set_up()
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
         source = str(Path(self.corpus).expanduser())
         corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=source, vocabulary=kind))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import CellFlag, JsonFlag, open_checkpoint
+from jaxrnn.cli.arguments import CellFlag, DeviceFlags, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, set_aside
@@ -36,6 +36,7 @@ class Info:
             return
         if self.repair:
             raise JaxrnnError("--repair needs RUN, the run directory to repair")
+        DeviceFlags().set_up()
         import jax
 
         from jaxrnn.text.fetch import NAMED, cache_directory

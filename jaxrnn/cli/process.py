@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import gc
 import os
+import re
 import signal
 import stat
 import sys
@@ -21,14 +22,30 @@ _XLA_FLAGS = (
 )
 
 
-def set_xla_flags() -> None:
-    """Add the flags that speed up programs on a CPU to XLA_FLAGS, unless JAX is imported already.
+# Variables that change what JAX computes, or keep it from computing. The others say where it computes and what it logs.
+_COMPUTING = re.compile(
+    "JAX_(DEFAULT_PRNG_IMPL|ENABLE_CUSTOM_PRNG|LEGACY_PRNG_KEY|DEBUG_KEY_REUSE|RANDOM_SEED_OFFSET|THREEFRY_.*|.*GUMBEL"
+    "|.*X64.*|DEFAULT_DTYPE_BITS|DEFAULT_MATMUL_PRECISION|NUMPY_.*_PROMOTION|ALLOW_F16_REDUCTIONS|SOFTMAX_CUSTOM_JVP"
+    "|DISABLE_JIT|DEBUG_NANS|DEBUG_INFS|ERROR_CHECKING_.*|ENABLE_CHECKS|CHECK_TRACER_LEAKS|CHECK_STATIC_INDICES"
+    "|.*_GUARD.*|NO_EXECUTION|NO_TRACING|DISABLE_MOST_OPTIMIZATIONS|OPTIMIZATION_LEVEL|EXEC_TIME_.*|MEMORY_FITTING_.*"
+    "|EAGER_.*|(SCAN|REMAT|CUSTOM_VJP)3|USE_DIRECT_LINEARIZE)"
+)
 
-    Flags that the user has set keep their values. If XLA_FLAGS names a file of flags, it is left alone.
+
+def set_environment() -> None:
+    """Let the environment hold what is best for JAX, unless it is imported already.
+
+    Variables such as JAX_ENABLE_X64, which would change the results of every command, are removed; flags such as
+    --dtype say how to compute. XLA_FLAGS gets flags that speed up programs on a CPU. Flags that the user has set keep
+    their values; if XLA_FLAGS names a file of flags, it is left alone. Figures need no MPLBACKEND.
     """
+    os.environ.pop("MPLBACKEND", None)
+    if "jax" in sys.modules:
+        return
+    for name in filter(_COMPUTING.fullmatch, list(os.environ)):
+        del os.environ[name]
     users = os.environ.get("XLA_FLAGS", "").strip()
-    names_file = users and not users.startswith("-")
-    if "jax" not in sys.modules and not names_file:
+    if not users or users.startswith("-"):
         ours = [flag for flag in _XLA_FLAGS if flag.partition("=")[0] not in users]
         os.environ["XLA_FLAGS"] = " ".join([*ours, users]).strip()
 

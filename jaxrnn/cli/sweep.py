@@ -11,7 +11,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.advice import closing_lines, guessing_line
-from jaxrnn.cli.arguments import OPTIONS, RunOptions, TrainingFlags
+from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.output import fields_of, loss_values, print_json, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
@@ -56,6 +56,7 @@ class Sweep(TrainingFlags):
             print_json(plan, indent=None if options.json else 2)
             return 0
         set_up_jax(config.model.dtype)
+        DeviceFlags().set_up()
         if options.plot:
             jaxrnn.plots.check_plot_file(options.plot)
         corpus = self.load_corpus(config)

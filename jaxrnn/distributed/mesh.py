@@ -41,8 +41,11 @@ def use_device(kind: DeviceKind | None = None) -> None:
         jax.config.update("jax_platforms", "" if kind == "gpu" else kind)
     try:
         backend = jax.default_backend()
-    except RuntimeError as error:
-        backend, reason = "none", f" ({str(error).splitlines()[0]})"
+    except (RuntimeError, AssertionError) as error:  # what JAX_PLATFORMS names is not there
+        cause = str(error).partition("\n")[0] or "what it needs is not installed"
+        names = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
+        wishes = "".join(f"{name} is {os.environ[name]!r}; " for name in names)
+        backend, reason = "none", f" ({wishes}{cause})"
     if backend != (kind or backend) or backend == "none":
         jax.config.update("jax_platforms", before)
         raise JaxrnnError(

@@ -21,6 +21,8 @@ def new_figure(size: tuple[float, float]) -> "Figure":
         from matplotlib import figure
     except ImportError:
         raise JaxrnnError("figures need matplotlib, which is not installed; pip install '.[plot]'") from None
+    except ValueError as error:
+        raise JaxrnnError(f"matplotlib can't start ({error}); correct or unset MPLBACKEND") from None
 
     class Figure(figure.Figure):
         def _repr_png_(self) -> bytes:  # otherwise a notebook shows only figures that pyplot has made

@@ -35,6 +35,8 @@ from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
 _VERSION = importlib.metadata.version("jaxrnn")
 _SYMBOLS = "vocabulary"  # the tensor of its code points
+# Settings of JAX that decide which random numbers it draws, which jaxrnn's own commands leave alone.
+_RANDOM = {"jax_enable_x64": False, "jax_threefry_partitionable": True, "jax_random_seed_offset": 0}
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -286,6 +288,7 @@ def computed_by(device_count: int = 1) -> dict[str, Any]:
         # XLA compiles for the instructions of this processor, and as the flags say.
         **({"processor": _processor()} if device.platform == "cpu" else {}),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        **{name: str(jax.config.values[name]) for name, usual in _RANDOM.items() if jax.config.values[name] != usual},
     }
 
 
@@ -302,5 +305,6 @@ def describe_computer(computed_by: Mapping[str, object]) -> str:
     """Describe what computed a checkpoint; version 0.1.0 left some of it out."""
     processor = f" ({computed_by['processor']})" if "processor" in computed_by else ""
     flags = f", XLA_FLAGS {computed_by['xla_flags'] or 'empty'}" if "xla_flags" in computed_by else ""
+    flags += "".join(f", {name.upper()} {computed_by[name]}" for name in _RANDOM if name in computed_by)
     versions = f"jaxrnn {computed_by.get('jaxrnn', '0.1.0')}, jax {computed_by['jax']}"
     return f"{computed_by.get('device_count', 1)} x {computed_by['device']}{processor}, {versions}{flags}"

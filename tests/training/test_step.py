@@ -355,8 +355,8 @@ def test_with_the_flags_that_the_command_line_sets_the_steps_are_the_oracles_too
     """They are set before JAX begins: the tests of parity, in a process that has them."""
     script = """
 import os, sys, pytest
-from jaxrnn.cli.process import set_xla_flags
-set_xla_flags()
+from jaxrnn.cli.process import set_environment
+set_environment()
 assert "vector_width=512" in os.environ["XLA_FLAGS"] and "small_while_loop" in os.environ["XLA_FLAGS"]
 assert "jax" not in sys.modules
 sys.exit(pytest.main(["-n0", "-pno:cacheprovider", *sys.argv[1:]]))
