@@ -13,7 +13,17 @@ import tyro
 
 import jaxrnn
 from jaxrnn.atomic import replacing
-from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, JsonFlag, RunArgument, choose_checkpoint
+from jaxrnn.cli.arguments import (
+    DEVICE,
+    DYNAMIC,
+    CellFlag,
+    CheckpointFlag,
+    DeviceFlags,
+    DynamicFlags,
+    JsonFlag,
+    RunArgument,
+    choose_checkpoint,
+)
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
 from jaxrnn.config import TEXT_RULES, TrainConfig
@@ -22,7 +32,8 @@ from jaxrnn.errors import JaxrnnError
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from jaxrnn.evaluation.score import Scored, Tally
+    from jaxrnn.evaluation.dynamic import Dynamic
+    from jaxrnn.evaluation.stream import Reader, Scored, Tally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +63,7 @@ class Evaluate:
         default_factory=dict
     )
     json: JsonFlag = False
+    learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)
     device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
 
     def run(self) -> None:
@@ -62,16 +74,25 @@ class Evaluate:
         texts = {"FILE": self.file or None, "--text": self.text, "--split-name": self.split_name}
         if len(given := [name for name, value in texts.items() if value is not None]) > 1:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
+        if self.lanes > 1 and self.learning.dynamic:
+            raise JaxrnnError("--dynamic reads in one lane, in which every symbol is learned from; leave --lanes out")
         if tsv and tsv.is_dir():
             raise JaxrnnError(f"{tsv} is a directory; give a file for --per-character")
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
         mesh = self.device.mesh("lanes", self.lanes)
+        choice, reader = self.learning.choose(checkpoint), None
+        if choice:
+            from jaxrnn.evaluation.dynamic import reader as dynamic_reader
+
+            dynamic, rule = choice
+            reader = dynamic_reader(checkpoint.state.params, checkpoint.config.model, rule, dynamic.length)
         if self.reset_on is not None:
             config = dataclasses.replace(checkpoint.config, reset_on=self.reset_on)
             checkpoint = checkpoint._replace(config=config)
-        text = (self._stream if self.file or self.text is not None else self._slice)(checkpoint, mesh)
+        read = self._stream if self.file or self.text is not None else self._slice
+        text = read(checkpoint, mesh, reader)
         total, documents = jaxrnn.Score(0.0, 0, 0), []
         with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
             for begin, score in _documents(text, checkpoint.vocabulary, tsv_file, self.per_document):
@@ -88,10 +109,11 @@ class Evaluate:
                     f"{text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of them unknown"
                 )
                 raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
-        self._print_result(text, total, checkpoint, {"documents": documents} if self.per_document else {})
+        more = {"documents": documents} if self.per_document else {}
+        self._print_result(text, total, checkpoint, choice[0] if choice else None, more)
 
-    def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
-        from jaxrnn.evaluation.score import Tally, score_stream
+    def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None", reader: "Reader | None") -> "_Text":
+        from jaxrnn.evaluation.stream import Tally, score_stream
         from jaxrnn.text.files import one_line, one_per_line
         from jaxrnn.text.stream import Rules, decode, read_pieces
 
@@ -103,12 +125,14 @@ class Evaluate:
         else:
             blocks = [(self.text or "").encode("utf-8", "surrogateescape")]
             name, pieces = "--text", decode(blocks, "--text", rules._replace(encoding="utf-8"))
-        options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh}
+        options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh, "reader": reader}
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
         return _Text(name, scored, tally)
 
-    def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None") -> "_Text":
-        from jaxrnn.evaluation.score import Scored, Tally, ordered_surprisals, surprisals_in_parts
+    def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None", reader: "Reader | None") -> "_Text":
+        from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
+        from jaxrnn.evaluation.stream import Scored, Tally, score_slice
+        from jaxrnn.text.documents import encode_separator
         from jaxrnn.text.files import one_line
         from jaxrnn.text.stream import count_tokens
 
@@ -129,6 +153,9 @@ class Evaluate:
             tally.unknown = int(counts[vocabulary.symbols.index(jaxrnn.text.UNKNOWN)])
 
         def scored() -> Iterator[Scored]:
+            if reader:
+                yield from score_slice(part, vocabulary, encode_separator(vocabulary, config.reset_on), reader)
+                return
             surprisals = surprisals_in_parts if self.per_character is None else ordered_surprisals
             parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
             for indices, nats in parts:
@@ -140,7 +167,12 @@ class Evaluate:
         return _Text(one_line(corpus.source), scored(), tally, part, slices["train"])
 
     def _print_result(
-        self, text: "_Text", score: "jaxrnn.Score", checkpoint: "jaxrnn.Checkpoint", more: dict[str, Any]
+        self,
+        text: "_Text",
+        score: "jaxrnn.Score",
+        checkpoint: "jaxrnn.Checkpoint",
+        dynamic: "Dynamic | None",
+        more: dict[str, Any],
     ) -> None:
         part, train, tally, step = text.part, text.train, text.tally, checkpoint.counters["step"]
         kind = checkpoint.vocabulary.kind
@@ -156,6 +188,7 @@ class Evaluate:
             "left_out": tally.left_out.total(),
             "unseen": unseen,
             "lanes": self.lanes,
+            "dynamic": dynamic,
             "step": step,
             "checkpoint": checkpoint.file,
             **more,
@@ -166,6 +199,7 @@ class Evaluate:
             f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
             f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
             f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}",
+            str(dynamic) if dynamic else None,
             unseen_line,
         ]
         if tally.unknown:

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import DEVICE, CellFlag, CheckpointFlag, DeviceFlags, RunArgument, choose_checkpoint
+from jaxrnn.cli.arguments import (
+    DEVICE,
+    DYNAMIC,
+    CellFlag,
+    CheckpointFlag,
+    DeviceFlags,
+    DynamicFlags,
+    RunArgument,
+    choose_checkpoint,
+)
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
@@ -34,6 +43,7 @@ class Sample:
     interactive: bool = False
     """Take turns with the network: type a beginning, and it continues; /help shows more."""
 
+    learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)
     from_: CheckpointFlag = None
     cell: CellFlag = None
     device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
@@ -49,7 +59,16 @@ class Sample:
         mesh = self.device.mesh("num_samples", config.num_samples)
         config = self._with_prompt(config, checkpoint.vocabulary.kind)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
-        network = checkpoint.state.params, vocabulary, checkpoint.config.model
+        params, prompt, dynamic = checkpoint.state.params, vocabulary.encode(config.prompt), None
+        if self.learning.dynamic and len(prompt) < 2:
+            raise JaxrnnError("--dynamic learns from the prompt; give a long one, by --prompt-file")
+        if choice := self.learning.choose(checkpoint):
+            dynamic, rule = choice
+            adapt = jaxrnn.evaluation.dynamic.adapt
+            params = adapt(params, prompt, checkpoint.config.model, rule, dynamic.length).params
+            if not quiet:
+                print(dynamic, file=sys.stderr)
+        network = params, vocabulary, checkpoint.config.model
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
         if self.interactive:
             writer = jaxrnn.sampling.generate.Writer(*network, reset_on)
@@ -66,6 +85,7 @@ class Sample:
                 "log_probabilities": by_network,
                 "drawn_log_probabilities": as_drawn,
                 "config": config,
+                "dynamic": dynamic,
                 **({"copies": list(map(find_copy, samples))} if find_copy else {}),
             }
             step, file = checkpoint.counters["step"], checkpoint.file

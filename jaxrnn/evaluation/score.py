@@ -1,9 +1,7 @@
 """How well a network predicts a text: the surprisal of each symbol, -ln of the probability that the network gave it."""
 
-import collections
-import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -17,10 +15,9 @@ from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lane
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
-from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
-from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
+from jaxrnn.text import Batch, Tokens, Vocabulary
+from jaxrnn.text.documents import Starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
-from jaxrnn.text.vocabulary import Flags
 from jaxrnn.training.jitted import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
@@ -175,106 +172,6 @@ def window_length(lanes: int, config: ModelConfig) -> int:
 def default_lanes(count: int) -> int:
     """Return lanes for a quick evaluation of `count` symbols: at most 64, each much longer than its warm-up."""
     return max(1, min(64, count // (4 * WARM_UP)))
-
-
-class Scored(NamedTuple):
-    """m consecutive symbols and their surprisals."""
-
-    indices: Indices  # of the symbols in the text, int [m]
-    symbols: str  # bytes as the characters with their values (Latin-1)
-    tokens: Tokens  # int [m]
-    nats: Nats  # [m]
-    starts: Flags | None  # whether a symbol begins a document, bool [m]; None: there are no documents
-
-
-@dataclasses.dataclass
-class Tally:
-    """What a text consisted of, counted while it is read."""
-
-    read: int = 0  # symbols in all
-    unknown: int = 0  # of these, as the unknown symbol
-    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)  # not in the vocabulary
-
-
-def score_stream(
-    params: Params,
-    pieces: Iterable[str | bytes],
-    vocabulary: Vocabulary,
-    config: ModelConfig,
-    tally: Tally,
-    *,
-    reset_on: str = "",
-    lanes: int = 1,
-    mesh: Mesh | None = None,
-) -> Iterator[Scored]:
-    """Yield, in order, the score of every symbol of a text that the vocabulary knows, except the first.
-
-    In one lane a text of any size is scored as it arrives. Several lanes begin at places that depend on its length, so
-    it is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The pieces are
-    str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the separator of
-    documents, as in training; `lanes` and `mesh` are those of `surprisals`. Raises JaxrnnError if there are fewer
-    symbols than lanes, and StorageError if there is no room for the temporary files.
-    """
-    separator = encode_separator(vocabulary, reset_on)
-    dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
-    symbols = (_encode(piece, vocabulary, dtype, tally) for piece in pieces)
-    if lanes == 1:
-        yield from _score_one_lane(params, symbols, separator, config)
-        return
-    with on_disk(dtype, symbols) as text:
-        tokens = text["token"]
-        starts = DocumentStarts(tokens, separator) if len(separator) else None
-        for indices, nats in ordered_surprisals(params, tokens, config, lanes, starts, mesh) if len(text) > 1 else ():
-            scored = text[indices + 1]
-            release_pages(text)
-            yield _scored(scored, nats, None if starts is None else starts[indices])
-
-
-def _score_one_lane(
-    params: Params, pieces: Iterable[np.ndarray], separator: Tokens, config: ModelConfig
-) -> Iterator[Scored]:
-    length, carry, before = window_length(1, config), initial_carry(1, config), separator[:0]
-    for window in _windows(pieces, length):
-        tokens, count = window["token"].astype(np.int32), len(window) - 1
-        text = np.concatenate([before, tokens[:-1]])
-        starts = document_starts(text, separator)[len(before) :] if len(separator) else np.zeros(count, np.bool_)
-        before = text[max(0, len(text) - len(separator) + 1) :]
-        padding = (0, length - count), (0, 0)  # one shape for all windows, so one program
-        inputs, targets, resets = (np.pad(part[:, None], padding) for part in (tokens[:-1], tokens[1:], starts))
-        nats, carry = score(params, carry, Batch(inputs, targets, np.asarray(False), resets), config)
-        yield _scored(window[1:], np.asarray(nats)[:count, 0], starts)
-
-
-def _windows(pieces: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Yield windows of length + 1 symbols that share one with the next; the last may be shorter."""
-    rest: np.ndarray | None = None
-    for piece in pieces:
-        rest = piece if rest is None else np.concatenate([rest, piece])
-        while len(rest) > length:
-            yield rest[: length + 1]
-            rest = rest[length:]
-    if rest is not None and len(rest) > 1:
-        yield rest
-
-
-def _scored(symbols: np.ndarray, nats: Nats, starts: Flags | None) -> Scored:
-    text = symbols["code_point"].tobytes().decode("utf-32-le", "surrogatepass")
-    return Scored(symbols["index"], text, symbols["token"], nats, starts)
-
-
-def _encode(piece: str | bytes, vocabulary: Vocabulary, dtype: np.dtype[np.void], tally: Tally) -> np.ndarray:
-    """Return the symbols of a piece that the vocabulary knows."""
-    text = piece.decode("latin-1") if isinstance(piece, bytes) else piece
-    tokens, is_known = vocabulary.find(piece)
-    symbols = np.zeros(len(tokens), dtype)
-    symbols["index"] = tally.read + np.arange(len(tokens))
-    symbols["code_point"] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    symbols["token"] = tokens
-    tally.read += len(tokens)
-    if vocabulary.unknown:
-        tally.unknown += int((tokens == vocabulary.symbols.index(UNKNOWN)).sum())
-    tally.left_out.update(text[index] for index in np.flatnonzero(~is_known))
-    return symbols[is_known]
 
 
 def ordered_surprisals(

@@ -329,7 +329,7 @@ def test_json_is_a_line_that_says_it_all(place, jaxrnn):
     samples = [f"{title}café{text}\n" for title, text in zip(titles, found["samples"], strict=True)]
     assert jaxrnn(command)[1] == "".join(samples)
     likelihoods = {"log_probabilities", "drawn_log_probabilities"}
-    assert set(found) == {"prompt", "samples", "config", "run", "step", "checkpoint", *likelihoods}
+    assert set(found) == {"prompt", "samples", "config", "dynamic", "run", "step", "checkpoint", *likelihoods}
     assert all(len(found[name]) == len(samples) and max(found[name]) < 0 for name in likelihoods)
 
 

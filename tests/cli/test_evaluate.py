@@ -9,12 +9,15 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import PROSE, TINY, assert_refused
 
 from jaxrnn.cli import main
 from jaxrnn.config import to_json
+from jaxrnn.evaluation.dynamic import dynamic_surprisals, pulled
 from jaxrnn.evaluation.score import surprisals
+from jaxrnn.runs import reload_corpus, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.text import load_corpus
 
@@ -282,6 +285,11 @@ BAD = [
     ("evaluate run text.txt --text x", "FILE and --text both say what to score; give one of them"),
     ("evaluate run --text x", "--text has 1 characters.* 2 known ones are needed"),
     ("evaluate run --reset-on x --per-document", "reset_on 'x'"),
+    ("evaluate run --dynamic-rate 0.1", "--dynamic-... need --dynamic"),
+    ("evaluate run --dynamic --lanes 2", "--dynamic reads in one lane"),
+    ("evaluate run --dynamic --dynamic-length 0", "--dynamic-length must be at least 1, got 0"),
+    ("evaluate run --dynamic --dynamic-rate -1", "--dynamic-rate must be at least 0, got -1.0"),
+    ("sample run --dynamic", "--dynamic learns from the prompt; give a long one"),
     ("evaluate run --split-name test", "the run has no slice 'test'; it has train, validation"),
     ("evaluate run --lanes 0", "lanes must be"),
     ("evaluate run --lanes 10000", "lanes must be from 1 to"),
@@ -370,3 +378,43 @@ def test_the_documents_of_a_slice_are_those_of_the_run(place, jaxrnn):
     words = PROSE[int(0.6 * N) + 1 :].split(" ")
     assert [document["symbols"] for document in documents] == [len(word) + 1 for word in words[:-1]] + [len(words[-1])]
     assert len(as_json(jaxrnn, "evaluate run --per-document")["documents"]) == 1  # it has no separator
+
+
+RUNS = ["run", *(pytest.param(run, marks=pytest.mark.slow) for run in ("bytes", "documents", "folded"))]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_dynamic_evaluation_learns_from_what_it_has_scored(place, tmp_path, jaxrnn, run):
+    flags = "--from last --dynamic --dynamic-rule sgd --dynamic-rate 0.01 --dynamic-decay 0.001 --dynamic-length 5"
+    got = as_json(jaxrnn, f"evaluate {run} {flags} --per-character {tmp_path}/bits.tsv")
+    assert got["dynamic"] == {"rule": "sgd", "rate": 0.01, "decay": 0.001, "length": 5}
+    checkpoint = load_checkpoint(place / run)
+    corpus, config = reload_corpus(checkpoint), checkpoint.config
+    part = slices_of(corpus, config)["validation"]
+    starts = None if part.starts is None else part.starts[np.arange(len(part.tokens))]
+    rule = pulled(0.01, 0.001)
+    expected = dynamic_surprisals(checkpoint.state.params, part.tokens, config.model, rule, length=5, starts=starts)
+    assert got["nats"] == pytest.approx(expected.sum(), rel=1e-4)
+    lines = [line.split("\t") for line in (tmp_path / "bits.tsv").read_text().removesuffix("\n").split("\n")]
+    assert [int(offset) for offset, _, _ in lines] == list(range(part.begin + 1, part.end))
+    assert sum(float(bits) for _, _, bits in lines) == pytest.approx(got["nats"] / math.log(2), rel=1e-5)
+    assert as_json(jaxrnn, f"evaluate {run} {flags}")["nats"] < as_json(jaxrnn, f"evaluate {run} --from last")["nats"]
+
+
+def test_what_is_not_given_is_chosen_on_training_text_and_printed(place, tmp_path, jaxrnn):
+    got = as_json(jaxrnn, "evaluate run --dynamic")
+    assert (got["dynamic"]["rule"], got["dynamic"]["length"]) == ("rms", 16)
+    (tmp_path / "other.txt").write_text("of the of the of the " * 10)
+    other = as_json(jaxrnn, f"evaluate run {tmp_path}/other.txt --dynamic")
+    assert other["dynamic"] == got["dynamic"]  # whatever is scored
+    line = "dynamic: learned after every 16 symbols, rms, rate {rate:.4g}, decay {decay:.4g}\n"
+    assert line.format(**got["dynamic"]) in jaxrnn("evaluate run --dynamic")[1]
+
+
+def test_a_network_adapts_to_a_prompt_before_it_writes(place, tmp_path, jaxrnn):
+    (tmp_path / "prompt.txt").write_text("of of of " * 40 + "of")
+    command = f"sample run --prompt-file {tmp_path}/prompt.txt --length 60 --temperature 0.5"
+    flags = "--dynamic --dynamic-rule sgd --dynamic-rate 0.3 --dynamic-decay 0"
+    plain, adapted = as_json(jaxrnn, command), as_json(jaxrnn, f"{command} {flags}")
+    assert (plain["dynamic"], adapted["dynamic"]["rate"]) == (None, 0.3)
+    assert adapted["samples"][0].count("of ") > 10 > plain["samples"][0].count("of ")

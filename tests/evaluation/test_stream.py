@@ -7,7 +7,8 @@ import pytest
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import StorageError
-from jaxrnn.evaluation.score import Tally, score, score_stream, surprisals
+from jaxrnn.evaluation.score import score, surprisals
+from jaxrnn.evaluation.stream import Tally, score_stream
 from jaxrnn.network.model import init_params
 from jaxrnn.text import Vocabulary, document_starts, encode_separator
 
