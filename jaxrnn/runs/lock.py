@@ -1,29 +1,42 @@
 """A lock that gives a run directory one writer; the system releases it when its process ends, however it ends."""
 
 import contextlib
+import importlib
 import os
-import sys
 import time
 import warnings
 import weakref
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 from jaxrnn.errors import JaxrnnError, TakenError
 
 PATIENCE = 1.0  # seconds to wait for processes that only look whether somebody trains (is_locked)
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
-if sys.platform == "win32":
-    import msvcrt
+_LOOKS = 5  # of a reader, where locks can't be shared and another reader may hold it for a moment
 
-    def _lock(descriptor: int, *, shared: bool = False) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
 
-    def _lock(descriptor: int, *, shared: bool = False) -> None:
+def _import(name: str) -> Any:
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+
+
+fcntl, msvcrt = _import("fcntl"), _import("msvcrt")  # POSIX has the first, Windows the second
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> None:
+    """Lock a file, exclusively if that is all that the system can do.
+
+    Raises BlockingIOError or PermissionError if another one holds it, and OSError where there are no locks.
+    """
+    if fcntl:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    elif msvcrt:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        raise OSError("this Python has no locks")
 
 
 def is_locked(directory: Path) -> bool:
@@ -33,14 +46,19 @@ def is_locked(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        _lock(descriptor, shared=True)  # several processes may ask at once
-    except (BlockingIOError, PermissionError):
+        for look in range(_LOOKS):
+            try:
+                _lock(descriptor, shared=True)  # several processes may ask at once
+                return False
+            except (BlockingIOError, PermissionError):
+                if fcntl or look == _LOOKS - 1:
+                    return True
+                time.sleep(0.01)
         return True
     except OSError:  # a file system without locks
         return False
     finally:
         os.close(descriptor)
-    return False
 
 
 class WriterLock:
