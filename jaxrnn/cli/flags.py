@@ -26,7 +26,7 @@ from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerC
 # comes first, after CORPUS, --preset, --run-dir and --resume.
 GROUPS = {
     "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every", "seed"),
-    "text": ("vocabulary", "encoding", "normalize", "min_count", "join", "reset_on"),
+    "text": ("vocabulary", "encoding", "normalize", "min_count", "symbols", "join", "reset_on"),
     "network": (
         *("num_layers", "dropout", "input_dropout", "state_dropout", "output_dropout", "weight_dropout"),
         *("init", "init_scale", "dtype", "products"),

@@ -154,6 +154,8 @@ def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
         f"training: T {config.sequence_length}, B {config.batch_size}, {rule}, seed {config.seed}",
         f"corpus: {one_line(corpus['source'])}, {corpus['length']:,} {config.vocabulary}, sha256 {corpus['sha256']}",
     ]
+    if config.parent:
+        lines.append(f"parent: {config.parent}")
     if config.reset_on:
         lines.append(f"reset on: {config.reset_on!r}, the string between documents")
     if config.min_count > 1:

@@ -10,6 +10,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
+
 import jaxrnn
 from jaxrnn.cli.advice import (
     best_line,
@@ -20,7 +22,7 @@ from jaxrnn.cli.advice import (
     rising_line,
     shown_sample,
 )
-from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, read_config
+from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
 from jaxrnn.cli.output import (
     corpus_values,
     fields_of,
@@ -34,8 +36,8 @@ from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
 from jaxrnn.config import OptimizerConfig, TrainConfig, with_settings
-from jaxrnn.errors import NonFiniteError, StorageError, TakenError
-from jaxrnn.runs.checkpoint_files import all_checkpoints
+from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
+from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
 
 
@@ -51,6 +53,10 @@ class TrainOptions(RunOptions):
 class Train(TrainingFlags):
     """Train on a text; show progress and samples; write a run directory."""
 
+    from_run: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    """Fine-tune: begin with the weights, the optimizer's memory, the settings and the symbols of RUN, on CORPUS."""
+    fresh_memory: bool = False
+    """With --from-run, begin with an empty memory of the optimizer."""
     options: Annotated[TrainOptions, OPTIONS] = dataclasses.field(default_factory=TrainOptions)
     device: Annotated[ProcessFlags, DEVICE] = dataclasses.field(default_factory=ProcessFlags)
 
@@ -72,13 +78,18 @@ class Train(TrainingFlags):
             warnings.simplefilter("ignore")
         if self.options.tensorboard:
             check_tensorboard()
+        parent = None
+        if self.from_run:
+            cell = self.changes().get("cell", "")
+            parent = open_checkpoint(self.from_run, None, cell if ":" in cell else None)
+            config = with_settings(config, {"symbols": parent.vocabulary.symbols})
         corpus = self.load_corpus(config)
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
             shows = prints and not self.options.quiet
             display = TrainingProgress(config.steps, has_bar=shows, has_lines=shows)
             options: dict[str, Any] = {"optimizer": optimizer, "progress": display.note}
-            run_dir, reports = self._begin(config, corpus, should_stop=lambda: received, **options)
+            run_dir, reports = self._begin(config, corpus, parent, should_stop=lambda: received, **options)
             if prints and not self.options.quiet:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 print("\n".join(about), file=sys.stderr)
@@ -100,6 +111,14 @@ class Train(TrainingFlags):
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         config, changes, optimizer = self.starting_config(), self.changes(), None
+        if self.fresh_memory and not self.from_run:
+            raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
+        if self.from_run:
+            from jaxrnn.runs.checkpoint import load_config
+
+            if self.preset or self.resume or self.options.config:
+                raise JaxrnnError("--from-run and --preset, --config or --resume both say what to start from; give one")
+            config = load_config(find_checkpoint(self.from_run, "last"))
         if self.resume and self.run_dir:
             from jaxrnn.runs.checkpoint import load_config
 
@@ -114,12 +133,17 @@ class Train(TrainingFlags):
         return with_settings(config, {"vocab_size": None, **changes}), optimizer
 
     def _begin(
-        self, config: TrainConfig, corpus: "jaxrnn.Corpus", **options: Any
+        self, config: TrainConfig, corpus: "jaxrnn.Corpus", parent: "jaxrnn.Checkpoint | None", **options: Any
     ) -> "tuple[Path, Generator[jaxrnn.Report]]":
         options |= {"resume": self.resume, "overwrite": self.options.overwrite, "devices": self.device.devices}
         while True:
             run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:
+                if parent:
+                    memory: dict[str, Any] = {"fresh_memory": self.fresh_memory, "optimizer": options["optimizer"]}
+                    overwrite = self.options.overwrite
+                    config = jaxrnn.begin_run(parent, config, corpus, run_dir, overwrite=overwrite, **memory)
+                    options |= {"resume": True, "overwrite": False}
                 return run_dir, jaxrnn.fit(config, corpus, run_dir=run_dir, **options)
             except TakenError:
                 if self.run_dir:

@@ -20,7 +20,7 @@ SETTINGS = {  # the path of each setting in a TrainConfig, by the name of its fl
     **{field.name: f"optimizer.{field.name}" for field in fields(OptimizerConfig) if field.name != "name"},
     "optimizer": "optimizer.name",
 }
-TEXT_RULES = ("vocabulary", "encoding", "normalize", "min_count", "join")  # how a text becomes tokens
+TEXT_RULES = ("vocabulary", "encoding", "normalize", "min_count", "join", "symbols")  # how a text becomes tokens
 SWEEPABLE = {
     name: path
     for name, path in SETTINGS.items()

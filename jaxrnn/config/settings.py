@@ -172,6 +172,8 @@ class TrainConfig(Checked):
     """String between the files of a corpus that has several."""
     min_count: Count = 1
     """Replace symbols that occur fewer times by one unknown symbol, written as U+FFFD."""
+    symbols: str = ""
+    """Symbols that the vocabulary has besides those of the text, such as those of texts to come."""
     split: tuple[float, ...] = (1.0,)
     """Fractions of the text for training, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
     reset_on: str = ""
@@ -204,6 +206,8 @@ class TrainConfig(Checked):
     """Steps between validations; 0: only at the end, if there is a validation slice."""
     patience: CountOrZero = 0
     """Stop after this many validations without improvement; 0: never."""
+    parent: str = ""
+    """Checkpoint that the run began from; empty: it began with weights that its seed drew, or imported ones."""
     chunk_length: Annotated[int, "[1, 100000]"] = 100
     """Maximum training steps per dispatch (K); a large model gets fewer, so that a dispatch takes seconds."""
 

@@ -111,6 +111,10 @@ class RunDirectory:
         return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
 
     def _resume(self) -> Checkpoint | None:
+        if not all_checkpoints(self._path) and self._run.config.parent:
+            raise JaxrnnError(
+                f"{self._path} was to begin from {self._run.config.parent} and did not; begin another run"
+            )
         if not all_checkpoints(self._path) and (self._path / "config.json").is_file() and not has_lost_all(self._path):
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
@@ -120,6 +124,8 @@ class RunDirectory:
             self._path, lambda file: read_checkpoint(file, lambda _: cell, optimizer), skips=DamagedError
         )
         step = checkpoint.counters["step"]
+        config = with_settings(self._run.config, {"parent": checkpoint.config.parent})
+        self._run = self._run._replace(config=config)
         check_resumable(self._path, self._run, checkpoint.config, checkpoint.corpus, step)
         if step < self._run.config.steps and self._writes:
             check_room(self._path, [self._run])

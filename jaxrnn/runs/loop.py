@@ -9,13 +9,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.config import OptimizerConfig, TrainConfig, to_json
+from jaxrnn.config import OptimizerConfig, TrainConfig, to_json, with_settings
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
+from jaxrnn.runs.checkpoint import Checkpoint
+from jaxrnn.runs.child import child_state
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports, call_each
 from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
@@ -89,6 +91,8 @@ def fit(
         raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
     if optimizer:
         config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
+    if not resume:  # it begins from no other run, as `begin_run` would
+        config = with_settings(config, {"parent": ""})
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     run = prepare(config, corpus_of(corpus, config), mesh=mesh, loss=loss, optimizer=optimizer)
@@ -112,22 +116,46 @@ def fit(
 
 
 def begin_run(
-    params: Params, config: TrainConfig, corpus: Corpus, run_dir: str | Path, *, overwrite: bool = False
+    source: Params | Checkpoint,
+    config: TrainConfig,
+    corpus: Corpus,
+    run_dir: str | Path,
+    *,
+    fresh_memory: bool = False,
+    optimizer: Optimizer | None = None,
+    overwrite: bool = False,
 ) -> TrainConfig:
     """Make a run directory whose checkpoint, of step 0, has given parameters; `fit(..., resume=True)` trains it.
 
-    The parameters, such as those of `load_weights`, are arrays of JAX or NumPy; `overwrite` replaces the run that is
-    there. Return the configuration, completed by the corpus.
+    Args:
+        source: the parameters, such as those of `load_weights`, arrays of JAX or NumPy; or a checkpoint of another run,
+            to fine-tune it: the optimizer's memory is then its own too, and the corpus may have further symbols.
+        config: the configuration; `config.symbols` must have those of a checkpoint's vocabulary.
+        corpus: the corpus.
+        run_dir: the directory to make.
+        fresh_memory: begin with an empty memory of the optimizer, not with that of the checkpoint.
+        optimizer: a user-defined optimizer, as in `fit`.
+        overwrite: replace the run that is there.
+
+    Return the configuration, completed by the corpus.
 
     Raises:
-        JaxrnnError: configuration and corpus don't fit together, or the run directory can't be used.
+        JaxrnnError: configuration, corpus and checkpoint don't fit together, or the run directory can't be used.
     """
     check_arguments(begin_run, locals())
-    run = prepare(config, corpus)
+    if optimizer:
+        config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
+    parent = f"{source.file.absolute()}, step {source.counters['step']}" if isinstance(source, Checkpoint) else ""
+    run = prepare(with_settings(config, {"parent": parent}), corpus, optimizer=optimizer)
     config = run.config
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), params)
-    state = init_train_state(jax.random.key(config.seed), config)
-    state = state._replace(params=params, opt_state=make_optimizer(config.optimizer, steps=config.steps).init(params))
+    if isinstance(source, Checkpoint):
+        state = child_state(source, config, corpus.vocabulary, fresh_memory=fresh_memory, optimizer=optimizer)
+        params = state.params
+    else:
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), source)
+        rule = optimizer or make_optimizer(config.optimizer, steps=config.steps)
+        state = init_train_state(jax.random.key(config.seed), config, optimizer=optimizer)
+        state = state._replace(params=params, opt_state=rule.init(params))
     if not all_finite(state):
         raise NonFiniteError("a parameter is not finite; give others")
     # The training loss begins at theirs, on the first of the text, and not at that of a network that knows nothing.

@@ -118,7 +118,7 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
     if len(corpus) < 256 and re.fullmatch(r"\S+\.\w{1,5}", corpus):
         raise JaxrnnError(f"there is no file {corpus}; give a text itself, or jaxrnn.load_corpus(path)")
     text = corpus if config.vocabulary == "characters" else corpus.encode()
-    corpus = Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count)
+    corpus = Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count, symbols=config.symbols)
     return dataclasses.replace(corpus, encoding=config.encoding, join=config.join)
 
 

@@ -35,6 +35,7 @@ class Corpus:
         normalize: how the text was changed before it was encoded, as in `load_corpus`.
         min_count: the number of occurrences below which symbols became the unknown symbol.
         join: the string between its files.
+        symbols: what the vocabulary has at least, whether it occurs or not.
         files: the path and the SHA-256 of each of its files, if they are several.
         cache_file: the file that holds the tokens; None if they are in memory.
     """
@@ -47,11 +48,19 @@ class Corpus:
     normalize: tuple[Normalization, ...] = ()
     min_count: int = 1
     join: str = "\n"
+    symbols: str = ""
     files: tuple[tuple[str, str], ...] = ()
     cache_file: Path | None = None
 
     @classmethod
-    def from_text(cls, text: str | bytes, *, normalize: tuple[Normalization, ...] = (), min_count: int = 1) -> "Corpus":
+    def from_text(
+        cls,
+        text: str | bytes,
+        *,
+        normalize: tuple[Normalization, ...] = (),
+        min_count: int = 1,
+        symbols: str = "",
+    ) -> "Corpus":
         """Return a corpus from a text in memory; of bytes, with a vocabulary of bytes.
 
         Example:
@@ -62,9 +71,10 @@ class Corpus:
         The options and errors are those of `load_corpus`. The `sha256` is that of the text's UTF-8 bytes, the same as
         that of a file with this text.
         """
-        check_arguments(Corpus.from_text, {"text": text, "normalize": normalize, "min_count": min_count})
+        options = {"normalize": normalize, "min_count": min_count, "symbols": symbols}
+        check_arguments(Corpus.from_text, {"text": text, **options})
         kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
-        rules = Rules(kind, "utf-8", tuple(normalize), min_count)
+        rules = Rules(kind, "utf-8", tuple(normalize), min_count, symbols=symbols)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         return _encode_in_memory([(TEXT, data)], TEXT, rules, silent)
@@ -117,6 +127,7 @@ def load_corpus(
     normalize: tuple[Normalization, ...] = (),
     min_count: int = 1,
     join: str = "\n",
+    symbols: str = "",
     progress: Progress = silent,
     verify: bool = False,
 ) -> Corpus:
@@ -137,6 +148,7 @@ def load_corpus(
             composes characters (Unicode's normal form C), "quotes" makes curly quotes straight.
         min_count: replace symbols that occur fewer times by one unknown symbol.
         join: the string between files.
+        symbols: what the vocabulary has besides the symbols of the text; bytes as characters with their values.
         progress: called with an activity, its number of new bytes, and of bytes in all.
         verify: read all of a big text and of its cached tokens, even if the files have not changed.
 
@@ -148,7 +160,7 @@ def load_corpus(
     check_arguments(load_corpus, locals())
     source = one_per_line(source)
     check_text_options(vocabulary, encoding, tuple(normalize))
-    rules = Rules(vocabulary, encoding, tuple(normalize), min_count, join)
+    rules = Rules(vocabulary, encoding, tuple(normalize), min_count, join, symbols)
     if source in (TEXT, TOKENS):
         raise JaxrnnError(
             f"{source} is the corpus of a run whose text was in memory and in no file; hand it over in Python, as "

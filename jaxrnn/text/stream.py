@@ -40,6 +40,7 @@ class Rules(NamedTuple):
     normalize: tuple[Normalization, ...] = ()
     min_count: int = 1
     join: str = "\n"
+    symbols: str = ""
 
 
 def silent(activity: str, new: int, total: int) -> None:
@@ -181,7 +182,7 @@ def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
         counts[: len(more)] += more
     if not counts.any():
         raise JaxrnnError(f"{name} is empty; give a text to learn from")
-    vocabulary = Vocabulary.of_counts(counts, rules.vocabulary, rules.min_count)
+    vocabulary = Vocabulary.of_counts(counts, rules.vocabulary, rules.min_count, rules.symbols)
     if len(vocabulary) < 2:
         if vocabulary.unknown:
             raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")

@@ -53,10 +53,11 @@ class Vocabulary:
         return cls.of_counts(count_symbols(text), "bytes" if isinstance(text, bytes) else "characters", min_count)
 
     @classmethod
-    def of_counts(cls, counts: Counts, kind: VocabularyKind, min_count: int = 1) -> "Vocabulary":
-        """Return the vocabulary of a text in which code point or byte i occurs `counts[i]` times."""
-        codes = np.flatnonzero(counts >= max(1, min_count))
-        unknown = bool(len(codes) < np.count_nonzero(counts))
+    def of_counts(cls, counts: Counts, kind: VocabularyKind, min_count: int = 1, symbols: str = "") -> "Vocabulary":
+        """Return the vocabulary of a text in which code point or byte i occurs `counts[i]` times, and of `symbols`."""
+        given = _code_points(symbols, "characters")
+        codes = np.union1d(np.flatnonzero(counts >= max(1, min_count)), given).astype(np.intp)
+        unknown = bool(np.setdiff1d(np.flatnonzero(counts), codes).size) or (min_count > 1 and UNKNOWN in symbols)
         if unknown:
             codes = np.union1d(codes, [ord(UNKNOWN)])
         return cls(codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass"), kind, unknown)

@@ -101,7 +101,7 @@ def test_help_of_train_shows_first_what_people_use_most_then_groups_with_titles(
 
 def test_every_setting_has_a_flag_in_one_group():
     names = [name for group in GROUPS.values() for name in group]
-    assert sorted([*names, "corpus", "vocab_size"]) == sorted(SETTINGS)
+    assert sorted([*names, "corpus", "parent", "vocab_size"]) == sorted(SETTINGS)
 
 
 def test_train_writes_samples_and_the_result_to_stdout_and_progress_to_stderr(home, jaxrnn):
