@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,10 @@ def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
 
 
 def print_json(values: Any, indent: int | None = None) -> None:
-    """Print values as JSON, by default in one line: named tuples and configurations as objects, paths as strings."""
+    """Print values as JSON, by default in one line.
+
+    Named tuples and configurations become objects, paths strings, and numbers that are not finite null.
+    """
     print(json.dumps(_plain(values), allow_nan=False, indent=indent))
 
 
@@ -54,7 +58,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, str | Path):
         return as_unicode(str(value))
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -224,13 +224,10 @@ class TrainConfig(Checked):
             raise JaxrnnError("validate_every needs a validation slice; set split, for example to 0.9,0.1")
         if self.patience and not self.validate_every:
             raise JaxrnnError("patience counts validations; set validate_every, the steps between them")
-        for name, value in (
-            {**vars(self.model), **vars(self.optimizer)}.items() if self.model.dtype == "float32" else ()
-        ):
-            if isinstance(value, float) and value and not 1.2e-38 <= value <= 3.4e38:  # it would become 0 or infinite
-                raise JaxrnnError(
-                    f"{name} {value} is beyond float32 (1.2e-38 to 3.4e38); use another, or dtype float64"
-                )
+        for name, value in {**vars(self.model), **vars(self.optimizer)}.items():
+            would_be_lost = isinstance(value, float) and value and not 1.2e-38 <= value <= 3.4e38  # as 0 or infinity
+            if would_be_lost and self.model.dtype == "float32":
+                raise JaxrnnError(f"{name} must be 1.2e-38 to 3.4e+38 in float32, got {value}; or use dtype float64")
 
     def has_sample(self, step: int) -> bool:
         """Return whether a sample is due after a step, apart from the one at the end.

@@ -99,7 +99,7 @@ def newest_good(
         JaxrnnError: there is none.
         CheckpointError: there are some, none of which can be used, or one that `skips` does not include.
     """
-    if path.is_file() or (has_checkpoint_name(path) and os.path.lexists(path) and not path.is_dir()):
+    if path.is_file() or (has_checkpoint_name(path) and os.path.lexists(path)):
         return read(path)
     if not path.is_dir():
         raise JaxrnnError(f"no such run: {path}; {other_run(path)}")
