@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
+from jaxrnn.plots.fonts import printable
 from jaxrnn.runs.metrics import read_metrics
 from jaxrnn.runs.sweep_directory import read_sweep
 
@@ -41,7 +42,7 @@ def loss_curves(
     if unit not in ("bits", "nats"):
         raise JaxrnnError(f"unit must be bits or nats, got {unit!r}")
     figure = new_figure((8, 4.5))
-    axes = figure.subplots()
+    axes, curves = figure.subplots(), list[Any]()
     names = [f"run {n}" if isinstance(run, Mapping) else Path(run).absolute().name for n, run in enumerate(runs, 1)]
     for index, (run, label) in enumerate(zip(runs, labels or names, strict=True)):
         columns = run if isinstance(run, Mapping) else read_metrics(run)
@@ -49,15 +50,18 @@ def loss_curves(
         intervals, mean, validation = _losses(columns, unit)
         axes.plot(steps, intervals, color=color, alpha=0.25, linewidth=0.8)
         curve = mean if smoothing is None else _exponential_mean(intervals, smoothing)
-        axes.plot(steps, curve, color=color, linewidth=1.8, label=label)
+        label = printable(label)
+        curves += axes.plot(steps, curve, color=color, linewidth=1.8, label=label)
         measured = np.isfinite(validation)
         if measured.any():
             line: dict[str, Any] = {"linestyle": "--", "linewidth": 1.5, "marker": "o", "markersize": 3}
-            axes.plot(steps[measured], validation[measured], color=color, label=f"{label}, validation", **line)
+            curves += axes.plot(
+                steps[measured], validation[measured], color=color, label=f"{label}, validation", **line
+            )
     configs = [_config(run) for run in runs if not isinstance(run, Mapping)]
     axes.set(xlabel="step", ylabel=_loss_label(configs, unit))
     tidy(axes, grid="y")
-    axes.legend(frameon=False)
+    axes.legend(curves, [curve.get_label() for curve in curves], frameon=False)  # of a label with _ first, too
     return figure
 
 
@@ -92,7 +96,7 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
             ends.errorbar(finals.mean(), index + 0.12, xerr=deviation, color=color, marker="D", markersize=5, capsize=3)
     curves.set(xlabel="step", ylabel=f"{label}, training loss")
     ends.set(xlabel=f"{label}, {'best validation' if validated else 'training loss at the end'}")
-    ends.set_yticks(range(len(by_setting)), list(by_setting))
+    ends.set_yticks(range(len(by_setting)), list(map(printable, by_setting)))
     ends.invert_yaxis()
     tidy(curves, grid="y")
     tidy(ends, grid="x")

@@ -3,10 +3,12 @@
 import importlib.util
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.plots.fonts import draw_texts_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +27,12 @@ def new_figure(size: tuple[float, float]) -> "Figure":
         raise JaxrnnError(f"matplotlib can't start ({error}); correct or unset MPLBACKEND") from None
 
     class Figure(figure.Figure):
+        def draw(self, renderer: Any) -> None:
+            draw_texts_as_they_are(self)
+            with warnings.catch_warnings():  # fonts are our business
+                warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
+                super().draw(renderer)
+
         def _repr_png_(self) -> bytes:  # otherwise a notebook shows only figures that pyplot has made
             png = io.BytesIO()
             self.savefig(png, format="png")

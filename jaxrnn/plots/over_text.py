@@ -183,11 +183,8 @@ def _heat_map(
 
 
 def _write(axes: Any, column: float, row: float, character: str, **style: Any) -> None:
-    """Write one character into a cell; as a box if the font lacks it."""
-    from matplotlib.font_manager import findfont, get_font
-
+    """Write one character into a cell; as a box if it has no form."""
     glyph = _GLYPHS.get(character, character)
-    if not glyph.isprintable() or not get_font(findfont(_FONT)).get_char_index(ord(glyph)):
-        glyph = "\u25a1"
-    options = {"ha": "center", "va": "center", "clip_on": False, "parse_math": False}
+    glyph = glyph if glyph.isprintable() else "\u25a1"
+    options = {"ha": "center", "va": "center", "clip_on": False}
     axes.text(column, row, glyph, family=_FONT, fontsize=8, **options, **style)
