@@ -7,12 +7,11 @@ from typing import Any
 import jax
 
 from jaxrnn.bench.config import BenchConfig
-from jaxrnn.bench.references import check, tolerance
-from jaxrnn.bench.result import Result, say
-from jaxrnn.bench.suites import sampling_program, training_program
-from jaxrnn.bench.timing import Contender, Timing, make_workload, race
+from jaxrnn.bench.references import tolerance
+from jaxrnn.bench.result import Result
+from jaxrnn.bench.timing import Contender, LeftOut, Start, Timing, compete
+from jaxrnn.bench.workload import make_workload, sampling_program, training_program
 from jaxrnn.kernels import KERNELS, plain
-from jaxrnn.training import Metrics
 
 _SAMPLE_LENGTH = 2000  # characters of each stream per call
 _GRU: dict[str, Any] = {"cell": "gru", "optimizer": "adam"}
@@ -34,15 +33,15 @@ def measure_kernels(config: BenchConfig) -> Result:
 
     Contenders: the workloads, in seconds per training step, or per character of all streams together.
     """
-    seconds: dict[str, Timing] = {}
-    columns: dict[str, dict[str, Timing]] = {kernel: {} for kernel in (*KERNELS, "all")}
-    for name in WORKLOADS:
-        say(f"measuring {name}")
-        timings = _race(name, config.repeats or 7)
-        seconds[name] = timings["none"]
-        for kernel, ratios in columns.items():
-            if timings[kernel] is not seconds[name]:
-                ratios[name] = timings[kernel].over(seconds[name])
+    workloads = {name: _starts(name) for name in WORKLOADS}
+    races = compete(workloads, config.repeats or 7, tolerance(config.training))
+    seconds = {name: race.timings["none"] for name, race in races.items()}
+    columns: dict[str, dict[str, Timing]] = {
+        kernel: {
+            name: race.timings[kernel].over(seconds[name]) for name, race in races.items() if kernel in race.timings
+        }
+        for kernel in (*KERNELS, "all")
+    }
     lines = [
         "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "
         "with it, a median of ratios round by round: above 1 it helps; -: it is not in this program",
@@ -52,29 +51,25 @@ def measure_kernels(config: BenchConfig) -> Result:
     return Result(seconds, lines, columns, chart="ratios")
 
 
-def _race(name: str, rounds: int) -> dict[str, Timing]:
-    """Return timings by the kernel taken out, "none" or "all"; programs that do not have it share one timing."""
-    workload = make_workload(BenchConfig(**WORKLOADS[name]).train_config())
-    texts: dict[str, str] = {}  # of the lowered programs, by the kernel taken out
-    contenders: dict[str, Contender] = {}  # by these texts
-    losses: dict[str, list[float]] = {}
-    for kernel in ("none", *KERNELS, "all"):
+def _starts(name: str) -> dict[str, Start]:
+    """Return a program with all kernels ("none" taken out), without each, and without all."""
+    workload = make_workload(BenchConfig().changed(**WORKLOADS[name]))
+    texts: set[str] = set()  # of the lowered programs
+
+    def start(kernel: str) -> Contender:
         with _without(kernel):
             if name.startswith("sample-"):
                 program = sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
             else:
                 program = training_program(workload, chunked=name != "seed-call")
-            texts[kernel] = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
-            if texts[kernel] in contenders:
-                continue
-            state, output = program.function(program.state, program.feeds[0])
-            if isinstance(output, Metrics):
-                losses[kernel] = output.loss.reshape(-1)[:2].tolist()
-                check(f"program without {kernel}", losses[kernel], losses["none"], tolerance(workload))
-            contender = program._replace(state=state).contender()
-        contenders[texts[kernel]] = Contender(partial(_run_without, kernel, contender))
-    timings = race(contenders, rounds)
-    return {kernel: timings[text] for kernel, text in texts.items()}
+            text = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
+            if text in texts:
+                raise LeftOut("it is not in this program")
+            texts.add(text)
+            contender = program.contender()
+        return contender._replace(run=partial(_run_without, kernel, contender))
+
+    return {kernel: partial(start, kernel) for kernel in ("none", *KERNELS, "all")}
 
 
 def _without(kernel: str) -> contextlib.AbstractContextManager[None]:

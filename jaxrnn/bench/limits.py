@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.bench.timing import Contender, Timing, Workload, counted
+from jaxrnn.bench.timing import Contender, Timing, counted
+from jaxrnn.bench.workload import Workload
 from jaxrnn.kernels.matmul import times_matrix
 from jaxrnn.network.cells import get_cell
 

@@ -76,7 +76,7 @@ class Reference:
     batches: tuple[np.ndarray, np.ndarray, np.ndarray]  # inputs and targets int [K, T, B], reset bool [K]
     cell: str  # "tanh", "gru" or "lstm"
     optimizer: str  # "adagrad" or "adam"
-    learning_rate: float
+    learning_rates: list[float]  # of the K steps of the chunk
     clip_value: float
 
     def __post_init__(self) -> None:
@@ -145,6 +145,7 @@ class Reference:
 
     def update(self, gradient: dict[str, np.ndarray]) -> None:
         """Clip every entry of the gradient and move the parameters by Adagrad or Adam."""
+        learning_rate = self.learning_rates[self.steps % len(self.learning_rates)]
         self.steps += 1
         for name, value in self.params.items():
             g = gradient[name]
@@ -152,12 +153,12 @@ class Reference:
             m, v = self.first[name], self.second[name]
             if self.optimizer == "adagrad":
                 m += g * g
-                value -= self.learning_rate * g / np.sqrt(m + 1e-8)
+                value -= learning_rate * g / np.sqrt(m + 1e-8)
             else:
                 m += 0.1 * (g - m)
                 v += 0.001 * (g * g - v)
                 unbiased_m, unbiased_v = m / (1 - 0.9**self.steps), v / (1 - 0.999**self.steps)
-                value -= self.learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
+                value -= learning_rate * unbiased_m / (np.sqrt(unbiased_v) + 1e-8)
 
     def sample(self, length: int) -> tuple[list[int], float]:
         """Write `length` characters after character 0, from a zero carry; return them and their surprisal in nats."""

@@ -1,5 +1,7 @@
-"""The references, each in its worker, checked to do the same work before anything is timed."""
+"""The contenders that are not ours: NumPy and PyTorch in workers, and other JAX libraries."""
 
+import importlib.metadata
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -8,67 +10,109 @@ import jax
 import numpy as np
 
 from jaxrnn.bench.config import BenchError
-from jaxrnn.bench.result import say, version
-from jaxrnn.bench.timing import Contender, Workload, counted, named_params
+from jaxrnn.bench.timing import Contender, LeftOut, Start, counted
 from jaxrnn.bench.worker import Worker
-from jaxrnn.training import make_train_step
+from jaxrnn.bench.workload import Workload, named_params
+from jaxrnn.config import OptimizerConfig, TrainConfig
+from jaxrnn.training.schedule import learning_rate
+
+LIBRARIES = {"flax": "flax", "haiku": "dm-haiku", "equinox": "equinox"}  # the distribution of each module
+YARDSTICKS = ("NumPy", "NumPy 1", "PyTorch", "PyTorch autocast", *LIBRARIES, "floor")  # contenders that are not ours
 
 
-def start_references(stack: ExitStack, workload: Workload) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Start the references of a workload, "NumPy" and "PyTorch", in processes that end with `stack`.
+def reference_starts(stack: ExitStack, workload: Workload) -> dict[str, Start]:
+    """Return the contenders, in seconds per training step; their processes end with `stack`.
 
-    Return them as contenders, in seconds per training step, and notes: the number of threads, or why there is no such
-    contender. Raise BenchError if the loss of one of the first two steps is not ours; the second tells of the update.
+    What is not installed, or can't do the work, raises LeftOut.
     """
-    step, state, losses = make_train_step(workload.config), workload.initial_state(), []
-    for batch in (workload.single_batches() * 2)[:2]:  # a chunk may be a single step
-        state, metrics = step(state, batch)
-        losses.append(float(metrics.loss))
-    say("checking the NumPy reference")
-    worker = stack.enter_context(Worker("numpy_reference", threads=1))
-    worker.call("Reference", **reference_arguments(workload))
-    check("NumPy reference", worker.call("train", 2), losses, tolerance(workload))
-    contenders, notes = {"NumPy": counted(partial(worker.call, "train"))}, {"NumPy": "float64, 1 thread"}
-    if version("torch") is None:
-        return contenders, notes | {"PyTorch": "not installed"}
-    say("checking the PyTorch reference")
-    worker = stack.enter_context(Worker("torch_reference"))
-    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
-    try:
-        worker.call("Reference", **reference_arguments(workload), dtype=workload.config.model.dtype, device=device)
-        theirs = worker.call("train", 2)
-    except BenchError as error:  # a torch without this device
-        return contenders, notes | {"PyTorch": f"does not run: {error}"}
-    check("PyTorch reference", theirs, losses, tolerance(workload))
-    threads = worker.call("choose_threads")
-    notes["PyTorch"] = f"{threads} thread{'s' * (threads > 1)}"
-    contenders["PyTorch"] = counted(partial(worker.call, "train"))
-    return contenders, notes
+    full = workload.config.model.products == "full"
+    starts: dict[str, Callable[..., Contender]] = {"NumPy": _start_numpy, "PyTorch": _start_torch}
+    if not full:
+        starts["PyTorch autocast"] = partial(_start_torch, autocast=True)
+    starts |= {name: partial(_start_library, name) for name in LIBRARIES}
+    return {name: partial(start, stack, workload) for name, start in starts.items()}
 
 
 def reference_arguments(workload: Workload) -> dict[str, Any]:
     """Return the arguments of a reference: initial parameters, batches, cell, optimizer."""
-    optimizer = workload.config.optimizer
+    config, optimizer = workload.config, workload.config.optimizer
+    rate = learning_rate(optimizer, config.steps)
     return {
         "params": named_params(workload.initial_state().params),
         "batches": tuple(np.asarray(part) for part in workload.batches[:3]),
-        "cell": workload.config.model.cell,
+        "cell": config.model.cell,
         "optimizer": optimizer.name,
-        "learning_rate": optimizer.peak_learning_rate,
-        "clip_value": optimizer.clip_value,
+        "learning_rates": [float(rate(step) if callable(rate) else rate) for step in range(config.chunk_length)],
+        "clip_value": optimizer.clip_value if optimizer.clip == "value" else float("inf"),
     }
 
 
-def tolerance(workload: Workload) -> float:
-    """Return the largest relative difference to a reference's loss that rounding explains."""
-    model = workload.config.model
+def tolerance(config: TrainConfig) -> float:
+    """Return the largest relative difference to a contender's loss that rounding explains."""
+    model = config.model
     if model.products != "full" or (model.dtype == "float32" and jax.default_backend() != "cpu"):
         return 1e-2  # a GPU multiplies in fewer bits
     return 1e-9 if model.dtype == "float64" else 1e-5
 
 
-def check(name: str, theirs: list[float], ours: list[float], tolerance: float) -> None:
-    """Raise BenchError unless the numbers of a reference, or of another program, are ours."""
-    for their, our in zip(theirs, ours, strict=True):
-        if not abs(their - our) <= tolerance * abs(our):
-            raise BenchError(f"the {name} does not do the same work: it computes {their:.9g} where ours is {our:.9g}")
+def version(name: str) -> str | None:
+    """Return the version of an installed distribution; None where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _start_numpy(stack: ExitStack, workload: Workload) -> Contender:
+    config, optimizer = workload.config, workload.config.optimizer
+    _check_network(config)
+    if config.model.num_layers > 1 or config.model.cell == "relu":
+        raise LeftOut("it has the cells tanh, gru and lstm, in a single layer")
+    plain_adam = (optimizer.beta1, optimizer.beta2) == (OptimizerConfig.beta1, OptimizerConfig.beta2)
+    if optimizer.name not in ("adagrad", "adam") or optimizer.decays or optimizer.clip == "norm" or not plain_adam:
+        raise LeftOut("it has adagrad and adam, without weight decay and clipping by norm")
+    worker = stack.enter_context(Worker("numpy_reference", threads=1))
+    worker.call("Reference", **reference_arguments(workload))
+    losses = tuple(worker.call("train", 2))
+    return counted(partial(worker.call, "train"))._replace(losses=losses, note="float64, 1 thread")
+
+
+def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False) -> Contender:
+    config, optimizer = workload.config, workload.config.optimizer
+    _check_installed("torch")
+    _check_network(config)
+    adam = optimizer.name in ("adam", "adamw")
+    if workload.optimizer or optimizer.clip == "norm" or (optimizer.decays and not adam):
+        raise LeftOut("it has built-in optimizers, without clipping by norm; weight decay only in adam and adamw")
+    worker = stack.enter_context(Worker("torch_reference"))
+    numbers = {name: getattr(optimizer, name) for name in ("beta1", "beta2", "rms_decay", "momentum", "decay")}
+    device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
+    options = {"numbers": numbers, "dtype": config.model.dtype, "device": device, "autocast": autocast}
+    try:
+        worker.call("Reference", **reference_arguments(workload), **options)
+        losses = tuple(worker.call("train", 2))
+        threads = worker.call("choose_threads")
+    except BenchError as error:  # a torch without this device
+        raise LeftOut(f"it does not run: {error}") from None
+    note = f"{threads} thread{'s' * (threads > 1)}, the fastest number" + ", products in bfloat16" * autocast
+    return counted(partial(worker.call, "train"))._replace(losses=losses, note=note)
+
+
+def _start_library(name: str, _: ExitStack, workload: Workload) -> Contender:
+    _check_installed(LIBRARIES[name])
+    _check_network(workload.config)
+    from jaxrnn.bench.libraries import library_program
+
+    return library_program(name, workload).contender()._replace(note="one-hot inputs; our chunk, on one device")
+
+
+def _check_installed(distribution: str) -> None:
+    if version(distribution) is None:
+        raise LeftOut(f"{distribution} is not installed; pip install {distribution}")
+
+
+def _check_network(config: TrainConfig) -> None:
+    if not isinstance(config.model.cell, str):
+        raise LeftOut("the cell is user-defined")
+    if config.model.dropout:
+        raise LeftOut("dropout draws other numbers there")

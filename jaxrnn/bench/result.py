@@ -1,19 +1,16 @@
 """What every suite returns: its table, its chart, and the machine on which it was measured."""
 
 import dataclasses
-import importlib.metadata
 import os
 import platform
-import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import numpy as np
 
 from jaxrnn.bench.config import BenchConfig
+from jaxrnn.bench.references import LIBRARIES, version
 from jaxrnn.bench.timing import Timing
-from jaxrnn.plots.figure import COLORS, new_figure, tidy
+from jaxrnn.plots import benchmark
 from jaxrnn.runs.checkpoint import computed_by
 
 if TYPE_CHECKING:
@@ -41,32 +38,47 @@ class Result:
     def table(self) -> list[list[str]]:
         """Return the rows of the table, the header first."""
         name, unit = self.unit
-        compiled = any(timing.compile_seconds for timing in self.seconds.values())
-        rows = [["", name, "quartiles"] + ["char/s"] * bool(self.characters) + [*self.columns] + ["compile"] * compiled]
-        for contender, timing in self.seconds.items():
-            row = [contender, number(timing.median / unit)]
-            row.append(f"{number(timing.lower / unit)}-{number(timing.upper / unit)}")
-            if self.characters:
-                row.append(number(self.characters / timing.median))
-            row += [number(cells[contender].median) if contender in cells else "-" for cells in self.columns.values()]
-            if compiled:
-                row.append(f"{timing.compile_seconds:.2f} s" if timing.compile_seconds else "-")
-            rows.append(row)
+        columns: dict[str, dict[str, str]] = {
+            name: {key: number(timing.median / unit) for key, timing in self.seconds.items()},
+            "quartiles": {
+                key: f"{number(timing.lower / unit)}-{number(timing.upper / unit)}"
+                for key, timing in self.seconds.items()
+            },
+        }
+        if self.characters:
+            rates = {key: number(self.characters / timing.median) for key, timing in self.seconds.items()}
+            columns["char/s"] = rates
+        for header, ratios in self.columns.items():
+            columns[header] = {key: number(ratio.median) for key, ratio in ratios.items()}
+        costs = {key: timing.cost for key, timing in self.seconds.items() if timing.cost.compile_seconds}
+        if costs:
+            columns["compile"] = {key: f"{cost.compile_seconds:.2f} s" for key, cost in costs.items()}
+            columns["Mflop"] = {key: number(cost.flops / 1e6) for key, cost in costs.items() if cost.flops}
+            columns["MB"] = {key: number(cost.bytes / 1e6) for key, cost in costs.items() if cost.bytes}
+        headers = {header: cells for header, cells in columns.items() if cells or header in self.columns}
+        return [["", *headers]] + [[key, *(cells.get(key, "-") for cells in headers.values())] for key in self.seconds]
+
+    def csv_rows(self) -> list[list[Any]]:
+        """Return the numbers of the table, unrounded and in seconds, the header first; nothing where there is none."""
+        names = ["compile_seconds", "flops", "bytes", *self.columns]
+        rows: list[list[Any]] = [["contender", "seconds", "lower", "upper", *names]]
+        for key, timing in self.seconds.items():
+            ratios = [cells[key].median if key in cells else None for cells in self.columns.values()]
+            rows.append([key, timing.median, timing.lower, timing.upper, *timing.cost, *ratios])
         return rows
-
-
-def say(message: str) -> None:
-    """Tell a person who waits at a terminal what is going on."""
-    if sys.stderr.isatty():
-        print(f"... {message}", file=sys.stderr, flush=True)
 
 
 def workload_line(config: BenchConfig) -> str:
     """Return the workload in a line."""
-    sizes = ", ".join(f"{letter} {getattr(config, name)}" for name, letter in LETTERS.items())
-    products = "" if config.products == "full" else f", products of {config.products}"
+    training, model = config.training, config.training.model
+    values = {**vars(training), **vars(model)}
+    sizes = ", ".join(f"{letter} {values[name]}" for name, letter in LETTERS.items())
+    layers = f", L {model.num_layers}" if model.num_layers > 1 else ""
+    products = "" if model.products == "full" else f", products of {model.products}"
     devices = f", devices {config.devices}" if config.devices > 1 else ""
-    return f"{config.cell}, {sizes}, {config.dtype}{products}, {config.optimizer}{devices}"
+    cell = model.cell if isinstance(model.cell, str) else "user-defined cell"
+    optimizer = "user-defined optimizer" if config.optimizer else training.optimizer.name
+    return f"{cell}, {sizes}{layers}, {model.dtype}{products}, {optimizer}{devices}"
 
 
 def number(value: float) -> str:
@@ -81,7 +93,7 @@ def number(value: float) -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Return what a reader of a measurement has to know about the machine and its software."""
-    packages = ("jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch")
+    packages = ("jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch", *LIBRARIES.values())
     return {
         **computed_by(len(jax.devices())),
         "cores": os.cpu_count(),
@@ -93,71 +105,24 @@ def describe_machine() -> dict[str, Any]:
 def machine_line(machine: dict[str, Any]) -> str:
     """Return the machine and the versions in a line."""
     versions = machine["versions"]
-    software = ", ".join(f"{name} {versions[name]}" for name in ("jax", "numpy", "torch") if versions[name])
+    names = ("jax", "numpy", "torch", *LIBRARIES.values())
+    software = ", ".join(f"{name} {versions[name]}" for name in names if versions[name])
     return f"{machine.get('processor', 'host')}, {machine['cores']} cores; on {machine['device']}; {software}"
-
-
-def version(name: str) -> str | None:
-    """Return the version of an installed distribution; None where it is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def draw(result: Result, title: str) -> "Figure":
     """Return the figure of what a suite measured, in the form that the suite chose (`Result.chart`)."""
-    figure = new_figure((8, 4.4))
-    axes = figure.subplots()
-    (_draw_curves if result.chart == "curves" else _draw_rows)(axes, result)
-    tidy(axes)
-    figure.suptitle(title, fontsize=9, color="#444444")
-    return figure
-
-
-def _draw_rows(axes: Any, result: Result) -> None:
-    """Draw a row per contender: its time, or its ratio in each column, with whiskers from quartile to quartile."""
-    is_ratio = result.chart == "ratios"
-    name, unit = ("ratio", 1.0) if is_ratio else result.unit
-    series = {label: ratios for label, ratios in result.columns.items() if ratios} if is_ratio else {"": result.seconds}
-    for color, (label, timings) in zip(COLORS, series.items(), strict=False):
-        medians, whiskers = _medians_and_whiskers(timings.values(), unit)
-        axes.errorbar(medians, list(timings), xerr=whiskers, color=color, fmt="o", capsize=2, label=label)
-        for row, median in enumerate(medians if not is_ratio else ()):
-            axes.annotate(number(median), (median, row), xytext=(0, 6), textcoords="offset points", ha="center")
-    axes.set_xlim(left=0)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{name} (median, quartiles)")
-    axes.grid(color="#eeeeee")
-    if is_ratio:
-        axes.axvline(1, color="#333333", linewidth=1, linestyle=":")
-        axes.legend(frameon=False)
-
-
-def _draw_curves(axes: Any, result: Result) -> None:
-    """Draw a curve per kind of contender, over the number that ends its name ("devices 4"); both scales logarithmic."""
-    quantity, unit = ("characters per second", 1.0) if result.characters else result.unit
-    curves: dict[str, dict[int, Timing]] = {}
-    for contender, timing in result.seconds.items():
-        curve, size = contender.rsplit(" ", 1)
-        point = Timing.of(result.characters / seconds for seconds in timing.rounds) if result.characters else timing
-        curves.setdefault(curve, {})[int(size)] = point
-    for color, (curve, points) in zip(COLORS, curves.items(), strict=False):
-        medians, whiskers = _medians_and_whiskers(points.values(), unit)
-        axes.errorbar(list(points), medians, yerr=whiskers, color=color, marker="o", capsize=2, label=curve)
-    axes.set_yscale("log", subs=[2, 3, 5, 7])
-    axes.set(xscale="log", ylabel=f"{quantity} (median, quartiles)")
-    sizes = sorted({size for points in curves.values() for size in points})
-    if len(sizes) <= 8:
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_minor_formatter("{x:,.0f}")
-    axes.grid(axis="y", which="both", color="#eeeeee")
-    axes.legend(frameon=False)
-
-
-def _medians_and_whiskers(timings: Iterable[Timing], unit: float) -> tuple[np.ndarray, list[np.ndarray]]:
-    quartiles = [(timing.lower, timing.median, timing.upper) for timing in timings]
-    lower, medians, upper = np.array(quartiles).T / unit
-    return medians, [medians - lower, upper - medians]
+    name, unit = result.unit
+    if result.chart == "ratios":
+        return benchmark.rows(
+            {key: ratios for key, ratios in result.columns.items() if ratios}, "ratio", 1.0, title, None
+        )
+    if result.chart == "bars":
+        return benchmark.rows({"": result.seconds}, name, unit, title, number)
+    if result.characters:
+        per_second = {
+            key: Timing.of(result.characters / seconds for seconds in timing.rounds)
+            for key, timing in result.seconds.items()
+        }
+        return benchmark.curves(per_second, "characters per second", 1.0, title)
+    return benchmark.curves(result.seconds, name, unit, title)

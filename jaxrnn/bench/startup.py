@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.bench.result import Result, say
-from jaxrnn.bench.timing import Contender, race
+from jaxrnn.bench.result import Result
+from jaxrnn.bench.timing import Contender, Start, compete
+from jaxrnn.config import to_json, with_settings
+from jaxrnn.config.presets import adapted
 
 _IMPORTS = {
     "python": "pass",
@@ -28,36 +30,44 @@ def measure_startup(config: BenchConfig) -> Result:
     Contenders, in seconds from the start of the process: "first start" and "second start", until the first chunk of
     steps is in the log, without compiled programs and with those of an earlier start; processes that only import.
     """
+    steps = config.training.chunk_length
+    changes = {"steps": steps, "log_every": steps, "split": (1.0,)}
+    training = with_settings(adapted(config.training, changes), changes)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        length = config.vocab_size + 2 * config.batch_size * (config.chunk_length * config.sequence_length + 2)
-        text = "".join(chr(0x10000 + index % config.vocab_size) for index in range(length))  # from there without a gap
+        vocab_size, lane_length = training.model.vocab_size or 1, steps * training.sequence_length + 2
+        length = vocab_size + 2 * training.batch_size * lane_length
+        text = "".join(chr(0x10000 + index % vocab_size) for index in range(length))  # from there without a gap
         (directory / "text.txt").write_text(text, "utf-8")
-        contenders = {
-            "first start": Contender(lambda: _train(directory, tempfile.mkdtemp(dir=directory), config)),
-            "second start": Contender(lambda: _train(directory, str(directory / "cache"), config)),
-            **{name: Contender(partial(_run, ["-c", code], os.environ)) for name, code in _IMPORTS.items()},
-        }
-        say("filling a cache")
-        contenders["second start"].run()
-        say("measuring")
-        seconds = race(contenders, config.repeats or 5)
+        (directory / "config.json").write_text(to_json(training), "utf-8")
+
+        def first() -> float:
+            return _train(directory, tempfile.mkdtemp(dir=directory))
+
+        def second() -> float:
+            return _train(directory, str(directory / "cache"))
+
+        def start_second() -> Contender:
+            second()  # fills the cache
+            return Contender(second)
+
+        starts: dict[str, Start] = {"first start": lambda: Contender(first), "second start": start_second}
+        for imported, code in _IMPORTS.items():
+            starts[imported] = partial(Contender, partial(_run, ["-c", code], os.environ))
+        seconds = compete({"": starts}, config.repeats or 5)[""].timings
     lines = [
-        f"start: from the start of `jaxrnn train` until {config.chunk_length} steps are done; first: with nothing "
+        f"start: from the start of `jaxrnn train` until {steps} steps are done; first: with nothing "
         "compiled, second: with compiled programs in the cache; x: of the time of the first"
     ]
     columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
     return Result(seconds, lines, columns)
 
 
-def _train(directory: Path, cache: str, config: BenchConfig) -> float:
+def _train(directory: Path, cache: str) -> float:
     """Run `jaxrnn train` for one chunk; return the seconds until its log has these steps."""
     run = Path(tempfile.mkdtemp(dir=directory))
-    same = ("cell", "hidden_size", "dtype", "optimizer", "sequence_length", "batch_size")
-    flags = {name: getattr(config, name) for name in same} | {"run_dir": run}
-    flags |= dict.fromkeys(("steps", "chunk_length", "log_every"), config.chunk_length)
-    texts = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    command = ["-m", "jaxrnn", "train", str(directory / "text.txt"), "--quiet", *texts]
+    files = ["--config", str(directory / "config.json"), "--run-dir", str(run)]
+    command = ["-m", "jaxrnn", "train", str(directory / "text.txt"), "--quiet", *files]
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     return _run(command, environment | {"XDG_CACHE_HOME": cache}, run / "metrics.jsonl")
 

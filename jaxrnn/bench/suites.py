@@ -1,29 +1,27 @@
 """The suites `step`, `sample`, `scaling`, `devices` and `sweep`: what a training step and a character cost."""
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import LimitRace
-from jaxrnn.bench.references import check, reference_arguments, start_references, tolerance
-from jaxrnn.bench.result import LETTERS, Result, number, say
-from jaxrnn.bench.timing import Program, Timing, Workload, counted, make_workload, race
+from jaxrnn.bench.references import reference_arguments, reference_starts, tolerance
+from jaxrnn.bench.result import LETTERS, Result, number
+from jaxrnn.bench.timing import Contender, LeftOut, Program, Start, Timing, check, compete, counted
 from jaxrnn.bench.worker import Worker
+from jaxrnn.bench.workload import Workload, make_workload, sampling_program, training_program
 from jaxrnn.config import with_settings
-from jaxrnn.distributed.mesh import available_cores, by_lanes, check_divides, make_mesh, replicate
+from jaxrnn.distributed.mesh import available_cores, check_divides, make_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import surprisals
-from jaxrnn.network import initial_carry
-from jaxrnn.sampling import sample
+from jaxrnn.network.cells import built_in_name
 from jaxrnn.text import Batch
-from jaxrnn.training import Metrics, TrainState, make_train_chunk, make_train_step
+from jaxrnn.training import Metrics, TrainState, make_train_chunk
 from jaxrnn.training.sweep import init_members, make_sweep_chunk
 
 AXES: dict[str, tuple[int, ...]] = {  # of the suite `scaling`
@@ -38,122 +36,119 @@ LENGTH = 1000  # characters per stream and call
 _SCALING_CHUNK = 10  # largest chunk length there: the largest sizes take tens of milliseconds per step
 
 
+def _start(workload: Workload, *, chunked: bool = True, seconds: float = 0.1) -> Contender:
+    return training_program(workload, chunked=chunked).contender(seconds)
+
+
 def measure_step(config: BenchConfig) -> Result:
-    """Measure the training step, by single calls and by chunks, beside references and the floor.
+    """Measure the training step, by single calls and by chunks, beside other libraries and the floor.
 
     Contenders, in seconds per training step: "jit", a step per call; "chunk", K steps per call; where the factors of
     products are rounded, "full products", the chunk in which they are not; the references; and the floor.
     """
-    workload = make_workload(config.train_config())
-    programs = {
-        "jit": training_program(workload, chunked=False, devices=config.devices),
-        "chunk": training_program(workload, chunked=True, devices=config.devices),
+    training, workload = config.training, make_workload(config)
+    starts: dict[str, Start] = {
+        "jit": partial(_start, workload, chunked=False),
+        "chunk": partial(_start, workload),
     }
-    if config.products != "full":
-        full = make_workload(dataclasses.replace(config, products="full").train_config())
-        programs["full products"] = training_program(full, chunked=True, devices=config.devices)
-    say("compiling")
-    ours = {name: program.contender() for name, program in programs.items()}
+    if training.model.products != "full":
+        starts["full products"] = partial(_start, make_workload(config.changed(products="full")))
     with ExitStack() as stack:
-        references, notes = start_references(stack, workload)
-        say("measuring")
-        limit_race = LimitRace(workload)
-        timings = race({**ours, **references, **limit_race.contenders}, config.repeats or 15)
-    limits = limit_race.limits(timings)
-    seconds = {**{name: timings[name] for name in (*ours, *references)}, "floor": limits.floor}
+        starts |= reference_starts(stack, workload)
+        # The floor counts the products of one layer, and the optimizers whose memory it knows.
+        has_floor = training.model.num_layers == 1 and training.optimizer.name in ("adagrad", "adam")
+        limit_race = LimitRace(workload) if has_floor and built_in_name(training.model.cell) else None
+        bounds = limit_race.contenders if limit_race else {}
+        starts |= {name: partial(_itself, contender) for name, contender in bounds.items()}
+        timings, notes = compete({"": starts}, config.repeats or 15, tolerance(training))[""]
+    seconds = {name: timing for name, timing in timings.items() if name not in bounds}
+    lines = [
+        f"jit: jaxrnn, one training step per call; chunk: {training.chunk_length} steps per call; x: how many times "
+        "its time, a median of ratios round by round",
+        "Mflop: in matrix products; MB: what XLA expects a program to move, with the body of a loop counted once",
+        *(f"{name}: {note}" for name, note in notes.items()),
+    ]
+    details: dict[str, Any] = {"notes": notes}
+    if limit_race:
+        details["limits"] = limits = limit_race.limits(timings)
+        seconds["floor"] = limits.floor
+        B, T, H, V = training.batch_size, training.sequence_length, training.model.hidden_size, workload.vocab_size
+        parts = limits.recurrent.median, limits.products.median, limits.update.median, limits.floor.median
+        recurrent, products, update, floor = (number(1e6 * seconds) for seconds in parts)
+        chain, megabytes = number(2e6 * T * limits.recurrent.median), number(limits.update_bytes / 1e6)
+        lines += [
+            "",
+            f"floor = 2T x recurrent product + other products + update = {floor} us"
+            + (", with full products" if training.model.products != "full" else ""),
+            f"  2T x {f'{recurrent} us':<15}{chain:>9} us   [{B}, {H}] x [{H}, {limit_race.width}], in turn",
+            f"  other products      {products:>9} us   [{T * B}, {H}] x [{H}, {V}] and all gradients",
+            f"  {f'{megabytes} MB':<20}{update:>9} us   what {training.optimizer.name} reads and writes",
+        ]
     columns = {
         f"x {other}": {name: timing.over(seconds[other]) for name, timing in seconds.items()}
         for other in ("jit", "chunk", "floor")
+        if other in seconds
     }
-    B, T, H, V = config.batch_size, config.sequence_length, config.hidden_size, config.vocab_size
-    parts = limits.recurrent.median, limits.products.median, limits.update.median, limits.floor.median
-    recurrent, products, update, floor = (number(1e6 * seconds) for seconds in parts)
-    chain, megabytes = number(2e6 * T * limits.recurrent.median), number(limits.update_bytes / 1e6)
-    lines = [
-        f"jit: jaxrnn, one training step per call; chunk: {config.chunk_length} steps per call; x: how many times its "
-        "time, a median of ratios round by round",
-        *(f"{name}: {note}" for name, note in notes.items()),
-        "",
-        f"floor = 2T x recurrent product + other products + update = {floor} us"
-        + (", with full products" if config.products != "full" else ""),
-        f"  2T x {f'{recurrent} us':<15}{chain:>9} us   [{B}, {H}] x [{H}, {limit_race.width}], one after the other",
-        f"  other products      {products:>9} us   [{T * B}, {H}] x [{H}, {V}] and all gradients",
-        f"  {f'{megabytes} MB':<20}{update:>9} us   what {config.optimizer} reads and writes",
-    ]
-    return Result(seconds, lines, columns, config.characters, {"limits": limits, "notes": notes})
+    return Result(seconds, lines, columns, config.characters, details)
 
 
-def training_program(workload: Workload, *, chunked: bool, devices: int = 1) -> Program:
-    """Return our training step, one per call or as a chunk of K per call; every call waits for its losses."""
-    config, mesh = workload.config, make_mesh(devices)
-    if chunked:
-        program, feeds, steps = make_train_chunk(config, mesh=mesh), [workload.batches], config.chunk_length
-    else:
-        program, feeds, steps = make_train_step(config, mesh=mesh), workload.single_batches(), 1
-    return Program(program, workload.initial_state(), feeds, steps, lambda metrics: metrics.loss.block_until_ready())
+def _itself(contender: Contender) -> Contender:
+    return contender
 
 
 def measure_sample(config: BenchConfig) -> Result:
     """Measure sampling: "streams 1", "streams 16" and so on, "NumPy 1", in seconds per character of all streams."""
-    workload, contenders = make_workload(config.train_config()), {}
-    for streams in STREAMS:
-        say(f"compiling for {streams} streams")
-        devices = config.devices if streams % config.devices == 0 else 1
-        contenders[f"streams {streams}"] = sampling_program(workload, streams, LENGTH, devices).contender()
-    ours = list(contenders)
-    with Worker("numpy_reference", threads=1) as worker:
-        say("checking the NumPy reference")
-        worker.call("Reference", **reference_arguments(workload))
-        tokens, nats = worker.call("sample", 100)
-        probable = surprisals(workload.initial_state().params, np.array([0, *tokens]), workload.config.model)
-        check("NumPy reference", [nats], [float(probable.sum())], tolerance(workload))
-        contenders["NumPy 1"] = counted(partial(worker.call, "sample"))
-        say("measuring")
-        seconds = race(contenders, config.repeats or 15)
-    columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in ("NumPy 1", ours[0])}
+    workload = make_workload(config)
+    starts: dict[str, Start] = {
+        f"streams {streams}": sampling_program(workload, streams, LENGTH).contender for streams in STREAMS
+    }
+    ours = list(starts)
+    with ExitStack() as stack:
+        starts["NumPy 1"] = partial(_start_numpy_sampler, stack, workload)
+        seconds, notes = compete({"": starts}, config.repeats or 15)[""]
+    bases = [base for base in ("NumPy 1", ours[0]) if base in seconds]
+    columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in bases}
     lines = [
         f"{LENGTH:,} characters of each stream per call; x: how many times as many characters per "
-        "second, all streams together, medians of ratios round by round; NumPy: float64, 1 thread"
+        "second, all streams together, medians of ratios round by round",
+        *(f"{name}: {note}" for name, note in notes.items()),
     ]
     if config.devices > 1:
         lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")
     return Result(seconds, lines, columns, characters=1, chart="curves")
 
 
-def sampling_program(workload: Workload, streams: int, length: int, devices: int = 1) -> Program:
-    """Return our sampler, which writes `length` characters of each stream per call, from a zero carry."""
-    model, mesh = workload.config.model, make_mesh(devices)
-    params = workload.initial_state().params
-    key, carry, prime = jax.random.key(0), initial_carry(streams, model), jnp.zeros((1, streams), jnp.int32)
-    if mesh:  # as `jaxrnn sample` does: a key for each lane, and every computation follows its inputs
-        keys, lanes = jax.random.split(key, streams), by_lanes(mesh, 0)
-        key, carry, prime = jax.device_put((keys, carry, prime), (lanes, lanes, by_lanes(mesh, 1)))
-        params = replicate(params, mesh)
-
-    def write(carry: Any, prime: jax.Array) -> tuple[Any, jax.Array]:
-        return carry, sample(key, params, carry, prime, model, length=length)[0]
-
-    return Program(write, carry, [prime], length * streams, np.asarray)  # the text is needed on the host
+def _start_numpy_sampler(stack: ExitStack, workload: Workload) -> Contender:
+    model = workload.config.model
+    if model.cell not in ("tanh", "gru", "lstm") or model.num_layers > 1:
+        raise LeftOut("it has the cells tanh, gru and lstm, in a single layer")
+    worker = stack.enter_context(Worker("numpy_reference", threads=1))
+    worker.call("Reference", **reference_arguments(workload))
+    tokens, nats = worker.call("sample", 100)
+    probable = surprisals(workload.initial_state().params, np.array([0, *tokens]), model)
+    check("NumPy 1", [nats], [float(probable.sum())], tolerance(workload.config))
+    return counted(partial(worker.call, "sample"))._replace(note="float64, 1 thread")
 
 
 def measure_scaling(config: BenchConfig) -> Result:
     """Measure the training step at the sizes of each axis, one axis at a time; contenders: "H 64" and so on."""
-    config = dataclasses.replace(config, chunk_length=min(config.chunk_length, _SCALING_CHUNK))
+    config = config.changed(chunk_length=min(config.training.chunk_length, _SCALING_CHUNK))
+    workloads: dict[str, dict[str, Start]] = {}
+    for axis, sizes in AXES.items():
+        sized = {size: make_workload(config.changed(**{axis: size})) for size in sizes}
+        workloads[axis] = {
+            f"{LETTERS[axis]} {size}": partial(_start, workload, seconds=0.05) for size, workload in sized.items()
+        }
+    # Other sizes have other losses: there is nothing to check them against.
+    races = compete(workloads, config.repeats or 5, tolerance=float("inf"))
     seconds: dict[str, Timing] = {}
     exponents, lines = {}, []
     for axis, sizes in AXES.items():
-        contenders, letter = {}, LETTERS[axis]
-        for size in sizes:
-            say(f"compiling for {axis} {size}")
-            sized = dataclasses.replace(config, **{axis: size})  # type: ignore[arg-type]
-            program = training_program(make_workload(sized.train_config()), chunked=True)
-            contenders[f"{letter} {size}"] = program.contender(seconds=0.05)
-        timings = race(contenders, config.repeats or 5)
-        costs = [timing.median for timing in timings.values()]
+        costs, letter = [timing.median for timing in races[axis].timings.values()], LETTERS[axis]
         overall, last = exponent(sizes, costs), exponent(sizes[-2:], costs[-2:])
         lines.append(f"{axis}: cost ~ {letter}^{overall:.2f} over all sizes; ~ {letter}^{last:.2f} at the end")
         exponents[axis] = {"overall": overall, "last": last}
-        seconds |= timings
+        seconds |= races[axis].timings
     lines += ["time per training step, the other sizes as in the first line; exponents by least squares on logarithms"]
     return Result(seconds, lines, details={"exponents": exponents}, chart="curves")
 
@@ -168,24 +163,25 @@ def measure_devices(config: BenchConfig) -> Result:
 
     Beyond the number of cores this shows what splitting costs, not what it gains.
     """
-    workload, contenders, notes = make_workload(config.train_config()), {}, {}
-    for count in sorted({2**power for power in range(config.devices.bit_length())} | {config.devices}):
-        name = f"devices {count}"
+    workload, training = make_workload(config), config.training
+
+    def start(count: int) -> Contender:
         try:
-            check_divides(make_mesh(count), "batch_size", config.batch_size)
+            check_divides(make_mesh(count), "batch_size", training.batch_size)
         except JaxrnnError as error:
-            notes[name] = str(error).partition(";")[0]
-            continue
-        say(f"compiling for {count} devices")
-        contenders[name], largest = training_program(workload, chunked=True, devices=count).contender(), count
-    seconds = race(contenders, config.repeats or 9)
+            raise LeftOut(str(error).partition(";")[0]) from None
+        return _start(workload._replace(devices=count))
+
+    counts = sorted({2**power for power in range(config.devices.bit_length())} | {config.devices})
+    starts = {f"devices {count}": partial(start, count) for count in counts}
+    seconds, notes = compete({"": starts}, config.repeats or 9, tolerance(training))[""]
     cores = available_cores() if jax.default_backend() == "cpu" else None
     lines = [
-        *(f"{name} left out: {note}" for name, note in notes.items()),
-        f"{config.chunk_length} steps per call, the same {config.batch_size} lanes in all; x: how many times the time "
-        "of one device, a median of ratios round by round",
+        *(f"{name}: {note}" for name, note in notes.items()),
+        f"{training.chunk_length} steps per call, the same {training.batch_size} lanes in all; x: how many times the "
+        "time of one device, a median of ratios round by round",
     ]
-    if cores and largest > cores:
+    if cores and max(count for count in counts if f"devices {count}" in seconds) > cores:
         lines.append(f"more devices than the {cores} cores show what splitting costs, not what they would gain")
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
     return Result(seconds, lines, columns, config.characters, {"cores": cores, "notes": notes}, chart="curves")
@@ -196,25 +192,30 @@ def measure_sweep(config: BenchConfig) -> Result:
 
     Contenders, in seconds per step of one model: "together 8", a sweep of 8 models, and "alone 8", 8 runs.
     """
-    workload, contenders = make_workload(config.train_config()), {}
-    chunk, rate = make_train_chunk(workload.config), workload.config.optimizer.peak_learning_rate
+    workload, training = make_workload(config), config.training
+    chunk, rate = make_train_chunk(training), training.optimizer.peak_learning_rate
 
     def one_by_one(states: Sequence[TrainState], batches: Batch) -> tuple[list[TrainState], list[Metrics]]:
         results = [jax.block_until_ready(chunk(state, batches)) for state in states]
         return [state for state, _ in results], [metrics for _, metrics in results]
 
-    for count in MODELS:
-        say(f"compiling for {count} models")
+    def start(count: int, together: bool) -> Contender:
         settings = [{"seed": seed, "learning_rate": rate / (1 + seed)} for seed in range(count)]
-        configs = [with_settings(workload.config, values) for values in settings]
-        for name, function in (("together", make_sweep_chunk(configs)), ("alone", one_by_one)):
-            program = Program(function, init_members(configs), [workload.batches], count * config.chunk_length)
-            contenders[f"{name} {count}"] = program.contender(0.2)
-    seconds = race(contenders, config.repeats or 9)
+        configs = [with_settings(training, values) for values in settings]
+        function = make_sweep_chunk(configs) if together else one_by_one
+        program = Program(function, init_members(configs), [workload.batches], count * training.chunk_length)
+        return program.contender(0.2)
+
+    starts = {
+        f"{name} {count}": partial(start, count, name == "together")
+        for count in MODELS
+        for name in ("together", "alone")
+    }
+    seconds, _ = compete({"": starts}, config.repeats or 9)[""]
     pairs = {f"together {count}": f"alone {count}" for count in MODELS}
     columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
     lines = [
-        f"time per step of one model, {config.chunk_length} steps per call; char/s: of all models; alone: the same "
+        f"time per step of one model, {training.chunk_length} steps per call; char/s: of all models; alone: the same "
         "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round"
     ]
     return Result(seconds, lines, columns, config.characters, chart="curves")

@@ -1,48 +1,121 @@
-"""Timing side by side: every contender runs once per round, so that a disturbance hits all of them alike."""
+"""The engine of every suite: workloads x contenders x rounds.
+
+Every contender runs once per round, so that a disturbance hits all of them alike; those that train are first checked to
+do the same work.
+"""
 
 import itertools
+import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.config import TrainConfig
-from jaxrnn.network import Params
-from jaxrnn.text import Batch, batches
-from jaxrnn.training import TrainState, init_train_state
+from jaxrnn.bench.config import BenchError
+from jaxrnn.errors import JaxrnnError
+
+# ---- what is measured ----------------------------------------------------------------------------------------------
+
+
+class Cost(NamedTuple):
+    """What a program costs by itself; None where nothing is compiled.
+
+    Attributes:
+        compile_seconds: tracing and compilation.
+        flops: operations in the matrix products of a unit of work, 2 per multiplication and addition.
+        bytes: what XLA expects the program to read and write; it counts the body of a loop once.
+    """
+
+    compile_seconds: float | None = None
+    flops: float | None = None
+    bytes: float | None = None
 
 
 class Timing(NamedTuple):
-    """The measurements of all rounds and their quartiles: seconds per unit of work, or rates or ratios of them.
-
-    `compile_seconds` is the first call: trace, compile, run; None where nothing is compiled.
-    """
+    """The measurements of all rounds and their quartiles: seconds per unit of work, or rates or ratios of them."""
 
     median: float
     lower: float
     upper: float
     rounds: tuple[float, ...]
-    compile_seconds: float | None = None
+    cost: Cost = Cost()
 
     @classmethod
-    def of(cls, values: Iterable[float], compile_seconds: float | None = None) -> "Timing":
+    def of(cls, values: Iterable[float], cost: Cost = Cost()) -> "Timing":  # noqa: B008, a tuple
         """Return the timing with these rounds."""
         rounds = tuple(map(float, values))
         lower, median, upper = map(float, np.quantile(rounds, (0.25, 0.5, 0.75)))
-        return cls(median, lower, upper, rounds, compile_seconds)
+        return cls(median, lower, upper, rounds, cost)
 
     def over(self, other: "Timing") -> "Timing":
         """Return the ratio to another timing of the same race, round by round: its median is the median of ratios."""
         return Timing.of(np.array(self.rounds) / np.array(other.rounds))
 
+    def against(self, other: "Timing") -> "Timing":
+        """Return the ratio to a timing of another race: of each of these rounds to each of those."""
+        return Timing.of(np.divide.outer(self.rounds, other.rounds).ravel())
+
 
 class Contender(NamedTuple):
-    """Something to time: `run` does some work and returns the seconds per unit of work."""
+    """Something to time.
+
+    Attributes:
+        run: does some work and returns the seconds per unit of work.
+        cost: of the program.
+        losses: of the first two training steps; the second tells of the update. Empty: it does not train.
+        note: what a reader has to know about it.
+    """
 
     run: Callable[[], float]
-    compile_seconds: float | None = None
+    cost: Cost = Cost()
+    losses: tuple[float, ...] = ()
+    note: str = ""
+
+
+class LeftOut(Exception):
+    """A contender can't take part in a race; the message says why."""
+
+
+Start = Callable[[], Contender]
+
+
+class Race(NamedTuple):
+    """The results of `compete`, by contender: timings, and notes."""
+
+    timings: dict[str, Timing]
+    notes: dict[str, str]
+
+
+def compete(workloads: Mapping[str, Mapping[str, Start]], rounds: int, tolerance: float = 1e-5) -> dict[str, Race]:
+    """Start the contenders of each workload and race them; return what came out, by workload.
+
+    What raises LeftOut is left out, with a note. Raises BenchError if a contender does not compute the losses of the
+    first one, up to a relative difference of `tolerance`.
+    """
+    races = {}
+    for workload, starts in workloads.items():
+        contenders: dict[str, Contender] = {}
+        notes: dict[str, str] = {}
+        for name, start in starts.items():
+            say(f"starting {' '.join(filter(None, (workload, name)))}")
+            try:
+                contender = start()
+            except LeftOut as reason:
+                notes[name] = f"left out: {reason}"
+                continue
+            if contender.losses:
+                first = next((other.losses for other in contenders.values() if other.losses), contender.losses)
+                check(name, contender.losses, first, tolerance)
+            contenders[name] = contender
+            if contender.note:
+                notes[name] = contender.note
+        say(f"measuring {workload}")
+        races[workload] = Race(race(contenders, rounds), notes)
+    return races
 
 
 def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -> dict[str, Timing]:
@@ -55,7 +128,14 @@ def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -
         for name in list(contenders)[:: -1 if number % 2 else 1]:
             time.sleep(rest)
             times[name].append(contenders[name].run())
-    return {name: Timing.of(values, contenders[name].compile_seconds) for name, values in times.items()}
+    return {name: Timing.of(values, contenders[name].cost) for name, values in times.items()}
+
+
+def check(name: str, theirs: Sequence[float], ours: Sequence[float], tolerance: float) -> None:
+    """Raise BenchError unless the numbers of a contender are ours."""
+    for their, our in zip(theirs, ours, strict=True):
+        if not abs(their - our) <= tolerance * abs(our):
+            raise BenchError(f"{name} does not do the same work: it computes {their:.9g} where ours is {our:.9g}")
 
 
 def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
@@ -70,36 +150,19 @@ def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
     return Contender(lambda: _seconds(run, count) / count)
 
 
+def say(message: str) -> None:
+    """Tell a person who waits at a terminal what is going on."""
+    if sys.stderr.isatty():
+        print(f"... {message}", file=sys.stderr, flush=True)
+
+
 def _seconds(run: Callable[[int], object], count: int) -> float:
     begin = time.perf_counter()
     run(count)
     return time.perf_counter() - begin
 
 
-class Workload(NamedTuple):
-    """What jaxrnn and every reference begin from."""
-
-    config: TrainConfig
-    batches: Batch  # a chunk, int32 [K, T, B] and bool [K]; one sweep over the text, so that it can be repeated
-    vocab_size: int
-
-    def initial_state(self) -> TrainState:
-        """Return a new state before the first step."""
-        return init_train_state(jax.random.key(self.config.seed), self.config)
-
-    def single_batches(self) -> list[Batch]:
-        """Return the K batches one by one, int32 [T, B]."""
-        return [jax.tree.map(lambda part, k=k: part[k], self.batches) for k in range(len(self.batches.reset))]
-
-
-def make_workload(config: TrainConfig) -> Workload:
-    """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
-    vocab_size = config.model.vocab_size or 1
-    lane_length = config.chunk_length * config.sequence_length + 2
-    frequencies = 1 / np.arange(1, vocab_size + 1)
-    probabilities = frequencies / frequencies.sum()
-    tokens = np.random.default_rng(0).choice(vocab_size, config.batch_size * lane_length, p=probabilities)
-    return Workload(config, batches(tokens, 0, config.chunk_length, config), vocab_size)
+# ---- programs ------------------------------------------------------------------------------------------------------
 
 
 class Program(NamedTuple):
@@ -110,26 +173,104 @@ class Program(NamedTuple):
     feeds: Sequence[Any]  # the calls take them in turn, and begin again after the last
     units: int  # of work per call
     wait: Callable[[Any], object] = jax.block_until_ready  # takes the output and returns when it is ready
+    losses: Callable[[Any], Any] | None = None  # takes the output and returns the losses of its steps
 
     def contender(self, seconds: float = 0.1) -> Contender:
         """Return a contender that calls the function as often as fits into about `seconds`, at least once.
 
-        Each call takes the state of the previous one. The first, made here, compiles the function.
+        Each call takes the state of the previous one. The first ones, made here, compile the function.
         """
-        state, feeds = jax.block_until_ready(self.state), itertools.cycle(self.feeds)
+        state, feeds, output = jax.block_until_ready(self.state), itertools.cycle(self.feeds), None
+        cost = self._cost()
 
         def run(count: int) -> None:
-            nonlocal state
+            nonlocal state, output
             for _ in range(count):
                 state, output = self.function(state, next(feeds))
                 self.wait(output)
 
-        compile_seconds = _seconds(run, 1)
+        compile_seconds, losses = _seconds(run, 1), np.empty(0)
+        if self.losses:
+            losses = np.ravel(self.losses(output))
+            if losses.size < 2:
+                run(1)
+                losses = np.append(losses, self.losses(output))
         calls = counted(run, seconds)
-        return Contender(lambda: calls.run() / self.units, compile_seconds)
+        return Contender(
+            lambda: calls.run() / self.units,
+            cost._replace(compile_seconds=compile_seconds + (cost.compile_seconds or 0)),
+            tuple(map(float, losses[:2])),
+        )
+
+    def _cost(self) -> Cost:
+        """Return the cost of a jitted function, compiled here; the first call then finds it in JAX's cache."""
+        lower = getattr(self.function, "lower", None)
+        if lower is None:
+            return Cost()
+        arguments = self.state, self.feeds[0]
+        begin = time.perf_counter()
+        compiled = lower(*arguments).compile()
+        seconds = time.perf_counter() - begin
+        flops = count_flops(jax.make_jaxpr(self.function)(*arguments).jaxpr) / self.units
+        costs = compiled.cost_analysis() or {}  # a backend may have none
+        return Cost(seconds, flops, costs.get("bytes accessed"))
 
 
-def named_params(params: Params) -> dict[str, np.ndarray]:
-    """Return the parameters of one layer under min-char-rnn's names, as NumPy arrays of float64."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {path[-1].name: np.asarray(leaf, np.float64) for path, leaf in leaves}
+def count_flops(jaxpr: Any) -> float:
+    """Return the operations in the matrix products of a program that JAX has traced; a while loop counts as one round.
+
+    Example:
+        >>> step = lambda h, x: (h @ x, None)
+        >>> loop = jax.make_jaxpr(lambda h, x: jax.lax.scan(step, h, x))(jnp.ones((3, 5)), jnp.ones((7, 5, 5)))
+        >>> count_flops(loop.jaxpr)
+        1050.0
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        parameters = equation.params
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = parameters["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+        inner = [
+            count_flops(getattr(value, "jaxpr", value))
+            for value in jax.tree.leaves(list(parameters.values()), is_leaf=lambda value: hasattr(value, "eqns"))
+            if hasattr(getattr(value, "jaxpr", value), "eqns")
+        ]
+        times = {"scan": "length", "shard_map": "mesh"}.get(equation.primitive.name)
+        factor = getattr(parameters[times], "size", parameters[times]) if times else 1
+        total += factor * (max if equation.primitive.name in ("cond", "platform_index") else sum)([0, *inner])
+    return total
+
+
+def measure(
+    step: Callable[[Any, Any], Any], state: Any, batch: Any, *, rounds: int = 15, seconds: float = 0.1
+) -> Timing:
+    """Measure a jitted step of your own: `step(state, batch)` returns the next state, or a tuple that begins with it.
+
+    Each call takes the state of the previous one, so the step may donate it; yours is copied first. A round calls the
+    step for about `seconds`, after calls that do not count. The result is in seconds per call; its `cost` says how long
+    compilation took, and what the program computes and moves.
+
+    Example:
+        >>> step = jax.jit(lambda w, x: (w - 0.1 * x.T @ (x @ w), x.sum()), donate_argnums=0)
+        >>> timing = measure(step, jnp.ones((8, 2)), jnp.ones((4, 8)), rounds=3, seconds=0.001)
+        >>> len(timing.rounds), timing.cost.flops, timing.lower <= timing.median <= timing.upper
+        (3, 256.0, True)
+
+    Raises:
+        JaxrnnError: the step returns something else.
+    """
+    state = jax.tree.map(jnp.copy, state)
+    shape, result = (jax.eval_shape(function, state, batch) for function in (lambda state, _: state, step))
+    if result == shape:
+        function: Any = jax.jit(lambda state, batch: (step(state, batch), ()), donate_argnums=0)
+    elif not isinstance(result, tuple) or not result or result[0] != shape:
+        raise JaxrnnError(
+            "the step must return the next state, with the shapes and types of `state`, or a tuple that begins with it"
+        )
+    elif len(result) == 2:
+        function = step
+    else:
+        function = jax.jit(lambda state, batch: (step(state, batch)[0], ()), donate_argnums=0)
+    return race({"": Program(function, state, [batch], 1).contender(seconds)}, rounds)[""]

@@ -1,49 +1,114 @@
 """`jaxrnn bench`: what a training step, a sample, a start costs here, beside references and the machine's limits."""
 
+import csv
 import dataclasses
 import importlib
+import io
+import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 import jaxrnn
-from jaxrnn.bench.config import BenchConfig
-from jaxrnn.cli.arguments import DeviceFlags
-from jaxrnn.cli.flags import field_flags
-from jaxrnn.cli.output import fields_of, print_result, save_figure, table
+from jaxrnn.atomic import commit
+from jaxrnn.bench.config import BenchConfig, BenchError
+from jaxrnn.cli.arguments import DeviceFlags, read_config
+from jaxrnn.cli.flags import some_setting_flags
+from jaxrnn.cli.output import fields_of, json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
+from jaxrnn.cli.python_file import cell_of, optimizer_of
+from jaxrnn.config import PRESETS, OptimizerConfig, with_settings
 from jaxrnn.errors import JaxrnnError
 
+if TYPE_CHECKING:
+    from jaxrnn.bench.result import Result
+
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
+_SETTINGS = (
+    *("cell", "hidden_size", "num_layers", "sequence_length", "batch_size", "dropout", "dtype", "products"),
+    *("optimizer", "chunk_length"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """Results."""
+
+    json: bool = False
+    """Print one line of JSON instead of the table."""
+    csv: bool = False
+    """Print comma-separated values instead of the table, times in seconds."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Draw a chart, as .png or .svg."""
+    save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write everything measured to a file, for --against."""
+    against: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Compare with a file that --save wrote: ratios of the times, and their quartiles."""
+    fail_above: Annotated[float | None, tyro.conf.arg(metavar="RATIO", help_behavior_hint="")] = None
+    """Exit with code 1 if a program of ours takes more than RATIO times as long as in --against, such as 1.05."""
+    trace: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write a profile of the training step to DIR, for Perfetto or TensorBoard; the suite step only."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure speed against NumPy, PyTorch and the machine's own limits; by default on min-char-rnn's workload."""
+    """Measure speed against NumPy, PyTorch, flax, haiku, equinox and the machine's own limits.
 
-    workload: Annotated[Any, field_flags(BenchConfig)]
+    By default on min-char-rnn's workload. `pip install 'jaxrnn[bench]'` installs the other libraries but PyTorch; what
+    is not installed is left out. `jaxrnn.bench.measure` measures any jitted step in Python.
+    """
+
+    workload: Annotated[Any, some_setting_flags(*_SETTINGS)]
     suite: Annotated[tyro.conf.Positional[Suite], tyro.conf.arg(metavar="SUITE")] = "step"
     """step: a training step. sample: characters per second. startup: whole processes. scaling: cost against size.
     sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8.
     kernels: what each kernel of jaxrnn.kernels earns."""
-    json: bool = False
-    """Print one line of JSON instead of the table."""
-    plot: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Draw a chart, as .png or .svg."""
+    preset: Annotated[
+        str | None,
+        tyro.conf.arg(
+            constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
+        ),
+    ] = None
+    """Settings to start from; other flags win over them."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A run's config.json to start from; other flags win over it."""
+    vocab_size: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 65, or that of --config)")] = None
+    """Distinct symbols (V)."""
+    devices: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 1; 8 in the suite devices)")] = None
+    """Devices that share the lanes of step and the streams of sample; the largest number in devices."""
+    repeats: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5 to 15)")] = None
+    """Rounds; each measures everything once."""
+    options: Annotated[BenchOptions, tyro.conf.arg(name="results", help="Results.")] = dataclasses.field(
+        default_factory=BenchOptions
+    )
 
-    def config(self) -> BenchConfig:
-        """Return the workload: min-char-rnn's, or one with lanes to share for the suite `devices`, changed by flags."""
-        defaults = {"batch_size": 64, "hidden_size": 256, "devices": 8} if self.suite == "devices" else {}
-        return BenchConfig(**{**defaults, **self.workload})
+    def bench_config(self) -> BenchConfig:
+        """Return the workload: of --preset or --config, changed by flags."""
+        if self.preset and self.config:
+            raise JaxrnnError("--preset and --config both say what to start from; give one of them")
+        settings, devices, optimizer = dict(self.workload), self.devices, None
+        training = read_config(self.config) if self.config else PRESETS[self.preset or "min-char-rnn"]
+        if self.suite == "devices":  # lanes to share
+            devices = devices or 8
+            if not (self.preset or self.config):
+                settings = {"batch_size": 64, "hidden_size": 256, **settings}
+        if "cell" in settings:
+            settings["cell"] = cell_of(settings["cell"])
+        if "optimizer" in settings:
+            settings["optimizer"], optimizer = optimizer_of(settings["optimizer"])
+            name = settings["optimizer"]
+            if name != training.optimizer.name:  # what was set for another rule is not for this one
+                training = dataclasses.replace(training, optimizer=OptimizerConfig(name=name))
+        settings["vocab_size"] = self.vocab_size or training.model.vocab_size or 65
+        return BenchConfig(with_settings(training, settings), optimizer, devices or 1, self.repeats)
 
     def run(self) -> None:
         """Measure and print."""
-        config = self.config()
-        if config.devices > 1 and self.suite not in ("step", "sample", "devices"):
-            raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
-        set_up_jax(config.dtype)
+        config, options = self.bench_config(), self.options
+        self._check(config)
+        set_up_jax(config.training.model.dtype)
         device = DeviceFlags(devices=config.devices)
         if self.suite == "devices":
             from jaxrnn.distributed.mesh import make_cpu_devices
@@ -51,27 +116,80 @@ class Bench:
             make_cpu_devices(config.devices, beyond_cores=True)
         device.set_up()
         if self.suite == "step":
-            device.mesh("batch_size", config.batch_size)
+            device.mesh("batch_size", config.training.batch_size)
         import jax
 
-        from jaxrnn.bench.result import Result, describe_machine, draw, machine_line, workload_line
+        from jaxrnn.bench import comparison
+        from jaxrnn.bench.result import describe_machine, draw, machine_line, workload_line
+        from jaxrnn.runs.programs import ChunkLimit
 
-        if self.plot:
-            jaxrnn.plots.check_plot_file(self.plot)
+        if options.plot:
+            jaxrnn.plots.check_plot_file(options.plot)
+        if "chunk_length" not in self.workload:  # a quarter of a second, where a training run takes up to two
+            config = config.changed(chunk_length=ChunkLimit(config.training, models=8).steps)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
         machine = describe_machine()
+        values: dict[str, Any] = {
+            "suite": self.suite,
+            "config": {**vars(config), "optimizer": "custom" if config.optimizer else None},
+            "machine": machine,
+        }
+        values = json.loads(json_text(values))
+        baseline = comparison.read_baseline(options.against, values) if options.against else {}
         title = f"{workload_line(config)}\n{machine_line(machine)}"
-        if not self.json:
+        if not options.json and not options.csv:
             print(f"{title}\nXLA_FLAGS: {machine['xla_flags'] or 'none'}\n", flush=True)
         module = self.suite if self.suite in ("startup", "kernels") else "suites"
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
         result: Result = measure(config)
-        rows = result.table()
-        lines = table(rows, right=range(1, len(rows[0])))
-        lines += [textwrap.fill(line, 100) for line in result.lines]
-        if self.plot:
-            save_figure(draw(result, title), self.plot)
-            lines.append(f"plot: {self.plot}")
-        measured = fields_of(result, "seconds", "columns", "characters", "details")
-        values = {"suite": self.suite, "config": dataclasses.asdict(config), "machine": machine, "result": measured}
-        print_result(self.json, values | {"plot": self.plot}, *lines)
+        values["result"] = fields_of(result, "seconds", "columns", "characters", "details")
+        lines = _lines(result)
+        if options.save:
+            commit(options.save, json_text(values).encode())
+            lines.append(f"saved: {options.save}")
+        if options.plot:
+            save_figure(draw(result, title), options.plot)
+            lines.append(f"plot: {options.plot}")
+        if options.trace:
+            lines += self._trace(config, options.trace, values)
+        ratios = comparison.ratios(result.seconds, baseline)
+        if options.against:
+            values["ratios"] = ratios
+            lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2))]
+        if options.csv:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(result.csv_rows())
+            lines = [text.getvalue().rstrip("\n")]
+        print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
+        if slower := comparison.slower(ratios, options.fail_above or float("inf")):
+            raise BenchError(f"{'; '.join(slower)} as in {options.against}: more than {options.fail_above:g}")
+
+    def _check(self, config: BenchConfig) -> None:
+        """Raise JaxrnnError for flags that contradict each other, before anything is measured."""
+        options = self.options
+        if config.devices > 1 and self.suite not in ("step", "sample", "devices"):
+            raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
+        if self.suite == "kernels" and (self.workload or self.preset or self.config):
+            raise JaxrnnError("the suite kernels has workloads of its own; leave the flags of the workload out")
+        if self.suite in ("startup", "sweep") and (config.optimizer or not isinstance(config.training.model.cell, str)):
+            raise JaxrnnError(f"the suite {self.suite} takes built-in cells and optimizers; name one")
+        if options.json and options.csv:
+            raise JaxrnnError("--json and --csv are two forms of the result; give one of them")
+        if options.fail_above is not None and not options.against:
+            raise JaxrnnError("--fail-above needs --against FILE, the measurement to compare with")
+        if options.trace and self.suite != "step":
+            raise JaxrnnError(f"--trace records a training step; leave it out of the suite {self.suite}")
+
+    def _trace(self, config: BenchConfig, directory: Path, values: dict[str, Any]) -> list[str]:
+        from jaxrnn.bench.trace import record
+        from jaxrnn.bench.workload import make_workload, training_program
+
+        shares = record(training_program(make_workload(config), chunked=True), directory)
+        values["shares"] = shares
+        listed = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+        return [f"trace: {directory}, with the track `algorithm`; share of time: {listed}"]
+
+
+def _lines(result: "Result") -> list[str]:
+    rows = result.table()
+    return table(rows, right=range(1, len(rows[0]))) + [textwrap.fill(line, 100) for line in result.lines]

@@ -77,6 +77,11 @@ def setting_flags(lists: bool = False) -> Any:
     return _flags(lambda: {title or "first": Annotated[Any, group(title)] for title in GROUPS})
 
 
+def some_setting_flags(*names: str) -> Any:
+    """Return the annotation of some settings' flags, in one group."""
+    return _flags(lambda: {name: _setting_flag(name, False) for name in names})
+
+
 def field_flags(kind: type, *names: str) -> Any:
     """Return the annotation of the flags for some fields of a configuration class, by default for all."""
     return _flags(lambda: {name: _flag(kind, name) for name in names or kind.__annotations__})

@@ -40,11 +40,16 @@ def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
 
 
 def print_json(values: Any, indent: int | None = None) -> None:
-    """Print values as JSON, by default in one line.
+    """Print values as JSON, by default in one line."""
+    print(json_text(values, indent))
+
+
+def json_text(values: Any, indent: int | None = None) -> str:
+    """Return values as JSON.
 
     Named tuples and configurations become objects, paths strings, and numbers that are not finite null.
     """
-    print(json.dumps(_plain(values), allow_nan=False, indent=indent))
+    return json.dumps(_plain(values), allow_nan=False, indent=indent)
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import gzip
 import json
 import os
 import pydoc
@@ -16,16 +17,18 @@ import numpy as np
 import pytest
 from command_line import in_a_line
 
-from jaxrnn.bench import kernels, limits, numpy_reference, references, suites
+from jaxrnn.bench import kernels, limits, measure, numpy_reference, references, suites, timing
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
-from jaxrnn.bench.references import check, reference_arguments, start_references
+from jaxrnn.bench.references import reference_arguments, reference_starts, version
 from jaxrnn.bench.suites import exponent, measure_devices, measure_step
-from jaxrnn.bench.timing import Contender, Program, Timing, make_workload, named_params, race
+from jaxrnn.bench.timing import Contender, Cost, LeftOut, Program, Timing, check, compete, race
+from jaxrnn.bench.trace import part_of
 from jaxrnn.bench.worker import Worker
+from jaxrnn.bench.workload import make_workload, named_params, training_program
 from jaxrnn.cli import main, parse
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels import KERNELS
+from jaxrnn.kernels import KERNELS, plain
 from jaxrnn.network.cells import CELLS
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import init_params, initial_carry
@@ -59,7 +62,7 @@ def small_limits(monkeypatch):
 
 
 def small_workload(**values):
-    return make_workload(BenchConfig(**{**SMALL, "dtype": "float64", **values}).train_config())
+    return make_workload(BenchConfig().changed(**{**SMALL, "dtype": "float64", **values}))
 
 
 def trained(workload, steps):
@@ -146,7 +149,7 @@ def random_arguments(cell, lanes, vocab_size, optimizer):
         "batches": (inputs, targets, np.arange(4) == 0),
         "cell": cell,
         "optimizer": optimizer,
-        "learning_rate": 0.01,
+        "learning_rates": [0.01, 0.02, 0.03, 0.04],
         "clip_value": 0.2,
     }
 
@@ -161,37 +164,105 @@ def test_the_torch_reference_trains_as_the_numpy_reference_does(cell, lanes, voc
     from jaxrnn.bench import torch_reference
 
     arguments = random_arguments(cell, lanes, vocab_size, optimizer)
-    ours, theirs = numpy_reference.Reference(**arguments), torch_reference.Reference(**arguments, dtype="float64")
+    ours, theirs = numpy_reference.Reference(**arguments), torch_reference.Reference(**arguments, **TORCH)
     assert theirs.looks_up == (vocab_size > CELLS[cell].gates * 6)
     assert theirs.train(7) == pytest.approx(ours.train(7), rel=1e-9)  # beyond the chunk: again with a zero carry
     for name, value in ours.params.items():
         np.testing.assert_allclose(theirs.weights[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.slow
-def test_the_torch_reference_does_our_work_and_runs():
-    pytest.importorskip("torch")
+TORCH = {
+    "dtype": "float64",
+    "numbers": {"beta1": 0.9, "beta2": 0.999, "rms_decay": 0.9, "momentum": 0.5, "decay": 0.0},
+}
+
+
+def raced(workload, *names, tolerance=1e-5):
+    """The race of our chunk and of these references, which checks that they have the same losses."""
     with contextlib.ExitStack() as stack:
-        contenders, notes = start_references(stack, small_workload(dtype="float32"))
-        assert contenders["PyTorch"].run() > 0
-        assert re.fullmatch(r"\d+ threads?", notes["PyTorch"])
+        starts = reference_starts(stack, workload)
+        ours = {"chunk": training_program(workload, chunked=True).contender}
+        return compete({"": ours | {name: starts[name] for name in names}}, 1, tolerance)[""]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "layers", "optimizer"),
+    [("tanh", 1, "adagrad"), ("relu", 2, "sgd"), ("gru", 2, "adamw"), ("lstm", 2, "rmsprop")],
+    ids=lambda value: str(value),
+)
+def test_torch_does_our_work_with_the_optimizers_and_schedules_of_the_presets(cell, layers, optimizer):
+    pytest.importorskip("torch")
+    schedule = {"schedule": "cosine", "warmup_steps": 1, "steps": 9, "init_scale": 0.5}
+    workload = small_workload(
+        cell=cell, num_layers=layers, optimizer=optimizer, batch_size=3, dtype="float32", **schedule
+    )
+    timings, notes = raced(workload, "PyTorch")
+    assert timings["PyTorch"].median > 0
+    assert re.fullmatch(r"\d+ threads?, the fastest number", notes["PyTorch"])
+
+
+@pytest.mark.slow
+def test_rounded_products_race_with_the_autocast_of_torch():
+    pytest.importorskip("torch")
+    workload = small_workload(cell="lstm", products="bfloat16", dtype="float32")
+    timings, notes = raced(workload, "PyTorch autocast", tolerance=1e-2)
+    assert timings["PyTorch autocast"].median > 0
+    assert notes["PyTorch autocast"].endswith("products in bfloat16")
+
+
+# Where a library is missing there is nothing to compare with, and the race has to say so.
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
+@pytest.mark.parametrize("library", ["flax", "haiku", "equinox"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_jax_library_has_our_losses_or_is_left_out_by_name(library, cell):
+    workload = small_workload(cell=cell, num_layers=2, optimizer="adam", batch_size=3, dtype="float32", init_scale=0.5)
+    with jax.numpy_rank_promotion("allow"):  # the libraries use it
+        timings, notes = raced(workload, library)
+    distribution = references.LIBRARIES[library]
+    if version(distribution) is None:
+        assert notes[library] == f"left out: {distribution} is not installed; pip install {distribution}"
+    elif (library, cell) == ("equinox", "tanh"):
+        assert notes[library] == "left out: it has no such cell"
+    else:
+        assert timings[library].cost.compile_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({"num_layers": 2}, {"NumPy": "in a single layer"}),
+        ({"optimizer": "sgd"}, {"NumPy": "it has adagrad and adam"}),
+        ({"clip": "norm"}, {"NumPy": "clipping by norm", "PyTorch": "clipping by norm"}),
+        ({"dropout": 0.5, "num_layers": 2}, dict.fromkeys(["NumPy", "PyTorch", "flax"], "dropout")),
+    ],
+    ids=str,
+)
+def test_what_a_reference_cannot_do_is_left_out_with_the_reason(settings, reasons, monkeypatch):
+    monkeypatch.setattr(references, "version", lambda name: "1.0")
+    with contextlib.ExitStack() as stack:
+        starts = reference_starts(stack, small_workload(dtype="float32", **settings))
+        for name, reason in reasons.items():
+            with pytest.raises(LeftOut, match=reason):
+                starts[name]()
 
 
 def test_a_reference_that_does_other_work_is_an_error():
-    check("NumPy reference", [1.0, 2.0], [1.0, 2.0], 1e-9)
+    check("NumPy", [1.0, 2.0], [1.0, 2.0], 1e-9)
     for wrong in (2.1, float("nan")):
-        with pytest.raises(BenchError, match=r"NumPy reference does not do the same work: it computes .* ours is 2"):
-            check("NumPy reference", [1.0, wrong], [1.0, 2.0], 1e-2)
+        with pytest.raises(BenchError, match=r"NumPy does not do the same work: it computes .* ours is 2"):
+            check("NumPy", [1.0, wrong], [1.0, 2.0], 1e-2)
 
 
 def test_a_wrong_reference_stops_the_benchmark(without_torch, monkeypatch, capsys):
     def wrong(workload):
-        return {**arguments(workload), "learning_rate": 0.2}
+        return {**arguments(workload), "learning_rates": [0.2]}
 
     arguments = references.reference_arguments
     monkeypatch.setattr(references, "reference_arguments", wrong)
     assert main(shlex.split(f"bench {SMALL_FLAGS}")) == 1
-    assert "the NumPy reference does not do the same work" in capsys.readouterr().err
+    assert "NumPy does not do the same work" in capsys.readouterr().err
 
 
 # ---- workers -------------------------------------------------------------------------------------------------------
@@ -207,15 +278,15 @@ def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
 
     def fail():
         with contextlib.ExitStack() as stack:
-            contenders, _ = start_references(stack, small_workload(dtype="float32"))
-            assert contenders["NumPy"].run() > 0
+            contender = reference_starts(stack, small_workload(dtype="float32"))["NumPy"]()
+            assert contender.run() > 0
             assert started[-1].poll() is None
             raise ZeroDivisionError
 
     monkeypatch.setattr(references, "Worker", RecordedWorker)
     with pytest.raises(ZeroDivisionError):
         fail()
-    monkeypatch.setattr(references, "check", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(references, "counted", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fail()
     assert len(started) == 2
@@ -304,7 +375,7 @@ def test_a_contender_runs_about_as_long_as_it_should(monkeypatch):
 
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     contender = repeated(units=4, seconds=10)
-    assert contender.compile_seconds == 2
+    assert contender.cost == Cost(compile_seconds=2)
     assert calls == 3  # one to compile, two to be timed
     assert contender.run() == 0.5
     assert calls == 3 + 5
@@ -334,7 +405,7 @@ SUITES = {  # contenders, the compiled ones first; how many of them are compiled
     "scaling": ([f"{letter} {size}" for letter, size in zip("HHTTBBVV", (6, 9, 5, 9, 1, 9, 7, 9), strict=True)], 8, []),
     "sweep": (["together 1", "alone 1", "together 3", "alone 3"], 4, ["x alone"]),
     "devices": (["devices 1", "devices 2"], 2, ["x 1 device"]),
-    "kernels": (["seed"], 0, [*KERNELS, "all"]),
+    "kernels": (["seed"], 1, [*KERNELS, "all"]),
 }
 DETAILS = {
     "step": {"limits", "notes"},
@@ -369,11 +440,14 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
     plot = tmp_path / f"plot.{'svg' if suite == 'step' else 'png'}"
     lanes, split = ("6", ", devices 4") if suite == "devices" else ("1", "")
     flags = f"{SMALL_FLAGS} --plot {plot} --batch-size {lanes} --devices {split[-1:] or 1}"
+    first = f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
+    if suite == "kernels":
+        flags, first = f"--repeats 1 --plot {plot}", "tanh, H 100, T 25, B 1, V 65, float32, adagrad"
     assert main(shlex.split(f"bench {suite if suite != 'step' else ''} {flags}")) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0] == f"tanh, H 6, T 5, B {lanes}, V 7, float32, adagrad{split}"
+    assert lines[0] == first
     assert max(map(len, lines[2:-1])) <= 100
     assert lines[-1] == f"plot: {plot}"
     begin = plot.read_bytes()[:100]
@@ -382,17 +456,19 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
     out = capsys.readouterr().out
     values = json.loads(out)
     assert f"{json.dumps(values)}\n" == out
-    assert set(values) == {"suite", "config", "machine", "result", "plot"}
+    assert set(values) == {"suite", "config", "machine", "result", "plot", "trace"}
     assert (values["suite"], values["plot"]) == (suite, str(plot))
-    assert values["config"]["hidden_size"] == 6
+    assert values["config"]["training"]["model"]["hidden_size"] == (100 if suite == "kernels" else 6)
     assert set(values["machine"]) == MACHINE
-    assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax", "torch"}
+    libraries = {"torch", *references.LIBRARIES.values()}
+    assert set(values["machine"]["versions"]) == {"python", "jaxrnn", "jax", "jaxlib", "numpy", "optax"} | libraries
     assert values["machine"]["versions"]["jax"] == jax.__version__
     result, (contenders, compiled, columns) = values["result"], SUITES[suite]
     assert set(result) == {"seconds", "columns", "characters", "details"}
     assert list(result["seconds"]) == contenders
-    assert set(result["seconds"][contenders[0]]) == {"median", "lower", "upper", "rounds", "compile_seconds"}
-    assert [name for name, timing in result["seconds"].items() if timing["compile_seconds"]] == contenders[:compiled]
+    assert set(result["seconds"][contenders[0]]) == {"median", "lower", "upper", "rounds", "cost"}
+    costs = {name: timing["cost"] for name, timing in result["seconds"].items()}
+    assert [name for name, cost in costs.items() if cost["compile_seconds"]] == contenders[:compiled]
     assert list(result["columns"]) == columns
     assert set(result["details"]) == DETAILS.get(suite, set())
     assert [line.split("  ")[0] for line in lines[5 : 5 + len(contenders)]] == contenders
@@ -406,16 +482,16 @@ def test_programs_without_a_kernel_compute_the_same_losses(monkeypatch):
         losses[name] = theirs
         check(name, theirs, ours, tolerance)
 
-    monkeypatch.setattr(kernels, "check", record)
+    monkeypatch.setattr(timing, "check", record)
     monkeypatch.setattr(kernels, "WORKLOADS", {"seed": SMALL})
     result = kernels.measure_kernels(BenchConfig(repeats=2))
-    assert {"program without none", "program without unroll"} <= set(losses)
+    assert {"none", "unroll"} <= set(losses)
     assert all(len(values) == 2 for values in losses.values())
     assert set(result.columns["unroll"]) == set(result.columns["all"]) == {"seed"}
     assert len(result.columns["unroll"]["seed"].rounds) == 2
     assert result.columns["categorical"] == {}  # it is not in a training step
     monkeypatch.setattr(kernels, "tolerance", lambda workload: -1.0)
-    with pytest.raises(BenchError, match="the program without none does not do the same work"):
+    with pytest.raises(BenchError, match="none does not do the same work"):
         kernels.measure_kernels(BenchConfig())
 
 
@@ -445,18 +521,19 @@ def test_devices_that_are_not_there_or_do_not_divide_the_lanes_are_left_out(monk
     assert result["columns"]["x 1 device"]["devices 1"]["rounds"] == [1.0]
     notes = {f"devices {count}": f"batch_size 2 can't be split over {count} devices" for count in (4, 8)}
     notes["devices 9"] = "devices must be from 1 to 8, the cpu devices here, got 9"
+    notes = {name: f"left out: {note}" for name, note in notes.items()}
     assert result["details"]["notes"] == notes
-    assert lines[7:10] == [f"{name} left out: {note}" for name, note in notes.items()]
+    assert lines[7:10] == [f"{name}: {note}" for name, note in notes.items()]
     assert "more devices than the 1 cores show what splitting costs, not what they would gain" in lines
 
 
 def test_the_suite_devices_has_lanes_to_split_by_default():
     def config(command):
-        return parse(["bench", *command.split()]).config()
+        return parse(["bench", *command.split()]).bench_config()
 
-    lanes = config("devices --json")
-    assert (lanes.batch_size, lanes.sequence_length, lanes.hidden_size, lanes.devices) == (64, 25, 256, 8)
-    assert config("devices --devices 2 --hidden-size 8") == BenchConfig(batch_size=64, hidden_size=8, devices=2)
+    lanes = {"batch_size": 64, "hidden_size": 256}
+    assert config("devices --json") == BenchConfig(devices=8).changed(**lanes)
+    assert config("devices --devices 2 --hidden-size 8") == BenchConfig(devices=2).changed(batch_size=64, hidden_size=8)
     assert config("step --devices 2") == BenchConfig(devices=2)
 
 
@@ -476,12 +553,22 @@ def test_the_suite_devices_has_lanes_to_split_by_default():
     ids=str,
 )
 def test_a_configuration_out_of_range_is_an_error(values, message):
+    fields = {name: values[name] for name in ("repeats", "devices") if name in values}
+    settings = {name: value for name, value in values.items() if name not in fields}
     with pytest.raises(JaxrnnError, match=message):
-        BenchConfig(**values)
+        BenchConfig(**fields).changed(**settings)
 
 
 BAD = [
-    ("--optimizer sgd", "optimizer"),
+    ("--optimizer rprop", "optimizer must be adagrad, .* or FILE.py:NAME"),
+    ("--cell missing.py:CELL", "can't read missing.py"),
+    ("--preset best --config run/config.json", "both say what to start from"),
+    ("--config missing.json", "can't read missing.json"),
+    ("--fail-above 1.05", "--fail-above needs --against FILE"),
+    ("--against missing.json", r"can't read missing.json \(No such file or directory\); give a file that --save wrote"),
+    ("--json --csv", "two forms of the result"),
+    ("sample --trace profile", "leave it out of the suite sample"),
+    ("kernels --hidden-size 8", "workloads of its own"),
     ("--repeats many", "repeats"),
     ("--learning-rate 1", "--learning-rate"),
     ("walk", "suite"),
@@ -504,6 +591,145 @@ def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsy
     assert err.startswith("jaxrnn: ") or "--help" in err
 
 
+def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command = f"bench {SMALL_FLAGS}"
+    assert main(shlex.split(f"{command} --save base.json")) == 0
+    assert "saved: base.json" in capsys.readouterr().out
+    values = json.loads((tmp_path / "base.json").read_text())
+
+    def save(factor):
+        for saved in values["result"]["seconds"].values():
+            saved["rounds"] = [factor * seconds for seconds in saved["rounds"]]
+        (tmp_path / "base.json").write_text(json.dumps(values))
+
+    save(1000)  # now everything takes a thousandth
+    assert main(shlex.split(f"{command} --against base.json --fail-above 1.05")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5].split() == ["x", "base.json", "quartiles"]
+    assert [line.split()[0] for line in lines[-4:]] == ["jit", "chunk", "NumPy", "floor"]
+    assert float(lines[-3].split()[1]) < 0.5
+    save(1e-6)
+    assert main(shlex.split(f"{command} --against base.json --fail-above 1.05 --json")) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["ratios"]["chunk"]["median"] > 1.05
+    assert re.search(r"jaxrnn: jit takes [\d.]+ times as long; chunk takes .* in base.json: more than 1.05\n", err)
+    assert "NumPy" not in err  # only what is ours can fail
+    assert main(shlex.split(f"{command} --against base.json --cell gru")) == 2
+    assert "training.model.cell is tanh there and gru here" in capsys.readouterr().err
+    (tmp_path / "base.json").write_text("[]")
+    assert main(shlex.split(f"{command} --against base.json")) == 2
+    assert "base.json is no measurement; give a file that --save wrote" in capsys.readouterr().err
+
+
+CELL_AND_OPTIMIZER = """
+import jax.numpy as jnp, optax
+from jaxrnn import TANH
+MINE = TANH._replace(update=lambda projected, recurrent, carry: (jnp.sin(projected + recurrent),), additive=False)
+LION = optax.lion(1e-4)
+"""
+
+
+@pytest.mark.slow
+def test_it_measures_a_step_of_your_own_as_csv(small_limits, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(CELL_AND_OPTIMIZER)
+    flags = f"{SMALL_FLAGS} --cell mine.py:MINE --optimizer mine.py:LION --num-layers 2 --csv"
+    assert main(shlex.split(f"bench {flags}")) == 0
+    header, *rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert header == ["contender", "seconds", "lower", "upper", "compile_seconds", "flops", "bytes", "x jit", "x chunk"]
+    assert [row[0] for row in rows] == ["jit", "chunk"]
+    assert all(float(value) > 0 for row in rows for value in row[1:])
+    forward = 2 * 5 * (3 * 6 * 6 + 6 * 7)  # two recurrent products and what the first layer hands to the second
+    assert [float(row[5]) for row in rows] == [3 * forward] * 2
+
+
+def test_it_starts_from_a_preset_or_from_the_config_of_a_run(tmp_path):
+    def training(command):
+        return parse(["bench", *command.split()]).bench_config().training
+
+    best = training("--preset best --num-layers 3")
+    assert (best.model.num_layers, best.model.hidden_size, best.optimizer.name) == (3, 384, "adamw")
+    assert best.model.vocab_size == 65
+    assert training("--preset best --optimizer adam").optimizer.learning_rate is None
+    (tmp_path / "config.json").write_text('{"model": {"cell": "gru", "vocab_size": 9}, "batch_size": 4}')
+    config = training(f"--config {tmp_path}/config.json --hidden-size 5")
+    assert (config.model.cell, config.model.vocab_size, config.batch_size, config.model.hidden_size) == ("gru", 9, 4, 5)
+
+
+@pytest.mark.slow
+def test_a_trace_reads_as_the_algorithm(without_torch, small_limits, capsys, tmp_path):
+    flags = f"{SMALL_FLAGS} --hidden-size 64 --cell gru --trace {tmp_path} --json"
+    assert main(shlex.split(f"bench {flags}")) == 0
+    shares = json.loads(capsys.readouterr().out)["shares"]
+    parts = {"forward", "recurrence", "backward", "backward recurrence", "update"}
+    assert parts <= set(shares)
+    assert sum(shares.values()) == pytest.approx(1)
+    (file,) = tmp_path.rglob("perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    (track,) = [event["tid"] for event in events if event.get("args") == {"name": "algorithm"}]
+    names = [event["name"] for event in events if event.get("tid") == track and event["ph"] == "X"]
+    order = [names.index(part) for part in ("recurrence", "backward recurrence", "update")]
+    assert order == sorted(order)
+    assert list(tmp_path.rglob("*.xplane.pb"))  # for TensorBoard
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("jit(step)/jvp(loss)/forward/dot_general", "forward"),
+        ("jit(step)/jvp(loss)/reduce_sum", "loss"),
+        ("jit(step)/transpose(jvp(loss))/forward/dot_general", "backward"),
+        ("jit(step)/update/clip/max", "update"),
+        ("jit(step)/while/body/copy", "other"),
+    ],
+)
+def test_the_part_of_an_operation(path, part):
+    assert part_of(path) == part
+
+
+# ---- a step of your own --------------------------------------------------------------------------------------------
+
+
+def next_state(state, batch):
+    return {"w": state["w"] + batch.sum(), "n": state["n"] + 1}
+
+
+STEPS = {
+    "state": next_state,
+    "state and metrics": lambda state, batch: (next_state(state, batch), batch.max()),
+    "state and two more": lambda state, batch: (next_state(state, batch), batch.max(), batch.min()),
+    "nothing but the state in a tuple": lambda state, batch: (next_state(state, batch),),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("donate", [False, True], ids=["", "donated"])
+@pytest.mark.filterwarnings("ignore:.*donated buffers")
+def test_measure_threads_the_state_and_leaves_yours_alone(step, donate):
+    state, batch = {"w": jnp.zeros(3), "n": jnp.asarray(0)}, jnp.ones(4)
+    timing = measure(jax.jit(step, donate_argnums=0 if donate else ()), state, batch, rounds=2, seconds=0.001)
+    assert len(timing.rounds) == 2
+    assert timing.cost.compile_seconds > 0
+    assert timing.cost.bytes > 0
+    assert state["n"] == 0  # not deleted
+
+
+def test_measure_says_what_a_step_must_return():
+    for step in (lambda state, batch: batch, lambda state, batch: (), lambda state, batch: (state, state)[:0]):
+        with pytest.raises(JaxrnnError, match="must return the next state"):
+            measure(jax.jit(step), jnp.zeros(3), jnp.zeros(2), rounds=1)
+
+
+def test_measure_takes_the_training_step_of_this_package():
+    workload = small_workload(dtype="float32")
+    batch = workload.single_batches()[0]
+    with plain():  # a kernel pads matrices to whole vectors
+        step = make_train_step(workload.config)
+        timing = measure(step, workload.initial_state(), batch, rounds=1, seconds=0.001)
+    assert timing.cost.flops == 3 * 2 * 5 * (6 * 6 + 6 * 7)
+
+
 def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(JaxrnnError, match="matplotlib, which is not installed"):
@@ -513,6 +739,7 @@ def test_a_plot_needs_matplotlib(monkeypatch, tmp_path):
 def test_help_shows_every_flag_without_importing_jax():
     script = "import sys; from jaxrnn.cli import main; main(['bench', '--help']); print('jax' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    flags = {"--" + name.replace("_", "-") for name in BenchConfig.__dataclass_fields__}
-    assert flags | {"--json", "--plot", "SUITE"} <= set(re.findall(r"--[\w-]+|SUITE", process.stdout))
+    flags = {"--cell", "--optimizer", "--num-layers", "--preset", "--config", "--devices", "--repeats", "--vocab-size"}
+    results = {"--json", "--csv", "--plot", "--save", "--against", "--fail-above", "--trace", "SUITE"}
+    assert flags | results <= set(re.findall(r"--[\w-]+|SUITE", process.stdout))
     assert process.stdout.endswith("False\n")

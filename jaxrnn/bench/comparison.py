@@ -1,0 +1,66 @@
+"""Two measurements of the same work: what one saved, and how many times its time another one takes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxrnn.bench.references import YARDSTICKS
+from jaxrnn.bench.result import number
+from jaxrnn.bench.timing import Timing
+from jaxrnn.errors import JaxrnnError
+
+
+def read_baseline(file: Path, values: Mapping[str, Any]) -> dict[str, Timing]:
+    """Return the timings in a file that --save wrote; raise JaxrnnError unless it measured the same.
+
+    `values` are "suite" and "config" of the measurement that will be compared.
+    """
+    try:
+        saved = json.loads(file.read_text("utf-8"))
+        theirs, ours = ({"suite": source["suite"], **_flat(source["config"])} for source in (saved, values))
+        seconds = saved["result"]["seconds"]
+        timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}
+    except OSError as error:
+        raise JaxrnnError(f"can't read {file} ({error.strerror}); give a file that --save wrote") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise JaxrnnError(f"{file} is no measurement; give a file that --save wrote") from None
+    differences = [
+        f"{name} is {theirs.get(name)} there and {ours.get(name)} here"
+        for name in {**theirs, **ours}
+        if name != "repeats" and theirs.get(name) != ours.get(name)
+    ]
+    if differences:
+        raise JaxrnnError(f"{file} measured something else: {'; '.join(differences[:3])}; compare equal workloads")
+    return timings
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a configuration without its nesting, the inner names with a dot."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = _flat(value) if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): entry for key, entry in inner.items()}
+    return flat
+
+
+def ratios(seconds: Mapping[str, Timing], baseline: Mapping[str, Timing]) -> dict[str, Timing]:
+    """Return the time of each contender, relative to the baseline's: the ratios of every round to every round there."""
+    return {name: timing.against(baseline[name]) for name, timing in seconds.items() if name in baseline}
+
+
+def ratio_rows(ratios: Mapping[str, Timing], file: Path) -> list[list[str]]:
+    """Return the rows of a table of ratios with their quartiles, the header first."""
+    quartiles = {name: f"{number(ratio.lower)}-{number(ratio.upper)}" for name, ratio in ratios.items()}
+    return [["", f"x {file.name}", "quartiles"]] + [
+        [name, f"{ratio.median:.3f}", quartiles[name]] for name, ratio in ratios.items()
+    ]
+
+
+def slower(ratios: Mapping[str, Timing], limit: float) -> list[str]:
+    """Return a line for each program of ours whose ratio is above the limit."""
+    return [
+        f"{name} takes {ratio.median:.3f} times as long"
+        for name, ratio in ratios.items()
+        if name not in YARDSTICKS and ratio.median > limit
+    ]
