@@ -16,7 +16,8 @@ from jaxrnn.bench.timing import Contender, LeftOut, Program, Start, Timing, chec
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, make_workload, sampling_program, training_program
 from jaxrnn.config import with_settings
-from jaxrnn.distributed.mesh import available_cores, check_divides, make_mesh
+from jaxrnn.distributed.cores import available_cores
+from jaxrnn.distributed.mesh import check_divides, make_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import surprisals
 from jaxrnn.network.cells import built_in_name

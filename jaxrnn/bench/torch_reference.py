@@ -54,7 +54,7 @@ class Reference:
         for index in range(layers):
             ours = f"_l{index}" if index else ""
             for name, theirs in (("Wxh", "weight_ih"), ("Whh", "weight_hh"), ("bh", "bias_ih"), ("bhh", "bias_hh")):
-                self.weights[name + ours] = getattr(self.rnn, f"{theirs}_l{index}").detach().T
+                self.weights[name + ours] = getattr(self.rnn, f"{theirs}_l{index}").detach().t()
             bias_hh = getattr(self.rnn, f"bias_hh_l{index}")
             bias_hh.detach().zero_()
             bias_hh.requires_grad_("bhh" in params)

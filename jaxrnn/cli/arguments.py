@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tyro
 
@@ -61,7 +61,8 @@ class DeviceFlags:
         """Make JAX use the devices, before anything is computed."""
         import jax
 
-        from jaxrnn.distributed.mesh import available_cores, make_cpu_devices, use_device
+        from jaxrnn.distributed.cores import available_cores
+        from jaxrnn.distributed.mesh import make_cpu_devices, use_device
 
         if not jax.distributed.is_initialized():
             make_cpu_devices(available_cores() if self.devices == "all" else self.devices)
@@ -80,6 +81,9 @@ class DeviceFlags:
 class ProcessFlags(DeviceFlags):
     """Where to compute, and with which other processes."""
 
+    devices: int | Literal["auto", "all"] = "auto"  # type: ignore[assignment]  # wider than for other commands
+    """Devices to split the lanes over, in all. auto: the CPU cores that divide the lanes and make it faster, one GPU
+    or TPU, or all of many processes. all: every core if there is no GPU or TPU."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Address of process 0, to train with many processes; found by itself under Slurm, MPI, Kubernetes, on TPU pods."""
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
@@ -101,6 +105,25 @@ class ProcessFlags(DeviceFlags):
         elif self.process_id or (self.num_processes or 1) > 1:
             raise JaxrnnError("many processes need --coordinator HOST:PORT, the address of process 0")
         super().set_up()
+
+    def set_up_training(self, config: TrainConfig, before: int | None = None) -> Self:
+        """Set up for a run; return these flags with a number in place of auto: of `before`, or of what is fastest."""
+        if self.devices != "auto":
+            self.set_up()
+            return self
+        import jax
+
+        from jaxrnn.distributed.cores import available_cores, devices_for
+        from jaxrnn.runs.programs import step_flops
+
+        count = devices_for(config.batch_size, step_flops(config), available_cores())
+        if before and (before <= available_cores() or self.device not in (None, "cpu")):
+            count = before
+        flags = dataclasses.replace(self, devices=count)
+        flags.set_up()
+        # Many processes use all their devices, which 1 stands for; one GPU is as fast as several at these sizes.
+        fits = count <= jax.device_count() and (before or jax.default_backend() == "cpu")
+        return flags if fits and jax.process_count() == 1 else dataclasses.replace(self, devices=1)
 
 
 @dataclasses.dataclass(frozen=True)

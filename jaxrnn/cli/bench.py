@@ -76,8 +76,9 @@ class Bench:
     """A run's config.json to start from; other flags win over it."""
     vocab_size: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 65, or that of --config)")] = None
     """Distinct symbols (V)."""
-    devices: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 1; 8 in the suite devices)")] = None
-    """Devices that share the lanes of step and the streams of sample; the largest number in devices."""
+    devices: int | Literal["auto"] = "auto"
+    """Devices that share the lanes of step and the streams of sample; the largest number in devices. auto: as
+    `jaxrnn train` chooses in step, 8 in devices, else 1."""
     repeats: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5 to 15)")] = None
     """Rounds; each measures everything once."""
     options: Annotated[BenchOptions, tyro.conf.arg(name="results", help="Results.")] = dataclasses.field(
@@ -88,12 +89,10 @@ class Bench:
         """Return the workload: of --preset or --config, changed by flags."""
         if self.preset and self.config:
             raise JaxrnnError("--preset and --config both say what to start from; give one of them")
-        settings, devices, optimizer = dict(self.workload), self.devices, None
+        settings, optimizer = dict(self.workload), None
         training = read_config(self.config) if self.config else PRESETS[self.preset or "min-char-rnn"]
-        if self.suite == "devices":  # lanes to share
-            devices = devices or 8
-            if not (self.preset or self.config):
-                settings = {"batch_size": 64, "hidden_size": 256, **settings}
+        if self.suite == "devices" and not (self.preset or self.config):  # lanes to share
+            settings = {"batch_size": 64, "hidden_size": 256, **settings}
         if "cell" in settings:
             settings["cell"] = cell_of(settings["cell"])
         if "optimizer" in settings:
@@ -102,7 +101,16 @@ class Bench:
             if name != training.optimizer.name:  # what was set for another rule is not for this one
                 training = dataclasses.replace(training, optimizer=OptimizerConfig(name=name))
         settings["vocab_size"] = self.vocab_size or training.model.vocab_size or 65
-        return BenchConfig(with_settings(training, settings), optimizer, devices or 1, self.repeats)
+        training = with_settings(training, settings)
+        devices = 8 if self.suite == "devices" else 1
+        if self.devices != "auto":
+            devices = self.devices
+        elif self.suite == "step":
+            from jaxrnn.distributed.cores import available_cores, devices_for
+            from jaxrnn.runs.programs import step_flops
+
+            devices = devices_for(training.batch_size, step_flops(training), available_cores())
+        return BenchConfig(training, optimizer, devices, self.repeats)
 
     def run(self) -> None:
         """Measure and print."""

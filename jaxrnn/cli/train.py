@@ -67,8 +67,8 @@ class Train(TrainingFlags):
             print_json(config, indent=None if self.options.json else 2)
             return 0
         set_up_jax(config.model.dtype)
-        self.device.set_up()
-        self.device.mesh("batch_size", config.batch_size)  # raises before anything is read
+        device = self.device.set_up_training(config, self._devices_before())
+        mesh = device.mesh("batch_size", config.batch_size)  # raises before anything is read
         import jax
 
         from jaxrnn.runs.metrics import check_tensorboard
@@ -88,10 +88,12 @@ class Train(TrainingFlags):
         with stop_signals() as received:
             shows = prints and not self.options.quiet
             display = TrainingProgress(config.steps, has_bar=shows, has_lines=shows)
-            options: dict[str, Any] = {"optimizer": optimizer, "progress": display.note}
+            options: dict[str, Any] = {"optimizer": optimizer, "progress": display.note, "devices": device.devices}
             run_dir, reports = self._begin(config, corpus, parent, should_stop=lambda: received, **options)
             if prints and not self.options.quiet:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
+                if mesh and self.device.devices == "auto" and jax.process_count() == 1:
+                    about.append(f"devices: {mesh.size}, each with {config.batch_size // mesh.size} lanes")
                 print("\n".join(about), file=sys.stderr)
             try:
                 report = self._show(reports, display, run_dir, prints)
@@ -108,6 +110,14 @@ class Train(TrainingFlags):
             self._print_result(report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
+
+    def _devices_before(self) -> int | None:
+        """Return how many devices trained the run that is resumed: with as many it has the same bits."""
+        if not (self.resume and self.run_dir and all_checkpoints(self.run_dir)):
+            return None
+        from jaxrnn.runs.checkpoint import load_device_count
+
+        return load_device_count(self.run_dir)
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         config, changes, optimizer = self.starting_config(), self.changes(), None
@@ -135,7 +145,7 @@ class Train(TrainingFlags):
     def _begin(
         self, config: TrainConfig, corpus: "jaxrnn.Corpus", parent: "jaxrnn.Checkpoint | None", **options: Any
     ) -> "tuple[Path, Generator[jaxrnn.Report]]":
-        options |= {"resume": self.resume, "overwrite": self.options.overwrite, "devices": self.device.devices}
+        options |= {"resume": self.resume, "overwrite": self.options.overwrite}
         while True:
             run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:

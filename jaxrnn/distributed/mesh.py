@@ -8,8 +8,9 @@ of one device. (With Adagrad at its default learning rate of 0.1 training is cha
 checkpoint from any number of devices resumes on any other. `evaluate --lanes` and `sample --num-samples` are split in
 the same way; a sweep trains on one device.
 
-On a CPU, `--devices N` makes a device of each of N cores. JAX_NUM_CPU_DEVICES=8 makes eight, however many cores there
-are, to try things out: that shows the overhead of splitting, not its gain.
+On a CPU, `--devices N` makes a device of each of N cores; `jaxrnn train` chooses N (`cores.devices_for`).
+JAX_NUM_CPU_DEVICES=8 makes eight, however many cores there are, to try things out: that shows the overhead of
+splitting, not its gain.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxrnn.distributed.cores import available_cores
 from jaxrnn.errors import JaxrnnError
 
 LANES = "lanes"  # the mesh's only axis
@@ -66,11 +68,6 @@ def make_cpu_devices(count: int, *, beyond_cores: bool = False) -> None:
     if count > 1 and not by_flag and jax.config.values["jax_num_cpu_devices"] == -1:
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_mesh(devices: Devices) -> Mesh | None:

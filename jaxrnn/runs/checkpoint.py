@@ -175,6 +175,11 @@ def load_config(path: str | Path) -> TrainConfig:
     return config
 
 
+def load_device_count(path: str | Path) -> int:
+    """Return how many devices computed a checkpoint, verified as by `load_checkpoint`."""
+    return newest_good(Path(path), lambda path: int(_read(path)[1]["computed_by"].get("device_count", 1)))
+
+
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read and verify a file; return its tensors, and the other fields of the checkpoint.
 

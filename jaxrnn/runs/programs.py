@@ -27,6 +27,14 @@ TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]
 SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
 
 
+def step_flops(config: TrainConfig) -> float:
+    """Return the operations in the matrix products of a training step; without those of V where it is unknown."""
+    model = config.model
+    weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
+    weights += model.hidden_size * (model.vocab_size or 0)
+    return 6.0 * weights * config.sequence_length * config.batch_size  # per weight: forward 2, backward 4
+
+
 class ChunkLimit:
     """The most steps of a chunk: `chunk_length`, or fewer of models so large that they would take many seconds.
 
@@ -39,11 +47,8 @@ class ChunkLimit:
 
     def __init__(self, config: TrainConfig, models: int = 1) -> None:
         """Estimate the seconds of a training step: its matrix products, and the cost of each time step."""
-        model, on_cpu = config.model, jax.default_backend() == "cpu"
-        weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
-        weights += model.hidden_size * (model.vocab_size or 0)
-        flops = 6 * weights * config.sequence_length * config.batch_size  # per weight: forward 2, backward 4
-        seconds = flops / (5e10 if on_cpu else 5e12) + config.sequence_length * model.num_layers * 3e-6
+        rate = 5e10 if jax.default_backend() == "cpu" else 5e12
+        seconds = step_flops(config) / rate + config.sequence_length * config.model.num_layers * 3e-6
         self.steps = max(1, min(config.chunk_length, int(SECONDS / (models * seconds))))
         self._config = config
         self._compiled: set[int] = set()  # lengths

@@ -14,7 +14,7 @@ from jax import lax
 
 from jaxrnn.config import OptimizerConfig, TrainConfig
 from jaxrnn.config.grid import Axes, combinations
-from jaxrnn.distributed.mesh import available_cores
+from jaxrnn.distributed.cores import available_cores
 from jaxrnn.text import Batch, Tokens, batches
 from jaxrnn.training.step import Metrics, TrainState, init_train_state, train_chunk
 

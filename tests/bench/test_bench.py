@@ -158,7 +158,7 @@ def random_arguments(cell, lanes, vocab_size, optimizer):
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
 @pytest.mark.parametrize("vocab_size", [5, 40], ids=["one-hot input", "rows looked up"])
 @pytest.mark.parametrize("lanes", [1, 3])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
 def test_the_torch_reference_trains_as_the_numpy_reference_does(cell, lanes, vocab_size, optimizer):
     pytest.importorskip("torch")
     from jaxrnn.bench import torch_reference

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
-from jaxrnn.distributed.mesh import available_cores, by_lanes, make_mesh, replicate
+from jaxrnn.distributed.cores import available_cores
+from jaxrnn.distributed.mesh import by_lanes, make_mesh, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.score import evaluate, surprisals
 from jaxrnn.network.loss import loss as cross_entropy
