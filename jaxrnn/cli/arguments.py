@@ -141,6 +141,13 @@ class DynamicFlags:
     dynamic_length: Annotated[int | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Symbols between two updates (T); by default 16 with rms, 32 with sgd."""
 
+    @property
+    def chosen(self) -> str:
+        """What `choose` chooses, in words."""
+        numbers = {"rate": self.dynamic_rate, "decay": self.dynamic_decay}
+        names = " and ".join(name for name, value in numbers.items() if value is None)
+        return f"; {names} chosen on training text" if names else ""
+
     def choose(self, checkpoint: "jaxrnn.Checkpoint") -> "tuple[Dynamic, GradientTransformation] | None":
         """Return how to learn, or None; what is not given is chosen on the text that the run was trained on."""
         from jaxrnn.evaluation.dynamic import choose

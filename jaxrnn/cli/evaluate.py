@@ -27,7 +27,7 @@ from jaxrnn.cli.arguments import (
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
 from jaxrnn.config import TEXT_RULES, TrainConfig
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -109,6 +109,8 @@ class Evaluate:
                     f"{text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of them unknown"
                 )
                 raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
+            if not math.isfinite(total.nats):
+                raise NonFiniteError(f"the loss of {text.source} is not finite; with --dynamic, try a smaller rate")
         more = {"documents": documents} if self.per_document else {}
         self._print_result(text, total, checkpoint, choice[0] if choice else None, more)
 
@@ -199,7 +201,7 @@ class Evaluate:
             f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
             f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
             f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}",
-            str(dynamic) if dynamic else None,
+            f"{dynamic}{self.learning.chosen}" if dynamic else None,
             unseen_line,
         ]
         if tally.unknown:

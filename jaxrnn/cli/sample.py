@@ -1,6 +1,7 @@
 """`jaxrnn sample`: write text with a trained network."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
 from jaxrnn.cli.streams import read_stdin
 from jaxrnn.config import SampleConfig, VocabularyKind
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,10 @@ class Sample:
             dynamic, rule = choice
             adapt = jaxrnn.evaluation.dynamic.adapt
             params = adapt(params, prompt, checkpoint.config.model, rule, dynamic.length).params
+            if not math.isfinite(sum(float(leaf.sum()) for leaf in (*params.layers[0][:3], params.Why))):
+                raise NonFiniteError("what the network learned from the prompt is not finite; try a smaller rate")
             if not quiet:
-                print(dynamic, file=sys.stderr)
+                print(f"{dynamic}{self.learning.chosen}", file=sys.stderr)
         network = params, vocabulary, checkpoint.config.model
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
         if self.interactive:

@@ -30,9 +30,7 @@ RATES = {"rms": 1e-4, "sgd": 1e-3}  # where the search for a rate begins
 LENGTHS = {"rms": 16, "sgd": 32}  # T
 PARTS = 64  # K
 _MOST = 6  # factors of 3
-_EPSILON = (
-    1e-2  # of the mean root: a parameter whose gradient was hardly ever seen is not moved faster than a hundredfold
-)
+_EPSILON = 1e-2  # of the mean root: nothing moves more than a hundred times as far for its gradient as the mean
 
 
 class Learner(NamedTuple):
@@ -114,13 +112,14 @@ def _pull(gradient: Params, pull: Pull, params: Params) -> tuple[Params, Pull]:
 
 def mean_squares(params: Params, tokens: Tokens, config: ModelConfig, length: int) -> Params:
     """Return the mean square of each gradient over the parts of T = `length` symbols of a text, int [N]."""
-
-    def add(gradient: Params, sums: Params, _: Params) -> tuple[Params, Params]:
-        return jax.tree.map(jnp.zeros_like, gradient), jax.tree.map(lambda s, g: s + g * g, sums, gradient)
-
-    rule = optax.GradientTransformation(partial(jax.tree.map, jnp.zeros_like), add)  # which learns nothing
+    rule = optax.GradientTransformation(partial(jax.tree.map, jnp.zeros_like), _add_square)
     learner, count = _all(params, tokens, config, rule, length)[1], -(-(len(tokens) - 1) // length)
     return jax.tree.map(lambda total: total / count, learner.statistics)
+
+
+def _add_square(gradient: Params, sums: Params, _: Params) -> tuple[Params, Params]:
+    """Learn nothing, and add the square of the gradient to the statistics."""
+    return jax.tree.map(jnp.zeros_like, gradient), jax.tree.map(lambda s, g: s + g * g, sums, gradient)
 
 
 def reader(

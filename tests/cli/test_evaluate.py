@@ -407,8 +407,16 @@ def test_what_is_not_given_is_chosen_on_training_text_and_printed(place, tmp_pat
     (tmp_path / "other.txt").write_text("of the of the of the " * 10)
     other = as_json(jaxrnn, f"evaluate run {tmp_path}/other.txt --dynamic")
     assert other["dynamic"] == got["dynamic"]  # whatever is scored
-    line = "dynamic: learned after every 16 symbols, rms, rate {rate:.4g}, decay {decay:.4g}\n"
-    assert line.format(**got["dynamic"]) in jaxrnn("evaluate run --dynamic")[1]
+    line = "dynamic: learned after every 16 symbols, rms, rate {rate:.4g}, decay {decay:.4g}; ".format(**got["dynamic"])
+    assert f"{line}rate and decay chosen on training text\n" in jaxrnn("evaluate run --dynamic")[1]
+
+
+@pytest.mark.parametrize("command", ["evaluate run", "sample run --prompt 'the of and to the of and to'"])
+def test_a_network_that_diverges_while_it_learns_is_an_error_in_a_line(place, jaxrnn, command):
+    flags = "--dynamic --dynamic-rule sgd --dynamic-rate 1e38 --dynamic-decay 0 --dynamic-length 3"
+    code, out, err = jaxrnn(f"{command} {flags}")
+    assert (code, out) == (4, "")
+    assert err.endswith("try a smaller rate\n")
 
 
 def test_a_network_adapts_to_a_prompt_before_it_writes(place, tmp_path, jaxrnn):
