@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 
-import jax
 import numpy as np
 
 from jaxrnn.config import ModelConfig, TrainConfig
@@ -44,8 +43,6 @@ DAMAGES = ["cut", "empty", "garbage", "flipped", "format", "vocabulary"]
 
 def process(command, **options):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as for a user
-    for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"):
-        environment[name.upper()] = str(jax.config.values[name])  # one process reuses what another compiled
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "env": environment, **options}
     return subprocess.Popen([sys.executable, "-m", "jaxrnn", *shlex.split(command)], **options)
 

@@ -33,7 +33,8 @@ SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinysha
 def pytest_configure(config):
     """Keep tests and doctests out of the user's cache; each worker has a compilation cache of its own.
 
-    Two processes must not share one: JAX would read files that are half written.
+    Two processes must not share one: JAX would read files that are half written. The processes that a test starts, one
+    after the other, share a second one, which spares most of their time; `own_programs` is for the other tests.
     """
     # A shell lets its background jobs ignore Ctrl-C, and nohup the end of a terminal: tests send both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,6 +43,9 @@ def pytest_configure(config):
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
     jax.config.update("jax_compilation_cache_dir", str(Path(home.name, "compiled")))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home.name, "compiled-by-processes"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -134,6 +138,12 @@ def _own_directories(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture
+def own_programs(monkeypatch):
+    """Processes that run at the same time, or are killed while they compile, share no compilation cache."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
 
 
 @pytest.fixture

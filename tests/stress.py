@@ -40,6 +40,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -495,9 +496,9 @@ def run_all(full=False, only=None):
         ):
             before = jax.config.values[setting]
             jax.config.update(setting, value)
-            os.environ[setting.upper()] = str(value)
             stack.callback(jax.config.update, setting, before)
-            stack.callback(os.environ.pop, setting.upper(), None)
+        names = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        stack.enter_context(mock.patch.dict(os.environ, names))
         compilation_cache.reset_cache()
         stack.callback(compilation_cache.reset_cache)  # JAX goes on with the directory that it began with
         whole = Whole(Path(place))

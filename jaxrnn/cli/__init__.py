@@ -103,8 +103,6 @@ def parse(arguments: list[str]) -> Any:
     if not name.startswith("-") and name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
         raise JaxrnnError(f"no such command: {name}; {hint}")
-    if name.startswith("--") and (owners := [command for command in COMMANDS if _flag(name) in _flags(command)]):
-        raise JaxrnnError(f"name a command first: `jaxrnn {owners[0]} {shlex.join(arguments)}`")
     rest = _joined(rest)
     if name == "sweep":  # tyro would take the last of two lists
         counts = collections.Counter(word.partition("=")[0] for word in rest if word.startswith("--"))
@@ -113,6 +111,10 @@ def parse(arguments: list[str]) -> Any:
                 raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
     with _terminal_for_tyro():
         if name not in COMMANDS:
+            if name not in ("-h", "--help") and (
+                owners := [other for other in COMMANDS if _flag(name) in _flags(other)]
+            ):
+                raise JaxrnnError(f"name a command first: `jaxrnn {owners[0]} {shlex.join(arguments)}`")
             return tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, prog="jaxrnn", description=_DESCRIPTION, args=[name, *rest], config=_TYRO
             )

@@ -8,7 +8,7 @@ from command_line import process
 
 from jaxrnn.runs import load_checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home", "own_programs")]
 
 
 def wait_for(running, beginning):

@@ -22,6 +22,8 @@ from jaxrnn.text import batches, document_starts, load_corpus
 from jaxrnn.training.jitted import STATE_LANES, make_train_chunk, make_train_step
 from jaxrnn.training.step import init_train_state
 
+pytestmark = pytest.mark.usefixtures("own_programs")  # processes at the same time
+
 # At Adagrad's 0.1 min-char-rnn is chaotic (see test_step.py): there the curves of float64 are compared.
 CASES = {
     "tanh": TrainConfig(optimizer=OptimizerConfig(learning_rate=0.01)),

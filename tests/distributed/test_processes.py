@@ -17,6 +17,8 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs import fit
 from jaxrnn.runs.checkpoint import load_checkpoint, load_config
 
+pytestmark = pytest.mark.usefixtures("own_programs")  # processes at the same time
+
 TRAIN = "train python-docs --batch-size 8 --hidden-size 8 --learning-rate 0.01 --sample-every 0 --sample-length 5"
 STEPS = "--steps 100 --log-every 10 --chunk-length 10 --checkpoint-every 10 --run-dir run"
 
@@ -31,6 +33,7 @@ def start(each, commands):
     """Start processes of so many devices each, one for each of the commands."""
     joined = f"--coordinator 127.0.0.1:{free_port()} --num-processes {len(commands)}"
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(each)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # in fixtures of the module it is not gone yet
     return [
         subprocess.Popen(
             [sys.executable, "-m", "jaxrnn", *f"{command} {joined} --process-id {index}".split()],
