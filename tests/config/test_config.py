@@ -215,6 +215,7 @@ OUT_OF_RANGE = {
         "normalize": [*NO_STRING[:-1], ["text"], "nfc", True, ("nfd",)],
         "join": NO_STRING,
         "min_count": COUNTS,
+        "symbols": NO_STRING,
         "split": [
             *(None, 0.9, "0.9,0.1", (), (0.5,), (0.9, 0.2), (0.9, 0.1 + 1e-8), (0.5, 0.25, 0.125, 0.125), (1.0, 0.0)),
             *((1.5, -0.5), (NAN,), (INF, 0.1), ("0.9", "0.1"), (True,), (10**400, 1)),
@@ -234,6 +235,7 @@ OUT_OF_RANGE = {
         "keep": COUNTS,
         "validate_every": FROM_ZERO,
         "patience": FROM_ZERO,
+        "parent": NO_STRING,
         "chunk_length": COUNTS,
     },
     SampleConfig: {
