@@ -257,8 +257,7 @@ class TrainingFlags:
         """Return the configuration to start from, unless a run is resumed; raise JaxrnnError if flags are at odds."""
         if self.resume and not self.run_dir:
             raise JaxrnnError("--resume needs --run-dir, the directory to resume from")
-        sources = {"--preset": self.preset, "--config": self.options.config, "--resume": self.resume}
-        flags_in_use = [name for name, value in sources.items() if value]
+        flags_in_use = [name for name, value in self.sources().items() if value]
         if len(flags_in_use) > 1:
             raise JaxrnnError(f"{' and '.join(flags_in_use)} both say what to start from; give one of them")
         if self.resume and self.options.overwrite:
@@ -278,6 +277,10 @@ class TrainingFlags:
                 raise JaxrnnError(
                     f"{error}; if the text of {self.run_dir} has moved, give its new path as CORPUS"
                 ) from None
+
+    def sources(self) -> dict[str, Any]:
+        """Return the values of the flags that say what to start from, at most one of which may be given."""
+        return {"--preset": self.preset, "--config": self.options.config, "--resume": self.resume}
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that flags and CORPUS give, by the names of the flags."""

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import math
+import operator
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
@@ -23,6 +25,7 @@ from jaxrnn.cli.advice import (
     shown_sample,
 )
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
+from jaxrnn.cli.dial import dialed
 from jaxrnn.cli.output import (
     corpus_values,
     fields_of,
@@ -35,7 +38,7 @@ from jaxrnn.cli.output import (
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
-from jaxrnn.config import OptimizerConfig, TrainConfig, with_settings
+from jaxrnn.config import SETTINGS, OptimizerConfig, TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
@@ -53,6 +56,8 @@ class TrainOptions(RunOptions):
 class Train(TrainingFlags):
     """Train on a text; show progress and samples; write a run directory."""
 
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
+    """Choose everything by the text and the time: measure this machine, and train for about M minutes."""
     from_run: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
     """Fine-tune: begin with the weights, the optimizer's memory, the settings and the symbols of RUN, on CORPUS."""
     fresh_memory: bool = False
@@ -62,13 +67,18 @@ class Train(TrainingFlags):
 
     def run(self) -> int:
         """Train, print, and return the exit code."""
+        began = time.perf_counter()
         config, optimizer = self._config_and_optimizer()
-        if self.options.dry_run:
+        if self.options.dry_run and self.minutes is None:
             print_json(config, indent=None if self.options.json else 2)
             return 0
         set_up_jax(config.model.dtype)
-        device = self.device.set_up_training(config, self._devices_before())
-        mesh = device.mesh("batch_size", config.batch_size)  # raises before anything is read
+        if self.minutes is None:
+            device = self.device.set_up_training(config, self._devices_before())
+            mesh = device.mesh("batch_size", config.batch_size)  # raises before anything is read
+        else:
+            auto = self.device.devices == "auto"  # the choice is still to be made
+            (dataclasses.replace(self.device, devices="all") if auto else self.device).set_up()
         import jax
 
         from jaxrnn.runs.metrics import check_tensorboard
@@ -84,6 +94,16 @@ class Train(TrainingFlags):
             parent = open_checkpoint(self.from_run, None, cell if ":" in cell else None)
             config = with_settings(config, {"symbols": parent.vocabulary.symbols})
         corpus = self.load_corpus(config)
+        if self.minutes is not None:
+            settings = {name: operator.attrgetter(SETTINGS[name])(config) for name in self.changes()}
+            config, lines = dialed(self.minutes, corpus, settings, began, self.device, optimizer)
+            device = self.device.set_up_training(config)
+            mesh = device.mesh("batch_size", config.batch_size)
+            if not self.options.quiet:
+                print("\n".join(lines), file=sys.stderr)
+            if self.options.dry_run:
+                print_json(config, indent=None if self.options.json else 2)
+                return 0
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
             shows = prints and not self.options.quiet
@@ -104,8 +124,8 @@ class Train(TrainingFlags):
                 if not optimizer:
                     rate = config.optimizer.peak_learning_rate / 2
                     flags = f" --steps {config.steps} --learning-rate {rate:g}"
-                lines = "\n".join(self._closing_lines(run_dir, flags))
-                raise NonFiniteError(f"{error}\n{lines}") from error
+                closing = "\n".join(self._closing_lines(run_dir, flags))
+                raise NonFiniteError(f"{error}\n{closing}") from error
         if prints:
             self._print_result(report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
@@ -119,6 +139,10 @@ class Train(TrainingFlags):
 
         return load_device_count(self.run_dir)
 
+    def sources(self) -> dict[str, Any]:
+        """Return the values of the flags that say what to start from, at most one of which may be given."""
+        return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.from_run}
+
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         config, changes, optimizer = self.starting_config(), self.changes(), None
         if self.fresh_memory and not self.from_run:
@@ -126,8 +150,6 @@ class Train(TrainingFlags):
         if self.from_run:
             from jaxrnn.runs.checkpoint import load_config
 
-            if self.preset or self.resume or self.options.config:
-                raise JaxrnnError("--from-run and --preset, --config or --resume both say what to start from; give one")
             config = load_config(find_checkpoint(self.from_run, "last"))
         if self.resume and self.run_dir:
             from jaxrnn.runs.checkpoint import load_config

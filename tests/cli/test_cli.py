@@ -83,18 +83,19 @@ def test_help_shows_every_flag_of_its_configuration(jaxrnn, capsys, command):
         | {"hidden_size", "optimizer", "preset", "dry_run", "resume", "overwrite", "quiet"},
         "sample": set(json.loads(to_json(SampleConfig()))) | {"prompt_file", "json", "report_copies"},
         "info": set(),
-    }[command] - {"corpus", "model", "name"}
+    }[command] - {"corpus", "model", "name", "symbols", "parent"}
     assert {"--" + name.replace("_", "-") for name in flags} <= shown
     assert "--vocab-size" not in shown  # the corpus gives it
 
 
-FIRST_FLAGS = ["CORPUS", "--preset", "--run-dir", "--resume", "--steps", "--split", "--cell", "--hidden-size"]
+FIRST_FLAGS = ["CORPUS", "--preset", "--run-dir", "--resume", "--minutes", "--from-run", "--fresh-memory"]
+FIRST_FLAGS += ["--steps", "--split", "--cell", "--hidden-size"]
 
 
 def test_help_of_train_shows_first_what_people_use_most_then_groups_with_titles(jaxrnn):
     _, out, _ = jaxrnn("train --help")
     flags = re.findall(r"^\W*(CORPUS|--[a-z][a-z-]*)", out.partition("positional arguments")[2], re.MULTILINE)
-    assert flags[:11] == [*FIRST_FLAGS, "--learning-rate", "--sample-every", "--seed"]  # CORPUS and ten flags
+    assert flags[:14] == [*FIRST_FLAGS, "--learning-rate", "--sample-every", "--seed"]  # CORPUS and 13 flags
     titles = re.findall(r"^\W*(\w+) options\b", out, re.MULTILINE)
     assert titles == ["text", "network", "optimizer", "training", "logging", "run", "device"]
 

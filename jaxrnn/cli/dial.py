@@ -1,0 +1,96 @@
+"""`--minutes`: measure this machine, and choose the network and the schedule that fit a text and a time."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jaxrnn
+from jaxrnn.cli.arguments import ProcessFlags
+from jaxrnn.config import TrainConfig, with_settings
+from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose
+from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+_STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
+_MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
+_MOST_MEASURING = 0.2  # part of the time after which no other shape is measured
+
+
+def dialed(
+    minutes: float,
+    corpus: "jaxrnn.Corpus",
+    settings: Mapping[str, Any],
+    began: float,
+    device: ProcessFlags,
+    optimizer: Any = None,
+) -> tuple[TrainConfig, list[str]]:
+    """Return the configuration for a text and a time, and in three lines what it is and why.
+
+    The shape that is expected to be best is measured, until the best one is among those measured, or a fifth of the
+    time is over. `settings` are the user's; `began` is the `time.perf_counter` from which the minutes count.
+    """
+    import jax
+
+    if not 0 < minutes < math.inf:
+        raise JaxrnnError(f"minutes must be a finite number above 0, got {minutes:g}")
+    if jax.process_count() > 1:  # each would measure another speed
+        raise JaxrnnError("--minutes is for one process; choose by --minutes M --dry-run in one, and give --config")
+    speeds: dict[int, float] = {}
+    compilation = 0.0
+    while True:
+        past = time.perf_counter() - began
+        left = max(1.0, 60 * minutes - past - compilation - _STARTUP)
+        choice = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds, settings)
+        config = with_settings(choice.config, {"vocab_size": None})
+        if choice.shape in speeds or (speeds and past > _MOST_MEASURING * 60 * minutes):
+            return config, _lines(choice, minutes, corpus, len(speeds))
+        mesh = device.set_up_training(config).mesh("batch_size", config.batch_size)
+        speeds[choice.shape], compilation = _measure(choice.config, corpus, _MEASURED * 60 * minutes, optimizer, mesh)
+
+
+def _measure(
+    config: TrainConfig, corpus: "jaxrnn.Corpus", seconds: float, optimizer: Any, mesh: "Mesh | None"
+) -> tuple[float, float]:
+    """Return the symbols per second of training, measured for some seconds, and how long compilation took."""
+    import jax
+
+    from jaxrnn.runs.programs import spread
+    from jaxrnn.text import batches
+    from jaxrnn.training import init_train_state, make_train_chunk
+
+    symbols = config.sequence_length * config.batch_size
+    work = config.model.hidden_size**2 * config.model.num_layers * symbols
+    steps = max(2, min(config.chunk_length, 10**9 // work))  # of a call: at most about a tenth of a second
+    state = init_train_state(jax.random.key(config.seed), config, optimizer=optimizer)
+    chunk = make_train_chunk(config, optimizer=optimizer, mesh=mesh)
+    feed = batches(corpus.tokens, 0, steps, config)
+    state, begin, done = spread(state, mesh) if mesh else state, time.perf_counter(), 0
+    state, _ = jax.block_until_ready(chunk(state, feed))
+    compiled = time.perf_counter()
+    while (elapsed := time.perf_counter() - compiled) < seconds or not done:
+        state, _ = jax.block_until_ready(chunk(state, feed))
+        done += steps
+    return symbols * done / elapsed, compiled - begin
+
+
+def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: int) -> list[str]:
+    """Return what was chosen and why, in three lines."""
+    config, kind = choice.config, corpus.vocabulary.kind
+    model, optimizer = config.model, config.optimizer
+    rule = optimizer.name if optimizer.name == "custom" else f"{optimizer.name} at {optimizer.peak_learning_rate:g}"
+    held_out = ", ".join(f"{100 * part:.3g} %" for part in config.split[1:]) or "nothing"
+    cell = model.cell if isinstance(model.cell, str) else "user-defined cell"
+    dropout = f"dropout {model.dropout:g}" if model.has_dropout else "no dropout"
+    ends = f"ends after about {choice.seconds / 60:.2g} minutes"
+    if choice.sweeps >= MOST_SWEEPS - 1:
+        ends += f", as more than {MOST_SWEEPS} sweeps do not help"
+    return [
+        f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
+        f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: of {len(SHAPES)} sizes the lowest loss "
+        f"to expect in {minutes:g} minutes, at {choice.speed:,.0f} {kind} per second here ({measured} measured)",
+        f"schedule: {config.steps:,} steps of {config.batch_size} x {config.sequence_length} {kind}, "
+        f"{choice.sweeps:.3g} sweeps over the text, {rule}; {ends}",
+    ]

@@ -1,0 +1,181 @@
+"""One dial: which network to train on a text for some minutes, on a machine of some speed, and how.
+
+Of all shapes, the dial chooses the one with the lowest expected loss. A network of P parameters that has read D
+distinct symbols of a text of N is expected to reach, in nats per character,
+
+    0.7 + 15.3 P^-0.3 + 166 D^-0.4 + 0.09 sqrt(P / N)
+
+(Hoffmann et al. 2022, "Training compute-optimal large language models"). The last term is what a network that is large
+for its text loses by overfitting. Symbols that are read again count for less: after r sweeps more than the first one,
+
+    D = N (1 + 5 (1 - exp(-r / 5)))
+
+(Muennighoff et al. 2023, "Scaling data-constrained language models"). The constants fit five GRUs of 128 to 2 x 640
+units on tinyshakespeare within 0.01.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from jaxrnn.config.grid import with_settings
+from jaxrnn.config.settings import ModelConfig, OptimizerConfig, Products, TrainConfig
+
+
+class Shape(NamedTuple):
+    """A network that the dial may choose: a GRU, its batch and its learning rate."""
+
+    hidden_size: int
+    num_layers: int
+    sequence_length: int
+    batch_size: int
+    learning_rate: float
+
+
+SHAPES = (
+    Shape(64, 1, 48, 16, 0.006),
+    Shape(96, 1, 48, 16, 0.005),
+    Shape(128, 1, 48, 16, 0.004),
+    Shape(192, 1, 48, 16, 0.004),
+    Shape(256, 1, 48, 16, 0.003),
+    Shape(256, 2, 64, 32, 0.003),
+    Shape(384, 2, 64, 32, 0.003),
+    Shape(512, 2, 64, 32, 0.002),
+    Shape(768, 2, 64, 32, 0.002),
+    Shape(1024, 2, 64, 32, 0.0015),
+)
+_FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
+_WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
+MOST_SWEEPS = 100  # over a text; more do not help
+_VALIDATIONS, _PATIENCE = 10, 3
+_SCORING = 3  # how many times as fast as training a validation is
+
+
+class Choice(NamedTuple):
+    """What the dial chose.
+
+    Attributes:
+        shape: the index of its shape in SHAPES.
+        config: the configuration of the run.
+        speed: symbols per second of training, as measured or estimated.
+        seconds: the time that training and validations take at that speed.
+        loss: the expected loss, nats per symbol.
+        sweeps: how often the run reads its part of the text.
+    """
+
+    shape: int
+    config: TrainConfig
+    speed: float
+    seconds: float
+    loss: float
+    sweeps: float
+
+
+def choose(
+    num_symbols: int,
+    vocab_size: int,
+    seconds: float,
+    speeds: Mapping[int, float],
+    settings: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Return what to train on a text for some seconds.
+
+    Example:
+        >>> choose(1_000_000, 65, 60, {2: 300_000}).config.model.hidden_size
+        256
+        >>> choose(50_000_000, 65, 3600, {2: 300_000}).config.model.hidden_size
+        512
+
+    Args:
+        num_symbols: the length of the whole text.
+        vocab_size: its distinct symbols.
+        seconds: the time for training and validations.
+        speeds: symbols per second of training, by the index of a shape, for those that have been measured. Others are
+            estimated from the nearest of these.
+        settings: what the user has set, by the names of flags; the shapes are compared as changed by these.
+    """
+    text, settings = (num_symbols, vocab_size), settings or {}
+    configs = [_shaped(shape, text, settings) for shape in SHAPES]
+    work = [_work(config.model, vocab_size) for config in configs]
+    known = {work[index]: speed for index, speed in speeds.items()} or _FIRST_GUESS
+    choices = []
+    for index, config in enumerate(configs):
+        _, nearest = min((abs(math.log(other / work[index])), other) for other in known)
+        speed = speeds.get(index, known[nearest] * (nearest / work[index]) ** _WORK_EXPONENT)
+        choices.append(_choice(index, config, text, seconds, speed, settings))
+    return min(choices, key=lambda choice: choice.loss)
+
+
+def _choice(
+    shape: int, config: TrainConfig, text: tuple[int, int], seconds: float, speed: float, settings: Mapping[str, Any]
+) -> Choice:
+    """Return what training this shape would be."""
+    num_symbols, vocab_size = text
+    # The last tenth is held out; of a long text less, so that validations take a few percent of the time.
+    held_out = round(min(0.1, max(10_000, 0.02 * seconds * speed) / num_symbols), 4)
+    split = settings.get("split", (1 - held_out, held_out))
+    trained, validating = split[0] * num_symbols, _VALIDATIONS * sum(split[1:2]) * num_symbols / _SCORING
+    batch = config.sequence_length * config.batch_size
+    symbols = min(seconds * speed - validating, MOST_SWEEPS * trained)
+    # All chunks have one length, as each length is compiled: it divides the intervals, and these the steps.
+    planned = settings.get("steps", max(_VALIDATIONS, symbols / batch))
+    lines = math.ceil(planned / _VALIDATIONS / 100)  # between two validations
+    chunk = max(1, int(planned / _VALIDATIONS / lines))
+    every = lines * chunk
+    steps = settings.get("steps", min(_VALIDATIONS * every, 2**31 - 1))
+    sweeps, parameters = steps * batch / trained, _parameters(config.model, vocab_size)
+    rate = _dropout(sweeps * parameters / trained)
+    values = {
+        **{"split": split, "steps": steps, "log_every": chunk, "checkpoint_every": every},
+        **{"dropout": rate, "state_dropout": round(rate / 2, 3), "weight_dropout": round(rate / 2, 3)},
+        **{"validate_every": every if len(split) > 1 else 0},
+    }
+    if config.optimizer.name != "custom":
+        values |= {"warmup_steps": min(500, steps // 20), "weight_decay": round(0.01 + rate / 3, 3)}
+    values |= settings
+    values = {"patience": _PATIENCE if values["validate_every"] else 0, **values}
+    seconds_needed = (steps * batch + validating) / speed
+    in_time = min(1.0, seconds / seconds_needed) if "steps" not in settings else 1.0
+    loss = _loss(parameters, sweeps * in_time, trained)
+    return Choice(shape, with_settings(config, values), speed, seconds_needed, loss, sweeps)
+
+
+def _shaped(shape: Shape, text: tuple[int, int], settings: Mapping[str, Any]) -> TrainConfig:
+    """Return the configuration of a shape before it is known how long it trains, with the user's settings."""
+    num_symbols, vocab_size = text
+    products: Products = "bfloat16" if shape.hidden_size >= 384 else "full"
+    optimizer = OptimizerConfig("adamw", shape.learning_rate, schedule="cosine", final_fraction=0.0)
+    if (rule := settings.get("optimizer", "adamw")) not in ("adam", "adamw"):  # the learning rates of others differ
+        optimizer = OptimizerConfig("custom") if rule == "custom" else replace(optimizer, name=rule, learning_rate=None)
+    config = TrainConfig(
+        model=ModelConfig("gru", shape.hidden_size, shape.num_layers, init="fan_in", products=products),
+        optimizer=optimizer,
+        sequence_length=shape.sequence_length,
+        batch_size=max(1, min(shape.batch_size, num_symbols // (20 * shape.sequence_length))),
+    )
+    sizes = ("cell", "hidden_size", "num_layers", "sequence_length", "batch_size", "optimizer")
+    return with_settings(
+        config, {"vocab_size": vocab_size, **{name: settings[name] for name in sizes if name in settings}}
+    )
+
+
+def _loss(parameters: float, sweeps: float, trained: float) -> float:
+    distinct = trained * (sweeps if sweeps <= 1 else 1 + 5 * (1 - math.exp((1 - sweeps) / 5)))
+    return 0.7 + 15.3 * parameters**-0.3 + 166 * distinct**-0.4 + 0.09 * (parameters / trained) ** 0.5
+
+
+def _dropout(load: float) -> float:
+    """Return the dropout rate for sweeps * parameters per symbol: none up to 6, then 0.1 more for every doubling."""
+    return round(min(0.5, max(0.0, 0.1 * math.log2(load / 6))), 2)
+
+
+def _parameters(model: ModelConfig, vocab_size: int) -> float:
+    """Return the number of parameters of a GRU, those of rare symbols left out."""
+    size, layers = model.hidden_size, model.num_layers
+    return 3 * size**2 * (2 * layers - 1) + 4 * size * min(vocab_size, 100)
+
+
+def _work(model: ModelConfig, vocab_size: int) -> float:
+    """Return the multiplications of a GRU per symbol."""
+    return 3 * model.hidden_size**2 * (2 * model.num_layers - 1) + float(model.hidden_size * vocab_size)
