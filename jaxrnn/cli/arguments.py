@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.flags import setting_flags
+from jaxrnn.cli.flags import field_flags, setting_flags
 from jaxrnn.cli.output import reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
@@ -44,6 +44,7 @@ CorpusArgument = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
     tyro.conf.arg(metavar="CORPUS...", help=_CORPUS, help_behavior_hint="(default: python-docs)"),
 ]
+ReadingFlags = Annotated[Any, field_flags(TrainConfig, "encoding", "normalize", "join", default="as the run")]
 JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 
@@ -21,12 +21,12 @@ from jaxrnn.cli.arguments import (
     DeviceFlags,
     DynamicFlags,
     JsonFlag,
+    ReadingFlags,
     RunArgument,
     choose_checkpoint,
 )
-from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
-from jaxrnn.config import TEXT_RULES, TrainConfig
+from jaxrnn.config import TEXT_RULES
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from jaxrnn.evaluation.dynamic import Dynamic
     from jaxrnn.evaluation.stream import Reader, Scored, Tally
+
+SKIP = 2**16  # characters of a text that are passed over at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +61,7 @@ class Evaluate:
     """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
     lanes: int = 1
     """Number of parts that are read side by side: faster, and almost exact (each but the first starts cold)."""
-    reading: Annotated[Any, field_flags(TrainConfig, "encoding", "normalize", "join")] = dataclasses.field(
-        default_factory=dict
-    )
+    reading: ReadingFlags = dataclasses.field(default_factory=dict)
     json: JsonFlag = False
     learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)
     device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
@@ -135,8 +135,8 @@ class Evaluate:
         from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
         from jaxrnn.evaluation.stream import Scored, Tally, score_slice
         from jaxrnn.text.documents import encode_separator
-        from jaxrnn.text.files import one_line
-        from jaxrnn.text.stream import count_tokens
+        from jaxrnn.text.files import STDIN, one_line
+        from jaxrnn.text.stream import Rules, count_tokens, read_pieces
 
         config, vocabulary = checkpoint.config, checkpoint.vocabulary
         try:
@@ -154,15 +154,26 @@ class Evaluate:
             counts = count_tokens(part.tokens, len(vocabulary))
             tally.unknown = int(counts[vocabulary.symbols.index(jaxrnn.text.UNKNOWN)])
 
+        # Tokens don't tell what the unknown symbol stands for: the text is read again, unless it came from stdin.
+        take = None
+        if tally.unknown and vocabulary.kind == "characters" and corpus.source != STDIN:
+            rules = Rules(*(getattr(config, name) for name in TEXT_RULES))
+            take = _taker(read_pieces(corpus.source, rules), part.begin + 1)
+
         def scored() -> Iterator[Scored]:
             if reader:
-                yield from score_slice(part, vocabulary, encode_separator(vocabulary, config.reset_on), reader)
+                separator = encode_separator(vocabulary, config.reset_on)
+                for scored in score_slice(part, vocabulary, separator, reader):
+                    yield scored._replace(symbols=take(len(scored.nats))) if take else scored
                 return
-            surprisals = surprisals_in_parts if self.per_character is None else ordered_surprisals
+            surprisals = ordered_surprisals if self.per_character or take else surprisals_in_parts
             parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
             for indices, nats in parts:
-                tokens = part.tokens[1:][indices]
-                symbols = "" if self.per_character is None else "".join(vocabulary.symbols[token] for token in tokens)
+                tokens, symbols = part.tokens[1:][indices], ""
+                if take:
+                    symbols = take(len(tokens))
+                elif self.per_character:
+                    symbols = "".join(vocabulary.symbols[token] for token in tokens)
                 starts = None if part.starts is None else part.starts[indices]
                 yield Scored(part.begin + 1 + indices, symbols, tokens, nats, starts)
 
@@ -240,9 +251,28 @@ def _documents(
                 begin = begin if symbols else int(scored.indices[start])
                 nats += float(scored.nats[start:end].sum(dtype="float64"))
                 symbols += end - start
-                utf8_bytes += int(utf8_lengths[scored.tokens[start:end]].sum())
+                if vocabulary.kind == "characters" and scored.symbols:
+                    utf8_bytes += len(scored.symbols[start:end].encode("utf-8", "surrogatepass"))
+                else:
+                    utf8_bytes += int(utf8_lengths[scored.tokens[start:end]].sum())
     if symbols:
         yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
+
+
+def _taker(pieces: Iterator[str | bytes], begin: int) -> Callable[[int], str]:
+    """Return a function that returns the next so many characters of a text in pieces, from a position on."""
+    buffer = ""
+
+    def take(count: int) -> str:
+        nonlocal buffer
+        while len(buffer) < count and (piece := next(pieces, "")):
+            buffer += str(piece)
+        taken, buffer = buffer[:count], buffer[count:]
+        return taken
+
+    for skipped in range(0, begin, SKIP):
+        take(min(SKIP, begin - skipped))
+    return take
 
 
 def _tsv_lines(scored: "Scored") -> str:

@@ -82,9 +82,12 @@ def some_setting_flags(*names: str) -> Any:
     return _flags(lambda: {name: _setting_flag(name, False) for name in names})
 
 
-def field_flags(kind: type, *names: str) -> Any:
-    """Return the annotation of the flags for some fields of a configuration class, by default for all."""
-    return _flags(lambda: {name: _flag(kind, name) for name in names or kind.__annotations__})
+def field_flags(kind: type, *names: str, default: str = "") -> Any:
+    """Return the annotation of the flags for some fields of a configuration class, by default for all.
+
+    `default` says what their default is, if it is not the field's.
+    """
+    return _flags(lambda: {name: _flag(kind, name, default=default) for name in names or kind.__annotations__})
 
 
 def _flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:
@@ -103,9 +106,10 @@ def _setting_flag(name: str, as_list: bool) -> Any:
     return _flag(kind, field, _comma_separated(spec) if as_list else spec, description)
 
 
-def _flag(kind: type, name: str, spec: _Spec | None = None, description: str = "") -> Any:
-    default = getattr(kind, name)
-    behavior = "" if default is None else f"(default: {in_words(default)})"
+def _flag(kind: type, name: str, spec: _Spec | None = None, description: str = "", default: str = "") -> Any:
+    value = getattr(kind, name)
+    default = default or ("" if value is None else in_words(value))
+    behavior = f"(default: {default})" if default else ""
     options = tyro.conf.arg(
         help=description or _docstrings(kind.__module__)[kind.__name__, name], help_behavior_hint=behavior
     )

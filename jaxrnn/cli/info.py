@@ -25,6 +25,8 @@ class Info:
     run_dir: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
     """Run directory or checkpoint."""
     cell: CellFlag = None
+    vocabulary: bool = False
+    """List the symbols that the network knows, with their names."""
     repair: bool = False
     """Move damaged checkpoints and files left by interrupted writers to RUN/checkpoints/damaged, and name each."""
     json: JsonFlag = False
@@ -32,8 +34,13 @@ class Info:
     def run(self) -> None:
         """Print the description."""
         if self.run_dir is not None:
-            self._describe(self.run_dir)
+            if self.vocabulary:
+                self._list_vocabulary(self.run_dir)
+            else:
+                self._describe(self.run_dir)
             return
+        if self.vocabulary:
+            raise JaxrnnError("--vocabulary needs RUN, the run whose symbols are listed")
         if self.repair:
             raise JaxrnnError("--repair needs RUN, the run directory to repair")
         DeviceFlags().set_up()
@@ -45,6 +52,19 @@ class Info:
         values = {"devices": devices, "corpora": list(NAMED), "cache": cache_directory()}
         lines = f"devices: {', '.join(devices)}", f"corpora: {', '.join(NAMED)}", f"cache: {cache_directory()}"
         print_result(self.json, values, *lines)
+
+    def _list_vocabulary(self, run_dir: Path) -> None:
+        from jaxrnn.text.characters import describe
+        from jaxrnn.text.vocabulary import UNKNOWN
+
+        vocabulary = open_checkpoint(run_dir, cell=self.cell).vocabulary
+        names = [describe(symbol) for symbol in vocabulary.symbols]
+        if vocabulary.kind == "bytes":
+            names = [f"0x{ord(symbol):02x} {bytes([ord(symbol) & 255])!r}" for symbol in vocabulary.symbols]
+        if vocabulary.unknown:
+            names[vocabulary.symbols.index(UNKNOWN)] = f"{UNKNOWN}, for all others"
+        symbols = [{"symbol": symbol, "name": name} for symbol, name in zip(vocabulary.symbols, names, strict=True)]
+        print_result(self.json, {"unit": vocabulary.kind, "symbols": symbols}, *names)
 
     def _describe(self, run_dir: Path) -> None:
         files, left_over = self._files(run_dir)

@@ -62,8 +62,7 @@ class Conversation:
 
     def __init__(self, writer: "jaxrnn.sampling.generate.Writer", config: SampleConfig) -> None:
         """Begin with an empty text; raise JaxrnnError if the network can't write with this configuration."""
-        writer.check(config)
-        self._writer, self._vocabulary, self._config = writer, writer.vocabulary, config
+        self._writer, self._vocabulary, self._config = writer, writer.vocabulary, writer.checked(config)
         self._saved: set[Path] = set()
         self._reset()
 
@@ -125,12 +124,13 @@ class Conversation:
         symbols, last = self._vocabulary.symbols, typed[-1:]
         is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
         with noted_signals(signal.SIGINT) as received:
+            typed = self._vocabulary.adapt(typed, self._config.unknown)
             tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
             self._position = self._position.extend(tokens)
             self._tokens += tokens.tolist()
             self._turn_start = self._position, len(self._tokens)
             sys.stdout.write(styled(typed, BOLD))
-            decoder = self._vocabulary.decoder()
+            decoder = self._vocabulary.decoder(raw=not sys.stdout.isatty())
             for (tokens,), position in self._writer.write(self._position, self._config):
                 self._position = position
                 self._tokens += tokens.tolist()
@@ -153,7 +153,7 @@ class Conversation:
         if path not in self._saved and path.exists():
             raise JaxrnnError(f"{path} exists already; choose another file")
         with replacing(path) as file:
-            file.write(self._vocabulary.decode(self._tokens).encode("utf-8", "surrogatepass"))
+            file.write(self._vocabulary.to_bytes(self._tokens))
         self._saved.add(path)
         _say(f"saved: {path}")
 
@@ -167,8 +167,7 @@ class Conversation:
             except (ValueError, KeyError):
                 raise JaxrnnError(f"/{name} must be {kind}, got {value}") from None
             config = dataclasses.replace(self._config, **{field: new})
-            self._writer.check(config)
-            self._config = config
+            self._config = self._writer.checked(config)
         current = getattr(self._config, field)
         words = repr(current) if name == "stop" else str(current).replace("True", "on")
         _say(f"{name}: {'off' if name in _OFF and current == _OFF[name] else words}")

@@ -79,7 +79,7 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
 def in_words(value: Any) -> str:
     """Return a value as on the command line; an empty string and control characters as in Python, None as a dash."""
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "-"
     if isinstance(value, str) and not (value and value.isprintable()):
         return repr(value)
     return "-" if value is None else str(value)

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -17,14 +16,14 @@ from jaxrnn.cli.arguments import (
     CheckpointFlag,
     DeviceFlags,
     DynamicFlags,
+    ReadingFlags,
     RunArgument,
     choose_checkpoint,
 )
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
-from jaxrnn.cli.streams import read_stdin
-from jaxrnn.config import SampleConfig, VocabularyKind
+from jaxrnn.config import TEXT_RULES, SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 
@@ -34,8 +33,9 @@ class Sample:
 
     sampling: Annotated[Any, field_flags(SampleConfig)]
     run_dir: RunArgument
-    prompt_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    prompt_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
+    reading: ReadingFlags = dataclasses.field(default_factory=dict)
     json: bool = False
     """Print one line of JSON and nothing else: prompt, samples (without the prompt), config, run, step; and ln of
     each sample's probability after the prompt: under the network, and as drawn under temperature, top-k and top-p."""
@@ -58,27 +58,31 @@ class Sample:
         quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
         mesh = self.device.mesh("num_samples", config.num_samples)
-        config = self._with_prompt(config, checkpoint.vocabulary.kind)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
-        params, prompt, dynamic = checkpoint.state.params, vocabulary.encode(config.prompt), None
-        if self.learning.dynamic and len(prompt) < 2:
+        params, model, dynamic = checkpoint.state.params, checkpoint.config.model, None
+        writer = jaxrnn.sampling.generate.Writer(params, vocabulary, model, reset_on, mesh)
+        given = self._with_prompt(config, checkpoint)
+        config = writer.checked(given)
+        if config.prompt != given.prompt:
+            print(f"the prompt is read as {config.prompt!r}", file=sys.stderr)
+        tokens = vocabulary.encode(config.prompt)
+        if self.learning.dynamic and len(tokens) < 2:
             raise JaxrnnError("--dynamic learns from the prompt; give a long one, by --prompt-file")
         if choice := self.learning.choose(checkpoint):
             dynamic, rule = choice
             adapt = jaxrnn.evaluation.dynamic.adapt
-            params = adapt(params, prompt, checkpoint.config.model, rule, dynamic.length).params
+            params = adapt(params, tokens, model, rule, dynamic.length).params
             if not math.isfinite(sum(float(leaf.sum()) for leaf in (*params.layers[0][:3], params.Why))):
                 raise NonFiniteError("what the network learned from the prompt is not finite; try a smaller rate")
+            writer = jaxrnn.sampling.generate.Writer(params, vocabulary, model, reset_on, mesh)
             if not quiet:
                 print(f"{dynamic}{self.learning.chosen}", file=sys.stderr)
-        network = params, vocabulary, checkpoint.config.model
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
+        is_raw = not (sys.stdout.isatty() or find_copy)  # a pipe or a file gets bytes as they are
+        prompt = vocabulary.decoder(raw=is_raw).decode(vocabulary.encode(config.prompt))
         if self.interactive:
-            writer = jaxrnn.sampling.generate.Writer(*network, reset_on)
             Conversation(writer, config).run(self._introduction(checkpoint))
         elif self.json:
-            writer = jaxrnn.sampling.generate.Writer(*network, reset_on, mesh)
-            writer.check(config)
             texts = writer.write_many(config)
             samples = [writer.decode(text, config.prompt) for text in texts]
             by_network, as_drawn = writer.log_probabilities(texts, config)
@@ -94,16 +98,17 @@ class Sample:
             step, file = checkpoint.counters["step"], checkpoint.file
             print_json({**values, "run": self.run_dir, "step": step, "checkpoint": file})
         elif config.num_samples == 1:
-            pieces, sample = jaxrnn.write(*network, config, reset_on=reset_on), ""
-            print(vocabulary.decoder().decode(vocabulary.encode(config.prompt)), end="", flush=True)
-            for piece in pieces:
+            sample = ""
+            print(prompt, end="", flush=True)
+            for piece in writer.pieces(config, raw=is_raw):
                 print(piece, end="", flush=True)
                 sample += piece
             print(_copy_line(sample, find_copy))
         else:
-            for index, sample in enumerate(jaxrnn.write_many(*network, config, reset_on=reset_on, mesh=mesh)):
+            for index, tokens in enumerate(writer.write_many(config)):
                 title = f"---- sample {index + 1} of {config.num_samples}, seed {config.seed + index} ----"
-                print(f"{title}\n{config.prompt}{sample}{_copy_line(sample, find_copy)}")
+                sample = writer.decode(tokens, config.prompt, raw=is_raw)
+                print(f"{title}\n{prompt}{sample}{_copy_line(sample, find_copy)}")
 
     def _check_interactive(self, config: SampleConfig) -> None:
         if sys.stdin is None:
@@ -112,7 +117,7 @@ class Sample:
             "--json": self.json,
             "--report-copies": self.report_copies,
             "--num-samples": config.num_samples > 1,
-            "--prompt-file -": str(self.prompt_file) == "-",
+            "--prompt-file -": self.prompt_file == "-",
         }
         for flag, is_given in conflicts.items():
             if is_given:
@@ -125,21 +130,22 @@ class Sample:
             f"{model.hidden_size}, after step {step:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
         )
 
-    def _with_prompt(self, config: SampleConfig, kind: VocabularyKind) -> SampleConfig:
-        if self.prompt_file is None:
-            return config
-        if config.prompt:
-            raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
-        try:
-            data = read_stdin() if str(self.prompt_file) == "-" else self.prompt_file.read_bytes()
-            # A model of bytes takes any bytes as a prompt; they are decoded as Python decodes those of a command line.
-            prompt = data.decode("utf-8", "surrogateescape" if kind == "bytes" else "strict")
-        except OSError as error:
-            raise JaxrnnError(f"can't read {self.prompt_file} ({error.strerror or error}); give a text file") from None
-        except UnicodeDecodeError as error:
-            byte = f"byte 0x{error.object[error.start]:02x} at offset {error.start}"
-            raise JaxrnnError(f"{self.prompt_file} is not UTF-8 ({byte}); convert it") from None
-        return dataclasses.replace(config, prompt=prompt)
+    def _with_prompt(self, config: SampleConfig, checkpoint: "jaxrnn.Checkpoint") -> SampleConfig:
+        """Return the configuration with the prompt, which is normalized and decoded as the text of the run was."""
+        from jaxrnn.text.stream import Rules, normalized, read_pieces
+
+        settings, prompt = dataclasses.replace(checkpoint.config, **self.reading), config.prompt
+        if self.prompt_file is not None:
+            if config.prompt:
+                raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
+            rules = Rules(*(getattr(settings, name) for name in TEXT_RULES))
+            pieces = read_pieces(self.prompt_file, rules)
+            if settings.vocabulary == "characters":
+                prompt = "".join(map(str, pieces))
+            else:  # of any bytes, as Python passes those of a command line
+                data = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+                prompt = data.decode(settings.encoding, "surrogateescape")
+        return dataclasses.replace(config, prompt=normalized(prompt, settings.normalize))
 
 
 def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Copy]":

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from jaxrnn.errors import JaxrnnError, StorageError
+from jaxrnn.errors import StorageError
 
 _STYLE = f"\x1b{secrets.token_hex(8)}"  # begins an escape code of ours, which nobody can guess
 _CONTROLS = r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
@@ -146,10 +146,3 @@ def _open_nowhere(number: int) -> None:
         if descriptor != number:
             os.dup2(descriptor, number)
             os.close(descriptor)
-
-
-def read_stdin() -> bytes:
-    """Return all bytes of stdin; raise JaxrnnError if it is closed."""
-    if sys.stdin is None:
-        raise JaxrnnError("stdin is closed, so nothing can be read from it; leave it open, or give a file")
-    return sys.stdin.buffer.read()

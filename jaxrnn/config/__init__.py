@@ -13,8 +13,8 @@ from jaxrnn.config.settings import (
     SampleConfig,
     TrainConfig,
 )
-from jaxrnn.config.texts import Normalization, VocabularyKind, check_text_options, corpus_name
+from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_text_options, corpus_name
 
 __all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "TEXT_RULES", "Cell", "CellName", "ModelConfig", "Normalization"]
-__all__ += ["OptimizerConfig", "OptimizerName", "Products", "SampleConfig", "TrainConfig", "VocabularyKind"]
+__all__ += ["OptimizerConfig", "OptimizerName", "Products", "SampleConfig", "TrainConfig", "Unknown", "VocabularyKind"]
 __all__ += ["check_text_options", "combinations", "corpus_name", "from_json", "preset", "to_json", "with_settings"]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.fields import Checked, check_in, is_traced
-from jaxrnn.config.texts import Normalization, VocabularyKind, check_text_options
+from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_text_options
 from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "relu", "gru", "lstm"]
@@ -276,6 +276,8 @@ class SampleConfig(Checked):
     """Seed of the samples: the same seed generates the same text."""
     num_samples: Annotated[int, "[1, 65536]"] = 1
     """Number of samples, generated side by side with the seeds SEED, SEED + 1, ..."""
+    unknown: Unknown = "error"
+    """Characters of the prompt that the network lacks. map: to straight quotes, the other case, ...; drop: left out."""
 
     _shown = ("prompt", "length", "temperature", "seed")
 

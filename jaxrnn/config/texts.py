@@ -8,6 +8,7 @@ from typing import Literal
 from jaxrnn.errors import JaxrnnError, did_you_mean
 
 VocabularyKind = Literal["characters", "bytes"]
+Unknown = Literal["error", "map", "drop"]
 Normalization = Literal["newlines", "nfc", "quotes"]
 
 

@@ -18,6 +18,7 @@ from jaxrnn.network.loss import surprisal
 from jaxrnn.text import Batch, Tokens, Vocabulary
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
+from jaxrnn.text.vocabulary import check_tokens
 from jaxrnn.training.jitted import BATCH_LANES
 
 WARM_UP = 256  # symbols that a lane reads before it is scored: enough to make up for its cold start
@@ -30,7 +31,10 @@ Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 class Score(NamedTuple):
     """How well a text was predicted: the total surprisal of its scored symbols in nats, their number, and their size.
 
-    Symbols are characters, or bytes if the vocabulary is of bytes; in UTF-8 the unknown one is U+FFFD, three bytes.
+    Symbols are characters, or bytes if the vocabulary is of bytes. `utf8_bytes` are those of the scored symbols as they
+    stand in the text: one that was read as the unknown symbol counts with its own bytes, or, where only tokens are
+    known, as one byte. Its surprisal is that of the class of unknown symbols: what it would take to say which of them
+    it was is not included.
     """
 
     nats: float
@@ -49,7 +53,7 @@ class Score(NamedTuple):
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits per byte of UTF-8, which compares networks with different vocabularies."""
+        """Bits per byte of UTF-8, nats / utf8_bytes / ln 2, which compares networks with different vocabularies."""
         return self.nats / self.utf8_bytes / math.log(2)
 
     @property
@@ -103,6 +107,7 @@ def surprisals(
     fewer than two symbols, or more lanes than symbols to score.
     """
     check_arguments(surprisals, locals())
+    check_tokens(tokens, config.vocab_size)
     nats = np.empty(max(0, len(tokens) - 1), np.dtype(config.dtype))
     for indices, part in surprisals_in_parts(params, tokens, config, lanes, starts, mesh):
         nats[indices] = part
@@ -158,6 +163,7 @@ def evaluate(
 ) -> Score:
     """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
     check_arguments(evaluate, locals())
+    check_tokens(tokens, len(vocabulary))
     parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)
     utf8_bytes = int(count_tokens(tokens[1:], len(vocabulary)) @ vocabulary.utf8_lengths())

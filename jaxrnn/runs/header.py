@@ -109,7 +109,7 @@ def _contradictions(
     if (
         vocabulary["kind"] not in get_args(VocabularyKind)
         or type(vocabulary["unknown"]) is not bool
-        or not vocabulary.keys() <= {"kind", "unknown", "symbols"}
+        or not vocabulary.keys() <= {"kind", "unknown", "symbols", "encoding"}
         or not isinstance(vocabulary.get("symbols", ""), str)
     ):
         yield "its vocabulary is none"

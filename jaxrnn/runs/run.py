@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -15,10 +16,10 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
-from jaxrnn.text.batch import check_length
+from jaxrnn.text.batch import check_length, unread
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.files import one_line
-from jaxrnn.text.stream import Progress, release_pages, silent
+from jaxrnn.text.stream import Progress, normalized, release_pages, silent
 from jaxrnn.training.jitted import CHUNK_LANES
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
 
@@ -117,9 +118,9 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
         raise JaxrnnError(f"{corpus} is a file, not a text; load it by jaxrnn.load_corpus({corpus!r})")
     if len(corpus) < 256 and re.fullmatch(r"\S+\.\w{1,5}", corpus):
         raise JaxrnnError(f"there is no file {corpus}; give a text itself, or jaxrnn.load_corpus(path)")
-    text = corpus if config.vocabulary == "characters" else corpus.encode()
-    corpus = Corpus.from_text(text, normalize=config.normalize, min_count=config.min_count, symbols=config.symbols)
-    return dataclasses.replace(corpus, encoding=config.encoding, join=config.join)
+    text = corpus if config.vocabulary == "characters" else corpus.encode(config.encoding)
+    rules = {name: getattr(config, name) for name in ("encoding", "normalize", "min_count", "symbols")}
+    return dataclasses.replace(Corpus.from_text(text, **rules), join=config.join)
 
 
 def prepare(
@@ -151,12 +152,15 @@ def prepare(
     slices = slices_of(corpus, config)
     train = slices["train"]
     check_length(len(train.tokens), config, f"the slice {train}" if len(slices) > 1 else "the text")
+    if message := unread(len(train.tokens), config):
+        warnings.warn(message, stacklevel=2)
     for part in slices.values():
         if len(part.tokens) < config.sequence_length + 2:
             raise JaxrnnError(
                 f"the slice {part} has {len(part.tokens)} symbols and needs sequence_length {config.sequence_length} "
                 "+ 2 at least; give a longer text, another split, or a smaller sequence_length"
             )
+    config = dataclasses.replace(config, prompt=normalized(config.prompt, config.normalize))
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
     return Run(config, corpus, train, slices.get("validation"), separator, mesh, loss, optimizer)

@@ -135,12 +135,12 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
 
     by = tensors.get(_bias_of(linear), np.zeros(vocab_size))
     params = Params(tuple(map(layer, range(len(layers)))), tensors[linear].T, by)
-    vocabulary = _vocabulary(path, metadata, vocab_size)
-    if vocabulary:
-        order = sorted(range(vocab_size), key=vocabulary.symbols.__getitem__)
+    vocabulary = None
+    if named := _vocabulary(path, metadata, vocab_size):
+        symbols, vocabulary = named
+        order = sorted(range(vocab_size), key=symbols.__getitem__)
         bottom, *above = params.layers
         params = Params((bottom._replace(Wxh=bottom.Wxh[order]), *above), params.Why[:, order], by[order])
-        vocabulary = dataclasses.replace(vocabulary, symbols="".join(sorted(vocabulary.symbols)))
     model = ModelConfig(kind, hidden_size, len(layers), dtype=dtype, vocab_size=vocab_size)
     return Weights(jax.tree.map(lambda array: np.ascontiguousarray(array, dtype), params), model, vocabulary)
 
@@ -193,19 +193,23 @@ def _check_shapes(path: Path, tensors: Mapping[str, Array], shapes: Mapping[str,
         raise JaxrnnError(f"{path} has tensors that the model lacks: {_list(rest)}")
 
 
-def _vocabulary(path: Path, metadata: Mapping[str, str], vocab_size: int) -> Vocabulary | None:
+def _vocabulary(path: Path, metadata: Mapping[str, str], vocab_size: int) -> tuple[str, Vocabulary] | None:
+    """Return the symbols that the metadata name, in the order of the weights, and their vocabulary."""
     if "vocabulary" not in metadata:
         return None
     try:
-        vocabulary = Vocabulary(**json.loads(metadata["vocabulary"]))
-        size = len(set(vocabulary.symbols))
-    except (ValueError, TypeError) as error:
+        values = json.loads(metadata["vocabulary"])
+        symbols = values["symbols"]
+        vocabulary = Vocabulary(**{**values, "symbols": "".join(sorted(set(symbols)))})
+    except (ValueError, TypeError, KeyError) as error:
         raise JaxrnnError(
             f'{path}: vocabulary in the metadata must be JSON such as {{"symbols": "abc"}} ({error})'
         ) from None
-    if not size == len(vocabulary) == vocab_size:
-        raise JaxrnnError(f"{path} has weights for {vocab_size} symbols, but its metadata name {size} distinct ones")
-    return vocabulary
+    if not len(symbols) == len(vocabulary) == vocab_size:
+        raise JaxrnnError(
+            f"{path} has weights for {vocab_size} symbols, but its metadata name {len(vocabulary)} distinct ones"
+        )
+    return symbols, vocabulary
 
 
 def _list(names: Iterable[str]) -> str:

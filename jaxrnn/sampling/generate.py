@@ -52,9 +52,8 @@ def write(
     string is longer than `options.length`, or if `top_k` exceeds the size of the vocabulary.
     """
     check_arguments(write, locals())
-    writer, options = Writer(params, vocabulary, config, reset_on), dataclasses.replace(options, num_samples=1)
-    writer.check(options)
-    return _pieces(writer, options)
+    writer = Writer(params, vocabulary, config, reset_on)
+    return writer.pieces(writer.checked(dataclasses.replace(options, num_samples=1)))
 
 
 def write_many(
@@ -75,17 +74,8 @@ def write_many(
     check_arguments(write_many, locals())
     check_divides(mesh, "num_samples", options.num_samples)
     writer = Writer(params, vocabulary, config, reset_on, mesh)
-    writer.check(options)
+    options = writer.checked(options)
     return [writer.decode(tokens, options.prompt) for tokens in writer.write_many(options)]
-
-
-def _pieces(writer: "Writer", options: SampleConfig) -> Iterator[str]:
-    """Yield the next piece of a text."""
-    prompt, decoder = writer.vocabulary.encode(options.prompt), writer.vocabulary.decoder()
-    decoder.decode(prompt)  # a prompt of bytes may end within a character
-    for (tokens,), _ in writer.write(writer.begin().extend(prompt), options):
-        yield decoder.decode(tokens)
-    yield decoder.decode([], final=True)
 
 
 class Position(NamedTuple):
@@ -113,13 +103,15 @@ class Writer:
         self._params, self._config, self._mesh = params, config, mesh
         self._replicated_params = replicate(params, mesh) if mesh else params
         self._separator = vocabulary.encode(reset_on)
-        self._first = vocabulary.encode("\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0])
+        self._first = np.array([max(0, vocabulary.symbols.find("\n"))])
 
-    def check(self, options: SampleConfig) -> None:
-        """Raise JaxrnnError if this network can't write with these options."""
+    def checked(self, options: SampleConfig) -> SampleConfig:
+        """Return options with the prompt that the network reads; raise JaxrnnError if it can't write with them."""
+        options = dataclasses.replace(options, prompt=self.vocabulary.adapt(options.prompt, options.unknown))
         self.vocabulary.encode(options.prompt)
         self._stop_tokens(options)
         check_draw(len(self.vocabulary), options.temperature, options.top_k, options.top_p)
+        return options
 
     def _stop_tokens(self, options: SampleConfig) -> Tokens:
         """Return the stop string as tokens, int [S]; raise JaxrnnError if the network can't write it."""
@@ -170,9 +162,17 @@ class Writer:
         pieces = (lanes for lanes, _ in self.write(position, options))
         return [np.concatenate(lane) for lane in zip(*pieces, strict=True)]
 
-    def decode(self, tokens: Tokens, prompt: str) -> str:
+    def pieces(self, options: SampleConfig, *, raw: bool = False) -> Iterator[str]:
+        """Yield the next piece of a text, as a `raw` decoder gives it or not."""
+        prompt, decoder = self.vocabulary.encode(options.prompt), self.vocabulary.decoder(raw=raw)
+        decoder.decode(prompt)  # a prompt of bytes may end within a character
+        for (tokens,), _ in self.write(self.begin().extend(prompt), options):
+            yield decoder.decode(tokens)
+        yield decoder.decode([], final=True)
+
+    def decode(self, tokens: Tokens, prompt: str, *, raw: bool = False) -> str:
         """Return tokens that were written after a prompt as text; a prompt of bytes may end within a character."""
-        decoder = self.vocabulary.decoder()
+        decoder = self.vocabulary.decoder(raw=raw)
         decoder.decode(self.vocabulary.encode(prompt))
         return decoder.decode(tokens, final=True)
 

@@ -8,7 +8,7 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.documents import Starts
-from jaxrnn.text.vocabulary import Tokens
+from jaxrnn.text.vocabulary import Tokens, check_tokens
 
 if TYPE_CHECKING:
     import jax
@@ -60,6 +60,7 @@ def batches(
     part of the text is read. Raises JaxrnnError if the text is too short for one batch.
     """
     check_arguments(batches, locals())
+    check_tokens(tokens)
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
     lane_length = len(tokens) // batch_size
@@ -80,6 +81,24 @@ def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -
             f"{name} has {num_tokens} symbols, but sequence_length {length} and batch_size {lanes} need at least "
             f"{lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
         )
+
+
+def unread(num_tokens: int, config: TrainConfig) -> str | None:
+    """Return what to say if training never reads more than a tenth of a text of so many symbols; else None.
+
+    Example:
+        >>> print(unread(101, TrainConfig(sequence_length=50)))
+        training reads 51 of 101 symbols per lane: for a step of sequence_length 50 the rest is too short; 49 reads 99
+    """
+    lane_length, length = num_tokens // config.batch_size, config.sequence_length
+    steps = steps_per_sweep(num_tokens, config)
+    if num_tokens - config.batch_size * (steps * length + 1) <= num_tokens / 10:
+        return None
+    shorter = (lane_length - 2) // (steps + 1)
+    return (
+        f"training reads {steps * length + 1:,} of {lane_length:,} symbols per lane: for a step of sequence_length "
+        f"{length} the rest is too short; {shorter} reads {(steps + 1) * shorter + 1:,}"
+    )
 
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:

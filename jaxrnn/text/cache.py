@@ -97,7 +97,7 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
                 write_record(str(path), [status], digest.hexdigest())
                 file.seek(0)
             header = json.loads(file.readline())
-            vocabulary = Vocabulary(header["symbols"], rules.vocabulary, header["unknown"])
+            vocabulary = rules.vocabulary_of(Vocabulary(header["symbols"], rules.vocabulary, header["unknown"]))
             tokens = np.memmap(file, vocabulary.dtype.newbyteorder("<"), "r", file.tell())
             return CachedTokens(path, sha256, (), vocabulary, tokens)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,11 +1,51 @@
-"""Single characters: what else may be meant by one, and how a message names it."""
+"""Single characters: what may stand for one that a vocabulary lacks, and how a message names it."""
 
-_QUOTES = {"\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'}
-_QUOTES["\u201f"] = '"'
+import unicodedata
+from collections.abc import Iterator
+
+_STRAIGHT = {"\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'}
+_STRAIGHT["\u201f"] = '"'
+_DASHES = "-\u2013\u2014\u2012\u2015\u2212\u2010\u2011"
 
 
 def straight_quotes(text: str) -> str:
     """Return a text with straight quotes for curly ones."""
-    for curly, straight in _QUOTES.items():
+    for curly, straight in _STRAIGHT.items():
         text = text.replace(curly, straight)
     return text
+
+
+def alternatives(character: str) -> Iterator[str]:
+    r"""Yield what may stand for a character, the nearest first.
+
+    Example:
+        >>> [ascii(text) for text in alternatives("\u00c9")][:4]
+        ["'E\\u0301'", "'\\xe9'", "'E'", "'e'"]
+    """
+    decomposed = unicodedata.normalize("NFD", character)
+    base = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
+    quotes = [curly for curly, straight in _STRAIGHT.items() if straight == character]
+    dashes = _DASHES if character in _DASHES else ""
+    compatible = unicodedata.normalize("NFKC", character)
+    near = straight_quotes(character), decomposed, *quotes, *dashes, character.swapcase(), compatible, base
+    for text in dict.fromkeys([*near, compatible.lower(), base.swapcase()]):
+        if text != character:
+            yield text
+
+
+def describe(character: str) -> str:
+    r"""Return a character with its code point and name; a mark that combines stands on a dotted circle.
+
+    Example:
+        >>> describe("e"), describe("\n"), describe("\udce9")
+        ('e (U+0065 LATIN SMALL LETTER E)', "'\\n' (U+000A)", 'the byte 0xe9, which is not UTF-8')
+    """
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # as Python passes it
+        return f"the byte 0x{code - 0xDC00:02x}, which is not UTF-8"
+    if 0xD800 <= code <= 0xDFFF:
+        return f"half a character (U+{code:04X})"
+    shown = character if character.isprintable() and not character.isspace() else repr(character)
+    if unicodedata.category(character).startswith("M"):
+        shown = f"\u25cc{character}"
+    return f"{shown} (U+{code:04X}{f' {name}' if (name := unicodedata.name(character, '')) else ''})"

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from jaxrnn.config import Normalization, VocabularyKind, check_text_options, corpus_name
-from jaxrnn.config.fields import check_arguments
+from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
 from jaxrnn.text.files import STDIN, Text, absolute, find_files, in_blocks, one_line, one_per_line, read_file, texts_of
 from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, silent, survey_text
-from jaxrnn.text.vocabulary import Tokens, Vocabulary
+from jaxrnn.text.vocabulary import Tokens, Vocabulary, check_tokens
 
 MAX_IN_MEMORY = 2**26  # bytes of a text up to which its tokens are kept in memory
 TEXT, TOKENS = "text-in-memory", "tokens-in-memory"  # the sources of corpora that were never in a file
@@ -52,11 +52,16 @@ class Corpus:
     files: tuple[tuple[str, str], ...] = ()
     cache_file: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Check the tokens: their type, and in memory their range too."""
+        _check(self.tokens, self.vocabulary)
+
     @classmethod
     def from_text(
         cls,
         text: str | bytes,
         *,
+        encoding: str = "utf-8",
         normalize: tuple[Normalization, ...] = (),
         min_count: int = 1,
         symbols: str = "",
@@ -69,15 +74,17 @@ class Corpus:
             (' benort', [6, 4, 0, 1, 2], 'text-in-memory')
 
         The options and errors are those of `load_corpus`. The `sha256` is that of the text's UTF-8 bytes, the same as
-        that of a file with this text.
+        that of a file with this text in UTF-8.
         """
-        options = {"normalize": normalize, "min_count": min_count, "symbols": symbols}
+        options = {"encoding": encoding, "normalize": normalize, "min_count": min_count, "symbols": symbols}
         check_arguments(Corpus.from_text, {"text": text, **options})
         kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
-        rules = Rules(kind, "utf-8", tuple(normalize), min_count, symbols=symbols)
+        check_text_options(kind, encoding, tuple(normalize))
+        rules = Rules(kind, encoding, tuple(normalize), min_count, symbols=symbols)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        return _encode_in_memory([(TEXT, data)], TEXT, rules, silent)
+        read_as = rules if isinstance(text, bytes) else rules._replace(encoding="utf-8")
+        return dataclasses.replace(_encode_in_memory([(TEXT, data)], TEXT, read_as, silent), encoding=encoding)
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":
@@ -90,17 +97,12 @@ class Corpus:
 
         Raises JaxrnnError unless the tokens are int [N], from 0 to V - 1, and the vocabulary has 2 symbols or more.
         """
-        if not isinstance(vocabulary, Vocabulary) or len(vocabulary) < 2:
-            raise JaxrnnError(f"the vocabulary must be a jaxrnn.Vocabulary of at least 2 symbols, got {vocabulary!r}")
         tokens = np.asanyarray(tokens)
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or not len(tokens):
-            raise JaxrnnError(f"the tokens must be a non-empty integer array [N], got {tokens.dtype}{[*tokens.shape]}")
+        _check(tokens, vocabulary)
         dtype = vocabulary.dtype.newbyteorder("<")
-        digest = hashlib.sha256(json.dumps(dataclasses.astuple(vocabulary)).encode())
+        digest = hashlib.sha256(json.dumps([vocabulary.symbols, vocabulary.kind, vocabulary.unknown]).encode())
         for block in blocks(tokens):
-            if block.min() < 0 or block.max() >= len(vocabulary):
-                bad = f"{block.min()} to {block.max()}"
-                raise JaxrnnError(f"tokens of {len(vocabulary)} symbols must be 0 to {len(vocabulary) - 1}, got {bad}")
+            check_tokens(np.asarray(block), len(vocabulary))
             digest.update(block.astype(dtype).data)
         return cls(TOKENS, vocabulary, tokens.astype(vocabulary.dtype, copy=False), digest.hexdigest())
 
@@ -117,6 +119,14 @@ class Corpus:
         """Summarize the corpus without its tokens."""
         size = f"{len(self):,} {self.vocabulary.kind}, {len(self.vocabulary):,} distinct"
         return f"Corpus({self.name}: {size}, sha256 {self.sha256[:12]})"
+
+
+def _check(tokens: Tokens, vocabulary: Vocabulary) -> None:
+    if not isinstance(vocabulary, Vocabulary) or len(vocabulary) < 2:
+        raise JaxrnnError(f"the vocabulary must be a jaxrnn.Vocabulary of at least 2 symbols, got {vocabulary!r}")
+    check_tokens(tokens, len(vocabulary))
+    if not isinstance(tokens, np.ndarray) or not len(tokens):
+        raise JaxrnnError(f"the tokens must be a non-empty array of NumPy, got {in_short(tokens)}")
 
 
 def load_corpus(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import blocks, count_tokens
-from jaxrnn.text.vocabulary import UNKNOWN, Flags, Tokens, Vocabulary
+from jaxrnn.text.vocabulary import UNKNOWN, Flags, Tokens, Vocabulary, check_tokens
 
 NAMES = ("train", "validation", "test")  # of the slices
 _ADVICE = "give a string that separates its documents (a new line is $'\\n' in a shell)"
@@ -123,6 +123,7 @@ def split(
         >>> [(part.begin, part.end) for part in split(np.arange(11), (0.8, 0.1, 0.1)).values()]
         [(0, 8), (8, 9), (9, 11)]
     """
+    check_tokens(tokens)
     count = len(tokens)
     inner = [int(count * math.fsum(fractions[: index + 1])) for index in range(len(fractions) - 1)]
     edges = itertools.pairwise([0, *inner, count])

@@ -63,7 +63,8 @@ def likely_encodings(data: bytes) -> list[tuple[str, str]]:
         except UnicodeDecodeError:
             continue
         scores[name] = _plausibility(text)
-    best = sorted((name for name, score in scores.items() if score > 0), key=lambda name: -scores[name])
+    least = max(0.1, max(scores.values(), default=0) / 2)
+    best = sorted((name for name, score in scores.items() if score >= least), key=lambda name: -scores[name])
     words: dict[str, str] = {}
     for name in best:
         text = codecs.getincrementaldecoder(name)().decode(data)

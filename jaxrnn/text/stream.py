@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -42,6 +43,10 @@ class Rules(NamedTuple):
     join: str = "\n"
     symbols: str = ""
 
+    def vocabulary_of(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Return a vocabulary with the encoding, if it is of bytes."""
+        return dataclasses.replace(vocabulary, encoding=self.encoding) if vocabulary.kind == "bytes" else vocabulary
+
 
 def silent(activity: str, new: int, total: int) -> None:
     """Show no progress."""
@@ -56,7 +61,7 @@ def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
     """Yield the text of files, joined, in pieces, as `decode` does."""
     for number, (name, blocks) in enumerate(texts):
         if number and rules.join:
-            yield rules.join if rules.vocabulary == "characters" else rules.join.encode()
+            yield rules.join if rules.vocabulary == "characters" else rules.join.encode(rules.encoding)
         yield from decode(blocks, name, rules)
 
 
@@ -72,6 +77,12 @@ def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | b
         return
     # Bytes are normalized as Latin-1, which maps each byte to a character and back.
     pieces = _decoded(blocks, name, rules.encoding if is_text else "latin-1")
+    for piece in filter(None, _normalized(pieces, name, rules)):
+        yield piece if is_text else piece.encode("latin-1")
+
+
+def _normalized(pieces: Iterable[str], name: str, rules: Rules) -> Iterator[str]:
+    is_text = rules.vocabulary == "characters"
     if "newlines" in rules.normalize:
         pieces = _with_lf(pieces, codecs.BOM_UTF8.decode("utf-8" if is_text else "latin-1"))
     elif is_text:
@@ -80,8 +91,7 @@ def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | b
         pieces = _composed(pieces)
     if "quotes" in rules.normalize:
         pieces = map(straight_quotes, pieces)
-    for piece in filter(None, pieces):
-        yield piece if is_text else piece.encode("latin-1")
+    yield from pieces
 
 
 def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
@@ -98,13 +108,19 @@ def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]
             where = begin + error.start
             decoder.setstate(state)
             yield decoder.decode(data[: max(0, where - offset)])
-            likely = likely_encodings(error.object[error.start :]) if encoding == "utf-8" else []
+            likely = likely_encodings(error.object[max(0, error.start - 20) :]) if encoding == "utf-8" else []
             words = " or ".join(f"{name} ({word!r})" for name, word in likely)
             raise JaxrnnError(
                 f"{name} is not {encoding.upper()} (byte 0x{error.object[error.start]:02x}) at offset {where}; "
                 f"{f'it may be {words}; ' if likely else ''}{_advice([name for name, _ in likely])}"
             ) from None
         offset += len(data)
+
+
+def normalized(text: str, normalize: tuple[Normalization, ...]) -> str:
+    """Return a prompt as the text is normalized that it begins."""
+    rules = Rules("characters", "utf-8", normalize)
+    return "".join(_normalized([text], "the prompt", rules)) if normalize else text
 
 
 def _advice(encodings: list[str]) -> str:
@@ -167,7 +183,7 @@ def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
 
     def hashed(file: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         if digests:
-            digest.update(rules.join.encode())
+            digest.update(rules.join.encode("utf-8" if rules.vocabulary == "characters" else rules.encoding))
         digests.append((file, hashlib.sha256()))
         for block in blocks:
             digest.update(block)
@@ -182,7 +198,7 @@ def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
         counts[: len(more)] += more
     if not counts.any():
         raise JaxrnnError(f"{name} is empty; give a text to learn from")
-    vocabulary = Vocabulary.of_counts(counts, rules.vocabulary, rules.min_count, rules.symbols)
+    vocabulary = rules.vocabulary_of(Vocabulary.of_counts(counts, rules.vocabulary, rules.min_count, rules.symbols))
     if len(vocabulary) < 2:
         if vocabulary.unknown:
             raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")

@@ -4,11 +4,14 @@ import codecs
 import contextlib
 import dataclasses
 import functools
+import unicodedata
 
 import numpy as np
 
-from jaxrnn.config import VocabularyKind
+from jaxrnn.config import Unknown, VocabularyKind, check_text_options
+from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.text.characters import alternatives, describe
 
 Tokens = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -32,11 +35,31 @@ class Vocabulary:
         symbols: one character per token; for kind "bytes" the character with the byte's value (Latin-1).
         kind: "characters" (Unicode code points) or "bytes".
         unknown: whether U+FFFD is the unknown symbol.
+        encoding: of bytes, how they are shown and how a text becomes bytes.
+
+    Raises:
+        JaxrnnError: the symbols are not distinct, not sorted, or not of this kind.
     """
 
     symbols: str
     kind: VocabularyKind = "characters"
     unknown: bool = False
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        """Check the symbols."""
+        check_arguments(Vocabulary, vars(self))
+        ordered = "".join(sorted(set(self.symbols)))
+        if not ordered or ordered != self.symbols:
+            raise JaxrnnError(
+                f"the symbols of a vocabulary must be distinct and sorted, got {self.symbols[:40]!r}; give "
+                f"{ordered[:40]!r}, or a text to Vocabulary.of"
+            )
+        if self.kind == "bytes" and max(self.symbols.replace(UNKNOWN, "")[-1:], "") > "\xff":
+            raise JaxrnnError("the symbols of bytes must be the characters up to U+00FF; decode the bytes as Latin-1")
+        if self.unknown and UNKNOWN not in self.symbols:
+            raise JaxrnnError("a vocabulary with an unknown symbol must have U+FFFD among its symbols; add it")
+        check_text_options(self.kind, self.encoding, ())
 
     @classmethod
     def of(cls, text: str | bytes, min_count: int = 1) -> "Vocabulary":
@@ -79,11 +102,54 @@ class Vocabulary:
         """
         tokens = self._lookup(text)
         if tokens.max(initial=0) == len(self):
-            missing = np.unique(_code_points(text, self.kind)[tokens == len(self)])
-            names = ", ".join(repr(chr(code) if self.kind == "characters" else bytes([code])) for code in missing[:8])
-            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
-            raise JaxrnnError(f"the model has never seen {names}{more}; it knows {len(self)} {self.kind}: use those")
+            raise JaxrnnError(self._refusal(_code_points(text, self.kind, self.encoding)[tokens == len(self)]))
         return tokens.astype(self.dtype, copy=False)
+
+    def _refusal(self, codes: Counts) -> str:
+        """Return the message for code points or bytes that are not in the vocabulary."""
+        distinct = np.unique(codes)
+        missing = [chr(code) if self.kind == "characters" else repr(bytes([code])) for code in distinct]
+        names = [describe(symbol) if self.kind == "characters" else symbol for symbol in missing[:4]]
+        more = f" and {len(missing) - 4:,} more" if len(missing) > 4 else ""
+        known = []
+        for symbol in missing[:4] if self.kind == "characters" else ():
+            known += [
+                f"{near!r} for {describe(symbol)[0]}" for near in alternatives(symbol) if near and self.knows(near)
+            ][:1]
+        instead = f", such as {', '.join(known)}: --unknown map takes those" if known else ""
+        return (
+            f"the model has never seen {', '.join(names)}{more}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
+            f"info RUN --vocabulary){instead}; --unknown drop leaves others out of a prompt"
+        )
+
+    def knows(self, text: str) -> bool:
+        """Return whether all symbols of a text are in the vocabulary, not as the unknown symbol."""
+        try:
+            tokens, is_known = self.find(text)
+        except JaxrnnError:  # it has no bytes
+            return False
+        return bool(is_known.all()) and not (self.unknown and (tokens == self.symbols.index(UNKNOWN)).any())
+
+    def adapt(self, text: str, unknown: Unknown) -> str:
+        r"""Return a text with the characters that are not in the vocabulary mapped to others that are, or left out.
+
+        "map" composes characters (Unicode's normal form C), and takes straight quotes for curly ones, the other case,
+        or a letter without its accent, whatever is known; what nothing is known for stays. "error" changes nothing.
+
+        Example:
+            >>> vocabulary = Vocabulary.of("don't")
+            >>> vocabulary.adapt("Don\u2019t!", "map"), vocabulary.adapt("Don\u2019t!", "drop")
+            ("don't!", 'ont')
+        """
+        if unknown == "error" or self.knows(text):
+            return text
+        if unknown == "map":
+            text = unicodedata.normalize("NFC", text)
+        lacking = [character for character in set(text) if not self.knows(character)]
+        changes = dict.fromkeys(lacking, "")
+        if unknown == "map":
+            changes = {symbol: next(filter(self.knows, alternatives(symbol)), symbol) for symbol in lacking}
+        return "".join(changes.get(character, character) for character in text)
 
     def find(self, text: str | bytes) -> tuple[Tokens, Flags]:
         """Return the tokens of a text, int [N], and whether each symbol is in the vocabulary, bool [N].
@@ -109,42 +175,69 @@ class Vocabulary:
 
     def _lookup(self, text: str | bytes) -> Tokens:
         """Return the tokens of a text, and V for symbols that are not in the vocabulary."""
-        codes, table = _code_points(text, self.kind), self._table
+        codes, table = _code_points(text, self.kind, self.encoding), self._table
         if codes.dtype == np.uint8 and table.dtype == np.uint8:  # by far the fastest way
             return np.frombuffer(bytearray(codes.tobytes().translate(table[:256].tobytes())), np.uint8)
         return table.take(codes, mode="clip")  # the table's last entry is that of all higher code points
 
     def utf8_lengths(self) -> Tokens:
-        """Return the number of UTF-8 bytes of each symbol, int [V]; for kind "bytes" one each."""
-        codes = _code_points(self.symbols, "characters")
+        """Return the number of UTF-8 bytes of each symbol, int [V]; of bytes and of the unknown symbol 1, the least."""
+        lengths = 1 + np.searchsorted([0x80, 0x800, 0x10000], _code_points(self.symbols, "characters"), side="right")
         if self.kind == "bytes":
-            return np.ones(len(codes), np.int64)
-        return 1 + np.searchsorted([0x80, 0x800, 0x10000], codes, side="right")
+            lengths[:] = 1
+        elif self.unknown:
+            lengths[self.symbols.index(UNKNOWN)] = 1
+        return lengths
 
     def decode(self, tokens: Tokens | list[int]) -> str:
-        """Return the text of tokens, int [N]; bytes that are not UTF-8 are decoded as U+FFFD."""
+        """Return the text of tokens, int [N]; bytes that are not in the encoding are decoded as U+FFFD."""
         return self.decoder().decode(tokens, final=True)
 
-    def decoder(self) -> "Decoder":
-        """Return a decoder for tokens that arrive in pieces."""
-        return Decoder(self)
+    def to_bytes(self, tokens: Tokens | list[int]) -> bytes:
+        """Return the bytes of tokens, int [N]: themselves, or characters in UTF-8."""
+        errors = "surrogateescape" if self.kind == "bytes" else "surrogatepass"
+        return self.decoder(raw=True).decode(tokens).encode("utf-8", errors)
+
+    def decoder(self, *, raw: bool = False) -> "Decoder":
+        """Return a decoder for tokens that arrive in pieces; a `raw` one, for a file, gives bytes as they are."""
+        return Decoder(self, raw)
 
 
 class Decoder:
     """Decodes a stream of tokens; holds back bytes that are not yet a whole character."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        """Start at the beginning of a stream."""
-        self._symbols = _code_points(vocabulary.symbols, "characters").astype("<u4")
-        self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.kind == "bytes" else None
+    def __init__(self, vocabulary: Vocabulary, raw: bool = False) -> None:
+        """Start at the beginning of a stream.
+
+        A `raw` decoder gives bytes that are not UTF-8 as the surrogate escapes of `os.fsdecode`.
+        """
+        self._symbols, self._raw = _code_points(vocabulary.symbols, "characters").astype("<u4"), raw
+        is_bytes = vocabulary.kind == "bytes"
+        self._bytes = codecs.getincrementaldecoder(vocabulary.encoding)("replace") if is_bytes else None
 
     def decode(self, tokens: Tokens | list[int], final: bool = False) -> str:
         """Return the text that tokens, int [N], complete; `final` flushes what is held back."""
-        codes = self._symbols[np.asarray(tokens, np.int64)]
+        try:
+            codes = self._symbols[np.asarray(tokens, np.int64)]
+        except (IndexError, ValueError, TypeError):
+            last = len(self._symbols) - 1
+            raise JaxrnnError(f"tokens to decode must be integers from 0 to {last}, got {in_short(tokens)}") from None
         if self._bytes is None:
             return codes.tobytes().decode("utf-32-le", "surrogatepass")
         # UTF-8 never contains 0xFF, so that the unknown symbol of bytes is decoded as U+FFFD too.
-        return self._bytes.decode(np.minimum(codes, 0xFF).astype(np.uint8).tobytes(), final)
+        data = np.minimum(codes, 0xFF).astype(np.uint8).tobytes()
+        return data.decode("utf-8", "surrogateescape") if self._raw else self._bytes.decode(data, final)
+
+
+def check_tokens(tokens: Tokens, vocab_size: int | None = None) -> None:
+    """Raise JaxrnnError unless tokens are int [N] and, if they are in memory, below the size of a vocabulary."""
+    if getattr(tokens, "ndim", 0) != 1 or tokens.dtype.kind not in "iu":
+        advice = "; Vocabulary.encode makes them of a text" if isinstance(tokens, str | bytes) else ""
+        raise JaxrnnError(f"the tokens must be an integer array [N], got {in_short(tokens)}{advice}")
+    if vocab_size and len(tokens) and not isinstance(tokens, np.memmap):
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= vocab_size:
+            raise JaxrnnError(f"tokens of {vocab_size} symbols must be 0 to {vocab_size - 1}, got {low} to {high}")
 
 
 def count_symbols(text: str | bytes) -> Counts:
@@ -152,17 +245,22 @@ def count_symbols(text: str | bytes) -> Counts:
     return np.bincount(_code_points(text, "bytes" if isinstance(text, bytes) else "characters"), minlength=256)
 
 
-def _code_points(text: str | bytes, kind: VocabularyKind) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:
+def _code_points(
+    text: str | bytes, kind: VocabularyKind, encoding: str = "utf-8"
+) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:
     """Return the code points or bytes of a text: uint8 if it is ASCII or bytes, else uint32."""
     if kind == "bytes":
         # Python's command line passes bytes that are not UTF-8 as surrogate escapes; they become bytes again.
         try:
-            data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+            data = text.encode(encoding, "surrogateescape") if isinstance(text, str) else bytes(text)
         except UnicodeEncodeError as error:
-            raise JaxrnnError(f"{text[error.start]!r} is half a character and has no bytes; remove it") from None
+            name = describe(str(text)[error.start])
+            raise JaxrnnError(f"{name} has no bytes in {encoding.upper()}; leave it out") from None
         return np.frombuffer(data, np.uint8)
     if isinstance(text, bytes):
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
+    if not isinstance(text, str):
+        raise JaxrnnError(f"a vocabulary is of str or bytes, got {in_short(text)}")
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)
     try:

@@ -172,6 +172,24 @@ def test_json_counts_unseen_and_unknown_symbols(place, tmp_path, jaxrnn):
     assert f"{unknown} characters were read as the unknown symbol" in jaxrnn("evaluate folded")[1]
 
 
+@pytest.mark.parametrize("lanes", ["", "--lanes 3"], ids=["one lane", "three lanes"])
+def test_bits_per_byte_are_of_the_bytes_in_the_text_whatever_is_unknown(place, tmp_path, jaxrnn, lanes):
+    (tmp_path / "carets").write_text("^" * 1000)
+    (tmp_path / "cats").write_text("猫" * 1000)
+    for name, size in (("carets", 1), ("cats", 3)):
+        got = as_json(jaxrnn, f"evaluate folded {tmp_path}/{name} {lanes}")
+        assert (got["unknown"], got["utf8_bytes"]) == (1000, 999 * size)
+        assert got["bits_per_byte"] == pytest.approx(got["bits_per_character"] / size)
+    got = as_json(jaxrnn, f"evaluate folded {lanes} --per-character {tmp_path}/bits.tsv")
+    text = PROSE[int(0.6 * N) + 1 :]
+    rows = [line.split("\t") for line in (tmp_path / "bits.tsv").read_text("utf-8").splitlines()]
+    assert "".join(symbol for _, symbol, _ in rows) == text.replace("\n", "\\n")
+    assert got["utf8_bytes"] == len(text.encode())
+    bits = sum(float(bits) for *_, bits in rows)
+    assert got["bits_per_byte"] == pytest.approx(bits / len(text.encode()), rel=1e-4)
+    assert as_json(jaxrnn, f"evaluate folded {lanes}")["bits_per_byte"] == pytest.approx(got["bits_per_byte"])
+
+
 def test_per_character_replaces_a_file_only_with_overwrite(place, tmp_path, jaxrnn):
     path = tmp_path / "text.txt"
     path.write_text(PROSE)

@@ -121,7 +121,7 @@ def test_a_setting_can_be_shown_and_switched_off(talk):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("the 猫", "the model has never seen '猫'"),
+        ("the 猫", "the model has never seen 猫"),
         ("/temperature -1", "temperature must be"),
         ("/temperature hot", "/temperature must be a number, got hot"),
         ("/top-k 1000", "top_k must be a whole number from 1 to"),
@@ -166,7 +166,7 @@ def test_help_names_every_command_and_quit_leaves(talk):
 
 def test_lines_can_be_joined_and_a_text_can_begin_with_a_slash(talk, sample):
     assert talk("the\\", "cat").out == sample("--prompt 'the\ncat'")
-    assert "never seen '/'" in talk("//save").err
+    assert "never seen /" in talk("//save").err
 
 
 def test_documents_reset_the_state_as_in_sample(talk, tmp_path, capsys):

@@ -248,6 +248,7 @@ OUT_OF_RANGE = {
         "stop": NO_STRING,
         "seed": [*FROM_ZERO, 2**32],
         "num_samples": [*COUNTS, 2**16 + 1],
+        "unknown": [*NO_STRING, "", "ignore"],
     },
 }
 FIELDS = [(kind, name) for kind in ALL for name in OUT_OF_RANGE[kind]]

@@ -547,7 +547,7 @@ BAD_TEXTS = {
 BAD_CALLS = {
     "no such file": ({"corpus": "nowhere.txt"}, {}, "no such file"),
     "a directory": ({"corpus": "."}, {}, "has no files"),
-    "an unknown prompt": ({"prompt": "the 猫"}, {}, "never seen '猫'"),
+    "an unknown prompt": ({"prompt": "the 猫"}, {}, "never seen 猫"),
     "another vocab_size": ({"model": ModelConfig(vocab_size=99)}, {}, "vocab_size is 99"),
     "float64 without x64": ({"model": ModelConfig(dtype="float64")}, {}, "float64"),
     "cosine of no steps": (

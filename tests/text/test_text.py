@@ -22,7 +22,7 @@ from jaxrnn.text import (
     load_corpus,
     split,
 )
-from jaxrnn.text.batch import position
+from jaxrnn.text.batch import position, unread
 from jaxrnn.text.documents import never_seen
 from jaxrnn.text.stream import Rules, read_pieces
 
@@ -89,15 +89,23 @@ def test_no_text_is_no_tokens(kind):
 @pytest.mark.parametrize(
     ("vocabulary", "text", "named"),
     [
-        (Vocabulary("bd"), "abcde", "'a', 'c', 'e'; it knows 2 characters"),
-        (Vocabulary("bd"), "b😀d😀", "'😀'"),
-        (Vocabulary("bd"), "\0\n\udc80", r"'\x00', '\n', '\udc80'"),
-        (Vocabulary("a"), "abcdefghijkl", "'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i' and 3 more; it knows 1 characters"),
+        (Vocabulary("bd"), "abcde", "a (U+0061 LATIN SMALL LETTER A), c (U+0063 "),
+        (
+            Vocabulary("bd"),
+            "b😀d😀",
+            "😀 (U+1F600 GRINNING FACE); it knows 2 characters (listed by ",
+        ),
+        (Vocabulary("bd"), "\0\n\udc80", r"'\x00' (U+0000), '\n' (U+000A), the byte 0x80, which is not UTF-8"),
+        (Vocabulary("a"), "abcdefghijkl", "e (U+0065 LATIN SMALL LETTER E) and 7 more; it knows 1 characters"),
         (Vocabulary("ab", "bytes"), "aé", r"b'\xa9', b'\xc3'; it knows 2 bytes"),
         (Vocabulary("ab", "bytes"), b"a\xff\0", r"b'\x00', b'\xff'"),
         (Vocabulary("ab", "bytes"), "\udcff", r"b'\xff'"),
         (Vocabulary("ab"), b"ab", "encodes str, got bytes"),
-        (Vocabulary("ab", "bytes"), "\ud800", r"'\ud800'"),  # no byte that a command line could have meant
+        (
+            Vocabulary("ab", "bytes"),
+            "\ud800",
+            r"half a character (U+D800) has no bytes in UTF-8",
+        ),  # no byte that a command line could have meant
     ],
     ids=lambda value: ascii(value) if isinstance(value, str | bytes) else value.kind,
 )
@@ -253,13 +261,14 @@ def test_rare_symbols_become_one_unknown_symbol_that_is_written_as_the_replaceme
 def test_a_text_without_rare_symbols_has_no_unknown_symbol_even_if_it_has_replacement_characters():
     vocabulary = Vocabulary.of("aab\ufffdb\ufffd", min_count=2)
     assert (vocabulary.symbols, vocabulary.unknown) == ("ab\ufffd", False)
-    with pytest.raises(JaxrnnError, match="never seen 'c'"):
+    with pytest.raises(JaxrnnError, match="never seen c"):
         vocabulary.encode("abc")
 
 
 @pytest.mark.parametrize("symbol", ["a", "ß", "日", "\ufffd", "👩"])
 def test_utf8_lengths_are_those_of_the_encoding(symbol):
     assert Vocabulary(symbol).utf8_lengths().tolist() == [len(symbol.encode())]
+    assert Vocabulary.of("aab\ufffd", min_count=2).utf8_lengths().tolist() == [1, 1]  # the least
     assert Vocabulary.of(symbol.encode()).utf8_lengths().tolist() == [1] * len(set(symbol.encode()))
 
 
@@ -283,6 +292,22 @@ def test_targets_are_the_inputs_shifted_by_one():
     batch = batches(tokens, 0, 50, TrainConfig(sequence_length=9, batch_size=2))
     np.testing.assert_array_equal(batch.targets, batch.inputs + 1)
     np.testing.assert_array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("N", "T", "B", "reads"), [(101, 50, 1, 99), (7, 3, 1, 5), (303, 50, 3, 99), (151, 50, 1, 148), (350, 50, 1, 349)]
+)
+def test_lanes_that_are_not_read_to_the_end_are_told_with_a_length_that_reads_more(N, T, B, reads):
+    config = TrainConfig(sequence_length=T, batch_size=B)
+    symbols = set(batches(np.arange(N), 0, 50, config).inputs.ravel().tolist())
+    message = unread(N, config)
+    assert (message is not None) == (len(symbols) < 0.85 * N)
+    if message:
+        shorter = int(re.search(r"too short; (\d+) reads", message)[1])
+        batch = batches(np.arange(N), 0, 50, TrainConfig(sequence_length=shorter, batch_size=B))
+        symbols = {*batch.inputs.ravel().tolist(), *batch.targets.ravel().tolist()}
+        assert len(symbols) == B * reads
+        assert message.endswith(f"reads {reads}")
 
 
 def test_a_step_far_away_costs_nothing():
