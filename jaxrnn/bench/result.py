@@ -11,7 +11,7 @@ from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import LIBRARIES, version
 from jaxrnn.bench.timing import Timing
 from jaxrnn.plots import benchmark
-from jaxrnn.runs.checkpoint import computed_by
+from jaxrnn.runs.provenance import computed_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -151,7 +151,7 @@ def _slices(checkpoint: "jaxrnn.Checkpoint") -> "dict[str, jaxrnn.Slice]":
 
 
 def _run_lines(checkpoint: "jaxrnn.Checkpoint", cell: str | None) -> list[str]:
-    from jaxrnn.runs.checkpoint import describe_computer
+    from jaxrnn.runs.provenance import describe_computer
     from jaxrnn.text.files import one_line
 
     config, state, corpus = checkpoint.config, checkpoint.state, checkpoint.corpus

@@ -8,10 +8,7 @@ that and every tensor, which is verified on every load.
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,14 +25,12 @@ from jaxrnn.config.fields import check_arguments, describe, of_fields
 from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError
 from jaxrnn.runs.checkpoint_files import newest_good
 from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse, read_metadata, reading
+from jaxrnn.runs.provenance import computed_by
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
-_VERSION = importlib.metadata.version("jaxrnn")
 _SYMBOLS = "vocabulary"  # the tensor of its code points
-# Settings of JAX that decide which random numbers it draws, which jaxrnn's own commands leave alone.
-_RANDOM = {"jax_enable_x64": False, "jax_threefry_partitionable": True, "jax_random_seed_offset": 0}
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -268,40 +263,3 @@ def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 
 def _dump(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def computed_by(device_count: int = 1) -> dict[str, Any]:
-    """Return what computes here: versions, devices, processor, flags.
-
-    A run that is resumed on the same is bit-identical to an uninterrupted one.
-    """
-    device = jax.devices()[0]
-    return {
-        "jaxrnn": _VERSION,
-        "jax": jax.__version__,
-        "platform": device.platform,
-        "device": device.device_kind,
-        "device_count": device_count,
-        # XLA compiles for the instructions of this processor, and as the flags say.
-        **({"processor": _processor()} if device.platform == "cpu" else {}),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        **{name: str(jax.config.values[name]) for name, usual in _RANDOM.items() if jax.config.values[name] != usual},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def describe_computer(computed_by: Mapping[str, object]) -> str:
-    """Describe what computed a checkpoint; version 0.1.0 left some of it out."""
-    processor = f" ({computed_by['processor']})" if "processor" in computed_by else ""
-    flags = f", XLA_FLAGS {computed_by['xla_flags'] or 'empty'}" if "xla_flags" in computed_by else ""
-    flags += "".join(f", {name.upper()} {computed_by[name]}" for name in _RANDOM if name in computed_by)
-    versions = f"jaxrnn {computed_by.get('jaxrnn', '0.1.0')}, jax {computed_by['jax']}"
-    return f"{computed_by.get('device_count', 1)} x {computed_by['device']}{processor}, {versions}{flags}"

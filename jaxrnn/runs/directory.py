@@ -46,11 +46,12 @@ from jaxrnn.atomic import commit, make_directory, sync_directory
 from jaxrnn.config import to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
-from jaxrnn.runs.checkpoint import Checkpoint, computed_by, describe_computer, read_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_lost_all, newest_good, prune
 from jaxrnn.runs.checks import check_resumable, check_room
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import event_files, metrics_of
+from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.run import Run
 from jaxrnn.training.step import TrainState, init_train_state
