@@ -182,9 +182,9 @@ class TrainConfig(Checked):
     """The network."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     """The optimizer."""
-    sequence_length: Count = 25
+    sequence_length: Annotated[int, "[1, 2147483647]"] = 25
     """Time steps of truncated backpropagation (T): symbols of each lane per training step."""
-    batch_size: Count = 1
+    batch_size: Annotated[int, "[1, 2147483647]"] = 1
     """Contiguous lanes of the text that are trained on side by side (B)."""
     steps: Steps = 40_000
     """Training steps."""

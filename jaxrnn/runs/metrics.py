@@ -84,8 +84,10 @@ def read_columns(run: Path) -> Columns:
         columns = {name: np.array([line.get(name) for line in lines], float) for name in METRICS}  # None becomes NaN
     except (TypeError, AttributeError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
         raise ValueError("a line of it is not a JSON object of numbers") from None
-    if not np.isfinite(columns["step"]).all():
+    if not ((columns["step"] >= 0) & (columns["step"] < 2**31)).all():
         raise ValueError("a line of it has no step")
+    if (columns["seconds"] < 0).any() or (columns["seconds"] > 1e12).any():
+        raise ValueError("a line of it has impossible seconds")
     return columns
 
 

@@ -41,8 +41,9 @@ def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
 
 def sweep_of(path: Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
     """Return what `read_sweep` returns; raise OSError, JaxrnnError for another version, or any other ValueError."""
-    values = json.loads((path / SWEEP).read_text("utf-8"))
+    text = (path / SWEEP).read_text("utf-8")
     try:
+        values = json.loads(text)
         config, axes = json.dumps(values["config"]), values["axes"]
         if not all(isinstance(several, list) and name in SWEEPABLE for name, several in axes.items()):
             raise TypeError

@@ -151,6 +151,8 @@ def test_runs_shows_the_state_of_each_run(home, output):
         ("metrics.jsonl", b"garbage\n", "damaged", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b"[]\n7\n", "damaged", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b'{"step": 1' + b"0" * 400 + b"}\n", "damaged", "metrics.jsonl can't be read"),
+        ("metrics.jsonl", b'{"step": -1}\n', "damaged", "metrics.jsonl can't be read (a line of it has no step)"),
+        ("metrics.jsonl", b'{"step": 1, "seconds": 1e400}\n', "damaged", "a line of it has impossible seconds"),
         ("metrics.jsonl", b"[" * 100_000 + b"\n", "damaged", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b'{"loss": 3}\n', "damaged", "metrics.jsonl can't be read (a line of it has no step)"),
         ("metrics.jsonl", None, "damaged", "metrics.jsonl can't be read (No such file"),
@@ -279,6 +281,8 @@ def test_a_sweep_that_is_trained_finished_or_damaged_says_so(sweep, output):
         shutil.copytree(sweep / "seed=0", sweep / f"seed={seed}")
     assert output("runs", "--json")[0]["state"] == "finished"
     assert "4 of 4 models" in output("runs")
+    (sweep / "sweep.json").write_text("[" * 9999)
+    assert main(["sweep", "--resume", "--run-dir", str(sweep)]) == 2
     (sweep / "sweep.json").write_text("{")
     lines = output("runs").splitlines()
     assert lines[1].split()[:2] == ["runs/s", "damaged"]
