@@ -281,12 +281,16 @@ def test_a_sweep_that_is_trained_finished_or_damaged_says_so(sweep, output):
         shutil.copytree(sweep / "seed=0", sweep / f"seed={seed}")
     assert output("runs", "--json")[0]["state"] == "finished"
     assert "4 of 4 models" in output("runs")
-    (sweep / "sweep.json").write_text("[" * 9999)
-    assert main(["sweep", "--resume", "--run-dir", str(sweep)]) == 2
     (sweep / "sweep.json").write_text("{")
     lines = output("runs").splitlines()
     assert lines[1].split()[:2] == ["runs/s", "damaged"]
     assert lines[-1].startswith("damaged: runs/s: sweep.json can't be read")
+
+
+def test_a_sweep_of_nested_lists_is_refused(sweep, capsys):
+    (sweep / "sweep.json").write_text("[" * 100_000)
+    assert main(["sweep", "--resume", "--run-dir", str(sweep)]) == 2
+    assert "is no sweep (it lacks a configuration or lists of values)" in capsys.readouterr().err
 
 
 def test_a_directory_without_runs_is_reported(tmp_path, capsys):
