@@ -32,7 +32,10 @@ WRONG = {
         (lambda: jaxrnn.fit_many(CONFIG, {"seed": [0]}, should_stop=1), "should_stop must be a function, got 1"),
     ],
     "begin_run": [
-        (lambda: jaxrnn.begin_run(STATE, CONFIG, TOKENS, "run"), "a Params, got a TrainState; give its params")
+        (
+            lambda: jaxrnn.begin_run(STATE, CONFIG, TOKENS, "run"),
+            "a Params or a Checkpoint, got a TrainState; give its params",
+        )
     ],
     "write": [
         (
