@@ -14,6 +14,14 @@ from jaxrnn.errors import StorageError
 
 PATIENCE = 2.0  # seconds in which a rename is tried again; a virus scanner or a backup may have the file open
 
+_ADVICE = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "make its directory first, or choose another"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there, or choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a place where you may write"),
+    errno.EFBIG: "allow larger files (ulimit -f), or choose another place",
+    errno.EISDIR: "give the name of a file",
+}
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -22,12 +30,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     If anything fails before, the temporary file is removed and `path` is left as it was. Raises StorageError, with the
     reason, if the file can't be written.
     """
+    check_writable(path)
     target = path.resolve()  # what a link points to is replaced, not the link
     # A process id alone is not unique where containers share a directory.
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        if target.exists() and not (target.is_file() or target.is_dir()):  # a device or a pipe
-            raise OSError("it is not a regular file")
         try:
             with temporary.open("xb") as file:
                 yield file
@@ -38,7 +45,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink()
         sync_directory(target.parent)
     except OSError as error:
-        raise StorageError(f"can't write {path} ({error.strerror or error}); make room or use another place") from None
+        raise storage_error(path, error) from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise StorageError if a file can't be written to `path`, as far as is known before anything is computed."""
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            number = errno.EISDIR if target.is_dir() else errno.EINVAL  # a device or a pipe
+            raise OSError(number, os.strerror(number) if target.is_dir() else "it is not a regular file")
+        if not os.access(target.parent, os.W_OK):
+            number = errno.EACCES if target.parent.is_dir() else errno.ENOENT
+            raise OSError(number, os.strerror(number))
+    except OSError as error:  # so that a name may be too long
+        raise storage_error(path, error) from None
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Return the error for a file that can't be written, with what to do."""
+    advice = _ADVICE.get(error.errno or 0, "choose another place")
+    return StorageError(f"can't write {path} ({error.strerror or error}); {advice}")
 
 
 def commit(path: Path, data: bytes) -> None:

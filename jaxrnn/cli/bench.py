@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import commit
+from jaxrnn.atomic import check_writable, commit
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.cli.arguments import DeviceFlags, read_config
 from jaxrnn.cli.flags import some_setting_flags
@@ -133,6 +133,8 @@ class Bench:
 
         if options.plot:
             jaxrnn.plots.check_plot_file(options.plot)
+        if options.save:
+            check_writable(options.save)
         if "chunk_length" not in self.workload:  # a quarter of a second, where a training run takes up to two
             config = config.changed(chunk_length=ChunkLimit(config.training, models=8).steps)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
@@ -156,8 +158,7 @@ class Bench:
             commit(options.save, json_text(values).encode())
             lines.append(f"saved: {options.save}")
         if options.plot:
-            save_figure(draw(result, title), options.plot)
-            lines.append(f"plot: {options.plot}")
+            lines.append(save_figure(draw(result, title), options.plot))
         if options.trace:
             lines += self._trace(config, options.trace, values)
         ratios = comparison.ratios(result.seconds, baseline)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import replacing
+from jaxrnn.atomic import check_writable, replacing
 from jaxrnn.cli.arguments import (
     DEVICE,
     DYNAMIC,
@@ -76,8 +76,8 @@ class Evaluate:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
         if self.lanes > 1 and self.learning.dynamic:
             raise JaxrnnError("--dynamic reads in one lane, in which every symbol is learned from; leave --lanes out")
-        if tsv and tsv.is_dir():
-            raise JaxrnnError(f"{tsv} is a directory; give a file for --per-character")
+        if tsv:
+            check_writable(tsv)
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)

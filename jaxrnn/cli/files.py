@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import jaxrnn
+from jaxrnn.atomic import check_writable
 from jaxrnn.cli.arguments import (
     CellFlag,
     CheckpointFlag,
@@ -83,6 +84,7 @@ class Export:
 
     def run(self) -> None:
         """Write the file, and print its name."""
+        check_writable(self.out)
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)
         params, model = checkpoint.state.params, checkpoint.config.model
         jaxrnn.save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 import jaxrnn
+from jaxrnn.atomic import storage_error
 from jaxrnn.errors import JaxrnnError
 
 # tyro's scripts complete no positional arguments. They are files here, which these lines let the shell complete.
@@ -40,7 +41,10 @@ class Docs:
         with warnings.catch_warnings():  # optax has a type that refers to itself, which pdoc can't read
             warnings.filterwarnings("ignore", ".*ForwardRef.'ArrayTree'")
             names = [module.__name__ for module in (jaxrnn, *rooms)]
-            pdoc.pdoc(*names, output_directory=self.out)
+            try:
+                pdoc.pdoc(*names, output_directory=self.out)
+            except OSError as error:
+                raise storage_error(self.out, error) from None
         print(self.out / "index.html")
 
 

@@ -91,10 +91,12 @@ def listed(items: Sequence[object], most: int = 8) -> str:
     return ", ".join(map(str, items[:most])) + more
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure whole or not at all, as .png or .svg."""
+def save_figure(figure: "Figure", path: Path) -> str:
+    """Write a figure whole or not at all, as .png or .svg; return a line that says so."""
+    replaced = " (replaced)" * path.exists()
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
+    return f"plot: {path}{replaced}"
 
 
 def corpus_values(corpus: "jaxrnn.Corpus") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import commit
+from jaxrnn.atomic import check_writable, commit
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
 from jaxrnn.errors import JaxrnnError
@@ -56,8 +56,7 @@ class Plot:
             checkpoint = choose_checkpoint(self.run_dirs[0], self.from_, self.cell, quiet=self.json)
             figure = self._over_text(checkpoint)
             values["checkpoint"] = checkpoint.file
-        save_figure(figure, self.out)
-        print_result(self.json, values, f"plot: {self.out}")
+        print_result(self.json, values, save_figure(figure, self.out))
 
     def _over_text(self, checkpoint: "jaxrnn.Checkpoint") -> "Figure":
         plots = jaxrnn.plots
@@ -87,8 +86,8 @@ class Page:
 
     def run(self) -> None:
         """Write the file, and print its name."""
-        if self.out.is_dir() or not self.out.absolute().parent.is_dir():
-            raise JaxrnnError(f"--out can't write to {self.out}; give a file in a directory that exists")
+        check_writable(self.out)
+        replaced = ", replaced" * self.out.exists()
         checkpoint = choose_checkpoint(self.run_dir, self.from_, quiet=self.json)
         file = self.run_dir / "metrics.jsonl"
         has_metrics = file.exists() and b"\n" in file.read_bytes()  # an imported run has no line before it is trained
@@ -97,4 +96,4 @@ class Page:
         commit(self.out, content)
         values = {"page": self.out, "bytes": len(content), "step": checkpoint.counters["step"]}
         values["checkpoint"] = checkpoint.file
-        print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB)")
+        print_result(self.json, values, f"page: {self.out} ({len(content) / 1000:,.0f} kB{replaced})")

@@ -83,8 +83,7 @@ class Sweep(TrainingFlags):
             table_lines.append(f"stopped after {steps:,} of {display.total:,} steps")
         table_lines.append(f"sweep: {run_dir}")
         if options.plot:
-            save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot)
-            table_lines.append(f"plot: {options.plot}")
+            table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))
         values["plot"] = options.plot
         if values["best_run"]:
             (cell,) = self.changes().get("cell", (None,))[:1]

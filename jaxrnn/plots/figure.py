@@ -2,11 +2,11 @@
 
 import importlib.util
 import io
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxrnn.atomic import check_writable
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.fonts import draw_texts_as_they_are
 
@@ -51,12 +51,8 @@ def tidy(axes: Any, grid: str = "") -> None:
 
 def check_plot_file(path: Path, flag: str = "--plot") -> None:
     """Raise JaxrnnError if a figure can't be written to `path`; to be called before anything is computed."""
-    directory = path.absolute().parent
     if path.suffix.lower() not in (".png", ".svg"):
         raise JaxrnnError(f"{flag} writes .png or .svg, got {path}; choose one of the two")
     if importlib.util.find_spec("matplotlib") is None:
         raise JaxrnnError(f"{flag} needs matplotlib, which is not installed; pip install '.[plot]'")
-    if not directory.is_dir():
-        raise JaxrnnError(f"{flag}: there is no directory {directory}; make it, or choose another")
-    if path.is_dir() or not os.access(directory, os.W_OK):
-        raise JaxrnnError(f"{flag} can't write to {path}; choose another file")
+    check_writable(path)

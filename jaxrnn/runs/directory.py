@@ -42,7 +42,7 @@ from pathlib import Path
 
 import jax
 
-from jaxrnn.atomic import commit, make_directory, sync_directory
+from jaxrnn.atomic import commit, make_directory, storage_error, sync_directory
 from jaxrnn.config import to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
@@ -203,7 +203,7 @@ class RunDirectory:
                 ) from None
             if isinstance(error, StorageError):
                 raise
-            raise StorageError(f"can't write {file} ({error.strerror or error}); make room there") from None
+            raise storage_error(file, error) from None
 
     @property
     def has_checkpoint(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.errors import JaxrnnError, TakenError
+from jaxrnn.errors import StorageError, TakenError
 
 PATIENCE = 1.0  # seconds to wait for processes that only look whether somebody trains (is_locked)
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
@@ -94,9 +94,9 @@ class WriterLock:
 
 @contextlib.contextmanager
 def write_errors(directory: Path) -> Generator[None]:
-    """Turn an OSError into a JaxrnnError."""
+    """Turn an OSError into a StorageError."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise JaxrnnError(f"can't write to {directory} ({reason}); choose another --run-dir") from None
+        raise StorageError(f"can't write to {directory} ({reason}); choose another --run-dir") from None

@@ -575,15 +575,12 @@ BAD = [
     ("scaling --devices 2", "leave --devices out"),
     ("--plot chart.pdf", r"\.png or \.svg, got chart.pdf"),
     ("--plot chart", r"\.png or \.svg, got chart"),
-    ("--plot nowhere/chart.png", "no directory .*nowhere"),
-    ("--plot folder.png", "can't write to folder.png; choose another"),
 ]
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=lambda value: value)
 def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.png").mkdir()
     assert main(["bench", *shlex.split(flags)]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -664,11 +664,8 @@ BAD = [
     (f"{TRAIN} --run-dir run", "holds a run already; .*--resume.*--overwrite"),
     (f"{TRAIN} --run-dir notes", "notes is not a run directory and not empty; choose another --run-dir"),
     (f"{TRAIN} --run-dir notes --overwrite", "notes is not a run directory and not empty; choose another --run-dir"),
-    (f"{TRAIN} --run-dir .", "not a run directory and not empty; choose another --run-dir"),
     (f"{TRAIN} --run-dir text.txt --overwrite", "text.txt .*; choose another --run-dir"),
-    (f"{TRAIN} --run-dir text.txt/run", "can't write to text.txt/run .*; choose another --run-dir"),
-    (f"{TRAIN} --run-dir /proc/run", "can't write to /proc/run .*; choose another --run-dir"),
-    (f"{TRAIN} --run-dir {300 * 'x'}", "can't write to x+ .*; choose another --run-dir"),
+    (f"{TRAIN} --run-dir .", "not a run directory and not empty; choose another --run-dir"),
     # what is to be gone on with
     (f"{TRAIN} --resume", "--resume needs --run-dir"),
     (f"{TRAIN} --resume --overwrite --run-dir run", "give one of them"),
@@ -723,6 +720,19 @@ DAMAGED = [
 @pytest.mark.parametrize(("command", "message"), BAD, ids=lambda value: ascii(value)[1:50])
 def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(place, jaxrnn, command, message):
     assert_refused(place, jaxrnn, command, 2, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (f"{TRAIN} --run-dir text.txt/run", "can't write to text.txt/run .*; choose another --run-dir"),
+        (f"{TRAIN} --run-dir /proc/run", "can't write to /proc/run .*; choose another --run-dir"),
+        (f"{TRAIN} --run-dir {300 * 'x'}", "can't write to x+ .*; choose another --run-dir"),
+    ],
+    ids=["below-a-file", "nowhere", "too-long"],
+)
+def test_a_run_directory_that_cannot_be_written_is_exit_code_1(place, jaxrnn, command, message):
+    assert_refused(place, jaxrnn, command, 1, message)
 
 
 @pytest.mark.parametrize(("command", "name"), OUT_OF_RANGE, ids=lambda value: value.removeprefix(TRAIN))

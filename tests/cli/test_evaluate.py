@@ -312,7 +312,6 @@ BAD = [
     ("evaluate run --lanes 0", "lanes must be"),
     ("evaluate run --lanes 10000", "lanes must be from 1 to"),
     ("evaluate run --lanes x", "lanes"),
-    ("evaluate run --per-character run", "run is a directory"),
     ("evaluate", "RUN"),
     (f"{TRAIN} --split 0.9,0.2", "split must be fractions that add up to 1, got 0.9,0.2"),
     (f"{TRAIN} --split 0.9;0.1", "split"),

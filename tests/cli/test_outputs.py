@@ -1,5 +1,8 @@
 import errno
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +79,53 @@ def test_a_file_is_replaced_whole_or_not_at_all(home, jaxrnn, monkeypatch, comma
     assert jaxrnn(command)[0] == 0
     assert file.read_bytes()[:11] != b"the old one"
     assert sorted(home.iterdir()) == names
+
+
+WRITERS = {
+    "plot": "plot run --out {}.svg",
+    "page": "page run --out {}.html --text the",
+    "export": "export run --out {}.safetensors",
+    "evaluate": "evaluate run --per-character {}.tsv",
+    "sweep": "sweep --config tiny.json --seeds 2 --run-dir new --plot {}.svg",
+    "bench": f"bench step {BENCH} --plot {{}}.svg",
+}
+
+
+@pytest.mark.parametrize("command", WRITERS.values(), ids=list(WRITERS))
+def test_a_place_that_cannot_be_written_is_one_error_in_all_commands(home, jaxrnn, command):
+    pytest.importorskip("matplotlib")
+    for suffix in ("svg", "html", "safetensors", "tsv"):
+        (home / f"folder.{suffix}").mkdir()
+    for place, reason, advice in [
+        ("nowhere/file", "No such file or directory", "make its directory first, or choose another"),
+        ("folder", "Is a directory", "give the name of a file"),
+        ("x" * 300, "File name too long", "choose another place"),
+    ]:
+        code, out, err = jaxrnn(command.format(place))
+        assert (code, out) == (1, "")
+        assert err.startswith(f"jaxrnn: can't write {place}.")
+        assert err.endswith(f"({reason}); {advice}\n")
+    assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["plot run --out FILE.svg", "page run --out FILE.html --text the"])
+def test_a_file_that_is_replaced_is_said_to_be(home, jaxrnn, command):
+    pytest.importorskip("matplotlib")
+    assert "replaced" not in jaxrnn(command)[1]
+    assert "replaced)" in jaxrnn(command)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", list(WRITERS.values())[:4], ids=list(WRITERS)[:4])
+def test_a_file_beyond_the_limit_leaves_the_old_one(home, command):
+    pytest.importorskip("matplotlib")
+    name = command.format("FILE").partition("FILE")[2].partition(" ")[0]
+    (home / f"FILE{name}").write_text("the old one")
+    names = sorted(home.iterdir())
+    overwrite = " --overwrite" if "export" in command or "evaluate" in command else ""
+    limited = f"ulimit -f 1; {sys.executable} -m jaxrnn {command.format('FILE')}{overwrite}"
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "0"}
+    done = subprocess.run(["bash", "-c", limited], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert f"jaxrnn: can't write FILE{name} (File too large); allow larger files" in done.stderr
+    assert ((home / f"FILE{name}").read_text(), sorted(home.iterdir())) == ("the old one", names)

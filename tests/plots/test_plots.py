@@ -163,7 +163,6 @@ def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
     ("flags", "message"),
     [
         ("gru --out figure.pdf", "--out writes .png or .svg"),
-        ("gru --out nowhere/figure.png", "--out: there is no directory"),
         ("--out figure.png", "RUN"),
         ("gru lstm --kind units --out figure.png", "draws a single run, got 2"),
         ("gru --kind units --units 10 --out figure.png", r"units must be some of 0 to 9, got \[10\]"),
