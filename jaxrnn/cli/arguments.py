@@ -24,15 +24,13 @@ from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newes
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-    from optax import GradientTransformation
-
-    from jaxrnn.evaluation.dynamic import Dynamic
 
 RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
-_FROM = "Checkpoint of RUN: best (lowest validation loss), last (newest), or a step."
-_FROM_DEFAULT = "(default: best if there was a validation, else last)"
+_FROM = "Checkpoint of RUN: best (lowest validation loss), average (newest, averaged), last (newest), or a step."
+_FROM_DEFAULT = "(default: best if there was a validation, else average or last)"
 CheckpointFlag = Annotated[
-    str | None, tyro.conf.arg(name="from", metavar="best|last|STEP", help=_FROM, help_behavior_hint=_FROM_DEFAULT)
+    str | None,
+    tyro.conf.arg(name="from", metavar="best|average|last|STEP", help=_FROM, help_behavior_hint=_FROM_DEFAULT),
 ]
 _CELL = "User-defined cell of RUN: NAME in that Python file, which is executed."
 CellFlag = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:NAME", help=_CELL)]
@@ -127,53 +125,6 @@ class ProcessFlags(DeviceFlags):
         return flags if fits and jax.process_count() == 1 else dataclasses.replace(self, devices=1)
 
 
-@dataclasses.dataclass(frozen=True)
-class DynamicFlags:
-    """Let the network learn as it reads (Krause et al. 2018)."""
-
-    dynamic: bool = False
-    """Learn from the text: each T symbols are scored, and then trained on. RUN stays as it is."""
-    dynamic_rule: Literal["rms", "sgd"] = "rms"
-    """rms: gradients divided by their root mean square over training text; sgd: as they are."""
-    dynamic_rate: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Learning rate; by default the best of a few on training text."""
-    dynamic_decay: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Fraction of the way back to the trained parameters, per update; by default the best of a few on training text."""
-    dynamic_length: Annotated[int | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Symbols between two updates (T); by default 16 with rms, 32 with sgd."""
-
-    @property
-    def chosen(self) -> str:
-        """What `choose` chooses, in words."""
-        numbers = {"rate": self.dynamic_rate, "decay": self.dynamic_decay}
-        names = " and ".join(name for name, value in numbers.items() if value is None)
-        return f"; {names} chosen on training text" if names else ""
-
-    def choose(self, checkpoint: "jaxrnn.Checkpoint") -> "tuple[Dynamic, GradientTransformation] | None":
-        """Return how to learn, or None; what is not given is chosen on the text that the run was trained on."""
-        from jaxrnn.evaluation.dynamic import choose
-
-        rate, decay, length = self.dynamic_rate, self.dynamic_decay, self.dynamic_length
-        if not self.dynamic:
-            if self != DynamicFlags():
-                raise JaxrnnError("the flags --dynamic-... need --dynamic; give it too")
-            return None
-        for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
-            if value is not None and not least <= value < math.inf:
-                raise JaxrnnError(f"--dynamic-{flag} must be at least {least}, got {value}")
-        try:
-            with reading() as progress:
-                corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
-        except JaxrnnError as error:
-            raise JaxrnnError(f"--dynamic needs the text that the run was trained on: {error}") from None
-        if (rate is None or decay is None) and sys.stderr.isatty():
-            print("choosing how fast to learn, on training text", file=sys.stderr)
-        params, config = checkpoint.state.params, checkpoint.config
-        tokens = jaxrnn.runs.slices_of(corpus, config)["train"].tokens
-        return choose(params, tokens, config.model, rule=self.dynamic_rule, rate=rate, decay=decay, length=length)
-
-
-DYNAMIC = tyro.conf.arg(name="dynamic evaluation", help="Let the network learn as it reads (Krause et al. 2018).")
 DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of these types
 
 
@@ -185,8 +136,17 @@ def choose_checkpoint(
     *,
     quiet: bool = False,
 ) -> "jaxrnn.Checkpoint":
-    """Return the checkpoint that these flags name; unless `quiet`, say on stderr which one is the default."""
+    """Return the checkpoint that these flags name; unless `quiet`, say on stderr which one is the default.
+
+    Its parameters are those to predict with: their average, if the run has one, unless they are the last or of a step.
+    """
     checkpoint = open_checkpoint(run_dir, which, cell, device)
+    averaged, state = "", checkpoint.state
+    if which in (None, "best", "average") and state.average is not None:
+        checkpoint = checkpoint._replace(state=state._replace(params=state.average))
+        averaged = f", its parameters averaged with decay {checkpoint.config.average_decay:g}"
+    elif which == "average":
+        raise JaxrnnError(f"{run_dir} has no average; train with --average-decay, such as 0.999, or leave --from out")
     if which is None and run_dir.is_dir() and not quiet:
         step, best = checkpoint.counters["step"], checkpoint_path(run_dir / "checkpoints", "best")
         line = f"the newest checkpoint of {run_dir}, after step {step:,}"
@@ -194,7 +154,7 @@ def choose_checkpoint(
             bits = checkpoint.counters["best_loss"] / math.log(2)
             unit = checkpoint.vocabulary.kind[:-1]
             line = f"the best checkpoint of {run_dir}, after step {step:,}: {bits:.3f} bits per {unit} in validation"
-        print(line, file=sys.stderr)
+        print(f"{line}{averaged}", file=sys.stderr)
     return checkpoint
 
 

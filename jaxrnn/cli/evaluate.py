@@ -15,16 +15,15 @@ import jaxrnn
 from jaxrnn.atomic import check_writable, replacing
 from jaxrnn.cli.arguments import (
     DEVICE,
-    DYNAMIC,
     CellFlag,
     CheckpointFlag,
     DeviceFlags,
-    DynamicFlags,
     JsonFlag,
     ReadingFlags,
     RunArgument,
     choose_checkpoint,
 )
+from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
 from jaxrnn.config import TEXT_RULES
 from jaxrnn.errors import JaxrnnError, NonFiniteError

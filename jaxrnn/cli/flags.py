@@ -35,7 +35,7 @@ GROUPS = {
         *("optimizer", "momentum", "rms_decay", "beta1", "beta2", "weight_decay", "clip", "clip_value"),
         *("schedule", "warmup_steps", "final_fraction", "decay_from", "decay_every", "decay_rate"),
     ),
-    "training": ("sequence_length", "batch_size", "chunk_length"),
+    "training": ("sequence_length", "batch_size", "chunk_length", "average_decay"),
     "logging": ("prompt", "sample_length", "log_every", "checkpoint_every", "keep", "validate_every", "patience"),
 }
 _PARTS = {"": TrainConfig, "model": ModelConfig, "optimizer": OptimizerConfig}

@@ -11,15 +11,14 @@ import tyro
 import jaxrnn
 from jaxrnn.cli.arguments import (
     DEVICE,
-    DYNAMIC,
     CellFlag,
     CheckpointFlag,
     DeviceFlags,
-    DynamicFlags,
     ReadingFlags,
     RunArgument,
     choose_checkpoint,
 )
+from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading

@@ -204,6 +204,8 @@ class TrainConfig(Checked):
     """Number of checkpoints to keep, the newest."""
     validate_every: CountOrZero = 0
     """Steps between validations; 0: only at the end, if there is a validation slice."""
+    average_decay: BelowOne = 0.0
+    """Decay factor per step of the average of the parameters, which then predicts in place of the newest; 0: none."""
     patience: CountOrZero = 0
     """Stop after this many validations without improvement; 0: never."""
     parent: str = ""

@@ -67,7 +67,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
     Raises:
         JaxrnnError: there is no such checkpoint; the message lists those that there are.
     """
-    if which == "last":
+    if which in ("last", "average"):
         return run
     if not all_checkpoints(run) and not run.is_file():
         return run  # which `newest_good` refuses
@@ -75,7 +75,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
         raise JaxrnnError(f"{run} is not a run directory, so {which!r} can't be chosen from it; leave that out")
     directory = run / "checkpoints"
     if which != "best" and not (which.isascii() and which.isdigit()):
-        raise JaxrnnError(f"a checkpoint is best, last or a step, got {which!r}")
+        raise JaxrnnError(f"a checkpoint is best, last, average or a step, got {which!r}")
     path = checkpoint_path(directory, "best" if which == "best" else int(which))
     if not os.path.lexists(path):
         steps = [int(file.stem.removeprefix("step-")) for file in reversed(list_checkpoints(directory))]

@@ -16,7 +16,7 @@ from jaxrnn.runs.run import Run
 _SAME = (  # settings that a run keeps
     *(*TEXT_RULES, "split", "reset_on"),
     *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
-    *("sequence_length", "batch_size", "seed"),
+    *("sequence_length", "batch_size", "seed", "average_decay"),
     *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state
 )
 

@@ -156,6 +156,8 @@ def begin_run(
         rule = optimizer or make_optimizer(config.optimizer, steps=config.steps)
         state = init_train_state(jax.random.key(config.seed), config, optimizer=optimizer)
         state = state._replace(params=params, opt_state=rule.init(params))
+    if state.average is not None:
+        state = state._replace(average=params)
     if not all_finite(state):
         raise NonFiniteError("a parameter is not finite; give others")
     # The training loss begins at theirs, on the first of the text, and not at that of a network that knows nothing.

@@ -163,7 +163,7 @@ class Sampler:
             carry = jax.tree.map(lambda new, entry: jnp.where(is_new, new, entry[:1]), initial, state.carry)
             key, length = jax.random.fold_in(state.key, state.step), config.sample_length
             documents: Any = {"separator": separator, "before": before}
-            return sample(key, state.params, carry, prime, config.model, length=length, **documents)[0][:, 0]
+            return sample(key, state.eval_params, carry, prime, config.model, length=length, **documents)[0][:, 0]
 
         self.draw: Any = jax.jit(draw)
 

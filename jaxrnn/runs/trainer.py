@@ -98,7 +98,7 @@ class Trainer:
         """
         run, config, step = self._run, self._run.config, self.step
         if run.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
-            loss = validate(self.state.params, run.validation, config.model, should_stop, run.mesh, self._progress)
+            loss = validate(self.state.eval_params, run.validation, config.model, should_stop, run.mesh, self._progress)
             if loss is None:
                 self.stopped = self.reported = self.due = True
                 if run.directory:

@@ -95,5 +95,5 @@ def _on_mesh(step: StepFunction, config: TrainConfig, mesh: Mesh, lanes: Batch) 
 
 # The lanes' axis in each array of a state, of a batch and of a chunk, as `over_lanes` and `by_lanes` take it.
 _FIRST: Any = 0
-STATE_LANES = TrainState(NO_LANES, NO_LANES, _FIRST, NO_LANES, NO_LANES, NO_LANES)
+STATE_LANES = TrainState(NO_LANES, NO_LANES, _FIRST, NO_LANES, NO_LANES, NO_LANES, NO_LANES)
 BATCH_LANES, CHUNK_LANES = (Batch(axis, axis, NO_LANES, axis) for axis in (_FIRST + 1, _FIRST + 2))

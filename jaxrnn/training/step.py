@@ -32,6 +32,7 @@ class TrainState(NamedTuple):
         key: where randomness comes from: each use folds in the step, so the key itself stays.
         step: int32 [], steps done.
         smooth_loss: [], the running mean of the loss, in nats per T characters.
+        average: the average of the parameters after each step; None: `average_decay` is 0.
     """
 
     params: Params
@@ -40,11 +41,17 @@ class TrainState(NamedTuple):
     key: jax.Array
     step: jax.Array
     smooth_loss: jax.Array
+    average: Params | None = None
+
+    @property
+    def eval_params(self) -> Params:
+        """The parameters to predict with: their average, where there is one."""
+        return self.params if self.average is None else self.average
 
     def __repr__(self) -> str:
         """Give the step, the loss and the shapes; of the optimizer's memory its size."""
         fields = {"step": self.step, "smooth_loss": self.smooth_loss, **self._asdict()}
-        del fields["opt_state"]
+        del fields["opt_state"], fields["average"]
         return of_fields(self, **fields, opt_state_size=sum(map(np.size, jax.tree.leaves(self.opt_state))))
 
 
@@ -90,6 +97,7 @@ def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer 
         step=jnp.zeros((), jnp.int32),
         # The loss of a network that knows nothing and finds all V characters equally likely.
         smooth_loss=jnp.asarray(config.sequence_length * math.log(params.by.size), params.by.dtype),
+        average=jax.tree.map(jnp.copy, params) if config.average_decay else None,
     )
 
 
@@ -120,8 +128,22 @@ def train_step(
         params = optax.apply_updates(state.params, updates)
     nats = nats.astype(state.smooth_loss.dtype)  # a user-defined loss may have another type
     smooth_loss = 0.999 * state.smooth_loss + 0.001 * nats
-    state = TrainState(params, opt_state, carry, state.key, state.step + 1, smooth_loss)
+    step = state.step + 1
+    average = None if state.average is None else _moved(state.average, params, config.average_decay, step)
+    state = TrainState(params, opt_state, carry, state.key, step, smooth_loss, average)
     return state, Metrics(nats, smooth_loss)
+
+
+def _moved(average: Params, params: Params, decay: float, step: jax.Array) -> Params:
+    """Return the average of the parameters after steps 1 to `step`, the n-th before the newest weighted by decay^n.
+
+    It is kept free of the bias to where it starts (Kingma and Ba 2014, section 3), and so can be used at any step:
+
+        average += (1 - decay) / (1 - decay^step) * (params - average)
+    """
+    log_decay = math.log(decay)
+    weight = math.expm1(log_decay) / jnp.expm1(step * jnp.asarray(log_decay, params.by.dtype))
+    return jax.tree.map(lambda mean, new: mean + weight.astype(new.dtype) * (new - mean), average, params)
 
 
 def train_chunk(
@@ -150,4 +172,5 @@ def fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -
     zero_gradient_is_no_update = not optimizer and config.optimizer.name == "adagrad" and not config.optimizer.decays
     # A user-defined loss may look at the rest of Wxh, or at which symbols the inputs are.
     is_sparse = zero_gradient_is_no_update and loss is cross_entropy and vocab_size >= 4 * tokens
+    is_sparse = is_sparse and not config.average_decay  # an average moves in every row
     return on_rows_of_batch(step) if is_sparse and uses("sparse_rows") else step

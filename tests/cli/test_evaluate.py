@@ -288,7 +288,7 @@ BAD = [
     ("evaluate plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
     ("sample plain --from best", "plain has no checkpoint 'best'; there is 10, 20$"),
     ("evaluate run --from 7", "run has no checkpoint '7'; there is 10, 20, best$"),
-    ("evaluate run --from newest", "a checkpoint is best, last or a step, got 'newest'"),
+    ("evaluate run --from newest", "a checkpoint is best, last, average or a step, got 'newest'"),
     ("evaluate run/checkpoints/best.safetensors --from best", "is not a run directory"),
     ("evaluate nowhere", "no such run: nowhere"),
     ("evaluate run nowhere.txt", "no such file: .*nowhere.txt; give a text file"),

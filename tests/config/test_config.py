@@ -234,6 +234,7 @@ OUT_OF_RANGE = {
         "checkpoint_every": FROM_ZERO,
         "keep": COUNTS,
         "validate_every": FROM_ZERO,
+        "average_decay": NO_FRACTION,
         "patience": FROM_ZERO,
         "parent": NO_STRING,
         "chunk_length": COUNTS,

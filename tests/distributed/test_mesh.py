@@ -35,6 +35,7 @@ CASES = {
             cell="gru", dropout=0.2, input_dropout=0.1, state_dropout=0.3, output_dropout=0.4, weight_dropout=0.2
         ),
         optimizer=OptimizerConfig(name="adam"),
+        average_decay=0.9,
     ),
     "float64, learning rate 0.1": TrainConfig(model=ModelConfig(dtype="float64")),
 }
@@ -84,13 +85,15 @@ def test_any_number_of_devices_trains_as_one_does(case, counts, request):
     if config.model.dtype == "float64":
         request.getfixturevalue("x64")
         tolerance = 1e-9
-    losses, _ = curve(config, 1)
+    losses, alone = curve(config, 1)
     assert losses[-1] < 0.98 * losses[0]
     for devices in counts:
         found, state = curve(config, devices)
         np.testing.assert_allclose(found, losses, rtol=tolerance, err_msg=f"{devices} devices")
         assert state.carry[0][0].sharding == by_lanes(make_mesh(devices), 0)
         assert state.params.Why.is_fully_replicated
+        if config.average_decay:
+            np.testing.assert_allclose(state.average.Why, alone.average.Why, rtol=1e-4, atol=1e-6)
 
 
 SHARED = ("all-reduce", "all-reduce-start", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")

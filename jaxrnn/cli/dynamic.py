@@ -1,0 +1,66 @@
+"""The flags of dynamic evaluation, which `evaluate` and `sample` share."""
+
+import dataclasses
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+import jaxrnn
+from jaxrnn.cli.output import reading
+from jaxrnn.errors import JaxrnnError
+
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+    from jaxrnn.evaluation.dynamic import Dynamic
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicFlags:
+    """Let the network learn as it reads (Krause et al. 2018)."""
+
+    dynamic: bool = False
+    """Learn from the text: each T symbols are scored, and then trained on. RUN stays as it is."""
+    dynamic_rule: Literal["rms", "sgd"] = "rms"
+    """rms: gradients divided by their root mean square over training text; sgd: as they are."""
+    dynamic_rate: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Learning rate; by default the best of a few on training text."""
+    dynamic_decay: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Fraction of the way back to the trained parameters, per update; by default the best of a few on training text."""
+    dynamic_length: Annotated[int | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Symbols between two updates (T); by default 16 with rms, 32 with sgd."""
+
+    @property
+    def chosen(self) -> str:
+        """What `choose` chooses, in words."""
+        numbers = {"rate": self.dynamic_rate, "decay": self.dynamic_decay}
+        names = " and ".join(name for name, value in numbers.items() if value is None)
+        return f"; {names} chosen on training text" if names else ""
+
+    def choose(self, checkpoint: "jaxrnn.Checkpoint") -> "tuple[Dynamic, GradientTransformation] | None":
+        """Return how to learn, or None; what is not given is chosen on the text that the run was trained on."""
+        from jaxrnn.evaluation.dynamic import choose
+
+        rate, decay, length = self.dynamic_rate, self.dynamic_decay, self.dynamic_length
+        if not self.dynamic:
+            if self != DynamicFlags():
+                raise JaxrnnError("the flags --dynamic-... need --dynamic; give it too")
+            return None
+        for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
+            if value is not None and not least <= value < math.inf:
+                raise JaxrnnError(f"--dynamic-{flag} must be at least {least}, got {value}")
+        try:
+            with reading() as progress:
+                corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
+        except JaxrnnError as error:
+            raise JaxrnnError(f"--dynamic needs the text that the run was trained on: {error}") from None
+        if (rate is None or decay is None) and sys.stderr.isatty():
+            print("choosing how fast to learn, on training text", file=sys.stderr)
+        params, config = checkpoint.state.params, checkpoint.config
+        tokens = jaxrnn.runs.slices_of(corpus, config)["train"].tokens
+        return choose(params, tokens, config.model, rule=self.dynamic_rule, rate=rate, decay=decay, length=length)
+
+
+DYNAMIC = tyro.conf.arg(name="dynamic evaluation", help="Let the network learn as it reads (Krause et al. 2018).")
