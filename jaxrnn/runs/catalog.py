@@ -205,7 +205,7 @@ def _noting(problems: dict[str, State], file: str) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        advice = "; `jaxrnn info --repair` moves it aside" if isinstance(error, DamagedError) else ""
+        advice = "; `jaxrnn info RUN --repair` moves it aside" if isinstance(error, DamagedError) else ""
         problems[f"{error}{advice}"] = error.word
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         state: State = "damaged"

@@ -189,6 +189,8 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise DamagedError(f"{path} is damaged (its SHA-256 differs)")
     fields = parse(metadata, path)
     try:
+        if (_SYMBOLS in arrays) == ("symbols" in fields["vocabulary"]):
+            raise ValueError("its vocabulary is none")
         if _SYMBOLS in arrays:  # version 0.1.0 has them in the metadata
             fields["vocabulary"]["symbols"] = arrays.pop(_SYMBOLS).tobytes().decode("utf-32-le", "surrogatepass")
         vocabulary = Vocabulary(**fields["vocabulary"])

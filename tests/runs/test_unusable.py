@@ -88,6 +88,7 @@ IMPOSSIBLE = {  # in what a file says of itself, with the right SHA-256
     "a vocabulary twice the same": lambda _, tensors: tensors.update(vocabulary=tensors["vocabulary"] * 0 + 65),
     "a symbol beyond Unicode": lambda _, tensors: tensors.update(vocabulary=tensors["vocabulary"] + 2**31),
     "a vocabulary too small": lambda _, tensors: tensors.update(vocabulary=tensors["vocabulary"][1:]),
+    "symbols twice": field("vocabulary", symbols="ab"),
     "no symbols": lambda _, tensors: tensors.pop("vocabulary"),
     "a configuration of nests": text("config", "[" * 100_000),
     "a configuration that is a list": text("config", "[]"),
@@ -112,6 +113,7 @@ OTHER = {  # of another version, network or program
 IN_TENSORS = {  # what `runs` does not see: it reads the headers
     *("another step than the state's", "an unknown symbol that is none", "an unsorted vocabulary"),
     *("a vocabulary twice the same", "a symbol beyond Unicode", "a vocabulary too small", "no symbols"),
+    "symbols twice",
     *("a key of another implementation", "a key of another size", "a leaf renamed by optax", "a leaf less"),
     *("a leaf more", "half precision", "another cell", "more layers", "a bit flipped"),
 }
