@@ -48,8 +48,9 @@ def write(
         >>> len(text), set(text) <= set("\nabc")
         (250, True)
 
-    Raises JaxrnnError at the call if the vocabulary lacks characters of the prompt or of the stop string, if the stop
-    string is longer than `options.length`, or if `top_k` exceeds the size of the vocabulary.
+    Raises JaxrnnError at the call if the vocabulary lacks characters of the prompt (unless `options.unknown` maps or
+    drops them) or of the stop string, if the stop string is longer than `options.length`, or if `top_k` exceeds the
+    size of the vocabulary.
     """
     check_arguments(write, locals())
     writer = Writer(params, vocabulary, config, reset_on)

@@ -116,10 +116,10 @@ class Vocabulary:
             known += [
                 f"{near!r} for {describe(symbol)[0]}" for near in alternatives(symbol) if near and self.knows(near)
             ][:1]
-        instead = f", such as {', '.join(known)}: --unknown map takes those" if known else ""
+        instead = f", such as {', '.join(known)}" if known else ""
         return (
             f"the model has never seen {', '.join(names)}{more}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
-            f"info RUN --vocabulary){instead}; --unknown drop leaves others out of a prompt"
+            f"info RUN --vocabulary){instead}; `sample --unknown map` or `drop` adapts a prompt"
         )
 
     def knows(self, text: str) -> bool:

@@ -76,7 +76,7 @@ def test_a_refusal_says_what_is_known_instead():
     assert "\u25cc\u0301 (U+0301 COMBINING ACUTE ACCENT)" in message
     assert "such as 's' for S" in message
     assert '"\'" for \u2018' in message
-    assert "--unknown map takes those" in message
+    assert "`sample --unknown map` or `drop` adapts a prompt" in message
     assert f"it knows {len(KNOWN)} characters (listed by jaxrnn info RUN --vocabulary)" in message
 
 

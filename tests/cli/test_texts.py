@@ -1,0 +1,73 @@
+"""Texts at the command line: several files, stdin, encodings, and configurations of a Windows editor."""
+
+import codecs
+import gzip
+import io
+import json
+import sys
+
+import pytest
+
+TRAIN = "--steps 4 --hidden-size 4 --sequence-length 5 --sample-length 5 --quiet"
+TEXT = "the cat sat on the mat.\n" * 9
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"a dog ran.\n" * 9))
+    return tmp_path
+
+
+def test_several_files_are_trained_on_described_resumed_and_scored(folder, jaxrnn):
+    code, out, err = jaxrnn(f"train a.txt b.txt.gz --join '' {TRAIN}")
+    assert (code, err) == (0, "")
+    assert "run: runs/a+1-1\n" in out
+    code, out, _ = jaxrnn("info runs/a+1-1")
+    assert code == 0
+    assert f"corpus: {folder}/a.txt, {folder}/b.txt.gz, {len(TEXT) + 99} characters" in out
+    assert out.count("\ntext: ") == 2
+    assert "join: '', the string between the texts" in out
+    assert jaxrnn("train --run-dir runs/a+1-1 --resume --steps 6 --quiet")[0] == 0
+    scored = [
+        json.loads(jaxrnn(f"evaluate runs/a+1-1 {text} --json")[1])["scored"] for text in ("", "*.gz", "a.txt b.txt.gz")
+    ]
+    assert scored == [len(TEXT) + 98, 98, len(TEXT) + 98]
+    assert "a+1" in jaxrnn("runs")[1]
+
+
+def test_a_text_from_stdin_is_piped_again_to_resume(folder, jaxrnn, monkeypatch):
+    def pipe(text):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    pipe(TEXT)
+    assert "run: runs/stdin-1\n" in jaxrnn(f"train - {TRAIN}")[1]
+    resume = "train --run-dir runs/stdin-1 --resume --steps 6 --quiet"
+    pipe("")
+    code, _, err = jaxrnn(resume)
+    assert code == 2
+    assert "nothing is piped into it; pipe the text, again to resume" in err
+    pipe(TEXT)
+    assert jaxrnn(resume)[0] == 0
+    assert jaxrnn("train a.txt --run-dir runs/stdin-1 --resume --steps 8 --quiet")[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_configuration_is_read_in_the_encodings_of_windows(folder, jaxrnn, encoding):
+    text = jaxrnn("train a.txt --hidden-size 7 --dry-run")[1]
+    (folder / "config.json").write_bytes(codecs.encode(text.replace("\n", "\r\n"), encoding))
+    assert json.loads(jaxrnn("train --config config.json --dry-run")[1])["model"]["hidden_size"] == 7
+
+
+def test_normalizations_are_a_list(folder, jaxrnn):
+    config = json.loads(jaxrnn("train a.txt --normalize newlines,nfc,quotes --encoding cp1252 --dry-run --json")[1])
+    assert (config["normalize"], config["encoding"]) == (["newlines", "nfc", "quotes"], "cp1252")
+    assert jaxrnn("train a.txt --normalize nfd --dry-run")[0] == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_lanes_that_are_not_read_to_the_end_are_told(folder, jaxrnn):
+    code, _, err = jaxrnn(f"train a.txt {TRAIN.replace('length 5', f'length {len(TEXT) // 2}', 1)}")
+    assert code == 0
+    assert "symbols per lane: for a step of sequence_length" in err
