@@ -12,7 +12,7 @@ _MARKS = {  # the longer first
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _SAMPLE = 2**14  # bytes that are looked at
-_LEAST_NULS = 8
+_LEAST_NULS, _LEAST_LETTERS = 8, 6
 _CANDIDATES = (
     *("cp1252", "cp1250", "iso8859-2", "cp1254", "mac-roman", "cp850", "cp437"),
     *("cp1251", "koi8-r", "cp866", "mac-cyrillic", "cp1253", "cp1255", "cp1256"),
@@ -46,6 +46,30 @@ def wide_encoding(data: bytes) -> tuple[str, str] | None:
         elif first + third > 0.02 and second + fourth < (first + third) / 20:
             name = f"utf-16-{order}"
     return (name, "by its NUL bytes, without a byte-order mark") if name else None
+
+
+def contradiction(data: bytes, encoding: str) -> tuple[str, str] | None:
+    """Return the name of the encoding that the first bytes of a text are in, and how that shows, if it is another one.
+
+    Example:
+        >>> contradiction("naïve, café, élève, où, déjà, çà".encode(), "cp1252")
+        ('utf-8', 'and would be read as naÃ¯ve,')
+    """
+    is_wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    if not is_wide and (wide := wide_encoding(data)):
+        return wide
+    if is_wide and data.isascii() and 0 not in data and len(data) >= _LEAST_NULS:
+        return "utf-8", "or ASCII, without the NUL bytes of wide characters"
+    if not is_wide and not codecs.lookup(encoding).name.startswith("utf-8") and not data.isascii():
+        try:
+            text = codecs.getincrementaldecoder("utf-8")().decode(data)
+            read = codecs.getincrementaldecoder(encoding)("replace").decode(data)
+        except UnicodeDecodeError:
+            return None
+        words = [word for word in read.split() if not word.isascii()]
+        if words and len(re.findall(r"[^\x00-\x7f]", text)) >= _LEAST_LETTERS:
+            return "utf-8", f"and would be read as {words[0][:20]}"
+    return None
 
 
 def likely_encodings(data: bytes) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import itertools
 import mmap
-import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +17,11 @@ import numpy as np
 from jaxrnn.config import Normalization, VocabularyKind
 from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.text.characters import straight_quotes
-from jaxrnn.text.encodings import likely_encodings, wide_encoding
+from jaxrnn.text.encodings import contradiction, likely_encodings
 from jaxrnn.text.files import Text, texts_of
 from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
 
 BLOCK = 2**20  # tokens; their counts take eight times as many bytes
-_WIDE = re.compile("utf.?(16|32)", re.IGNORECASE)
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
@@ -76,6 +74,8 @@ def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | b
         yield from blocks
         return
     # Bytes are normalized as Latin-1, which maps each byte to a character and back.
+    if is_text:
+        blocks = _refuse_other_encodings(blocks, name, rules.encoding)
     pieces = _decoded(blocks, name, rules.encoding if is_text else "latin-1")
     for piece in filter(None, _normalized(pieces, name, rules)):
         yield piece if is_text else piece.encode("latin-1")
@@ -94,12 +94,18 @@ def _normalized(pieces: Iterable[str], name: str, rules: Rules) -> Iterator[str]
     yield from pieces
 
 
+def _refuse_other_encodings(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[bytes]:
+    """Yield the blocks of a file; raise JaxrnnError if the first one can be read in `encoding`, but is in another."""
+    for number, data in enumerate(blocks):
+        if number == 0 and (other := contradiction(data, encoding)):
+            raise JaxrnnError(f"{name} is {other[0].upper()} {other[1]}; {_advice([other[0]])}")
+        yield data
+
+
 def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]:
     """Yield the blocks of a file as text; at the first bad byte, yield what is before it and raise JaxrnnError."""
     decoder, offset = codecs.getincrementaldecoder(encoding)(), 0
     for data in itertools.chain(blocks, [b""]):
-        if offset == 0 and encoding != "latin-1" and not _WIDE.match(encoding) and (wide := wide_encoding(data)):
-            raise JaxrnnError(f"{name} is {wide[0].upper()} {wide[1]}; {_advice([wide[0]])}")
         state = decoder.getstate()
         begin = offset - len(state[0])  # where the decoder's next input begins
         try:

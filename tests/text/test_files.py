@@ -173,6 +173,22 @@ def test_a_few_nuls_are_symbols_like_others(data):
     assert wide_encoding(data) is None
 
 
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("cp1252", "is UTF-8 and would be read as naÃ¯ve"),
+        ("gb18030", "is UTF-8 and would be read as"),
+        ("utf-16-le", "is UTF-8 or ASCII, without the NUL bytes"),
+        ("latin-1", "is UTF-16-LE by its NUL bytes"),
+    ],
+)
+def test_a_text_that_is_in_another_encoding_than_given_is_refused(tmp_path, encoding, message):
+    text = "only ASCII" * 9 if encoding == "utf-16-le" else TEXT
+    (tmp_path / "text").write_bytes(text.encode("utf-16-le" if encoding == "latin-1" else "utf-8"))
+    with pytest.raises(JaxrnnError, match=message):
+        load_corpus(tmp_path / "text", encoding=encoding)
+
+
 ENCODED = {
     "cp1252": "Un café crème était déjà prêt à l\u2019âge où l\u2019été s\u2019achève.",
     "mac-roman": "Un café crème était déjà prêt, élève naïf à l'âge.",
