@@ -84,7 +84,8 @@ class ProcessFlags(DeviceFlags):
     """Devices to split the lanes over, in all. auto: the CPU cores that divide the lanes and make it faster, one GPU
     or TPU, or all of many processes. all: every core if there is no GPU or TPU."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
-    """Address of process 0, to train with many processes; found by itself under Slurm, MPI, Kubernetes, on TPU pods."""
+    """Address of process 0, in a trusted network, to train with many processes; found by itself under Slurm, MPI,
+    Kubernetes, on TPU pods. IPv6 stands in brackets: [fd00::1]:1234."""
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Number of processes; 1 is this one alone, whatever a launcher says."""
     process_id: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None

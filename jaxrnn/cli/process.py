@@ -8,11 +8,15 @@ import re
 import signal
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 from jaxrnn.errors import JaxrnnError
+
+LARGEST_CACHE = 10**9  # bytes
+LONGEST_KEPT = 60 * 86400.0  # seconds
 
 # What XLA does not do on a CPU by default: use the widest vectors of the processor, and compile loops over little data
 # to one kernel each where it can, instead of a kernel call per operation and character.
@@ -54,8 +58,9 @@ def set_up_jax(dtype: str) -> None:
     """Set up JAX for parameters of a `dtype`, before anything is computed.
 
     JAX caches compiled programs, for the next start, in a directory that the user has chosen by
-    JAX_COMPILATION_CACHE_DIR, or in the user's cache directory. As JAX executes what it finds there, the latter must
-    belong to the user and be closed to everybody else (mode 0700); otherwise there is no cache.
+    JAX_COMPILATION_CACHE_DIR, or in the user's cache directory. As JAX executes what it finds there, the latter and all
+    folders on the way to it, from XDG_CACHE_HOME or the home directory on, must belong to the user, and nobody else may
+    write to them; otherwise there is no cache. It holds at most a gigabyte, and nothing older than 60 days.
     """
     gc.disable()
     import jax
@@ -71,9 +76,22 @@ def set_up_jax(dtype: str) -> None:
     # On a CPU, compute in the calling thread: handing a chunk to another core and back costs more than it saves.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.config.values["jax_compilation_cache_dir"] is None and (directory := _private_directory()):
+        _remove_old_programs(directory)
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _remove_old_programs(directory: Path) -> None:
+    """Remove programs that were compiled long ago, and the oldest until the others take at most LARGEST_CACHE bytes."""
+    with contextlib.suppress(OSError):  # another process removes the same
+        files = [(file.stat(), file.path) for file in os.scandir(directory) if file.is_file()]
+        total = sum(status.st_size for status, _ in files)
+        for status, path in sorted(files, key=lambda file: file[0].st_mtime):
+            if total <= LARGEST_CACHE and status.st_mtime > time.time() - LONGEST_KEPT:
+                return
+            Path(path).unlink()
+            total -= status.st_size
 
 
 def clear_damaged_cache(warning: str) -> str | None:
@@ -100,10 +118,14 @@ def _private_directory() -> Path | None:
     try:
         directory = cache_directory() / "compiled"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        if directory.is_symlink():
             return None
-        directory.chmod(0o700)
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home())
+        on_the_way = [directory, *(folder for folder in directory.parents if folder.is_relative_to(base))]
+        for folder in on_the_way:
+            status, owner = folder.stat(), folder.lstat().st_uid  # of a link, who could point it elsewhere
+            if {status.st_uid, owner} != {os.getuid()} or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return None
         return directory if os.access(directory, os.W_OK | os.X_OK) else None
     except (JaxrnnError, OSError, AttributeError):  # no home directory; a full disk; a system without users
         return None

@@ -13,6 +13,9 @@ Kubernetes: the same command without `srun` in an Indexed Job (`completionMode: 
 the number of processes) with a headless service as its `subdomain`, a service account that may read pods and jobs, a
 shared volume, and an image with jax's extra `k8s`. `srun -n 1` and a job without an index are one process, alone.
 
+The port of the coordinator needs a trusted network: whoever reaches it can join, disturb and end the run. Nothing is
+encrypted. Process 0 listens at the address of `--coordinator` alone; JAX chooses it where a launcher names it.
+
 At the start, the processes compare their configuration, corpus (SHA-256), step and version of JAX. A signal to any of
 them stops all at the same step. A process that dies or hangs ends the others with exit code 1: at once if its
 connection breaks, else after HEARTBEAT seconds.
@@ -59,21 +62,27 @@ def start_processes(
     """Join the other processes, before anything is computed. JAX asks the launcher for arguments that are None.
 
     If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it. The
-    coordinator is HOST:PORT, the address at which process 0 listens; the process_id counts from 0. Raises PeerError if
+    coordinator is HOST:PORT, the address at which process 0 listens, and at no other; an IPv6 address stands in
+    brackets. The process_id counts from 0. Raises PeerError if
     the coordinator or another process does not join within `timeout` seconds, and JaxrnnError if an argument is
     invalid, or None and unknown to the launcher.
     """
     host, bind_address = "", None
     if coordinator is not None:
         host, _, port = coordinator.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
-            raise JaxrnnError(f"coordinator must be HOST:PORT, such as 10.0.0.1:1234, got {coordinator!r}")
-        bind_address = coordinator if host == "localhost" or host.startswith("127.") else None
+        is_ipv6 = host.startswith("[") and host.endswith("]")
+        if not host or (":" in host) != is_ipv6 or not port.isdigit() or not 0 < int(port) < 2**16:
+            raise JaxrnnError(
+                f"coordinator must be HOST:PORT, such as 10.0.0.1:1234 or [fd00::1]:1234, got {coordinator!r}"
+            )
+        host, bind_address = host.strip("[]"), coordinator
     if num_processes is not None and not 0 <= (process_id or 0) < num_processes:
         raise JaxrnnError(f"process_id must be from 0 to num_processes - 1 = {num_processes - 1}, got {process_id}")
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     if coordinator is not None and process_id:
         _wait_for(host, int(port), timeout)
+    elif coordinator is not None:
+        _check_can_listen(host, int(port))
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python can't handle it while JAX waits
     try:
         jax.distributed.initialize(
@@ -108,6 +117,20 @@ def _exit_with_message(_: int) -> None:
 
 
 _ON_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_int)(_exit_with_message)  # must live as long as the process
+
+
+def _check_can_listen(host: str, port: int) -> None:
+    """Raise JaxrnnError if process 0 can't listen at its address; JAX would abort the process."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        raise JaxrnnError(
+            f"process 0 can't listen at {host}, port {port} ({error.strerror or error}); the coordinator must be an "
+            "address of its machine, with a port that is free"
+        ) from None
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:

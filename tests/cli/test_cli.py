@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ import pytest
 from command_line import DAMAGES, PROSE, TINY, assert_refused, contents, damage, logged_steps, process
 
 from jaxrnn.cli import COMMANDS, main
+from jaxrnn.cli import process as process_settings
 from jaxrnn.cli.flags import GROUPS
 from jaxrnn.config import SETTINGS, OptimizerConfig, SampleConfig, TrainConfig, from_json, to_json
 from jaxrnn.config.presets import PRESETS, preset
@@ -956,12 +958,12 @@ class TestCompiledPrograms:
         ]
         assert second.stderr == done.stderr == ""
 
-    def test_are_closed_to_others_where_they_were_open(self, tmp_path):
+    def test_are_neither_read_nor_kept_where_others_may_write(self, tmp_path):
         directory = tmp_path / "cache" / "jaxrnn" / "compiled"
         directory.mkdir(parents=True)
         directory.chmod(0o777)
         assert start_with_cache(tmp_path, tmp_path / "cache").returncode == 0
-        assert directory.stat().st_mode & 0o777 == 0o700
+        assert not list(directory.iterdir())
 
     def test_are_not_kept_behind_a_link(self, tmp_path):
         elsewhere = tmp_path / "elsewhere"
@@ -984,3 +986,39 @@ class TestCompiledPrograms:
         assert sorted((place / "cache" / "jaxrnn" / "compiled").glob("*-cache")) == kept
         assert kept
         assert all(path.stat().st_size > 100 for path in kept)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The directory of compiled programs, all folders above which are the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    directory = tmp_path / "cache" / "jaxrnn" / "compiled"
+    directory.mkdir(parents=True)
+    for folder in (tmp_path / "cache", directory.parent, directory):
+        folder.chmod(0o755)
+    return directory
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777], ids=oct)
+@pytest.mark.parametrize("above", [0, 1, 2], ids=["compiled", "jaxrnn", "cache"])
+def test_compiled_programs_are_not_taken_from_where_others_may_write(cache, mode, above):
+    assert process_settings._private_directory() == cache
+    (cache, *cache.parents)[above].chmod(mode)
+    assert process_settings._private_directory() is None
+
+
+def test_compiled_programs_are_not_taken_from_a_folder_of_another_user(cache, monkeypatch):
+    monkeypatch.setattr("os.getuid", lambda: cache.stat().st_uid + 1)
+    assert process_settings._private_directory() is None
+
+
+def test_old_compiled_programs_are_removed_and_the_others_have_room(cache, monkeypatch):
+    days = {"new": 1, "older": 30, "oldest": 59, "long-ago": 61}
+    for name, age in days.items():
+        (cache / name).write_bytes(bytes(100))
+        os.utime(cache / name, (time.time() - age * 86400,) * 2)
+    process_settings._remove_old_programs(cache)
+    assert {file.name for file in cache.iterdir()} == {"new", "older", "oldest"}
+    monkeypatch.setattr(process_settings, "LARGEST_CACHE", 250)
+    process_settings._remove_old_programs(cache)
+    assert {file.name for file in cache.iterdir()} == {"new", "older"}

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from arrays import assert_same_bits
@@ -136,3 +137,38 @@ def test_a_coordinator_that_cannot_be_reached_is_named_in_bounded_time():
 def test_an_invalid_address_or_process_number_is_refused(arguments, message):
     with pytest.raises(JaxrnnError, match=message):
         start_processes(*arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_the_coordinator_listens_at_its_address_and_at_no_other(host):
+    port = free_port()
+    command = f"{TRAIN} {STEPS} --coordinator {host}:{port} --num-processes 2 --process-id 0"
+    running = subprocess.Popen([sys.executable, "-m", "jaxrnn", *command.split()], stderr=subprocess.DEVNULL)
+    try:
+        listening = set()
+        while not listening:
+            assert running.poll() is None
+            listening = {
+                address.partition(":")[0]
+                for table in ("tcp", "tcp6")
+                for _, address, _, state, *_ in map(str.split, Path("/proc/net", table).read_text().splitlines()[1:])
+                if state == "0A" and int(address.partition(":")[2], 16) == port
+            }
+            time.sleep(0.05)
+    finally:
+        running.kill()
+        running.wait()
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert listening <= loopback
+
+
+def test_a_coordinator_that_process_0_cannot_be_is_refused():
+    with pytest.raises(JaxrnnError, match=r"process 0 can't listen at 203.0.113.1, port \d+"):
+        start_processes(f"203.0.113.1:{free_port()}", 2, 0)
+    in_use = r"can't listen at .* \(Address already in use\)"
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(JaxrnnError, match=in_use):
+        start_processes(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
+    for address in ("::1:1234", "fd00::1", "[::1]", "[::1:1234"):
+        with pytest.raises(JaxrnnError, match=r"must be HOST:PORT, such as .* or \[fd00::1\]:1234"):
+            start_processes(address, 2, 0)
