@@ -1,11 +1,10 @@
 """Benchmarks: `measure` times any jitted step; each suite of `jaxrnn bench` is a function `measure_SUITE(config)`.
 
 `suites` has step, sample, scaling, devices and sweep; startup and kernels have modules of their own. All describe
-contenders, which `timing.compete` starts, checks and measures in turns: programs of ours (`workload`), NumPy and
-PyTorch (`references`), other JAX libraries (`libraries`), and the machine's limits (`limits`). `comparison` compares
-two measurements, `trace` records where the time goes. notebooks/02_step_time.ipynb holds the figures recorded so far.
+contenders, which `timing.compete` starts, checks and measures in turns. notebooks/02_step_time.ipynb holds figures.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,5 @@ __all__ = ["Timing", "measure"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # imported when first used: the command line lists its flags without JAX
-        from jaxrnn.bench import timing
-
-        return getattr(timing, name)
+        return getattr(importlib.import_module("jaxrnn.bench.timing"), name)
     raise AttributeError(f"module 'jaxrnn.bench' has no attribute {name!r}")

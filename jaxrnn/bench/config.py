@@ -21,7 +21,7 @@ class BenchConfig:
     """A workload; the defaults are those of min-char-rnn."""
 
     training: TrainConfig = TrainConfig(model=ModelConfig(vocab_size=65))  # noqa: RUF009, it is frozen
-    """The training run; `model.vocab_size` must be known."""
+    """The training run, with `model.vocab_size`."""
     optimizer: Any = None
     """A user-defined optax.GradientTransformation, where `training.optimizer` is "custom"."""
     devices: int = 1

@@ -8,8 +8,7 @@ import jax
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import tolerance
-from jaxrnn.bench.result import Result
-from jaxrnn.bench.timing import Contender, LeftOut, Start, Timing, compete
+from jaxrnn.bench.timing import Contender, LeftOut, Result, Start, Timing, compete
 from jaxrnn.bench.workload import make_workload, sampling_program, training_program
 from jaxrnn.kernels import KERNELS, plain
 
@@ -33,22 +32,14 @@ def measure_kernels(config: BenchConfig) -> Result:
 
     Contenders: the workloads, in seconds per training step, or per character of all streams together.
     """
-    workloads = {name: _starts(name) for name in WORKLOADS}
-    races = compete(workloads, config.repeats or 7, tolerance(config.training))
-    seconds = {name: race.timings["none"] for name, race in races.items()}
+    bound = tolerance(config.training)
+    races = {name: compete(_starts(name), config.repeats or 7, bound)[0] for name in WORKLOADS}
+    seconds = {name: timings["none"] for name, timings in races.items()}
     columns: dict[str, dict[str, Timing]] = {
-        kernel: {
-            name: race.timings[kernel].over(seconds[name]) for name, race in races.items() if kernel in race.timings
-        }
+        kernel: {name: timings[kernel].over(seconds[name]) for name, timings in races.items() if kernel in timings}
         for kernel in (*KERNELS, "all")
     }
-    lines = [
-        "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "
-        "with it, a median of ratios round by round: above 1 it helps; -: it is not in this program",
-        "seed: min-char-rnn's workload, 100 steps per call; seed-call: one; gru: B 16, T 48, H 128, Adam; lstm: B 50, "
-        "T 50, H 128, Adam; lstm-512: B 64, T 64, H 512, Adam; sample: 1 and 64 streams; vocab-5000: seed with V 5,000",
-    ]
-    return Result(seconds, lines, columns, chart="ratios")
+    return Result(seconds, columns)
 
 
 def _starts(name: str) -> dict[str, Start]:

@@ -6,7 +6,7 @@ itself does not count.
 
 import math
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -43,9 +43,7 @@ class LimitRace:
         dtype, random = np.dtype(model.dtype), np.random.default_rng(0)
         self.width = cell.gates * H
         self.params_size = (V + H + 1 + cell.recurrent_bias) * self.width + (H + 1) * V
-
-        def normal(*shape: int) -> np.ndarray:
-            return random.standard_normal(shape).astype(dtype)
+        normal: Any = partial(random.standard_normal, dtype=dtype)
 
         # Each direction has a loop of its own, as in training: a small matrix then stays in the nearest cache.
         def next_h(Whh: Any, h: Any) -> Any:
@@ -61,12 +59,12 @@ class LimitRace:
             return logits @ Why.T, hidden.T @ logits, hidden.T @ d_gates
 
         # Of ones and zeros, unknown to the compiler: a chain of products with them neither grows nor vanishes.
-        Whh, Why, h = np.tile(np.eye(H, dtype=dtype) / cell.gates, cell.gates), np.eye(H, V, dtype=dtype), normal(B, H)
-        readout = normal(rows, H), np.zeros((H, V), dtype), np.zeros((H, self.width), dtype)
+        Whh, Why = np.tile(np.eye(H, dtype=dtype) / cell.gates, cell.gates), np.eye(H, V, dtype=dtype)
+        readout = normal((rows, H)), np.zeros((H, V), dtype), np.zeros((H, self.width), dtype)
         self.contenders: dict[str, Contender] = {
-            "forward": _loop(next_h, Whh, h),
-            "backward": _loop(previous_h, Whh, h),
-            "products": _loop(products, (Why, normal(rows, self.width)), readout),
+            "forward": _loop(next_h, Whh, normal((B, H))),
+            "backward": _loop(previous_h, Whh, normal((B, H))),
+            "products": _loop(products, (Why, normal((rows, self.width))), readout),
             "triad": _loop(lambda y, x: 0.5 * x + y, normal(self.params_size), normal(self.params_size)),
         }
 

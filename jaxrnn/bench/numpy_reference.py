@@ -113,14 +113,13 @@ class Reference:
         target = np.arange(steps)[:, None], np.arange(lanes), targets
         loss = -float(np.log(probabilities[target]).sum()) / lanes
         probabilities[target] -= 1
-        probabilities /= lanes
+        probabilities /= lanes  # now the gradients of the logits
         gradient = {name: np.zeros_like(value) for name, value in self.params.items()}
         d_carry: Carry = tuple(np.zeros_like(entry) for entry in carry)
         for t in reversed(range(steps)):
-            d_logits = probabilities[t]
-            gradient["Why"] += np.dot(hidden[t + 1].T, d_logits)  # np.dot: the operator @ takes twice as long at B = 1
-            gradient["by"] += d_logits.sum(axis=0)
-            d_h = d_carry[0] + np.dot(d_logits, self.params["Why"].T)
+            gradient["Why"] += np.dot(hidden[t + 1].T, probabilities[t])  # at B = 1, the operator @ takes twice as long
+            gradient["by"] += probabilities[t].sum(axis=0)
+            d_h = d_carry[0] + np.dot(probabilities[t], self.params["Why"].T)
             d_projected, d_recurrent, d_carry = backwards[t]((d_h, *d_carry[1:]))
             gradient["Whh"] += np.dot(hidden[t].T, d_recurrent)
             gradient["bh"] += d_projected.sum(axis=0)

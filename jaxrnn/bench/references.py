@@ -1,7 +1,6 @@
 """The contenders that are not ours: NumPy and PyTorch in workers, and other JAX libraries."""
 
 import importlib.metadata
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -21,16 +20,16 @@ YARDSTICKS = ("NumPy", "NumPy 1", "PyTorch", "PyTorch autocast", *LIBRARIES, "fl
 
 
 def reference_starts(stack: ExitStack, workload: Workload) -> dict[str, Start]:
-    """Return the contenders, in seconds per training step; their processes end with `stack`.
-
-    What is not installed, or can't do the work, raises LeftOut.
-    """
-    full = workload.config.model.products == "full"
-    starts: dict[str, Callable[..., Contender]] = {"NumPy": _start_numpy, "PyTorch": _start_torch}
-    if not full:
-        starts["PyTorch autocast"] = partial(_start_torch, autocast=True)
-    starts |= {name: partial(_start_library, name) for name in LIBRARIES}
-    return {name: partial(start, stack, workload) for name, start in starts.items()}
+    """Return the contenders, in seconds per training step; their processes end with `stack`."""
+    starts: dict[str, Start] = {
+        "NumPy": partial(_start_numpy, stack, workload),
+        "PyTorch": partial(_start_torch, stack, workload),
+        "PyTorch autocast": partial(_start_torch, stack, workload, autocast=True),
+        **{name: partial(_start_library, name, workload) for name in LIBRARIES},
+    }
+    if workload.config.model.products == "full":
+        del starts["PyTorch autocast"]
+    return starts
 
 
 def reference_arguments(workload: Workload) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def version(name: str) -> str | None:
 
 def _start_numpy(stack: ExitStack, workload: Workload) -> Contender:
     config, optimizer = workload.config, workload.config.optimizer
-    _check_network(config)
+    _check(config)
     if config.model.num_layers > 1 or config.model.cell == "relu":
         raise LeftOut("it has the cells tanh, gru and lstm, in a single layer")
     plain_adam = (optimizer.beta1, optimizer.beta2) == (OptimizerConfig.beta1, OptimizerConfig.beta2)
@@ -79,8 +78,7 @@ def _start_numpy(stack: ExitStack, workload: Workload) -> Contender:
 
 def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False) -> Contender:
     config, optimizer = workload.config, workload.config.optimizer
-    _check_installed("torch")
-    _check_network(config)
+    _check(config, "torch")
     adam = optimizer.name in ("adam", "adamw")
     if workload.optimizer or optimizer.clip == "norm" or (optimizer.decays and not adam):
         raise LeftOut("it has built-in optimizers, without clipping by norm; weight decay only in adam and adamw")
@@ -98,20 +96,16 @@ def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False
     return counted(partial(worker.call, "train"))._replace(losses=losses, note=note)
 
 
-def _start_library(name: str, _: ExitStack, workload: Workload) -> Contender:
-    _check_installed(LIBRARIES[name])
-    _check_network(workload.config)
+def _start_library(name: str, workload: Workload) -> Contender:
+    _check(workload.config, LIBRARIES[name])
     from jaxrnn.bench.libraries import library_program
 
     return library_program(name, workload).contender()._replace(note="one-hot inputs; our chunk, on one device")
 
 
-def _check_installed(distribution: str) -> None:
-    if version(distribution) is None:
+def _check(config: TrainConfig, distribution: str | None = None) -> None:
+    if distribution and version(distribution) is None:
         raise LeftOut(f"{distribution} is not installed; pip install {distribution}")
-
-
-def _check_network(config: TrainConfig) -> None:
     if not isinstance(config.model.cell, str):
         raise LeftOut("the cell is user-defined")
     if config.model.dropout:

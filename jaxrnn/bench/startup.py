@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.bench.result import Result
-from jaxrnn.bench.timing import Contender, Start, compete
+from jaxrnn.bench.timing import Contender, Result, Start, compete
 from jaxrnn.config import to_json, with_settings
 from jaxrnn.config.presets import adapted
 
@@ -41,26 +40,17 @@ def measure_startup(config: BenchConfig) -> Result:
         (directory / "text.txt").write_text(text, "utf-8")
         (directory / "config.json").write_text(to_json(training), "utf-8")
 
-        def first() -> float:
-            return _train(directory, tempfile.mkdtemp(dir=directory))
-
-        def second() -> float:
-            return _train(directory, str(directory / "cache"))
-
-        def start_second() -> Contender:
-            second()  # fills the cache
-            return Contender(second)
-
-        starts: dict[str, Start] = {"first start": lambda: Contender(first), "second start": start_second}
+        second = Contender(lambda: _train(directory, str(directory / "cache")))
+        second.run()  # fills the cache
+        starts: dict[str, Start] = {
+            "first start": lambda: Contender(lambda: _train(directory, tempfile.mkdtemp(dir=directory))),
+            "second start": lambda: second,
+        }
         for imported, code in _IMPORTS.items():
             starts[imported] = partial(Contender, partial(_run, ["-c", code], os.environ))
-        seconds = compete({"": starts}, config.repeats or 5)[""].timings
-    lines = [
-        f"start: from the start of `jaxrnn train` until {steps} steps are done; first: with nothing "
-        "compiled, second: with compiled programs in the cache; x: of the time of the first"
-    ]
+        seconds = compete(starts, config.repeats or 5)[0]
     columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
-    return Result(seconds, lines, columns)
+    return Result(seconds, columns)
 
 
 def _train(directory: Path, cache: str) -> float:

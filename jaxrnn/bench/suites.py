@@ -11,8 +11,7 @@ import numpy as np
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import LimitRace
 from jaxrnn.bench.references import reference_arguments, reference_starts, tolerance
-from jaxrnn.bench.result import LETTERS, Result, number
-from jaxrnn.bench.timing import Contender, LeftOut, Program, Start, Timing, check, compete, counted
+from jaxrnn.bench.timing import Contender, LeftOut, Program, Result, Start, Timing, check, compete, counted
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, make_workload, sampling_program, training_program
 from jaxrnn.config import with_settings
@@ -25,6 +24,7 @@ from jaxrnn.text import Batch
 from jaxrnn.training import Metrics, TrainState, make_train_chunk
 from jaxrnn.training.sweep import init_members, make_sweep_chunk
 
+LETTERS = {"hidden_size": "H", "sequence_length": "T", "batch_size": "B", "vocab_size": "V"}
 AXES: dict[str, tuple[int, ...]] = {  # of the suite `scaling`
     "hidden_size": (64, 128, 256, 512, 1024),
     "sequence_length": (25, 50, 100, 200, 400),
@@ -48,10 +48,7 @@ def measure_step(config: BenchConfig) -> Result:
     products are rounded, "full products", the chunk in which they are not; the references; and the floor.
     """
     training, workload = config.training, make_workload(config)
-    starts: dict[str, Start] = {
-        "jit": partial(_start, workload, chunked=False),
-        "chunk": partial(_start, workload),
-    }
+    starts: dict[str, Start] = {"jit": partial(_start, workload, chunked=False), "chunk": partial(_start, workload)}
     if training.model.products != "full":
         starts["full products"] = partial(_start, make_workload(config.changed(products="full")))
     with ExitStack() as stack:
@@ -60,41 +57,19 @@ def measure_step(config: BenchConfig) -> Result:
         has_floor = training.model.num_layers == 1 and training.optimizer.name in ("adagrad", "adam")
         limit_race = LimitRace(workload) if has_floor and built_in_name(training.model.cell) else None
         bounds = limit_race.contenders if limit_race else {}
-        starts |= {name: partial(_itself, contender) for name, contender in bounds.items()}
-        timings, notes = compete({"": starts}, config.repeats or 15, tolerance(training))[""]
+        starts |= {name: partial(Contender, contender.run) for name, contender in bounds.items()}
+        timings, notes = compete(starts, config.repeats or 15, tolerance(training))
     seconds = {name: timing for name, timing in timings.items() if name not in bounds}
-    lines = [
-        f"jit: jaxrnn, one training step per call; chunk: {training.chunk_length} steps per call; x: how many times "
-        "its time, a median of ratios round by round",
-        "Mflop: in matrix products; MB: what XLA expects a program to move, with the body of a loop counted once",
-        *(f"{name}: {note}" for name, note in notes.items()),
-    ]
     details: dict[str, Any] = {"notes": notes}
     if limit_race:
-        details["limits"] = limits = limit_race.limits(timings)
-        seconds["floor"] = limits.floor
-        B, T, H, V = training.batch_size, training.sequence_length, training.model.hidden_size, workload.vocab_size
-        parts = limits.recurrent.median, limits.products.median, limits.update.median, limits.floor.median
-        recurrent, products, update, floor = (number(1e6 * seconds) for seconds in parts)
-        chain, megabytes = number(2e6 * T * limits.recurrent.median), number(limits.update_bytes / 1e6)
-        lines += [
-            "",
-            f"floor = 2T x recurrent product + other products + update = {floor} us"
-            + (", with full products" if training.model.products != "full" else ""),
-            f"  2T x {f'{recurrent} us':<15}{chain:>9} us   [{B}, {H}] x [{H}, {limit_race.width}], in turn",
-            f"  other products      {products:>9} us   [{T * B}, {H}] x [{H}, {V}] and all gradients",
-            f"  {f'{megabytes} MB':<20}{update:>9} us   what {training.optimizer.name} reads and writes",
-        ]
+        details["limits"] = limit_race.limits(timings)
+        seconds["floor"] = details["limits"].floor
     columns = {
         f"x {other}": {name: timing.over(seconds[other]) for name, timing in seconds.items()}
         for other in ("jit", "chunk", "floor")
         if other in seconds
     }
-    return Result(seconds, lines, columns, config.characters, details)
-
-
-def _itself(contender: Contender) -> Contender:
-    return contender
+    return Result(seconds, columns, config.characters, details)
 
 
 def measure_sample(config: BenchConfig) -> Result:
@@ -106,17 +81,10 @@ def measure_sample(config: BenchConfig) -> Result:
     ours = list(starts)
     with ExitStack() as stack:
         starts["NumPy 1"] = partial(_start_numpy_sampler, stack, workload)
-        seconds, notes = compete({"": starts}, config.repeats or 15)[""]
+        seconds, notes = compete(starts, config.repeats or 15)
     bases = [base for base in ("NumPy 1", ours[0]) if base in seconds]
     columns = {f"x {base}": {name: seconds[base].over(seconds[name]) for name in ours} for base in bases}
-    lines = [
-        f"{LENGTH:,} characters of each stream per call; x: how many times as many characters per "
-        "second, all streams together, medians of ratios round by round",
-        *(f"{name}: {note}" for name, note in notes.items()),
-    ]
-    if config.devices > 1:
-        lines.append(f"streams that {config.devices} devices divide are split over them, others are written by one")
-    return Result(seconds, lines, columns, characters=1, chart="curves")
+    return Result(seconds, columns, characters=1, details={"notes": notes, "length": LENGTH})
 
 
 def _start_numpy_sampler(stack: ExitStack, workload: Workload) -> Contender:
@@ -134,24 +102,18 @@ def _start_numpy_sampler(stack: ExitStack, workload: Workload) -> Contender:
 def measure_scaling(config: BenchConfig) -> Result:
     """Measure the training step at the sizes of each axis, one axis at a time; contenders: "H 64" and so on."""
     config = config.changed(chunk_length=min(config.training.chunk_length, _SCALING_CHUNK))
-    workloads: dict[str, dict[str, Start]] = {}
-    for axis, sizes in AXES.items():
-        sized = {size: make_workload(config.changed(**{axis: size})) for size in sizes}
-        workloads[axis] = {
-            f"{LETTERS[axis]} {size}": partial(_start, workload, seconds=0.05) for size, workload in sized.items()
-        }
-    # Other sizes have other losses: there is nothing to check them against.
-    races = compete(workloads, config.repeats or 5, tolerance=float("inf"))
     seconds: dict[str, Timing] = {}
-    exponents, lines = {}, []
+    exponents = {}
     for axis, sizes in AXES.items():
-        costs, letter = [timing.median for timing in races[axis].timings.values()], LETTERS[axis]
+        letter, sized = LETTERS[axis], {size: make_workload(config.changed(**{axis: size})) for size in sizes}
+        starts = {f"{letter} {size}": partial(_start, workload, seconds=0.05) for size, workload in sized.items()}
+        # Other sizes have other losses: there is nothing to check them against.
+        timings, _ = compete(starts, config.repeats or 5, tolerance=float("inf"))
+        costs = [timing.median for timing in timings.values()]
         overall, last = exponent(sizes, costs), exponent(sizes[-2:], costs[-2:])
-        lines.append(f"{axis}: cost ~ {letter}^{overall:.2f} over all sizes; ~ {letter}^{last:.2f} at the end")
         exponents[axis] = {"overall": overall, "last": last}
-        seconds |= races[axis].timings
-    lines += ["time per training step, the other sizes as in the first line; exponents by least squares on logarithms"]
-    return Result(seconds, lines, details={"exponents": exponents}, chart="curves")
+        seconds |= timings
+    return Result(seconds, details={"exponents": exponents})
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
@@ -175,17 +137,10 @@ def measure_devices(config: BenchConfig) -> Result:
 
     counts = sorted({2**power for power in range(config.devices.bit_length())} | {config.devices})
     starts = {f"devices {count}": partial(start, count) for count in counts}
-    seconds, notes = compete({"": starts}, config.repeats or 9, tolerance(training))[""]
+    seconds, notes = compete(starts, config.repeats or 9, tolerance(training))
     cores = available_cores() if jax.default_backend() == "cpu" else None
-    lines = [
-        *(f"{name}: {note}" for name, note in notes.items()),
-        f"{training.chunk_length} steps per call, the same {training.batch_size} lanes in all; x: how many times the "
-        "time of one device, a median of ratios round by round",
-    ]
-    if cores and max(count for count in counts if f"devices {count}" in seconds) > cores:
-        lines.append(f"more devices than the {cores} cores show what splitting costs, not what they would gain")
     columns = {"x 1 device": {name: timing.over(seconds["devices 1"]) for name, timing in seconds.items()}}
-    return Result(seconds, lines, columns, config.characters, {"cores": cores, "notes": notes}, chart="curves")
+    return Result(seconds, columns, config.characters, {"cores": cores, "notes": notes})
 
 
 def measure_sweep(config: BenchConfig) -> Result:
@@ -212,11 +167,7 @@ def measure_sweep(config: BenchConfig) -> Result:
         for count in MODELS
         for name in ("together", "alone")
     }
-    seconds, _ = compete({"": starts}, config.repeats or 9)[""]
+    seconds, _ = compete(starts, config.repeats or 9)
     pairs = {f"together {count}": f"alone {count}" for count in MODELS}
     columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
-    lines = [
-        f"time per step of one model, {training.chunk_length} steps per call; char/s: of all models; alone: the same "
-        "runs, each by its own chunk, one after another; x: how many times as fast, a median of ratios round by round"
-    ]
-    return Result(seconds, lines, columns, config.characters, chart="curves")
+    return Result(seconds, columns, config.characters)

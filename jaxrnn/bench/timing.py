@@ -1,9 +1,6 @@
-"""The engine of every suite: workloads x contenders x rounds.
+"""The engine of every suite: for a workload, contenders that are checked to do the same work and run once per round."""
 
-Every contender runs once per round, so that a disturbance hits all of them alike; those that train are first checked to
-do the same work.
-"""
-
+import dataclasses
 import itertools
 import math
 import sys
@@ -18,21 +15,13 @@ import numpy as np
 from jaxrnn.bench.config import BenchError
 from jaxrnn.errors import JaxrnnError
 
-# ---- what is measured ----------------------------------------------------------------------------------------------
-
 
 class Cost(NamedTuple):
-    """What a program costs by itself; None where nothing is compiled.
+    """What a program costs by itself; None where nothing is compiled."""
 
-    Attributes:
-        compile_seconds: tracing and compilation.
-        flops: operations in the matrix products of a unit of work, 2 per multiplication and addition.
-        bytes: what XLA expects the program to read and write; it counts the body of a loop once.
-    """
-
-    compile_seconds: float | None = None
-    flops: float | None = None
-    bytes: float | None = None
+    compile_seconds: float | None = None  # with tracing
+    flops: float | None = None  # in the matrix products of a unit of work, 2 for a multiplication and an addition
+    bytes: float | None = None  # that XLA expects the program to move; it counts the body of a loop once
 
 
 class Timing(NamedTuple):
@@ -55,25 +44,24 @@ class Timing(NamedTuple):
         """Return the ratio to another timing of the same race, round by round: its median is the median of ratios."""
         return Timing.of(np.array(self.rounds) / np.array(other.rounds))
 
-    def against(self, other: "Timing") -> "Timing":
-        """Return the ratio to a timing of another race: of each of these rounds to each of those."""
-        return Timing.of(np.divide.outer(self.rounds, other.rounds).ravel())
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a suite measured."""
+
+    seconds: dict[str, Timing]  # by contender, per unit of work: a training step, a character, a process
+    columns: dict[str, dict[str, Timing]] = dataclasses.field(default_factory=dict)  # ratios, by header and contender
+    characters: int | None = None  # per unit of work; None: there are none
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Contender(NamedTuple):
-    """Something to time.
+    """Something to time."""
 
-    Attributes:
-        run: does some work and returns the seconds per unit of work.
-        cost: of the program.
-        losses: of the first two training steps; the second tells of the update. Empty: it does not train.
-        note: what a reader has to know about it.
-    """
-
-    run: Callable[[], float]
+    run: Callable[[], float]  # does some work and returns the seconds per unit of work
     cost: Cost = Cost()
-    losses: tuple[float, ...] = ()
-    note: str = ""
+    losses: tuple[float, ...] = ()  # of the first two training steps; the second tells of the update
+    note: str = ""  # what a reader has to know about it
 
 
 class LeftOut(Exception):
@@ -83,39 +71,28 @@ class LeftOut(Exception):
 Start = Callable[[], Contender]
 
 
-class Race(NamedTuple):
-    """The results of `compete`, by contender: timings, and notes."""
-
-    timings: dict[str, Timing]
-    notes: dict[str, str]
-
-
-def compete(workloads: Mapping[str, Mapping[str, Start]], rounds: int, tolerance: float = 1e-5) -> dict[str, Race]:
-    """Start the contenders of each workload and race them; return what came out, by workload.
+def compete(starts: Mapping[str, Start], rounds: int, tolerance: float = 1e-5) -> tuple[dict[str, Timing], list[str]]:
+    """Start the contenders of a workload and race them; return their timings by name, and a line for each note.
 
     What raises LeftOut is left out, with a note. Raises BenchError if a contender does not compute the losses of the
     first one, up to a relative difference of `tolerance`.
     """
-    races = {}
-    for workload, starts in workloads.items():
-        contenders: dict[str, Contender] = {}
-        notes: dict[str, str] = {}
-        for name, start in starts.items():
-            say(f"starting {' '.join(filter(None, (workload, name)))}")
-            try:
-                contender = start()
-            except LeftOut as reason:
-                notes[name] = f"left out: {reason}"
-                continue
-            if contender.losses:
-                first = next((other.losses for other in contenders.values() if other.losses), contender.losses)
-                check(name, contender.losses, first, tolerance)
-            contenders[name] = contender
-            if contender.note:
-                notes[name] = contender.note
-        say(f"measuring {workload}")
-        races[workload] = Race(race(contenders, rounds), notes)
-    return races
+    contenders: dict[str, Contender] = {}
+    notes: list[str] = []
+    ours: tuple[float, ...] = ()
+    for name, start in starts.items():
+        say(f"starting {name}")
+        try:
+            contender = start()
+        except LeftOut as reason:
+            notes.append(f"{name}: left out: {reason}")
+            continue
+        ours = ours or contender.losses
+        check(name, contender.losses, ours if contender.losses else (), tolerance)
+        contenders[name] = contender
+        notes += [f"{name}: {contender.note}"] if contender.note else []
+    say("measuring")
+    return race(contenders, rounds), notes
 
 
 def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -> dict[str, Timing]:
@@ -162,9 +139,6 @@ def _seconds(run: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - begin
 
 
-# ---- programs ------------------------------------------------------------------------------------------------------
-
-
 class Program(NamedTuple):
     """A function from state to state, and what it runs on."""
 
@@ -181,7 +155,12 @@ class Program(NamedTuple):
         Each call takes the state of the previous one. The first ones, made here, compile the function.
         """
         state, feeds, output = jax.block_until_ready(self.state), itertools.cycle(self.feeds), None
-        cost = self._cost()
+        cost = Cost()
+        if hasattr(self.function, "lower"):  # the first call finds what is compiled here
+            begin = time.perf_counter()
+            compiled = self.function.lower(state, self.feeds[0]).compile()
+            flops = count_flops(jax.make_jaxpr(self.function)(state, self.feeds[0]).jaxpr) / self.units
+            cost = Cost(time.perf_counter() - begin, flops, (compiled.cost_analysis() or {}).get("bytes accessed"))
 
         def run(count: int) -> None:
             nonlocal state, output
@@ -189,31 +168,14 @@ class Program(NamedTuple):
                 state, output = self.function(state, next(feeds))
                 self.wait(output)
 
-        compile_seconds, losses = _seconds(run, 1), np.empty(0)
-        if self.losses:
-            losses = np.ravel(self.losses(output))
+        first, losses = _seconds(run, 1), np.empty(0)
+        for _ in range(2 if self.losses else 0):  # a chunk may be a single step
+            losses = np.append(losses, self.losses(output) if self.losses else ())
             if losses.size < 2:
                 run(1)
-                losses = np.append(losses, self.losses(output))
         calls = counted(run, seconds)
-        return Contender(
-            lambda: calls.run() / self.units,
-            cost._replace(compile_seconds=compile_seconds + (cost.compile_seconds or 0)),
-            tuple(map(float, losses[:2])),
-        )
-
-    def _cost(self) -> Cost:
-        """Return the cost of a jitted function, compiled here; the first call then finds it in JAX's cache."""
-        lower = getattr(self.function, "lower", None)
-        if lower is None:
-            return Cost()
-        arguments = self.state, self.feeds[0]
-        begin = time.perf_counter()
-        compiled = lower(*arguments).compile()
-        seconds = time.perf_counter() - begin
-        flops = count_flops(jax.make_jaxpr(self.function)(*arguments).jaxpr) / self.units
-        costs = compiled.cost_analysis() or {}  # a backend may have none
-        return Cost(seconds, flops, costs.get("bytes accessed"))
+        cost = cost._replace(compile_seconds=first + (cost.compile_seconds or 0))
+        return Contender(lambda: calls.run() / self.units, cost, tuple(losses[:2].tolist()))
 
 
 def count_flops(jaxpr: Any) -> float:
@@ -261,16 +223,14 @@ def measure(
     Raises:
         JaxrnnError: the step returns something else.
     """
-    state = jax.tree.map(jnp.copy, state)
-    shape, result = (jax.eval_shape(function, state, batch) for function in (lambda state, _: state, step))
-    if result == shape:
-        function: Any = jax.jit(lambda state, batch: (step(state, batch), ()), donate_argnums=0)
-    elif not isinstance(result, tuple) or not result or result[0] != shape:
+    shape, result = jax.eval_shape(lambda: state), jax.eval_shape(step, state, batch)
+    is_state = result == shape
+    if not is_state and (not isinstance(result, tuple) or not result or result[0] != shape):
         raise JaxrnnError(
             "the step must return the next state, with the shapes and types of `state`, or a tuple that begins with it"
         )
-    elif len(result) == 2:
-        function = step
-    else:
-        function = jax.jit(lambda state, batch: (step(state, batch)[0], ()), donate_argnums=0)
-    return race({"": Program(function, state, [batch], 1).contender(seconds)}, rounds)[""]
+    function = jax.jit(
+        lambda state, batch: (step(state, batch) if is_state else step(state, batch)[0], ()), donate_argnums=0
+    )
+    program = Program(function, jax.tree.map(jnp.copy, state), [batch], 1)
+    return race({"": program.contender(seconds)}, rounds)[""]

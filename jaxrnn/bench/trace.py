@@ -1,13 +1,13 @@
 """A profile of the training step that reads as the algorithm: forward, recurrence, backward, update.
 
-The package marks its parts with `jax.named_scope`, which XLA keeps for each operation that it compiles. The trace that
-JAX records names only the operations; here it gets a track of its own with the parts.
+XLA keeps the names that `jax.named_scope` gives; the trace that JAX records gets a track of its own with them.
 """
 
 import gzip
 import itertools
 import json
 import re
+from bisect import bisect
 from collections import Counter
 from operator import itemgetter
 from pathlib import Path
@@ -18,28 +18,40 @@ import jax
 from jaxrnn.bench.timing import Program
 
 _CALLS = 3  # recorded, after one that is not
-_THREAD = 2**31 - 1  # the number under which viewers show the track of the parts
-_CONTAINERS = ("while", "call", "conditional")  # operations that contain others
+_CONTAINERS = ("while", "call", "conditional")
 
 
 def record(program: Program, directory: Path) -> dict[str, float]:
     """Write a profile of some calls to a directory, for Perfetto or TensorBoard; return the share of time by part."""
     text = program.function.lower(program.state, program.feeds[0]).compile().as_text()  # type: ignore[attr-defined]
     parts = {name: part_of(path) for name, path in re.findall(r'%(\S+) = .*op_name="([^"]*)"', text)}
-    state, output = program.function(program.state, program.feeds[0])
-    program.wait(output)
+    state, _ = jax.block_until_ready(program.function(program.state, program.feeds[0]))
     with jax.profiler.trace(str(directory), create_perfetto_trace=True):
         for _ in range(_CALLS):
-            state, output = program.function(state, program.feeds[0])
-            program.wait(output)
+            state, _ = jax.block_until_ready(program.function(state, program.feeds[0]))
     file = max(directory.rglob("perfetto_trace.json.gz"), key=lambda path: path.stat().st_mtime)
     trace = json.loads(gzip.decompress(file.read_bytes()))
-    operations = [
+    events = [
         {**event, "part": parts.get(event["args"]["hlo_op"], "other")}
         for event in trace["traceEvents"]
-        if "hlo_op" in event.get("args", {}) and not event["name"].startswith(("end: ", *_CONTAINERS))
+        if "hlo_op" in event.get("args", {}) and not event["name"].startswith("end: ")
     ]
-    trace["traceEvents"] += _track(operations)
+    inner = sorted(event["ts"] for event in events if not event["name"].startswith(_CONTAINERS))
+
+    def is_whole(event: dict[str, Any]) -> bool:  # what contains others is not; a loop that is a single kernel is
+        begin, end = event["ts"], event["ts"] + event["dur"]
+        return not event["name"].startswith(_CONTAINERS) or bisect(inner, begin) == bisect(inner, end)
+
+    operations = list(filter(is_whole, events))
+    # A track on which the first device goes through the parts.
+    operations.sort(key=itemgetter("ts"))
+    first = [event for event in operations if event["args"].get("device_ordinal", "0") == "0"]
+    place = {"pid": first[0]["pid"], "tid": 2**31 - 1}
+    trace["traceEvents"].append({"ph": "M", "name": "thread_name", "args": {"name": "algorithm"}, **place})
+    for part, group in itertools.groupby(first, itemgetter("part")):
+        same = list(group)
+        begin, end = same[0]["ts"], max(event["ts"] + event["dur"] for event in same)
+        trace["traceEvents"].append({"ph": "X", "name": part, "ts": begin, "dur": end - begin, **place})
     file.write_bytes(gzip.compress(json.dumps(trace).encode()))
     times: Counter[str] = Counter()
     for event in operations:
@@ -63,17 +75,3 @@ def part_of(path: str) -> str:
     if is_backward:
         return "backward recurrence" if inner == "recurrence" else "backward"
     return inner
-
-
-def _track(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events of a track that shows the parts, as the first device goes through them."""
-    first = [event for event in operations if event["args"].get("device_ordinal", "0") == "0"]
-    if not first:
-        return []
-    place = {"pid": first[0]["pid"], "tid": _THREAD}
-    track: list[dict[str, Any]] = [{"ph": "M", "name": "thread_name", "args": {"name": "algorithm"}, **place}]
-    for part, group in itertools.groupby(sorted(first, key=itemgetter("ts")), itemgetter("part")):
-        events = list(group)
-        end = max(event["ts"] + event["dur"] for event in events)
-        track.append({"ph": "X", "name": part, "ts": events[0]["ts"], "dur": end - events[0]["ts"], **place})
-    return track

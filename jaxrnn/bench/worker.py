@@ -1,7 +1,4 @@
-"""A reference in a process of its own: its threads are limited before its library starts, and disturb nobody else.
-
-The two ends exchange pickles over the worker's stdin and stdout: a request, then its reply.
-"""
+"""A reference in a process of its own, whose threads are limited before its library starts; it talks in pickles."""
 
 import contextlib
 import importlib

@@ -39,23 +39,19 @@ def make_workload(config: TrainConfig | BenchConfig) -> Workload:
     """Return the workload of a run: characters with frequencies 1/1, 1/2, 1/3, ..., as words have (Zipf)."""
     bench = config if isinstance(config, BenchConfig) else BenchConfig(config)
     config = bench.training
-    vocab_size = config.model.vocab_size or 1
-    lane_length = config.chunk_length * config.sequence_length + 2
+    vocab_size, lane_length = config.model.vocab_size or 1, config.chunk_length * config.sequence_length + 2
     frequencies = 1 / np.arange(1, vocab_size + 1)
-    probabilities = frequencies / frequencies.sum()
-    tokens = np.random.default_rng(0).choice(vocab_size, config.batch_size * lane_length, p=probabilities)
+    random, probabilities = np.random.default_rng(0), frequencies / frequencies.sum()
+    tokens = random.choice(vocab_size, config.batch_size * lane_length, p=probabilities)
     chunk = batches(tokens, 0, config.chunk_length, config)
     return Workload(config, chunk, vocab_size, bench.optimizer, bench.devices)
 
 
 def training_program(workload: Workload, *, chunked: bool) -> Program:
     """Return our training step, one per call or as a chunk of K per call; every call waits for its losses."""
-    config, optimizer, mesh = workload.config, workload.optimizer, make_mesh(workload.devices)
-    if chunked:
-        program, feeds = make_train_chunk(config, optimizer=optimizer, mesh=mesh), [workload.batches]
-    else:
-        program, feeds = make_train_step(config, optimizer=optimizer, mesh=mesh), workload.single_batches()
-    steps = config.chunk_length if chunked else 1
+    make = make_train_chunk if chunked else make_train_step
+    program = make(workload.config, optimizer=workload.optimizer, mesh=make_mesh(workload.devices))
+    feeds, steps = ([workload.batches], workload.config.chunk_length) if chunked else (workload.single_batches(), 1)
     return Program(program, workload.initial_state(), feeds, steps, losses=lambda metrics: metrics.loss)
 
 

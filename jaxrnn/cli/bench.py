@@ -23,7 +23,7 @@ from jaxrnn.config import PRESETS, OptimizerConfig, with_settings
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
-    from jaxrnn.bench.result import Result
+    from jaxrnn.bench.timing import Result
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
 _SETTINGS = (
@@ -127,8 +127,8 @@ class Bench:
             device.mesh("batch_size", config.training.batch_size)
         import jax
 
-        from jaxrnn.bench import comparison
-        from jaxrnn.bench.result import describe_machine, draw, machine_line, workload_line
+        from jaxrnn.cli import bench_comparison as comparison
+        from jaxrnn.cli import bench_output as output
         from jaxrnn.runs.programs import ChunkLimit
 
         if options.plot:
@@ -138,7 +138,7 @@ class Bench:
         if "chunk_length" not in self.workload:  # a quarter of a second, where a training run takes up to two
             config = config.changed(chunk_length=ChunkLimit(config.training, models=8).steps)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
-        machine = describe_machine()
+        machine = output.describe_machine()
         values: dict[str, Any] = {
             "suite": self.suite,
             "config": {**vars(config), "optimizer": "custom" if config.optimizer else None},
@@ -146,19 +146,21 @@ class Bench:
         }
         values = json.loads(json_text(values))
         baseline = comparison.read_baseline(options.against, values) if options.against else {}
-        title = f"{workload_line(config)}\n{machine_line(machine)}"
+        title = f"{output.workload_line(config)}\n{output.machine_line(machine)}"
         if not options.json and not options.csv:
             print(f"{title}\nXLA_FLAGS: {machine['xla_flags'] or 'none'}\n", flush=True)
         module = self.suite if self.suite in ("startup", "kernels") else "suites"
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
         result: Result = measure(config)
         values["result"] = fields_of(result, "seconds", "columns", "characters", "details")
-        lines = _lines(result)
+        rows = output.result_rows(result)
+        lines = table(rows, right=range(1, len(rows[0])))
+        lines += [textwrap.fill(line, 100) for line in output.explained(self.suite, result, config)]
         if options.save:
             commit(options.save, json_text(values).encode())
             lines.append(f"saved: {options.save}")
         if options.plot:
-            lines.append(save_figure(draw(result, title), options.plot))
+            lines.append(save_figure(output.draw(self.suite, result, title), options.plot))
         if options.trace:
             lines += self._trace(config, options.trace, values)
         ratios = comparison.ratios(result.seconds, baseline)
@@ -167,7 +169,7 @@ class Bench:
             lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2))]
         if options.csv:
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(result.csv_rows())
+            csv.writer(text, lineterminator="\n").writerows(output.csv_rows(result))
             lines = [text.getvalue().rstrip("\n")]
         print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
         if slower := comparison.slower(ratios, options.fail_above or float("inf")):
@@ -197,8 +199,3 @@ class Bench:
         values["shares"] = shares
         listed = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
         return [f"trace: {directory}, with the track `algorithm`; share of time: {listed}"]
-
-
-def _lines(result: "Result") -> list[str]:
-    rows = result.table()
-    return table(rows, right=range(1, len(rows[0]))) + [textwrap.fill(line, 100) for line in result.lines]

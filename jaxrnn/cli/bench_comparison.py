@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxrnn.bench.references import YARDSTICKS
-from jaxrnn.bench.result import number
 from jaxrnn.bench.timing import Timing
+from jaxrnn.cli.bench_output import number
 from jaxrnn.errors import JaxrnnError
 
 
@@ -46,7 +48,9 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def ratios(seconds: Mapping[str, Timing], baseline: Mapping[str, Timing]) -> dict[str, Timing]:
     """Return the time of each contender, relative to the baseline's: the ratios of every round to every round there."""
-    return {name: timing.against(baseline[name]) for name, timing in seconds.items() if name in baseline}
+    shared = [name for name in seconds if name in baseline]
+    pairs = {name: np.divide.outer(seconds[name].rounds, baseline[name].rounds) for name in shared}
+    return {name: Timing.of(ratios.ravel()) for name, ratios in pairs.items()}
 
 
 def ratio_rows(ratios: Mapping[str, Timing], file: Path) -> list[list[str]]:
