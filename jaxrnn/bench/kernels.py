@@ -8,7 +8,7 @@ import jax
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import tolerance
-from jaxrnn.bench.timing import Contender, LeftOut, Result, Start, Timing, compete
+from jaxrnn.bench.timing import Contender, Cost, LeftOut, Result, Start, Timing, compete
 from jaxrnn.bench.workload import make_workload, sampling_program, training_program
 from jaxrnn.kernels import KERNELS, plain
 
@@ -34,7 +34,7 @@ def measure_kernels(config: BenchConfig) -> Result:
     """
     bound = tolerance(config.training)
     races = {name: compete(_starts(name), config.repeats or 7, bound)[0] for name in WORKLOADS}
-    seconds = {name: timings["none"] for name, timings in races.items()}
+    seconds = {name: timings["none"]._replace(cost=Cost()) for name, timings in races.items()}
     columns: dict[str, dict[str, Timing]] = {
         kernel: {name: timings[kernel].over(seconds[name]) for name, timings in races.items() if kernel in timings}
         for kernel in (*KERNELS, "all")

@@ -19,7 +19,7 @@ from jaxrnn.cli.flags import some_setting_flags
 from jaxrnn.cli.output import fields_of, json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of, optimizer_of
-from jaxrnn.config import PRESETS, OptimizerConfig, with_settings
+from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -30,11 +30,15 @@ _SETTINGS = (
     *("cell", "hidden_size", "num_layers", "sequence_length", "batch_size", "dropout", "dtype", "products"),
     *("optimizer", "chunk_length"),
 )
+_RESULTS = tyro.conf.arg(name="results", help="What to print, write and compare.")
+_PARTS = (  # of a training run: what its steps depend on
+    *("model", "optimizer", "sequence_length", "batch_size", "chunk_length", "steps", "seed", "average_decay"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchOptions:
-    """Results."""
+    """What to print, write and compare."""
 
     json: bool = False
     """Print one line of JSON instead of the table."""
@@ -56,7 +60,7 @@ class BenchOptions:
 class Bench:
     """Measure speed against NumPy, PyTorch, flax, haiku, equinox and the machine's own limits.
 
-    By default on min-char-rnn's workload. `pip install 'jaxrnn[bench]'` installs the other libraries but PyTorch; what
+    By default on min-char-rnn's workload. `pip install '.[bench]'` installs the other libraries but PyTorch; what
     is not installed is left out. `jaxrnn.bench.measure` measures any jitted step in Python.
     """
 
@@ -81,9 +85,7 @@ class Bench:
     `jaxrnn train` chooses in step, 8 in devices, else 1."""
     repeats: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5 to 15)")] = None
     """Rounds; each measures everything once."""
-    options: Annotated[BenchOptions, tyro.conf.arg(name="results", help="Results.")] = dataclasses.field(
-        default_factory=BenchOptions
-    )
+    options: Annotated[BenchOptions, _RESULTS] = dataclasses.field(default_factory=BenchOptions)
 
     def bench_config(self) -> BenchConfig:
         """Return the workload: of --preset or --config, changed by flags."""
@@ -101,7 +103,7 @@ class Bench:
             if name != training.optimizer.name:  # what was set for another rule is not for this one
                 training = dataclasses.replace(training, optimizer=OptimizerConfig(name=name))
         settings["vocab_size"] = self.vocab_size or training.model.vocab_size or 65
-        training = with_settings(training, settings)
+        training = with_settings(TrainConfig(**{name: getattr(training, name) for name in _PARTS}), settings)
         devices = 8 if self.suite == "devices" else 1
         if self.devices != "auto":
             devices = self.devices
@@ -145,7 +147,7 @@ class Bench:
             "machine": machine,
         }
         values = json.loads(json_text(values))
-        baseline = comparison.read_baseline(options.against, values) if options.against else {}
+        baseline, notes = comparison.read_baseline(options.against, values) if options.against else ({}, [])
         title = f"{output.workload_line(config)}\n{output.machine_line(machine)}"
         if not options.json and not options.csv:
             print(f"{title}\nXLA_FLAGS: {machine['xla_flags'] or 'none'}\n", flush=True)
@@ -166,14 +168,16 @@ class Bench:
         ratios = comparison.ratios(result.seconds, baseline)
         if options.against:
             values["ratios"] = ratios
-            lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2))]
+            lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2)), *notes]
         if options.csv:
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows(output.csv_rows(result))
             lines = [text.getvalue().rstrip("\n")]
         print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
-        if slower := comparison.slower(ratios, options.fail_above or float("inf")):
-            raise BenchError(f"{'; '.join(slower)} as in {options.against}: more than {options.fail_above:g}")
+        slower = [] if options.fail_above is None else comparison.slower(ratios, options.fail_above)
+        if slower:
+            limit = f"--fail-above allows {options.fail_above:g}"
+            raise BenchError(f"slower than in {options.against}: {', '.join(slower)}; {limit}")
 
     def _check(self, config: BenchConfig) -> None:
         """Raise JaxrnnError for flags that contradict each other, before anything is measured."""

@@ -9,19 +9,19 @@ import numpy as np
 
 from jaxrnn.bench.references import YARDSTICKS
 from jaxrnn.bench.timing import Timing
-from jaxrnn.cli.bench_output import number
+from jaxrnn.cli.bench_output import machine_line, number
 from jaxrnn.errors import JaxrnnError
 
 
-def read_baseline(file: Path, values: Mapping[str, Any]) -> dict[str, Timing]:
-    """Return the timings in a file that --save wrote; raise JaxrnnError unless it measured the same.
+def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timing], list[str]]:
+    """Return the timings in a file that --save wrote, and a line if the machine was another one.
 
-    `values` are "suite" and "config" of the measurement that will be compared.
+    Raises JaxrnnError unless it measured the same: "suite" and "config" of `values`, which has the "machine" too.
     """
     try:
         saved = json.loads(file.read_text("utf-8"))
         theirs, ours = ({"suite": source["suite"], **_flat(source["config"])} for source in (saved, values))
-        seconds = saved["result"]["seconds"]
+        seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
         timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}
     except OSError as error:
         raise JaxrnnError(f"can't read {file} ({error.strerror}); give a file that --save wrote") from None
@@ -34,7 +34,8 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> dict[str, Timing]:
     ]
     if differences:
         raise JaxrnnError(f"{file} measured something else: {'; '.join(differences[:3])}; compare equal workloads")
-    return timings
+    is_same = machine == machine_line(values["machine"])
+    return timings, [] if is_same else [f"{file.name} was measured on another machine: {machine}"]
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,9 +63,9 @@ def ratio_rows(ratios: Mapping[str, Timing], file: Path) -> list[list[str]]:
 
 
 def slower(ratios: Mapping[str, Timing], limit: float) -> list[str]:
-    """Return a line for each program of ours whose ratio is above the limit."""
+    """Return words for each program of ours whose ratio is above the limit."""
     return [
-        f"{name} takes {ratio.median:.3f} times as long"
+        f"{name} {ratio.median:.3f} times the time"
         for name, ratio in ratios.items()
         if name not in YARDSTICKS and ratio.median > limit
     ]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from jaxrnn.bench import references
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import Limits
-from jaxrnn.bench.references import LIBRARIES, version
+from jaxrnn.bench.references import LIBRARIES
 from jaxrnn.bench.suites import LETTERS
 from jaxrnn.bench.timing import Result, Timing
 from jaxrnn.network.cells import get_cell
@@ -88,7 +89,7 @@ def describe_machine() -> dict[str, Any]:
         **computed_by(len(jax.devices())),
         "cores": os.cpu_count(),
         "system": platform.system(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: references.version(name) for name in packages}},
     }
 
 

@@ -52,7 +52,8 @@ def _settings_of_jax_restored():
 
 @pytest.fixture
 def without_torch(monkeypatch):
-    monkeypatch.setattr(references, "version", lambda name: None)
+    others = {"torch", *references.LIBRARIES.values()}
+    monkeypatch.setattr(references, "version", lambda name: None if name in others else version(name))
 
 
 @pytest.fixture
@@ -405,9 +406,10 @@ SUITES = {  # contenders, the compiled ones first; how many of them are compiled
     "scaling": ([f"{letter} {size}" for letter, size in zip("HHTTBBVV", (6, 9, 5, 9, 1, 9, 7, 9), strict=True)], 8, []),
     "sweep": (["together 1", "alone 1", "together 3", "alone 3"], 4, ["x alone"]),
     "devices": (["devices 1", "devices 2"], 2, ["x 1 device"]),
-    "kernels": (["seed"], 1, [*KERNELS, "all"]),
+    "kernels": (["seed"], 0, [*KERNELS, "all"]),
 }
 DETAILS = {
+    "sample": {"length", "notes"},
     "step": {"limits", "notes"},
     "scaling": {"exponents"},
     "devices": {"cores", "notes"},
@@ -605,11 +607,14 @@ def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits,
     assert lines[-5].split() == ["x", "base.json", "quartiles"]
     assert [line.split()[0] for line in lines[-4:]] == ["jit", "chunk", "NumPy", "floor"]
     assert float(lines[-3].split()[1]) < 0.5
+    values["machine"]["processor"] = "another"
     save(1e-6)
+    assert main(shlex.split(f"{command} --against base.json")) == 0
+    assert "base.json was measured on another machine: another, " in capsys.readouterr().out
     assert main(shlex.split(f"{command} --against base.json --fail-above 1.05 --json")) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)["ratios"]["chunk"]["median"] > 1.05
-    assert re.search(r"jaxrnn: jit takes [\d.]+ times as long; chunk takes .* in base.json: more than 1.05\n", err)
+    assert re.search(r"slower than in base.json: jit [\d.]+ times the time, .*; --fail-above allows 1.05\n", err)
     assert "NumPy" not in err  # only what is ours can fail
     assert main(shlex.split(f"{command} --against base.json --cell gru")) == 2
     assert "training.model.cell is tanh there and gru here" in capsys.readouterr().err
@@ -637,7 +642,7 @@ def test_it_measures_a_step_of_your_own_as_csv(small_limits, capsys, tmp_path, m
     assert [row[0] for row in rows] == ["jit", "chunk"]
     assert all(float(value) > 0 for row in rows for value in row[1:])
     forward = 2 * 5 * (3 * 6 * 6 + 6 * 7)  # two recurrent products and what the first layer hands to the second
-    assert [float(row[5]) for row in rows] == [3 * forward] * 2
+    assert all(3 * forward <= float(row[5]) < 4 * forward for row in rows)  # a kernel pads a matrix
 
 
 def test_it_starts_from_a_preset_or_from_the_config_of_a_run(tmp_path):
@@ -648,6 +653,7 @@ def test_it_starts_from_a_preset_or_from_the_config_of_a_run(tmp_path):
     assert (best.model.num_layers, best.model.hidden_size, best.optimizer.name) == (3, 384, "adamw")
     assert best.model.vocab_size == 65
     assert training("--preset best --optimizer adam").optimizer.learning_rate is None
+    assert training("--preset best").split == (1.0,)  # what a step does not depend on is left out
     (tmp_path / "config.json").write_text('{"model": {"cell": "gru", "vocab_size": 9}, "batch_size": 4}')
     config = training(f"--config {tmp_path}/config.json --hidden-size 5")
     assert (config.model.cell, config.model.vocab_size, config.batch_size, config.model.hidden_size) == ("gru", 9, 4, 5)
