@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
+_COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
 _MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
 _MOST_MEASURING = 0.2  # part of the time after which no other shape is measured
 
@@ -42,7 +43,7 @@ def dialed(
     compilation = 0.0
     while True:
         past = time.perf_counter() - began
-        left = max(1.0, 60 * minutes - past - compilation - _STARTUP)
+        left = max(1.0, 60 * minutes - past - _COMPILATION * compilation - _STARTUP)
         choice = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds, settings)
         config = with_settings(choice.config, {"vocab_size": None})
         if choice.shape in speeds or (speeds and past > _MOST_MEASURING * 60 * minutes):

@@ -8,7 +8,7 @@ import pytest
 from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, choose
 from jaxrnn.config.fields import check_in
 
-LENGTHS = [20_000, 60_000, 1_115_394, 20_000_000, 100_000_000]
+LENGTHS = [20_000, 60_000, 1_115_394, 20_000_000, 100_000_000, 100_000_000_000]
 MINUTES = [0.2, 0.5, 1, 2, 10, 60, 600]
 SPEEDS = [{}, {2: 300_000.0}, {0: 5_000.0}, {4: 1e6, 7: 2e5}]  # unknown, two cores, a slow machine, a fast one
 texts = pytest.mark.parametrize("length", LENGTHS)
