@@ -113,7 +113,7 @@ def _choice(
     """Return what training this shape would be."""
     num_symbols, vocab_size = text
     # The last tenth is held out; of a long text less, so that validations take a few percent of the time.
-    held_out = round(min(0.1, max(1e-4, 10_000 / num_symbols, 0.02 * seconds * speed / num_symbols)), 4)
+    held_out = float(f"{min(0.1, max(10_000, 0.02 * seconds * speed) / num_symbols):.2g}")
     split = settings.get("split", (1 - held_out, held_out))
     trained, validating = split[0] * num_symbols, _VALIDATIONS * sum(split[1:2]) * num_symbols / _SCORING
     batch = config.sequence_length * config.batch_size
