@@ -439,7 +439,7 @@ def test_a_network_that_diverges_while_it_learns_is_an_error_in_a_line(place, ja
 def test_a_network_adapts_to_a_prompt_before_it_writes(place, tmp_path, jaxrnn):
     (tmp_path / "prompt.txt").write_text("of of of " * 40 + "of")
     command = f"sample run --prompt-file {tmp_path}/prompt.txt --length 60 --temperature 0.5"
-    flags = "--dynamic --dynamic-rule sgd --dynamic-rate 0.3 --dynamic-decay 0"
+    flags = "--dynamic --dynamic-rule sgd --dynamic-rate 0.03 --dynamic-decay 0"
     plain, adapted = as_json(jaxrnn, command), as_json(jaxrnn, f"{command} {flags}")
-    assert (plain["dynamic"], adapted["dynamic"]["rate"]) == (None, 0.3)
+    assert (plain["dynamic"], adapted["dynamic"]["rate"]) == (None, 0.03)
     assert adapted["samples"][0].count("of ") > 10 > plain["samples"][0].count("of ")

@@ -157,7 +157,9 @@ def test_of_bytes_the_unit_is_bits_per_byte(config, tmp_path, monkeypatch, capsy
 @pytest.mark.slow
 def test_min_char_rnn_shows_its_smooth_loss_beside_and_other_networks_do_not(tmp_path, text, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    common = ["train", str(text), "--steps", "4", "--sample-length", "5", "--run-dir"]
+    long = tmp_path / "long.txt"  # of which no sweep leaves much out
+    long.write_text(text.read_text() * 10)
+    common = ["train", str(long), "--steps", "4", "--sample-length", "5", "--run-dir"]
     assert main([*common, "seed"]) == 0
     smooth = read_metrics("seed")["smooth_loss_nats"][-1]
     assert f"smooth loss of min-char-rnn: {smooth:.2f} nats per 25 characters\n" in capsys.readouterr().out
