@@ -1,6 +1,7 @@
 """The suite `kernels`: what each kernel of `jaxrnn.kernels` earns here, as time without it / time with it."""
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.references import tolerance
-from jaxrnn.bench.timing import Contender, Cost, LeftOut, Result, Start, Timing, compete
+from jaxrnn.bench.timing import Contender, Cost, Program, Result, Start, Timing, compete
 from jaxrnn.bench.workload import make_workload, sampling_program, training_program
 from jaxrnn.kernels import KERNELS, plain
 
@@ -28,45 +29,46 @@ WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-
 
 
 def measure_kernels(config: BenchConfig) -> Result:
-    """Measure the programs of `WORKLOADS` with all kernels, without each of them, and without all.
-
-    Contenders: the workloads, in seconds per training step, or per character of all streams together.
-    """
-    bound = tolerance(config.training)
-    races = {name: compete(_starts(name), config.repeats or 7, bound)[0] for name in WORKLOADS}
-    seconds = {name: timings["none"]._replace(cost=Cost()) for name, timings in races.items()}
-    columns: dict[str, dict[str, Timing]] = {
-        kernel: {name: timings[kernel].over(seconds[name]) for name, timings in races.items() if kernel in timings}
-        for kernel in (*KERNELS, "all")
-    }
+    """Measure the programs of `WORKLOADS`, per step or character, with all kernels, without each, without all."""
+    seconds: dict[str, Timing] = {}
+    columns: dict[str, dict[str, Timing]] = {kernel: {} for kernel in (*KERNELS, "all")}
+    for name in WORKLOADS:
+        starts, same = _starts(name)
+        timings, _ = compete(starts, config.repeats or 7, tolerance(config.training))
+        seconds[name] = timings["none"]._replace(cost=Cost())
+        for kernel, ratios in columns.items():
+            if same[kernel] != "none":  # it is in this program
+                ratios[name] = timings[same[kernel]].over(seconds[name])
     return Result(seconds, columns)
 
 
-def _starts(name: str) -> dict[str, Start]:
-    """Return a program with all kernels ("none" taken out), without each, and without all."""
+def _starts(name: str) -> tuple[dict[str, Start], dict[str, str]]:
+    """Return a program with all kernels ("none" taken out), without each, and without all; and which are the same."""
     workload = make_workload(BenchConfig().changed(**WORKLOADS[name]))
-    texts: set[str] = set()  # of the lowered programs
-
-    def start(kernel: str) -> Contender:
+    starts: dict[str, Start] = {}
+    first, same = dict[str, str](), dict[str, str]()  # kernels by the lowered text, and by kernels
+    for kernel in ("none", *KERNELS, "all"):
         with _without(kernel):
             if name.startswith("sample-"):
                 program = sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
             else:
                 program = training_program(workload, chunked=name != "seed-call")
             text = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
-            if text in texts:
-                raise LeftOut("it is not in this program")
-            texts.add(text)
-            contender = program.contender()
-        return contender._replace(run=partial(_run_without, kernel, contender))
+        same[kernel] = first.setdefault(text, kernel)
+        if same[kernel] == kernel:
+            starts[kernel] = partial(_start, kernel, program)
+    return starts, same
 
-    return {kernel: partial(start, kernel) for kernel in ("none", *KERNELS, "all")}
+
+def _start(kernel: str, program: Program) -> Contender:
+    contender = _in_context(kernel, program.contender)
+    return contender._replace(run=partial(_in_context, kernel, contender.run))
 
 
 def _without(kernel: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if kernel == "none" else plain(*(KERNELS if kernel == "all" else [kernel]))
 
 
-def _run_without(kernel: str, contender: Contender) -> float:
+def _in_context(kernel: str, function: Callable[[], Any]) -> Any:
     with _without(kernel):  # outside, JAX would trace the program again, with the kernel
-        return contender.run()
+        return function()

@@ -1,7 +1,6 @@
 """The machine's own limits, measured through JAX on the device that trains, and the floor they put under a step.
 
-Each measurement is a loop inside one compiled program whose iterations wait for each other, long enough that the call
-itself does not count.
+Each is a loop inside one compiled program whose iterations wait for each other, so long that the call does not count.
 """
 
 import math

@@ -24,10 +24,9 @@ _IMPORTS = {
 
 
 def measure_startup(config: BenchConfig) -> Result:
-    """Measure starts of `jaxrnn train` on a text of the workload's size, and of what it imports.
+    """Measure starts of `jaxrnn train` on a text of the workload's size, until a chunk of steps is in the log.
 
-    Contenders, in seconds from the start of the process: "first start" and "second start", until the first chunk of
-    steps is in the log, without compiled programs and with those of an earlier start; processes that only import.
+    Without compiled programs, and with those of an earlier start; and processes that only import.
     """
     steps = config.training.chunk_length
     changes = {"steps": steps, "log_every": steps, "split": (1.0,)}

@@ -1,8 +1,8 @@
 """The same training step in PyTorch: nn.RNN, nn.GRU or nn.LSTM, its optimizer, its clipping.
 
 The input takes the cheaper of two equal forms: a one-hot vector times `weight_ih`, or a row of an embedding of width
-G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that there is one bias per layer, except
-in the GRU, whose new gate multiplies it by the reset gate.
+G*H with `weight_ih` the identity. `bias_hh` stays zero and is not trained, so that a layer has one bias, except in
+the GRU, whose new gate multiplies it by the reset gate.
 """
 
 import timeit
