@@ -1,7 +1,7 @@
 """The errors that a user can cause; the command line prints their message and ends with their exit code."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 
@@ -17,6 +17,12 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str, *, cutoff: flo
     """Return advice for a name that is not known: the most similar of some names, or else other advice."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return f"did you mean {near[0]}?" if near else otherwise
+
+
+def listed(items: Sequence[object], most: int = 8) -> str:
+    """Return the first items with commas, and how many more there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
 
 
 class JaxrnnError(ValueError):

@@ -24,7 +24,7 @@ from jaxrnn.cli.files import Export, Import, Prepare
 from jaxrnn.cli.flags import HOME_EXPANDED
 from jaxrnn.cli.help import Completion, Docs
 from jaxrnn.cli.info import Info
-from jaxrnn.cli.output import listed, wants_color
+from jaxrnn.cli.output import wants_color
 from jaxrnn.cli.plot import Page, Plot
 from jaxrnn.cli.presets import Presets, preset_table
 from jaxrnn.cli.process import clear_damaged_cache, set_environment
@@ -33,7 +33,7 @@ from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.streams import Stream, discard, standard_streams
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
-from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
+from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean, listed
 
 _DESCRIPTION = """\
 Character-level recurrent networks in JAX.

@@ -24,9 +24,9 @@ from jaxrnn.cli.arguments import (
     choose_checkpoint,
 )
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
-from jaxrnn.cli.output import fields_of, listed, print_result, reading, unseen_symbols
+from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
 from jaxrnn.config import TEXT_RULES
-from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.errors import JaxrnnError, NonFiniteError, listed
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh

@@ -121,8 +121,7 @@ class Import:
         set_up_jax(weights.model.dtype)
         DeviceFlags().set_up()
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        source = str(Path(self.corpus).expanduser())
-        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=source, vocabulary=kind))
+        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
         config = with_settings(config, fields_of(weights.model, "cell", "hidden_size", "num_layers", "dtype"))

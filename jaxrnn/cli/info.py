@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -100,7 +101,7 @@ class Info:
         with contextlib.ExitStack() as stack:
             if self.repair:
                 stack.callback(WriterLock(run_dir).close)
-            files = [_verify(file, self.cell) for file in all_checkpoints(run_dir)]
+            files = [file for path in all_checkpoints(run_dir) if (file := _verify(path, self.cell))]
             left_over = temporaries(run_dir) if run_dir.is_dir() else []
             if not self.repair:
                 return files, left_over
@@ -112,16 +113,19 @@ class Info:
         return [file for file in files if file["path"] not in problems], []
 
 
-def _verify(path: Path, cell: str | None) -> dict[str, Any]:
-    """Read a checkpoint file as a command that uses it would; return what is known of it."""
-    stat = path.lstat()
+def _verify(path: Path, cell: str | None) -> dict[str, Any] | None:
+    """Read a checkpoint as a command that uses it would; return what is known of it, None if its run has removed it."""
+    try:
+        stat = path.lstat()
+    except FileNotFoundError:
+        return None
     date = datetime.datetime.fromtimestamp(stat.st_mtime).isoformat(" ", "seconds")
     file = {"path": path, "size": stat.st_size, "modified": date, "problem": None, "state": "good", "good": True}
     file |= dict.fromkeys(("step", "validation_bits_per_character", "validated_on"))
     try:
         checkpoint = open_checkpoint(path, cell=cell)
     except CheckpointError as error:
-        return file | {"problem": str(error), "state": error.word, "good": False}
+        return file | {"problem": str(error), "state": error.word, "good": False} if os.path.lexists(path) else None
     step, loss = checkpoint.counters["step"], checkpoint.counters.get("best_loss")
     validation = _slices(checkpoint).get("validation")
     bits = None if loss is None else loss / math.log(2)

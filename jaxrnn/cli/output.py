@@ -13,6 +13,7 @@ import jaxrnn
 from jaxrnn.atomic import replacing
 from jaxrnn.cli.streams import Stream, as_unicode, style
 from jaxrnn.config import SampleConfig, TrainConfig, to_json
+from jaxrnn.errors import listed
 from jaxrnn.runs.progress import bar_file
 
 if TYPE_CHECKING:
@@ -83,12 +84,6 @@ def in_words(value: Any) -> str:
     if isinstance(value, str) and not (value and value.isprintable()):
         return repr(value)
     return "-" if value is None else str(value)
-
-
-def listed(items: Sequence[object], most: int = 8) -> str:
-    """Return the first items with commas, and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(map(str, items[:most])) + more
 
 
 def save_figure(figure: "Figure", path: Path) -> str:

@@ -135,9 +135,9 @@ class Train(TrainingFlags):
         """Return how many devices trained the run that is resumed: with as many it has the same bits."""
         if not (self.resume and self.run_dir and all_checkpoints(self.run_dir)):
             return None
-        from jaxrnn.runs.checkpoint import load_device_count
+        from jaxrnn.runs.checkpoint import load_fields
 
-        return load_device_count(self.run_dir)
+        return int(load_fields(self.run_dir)["computed_by"].get("device_count", 1))
 
     def sources(self) -> dict[str, Any]:
         """Return the values of the flags that say what to start from, at most one of which may be given."""
@@ -148,14 +148,14 @@ class Train(TrainingFlags):
         if self.fresh_memory and not self.from_run:
             raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
         if self.from_run:
-            from jaxrnn.runs.checkpoint import load_config
+            from jaxrnn.runs.checkpoint import load_fields
 
-            config = load_config(find_checkpoint(self.from_run, "last"))
+            config = load_fields(find_checkpoint(self.from_run, "last"))["config"]
         if self.resume and self.run_dir:
-            from jaxrnn.runs.checkpoint import load_config
+            from jaxrnn.runs.checkpoint import load_fields
 
             written = self.run_dir / "config.json"  # the newest that a person gave: a checkpoint may hold an older one
-            config = read_config(written) if written.exists() else load_config(self.run_dir)
+            config = read_config(written) if written.exists() else load_fields(self.run_dir)["config"]
         if "cell" in changes:
             changes["cell"] = cell_of(changes["cell"])
         if "optimizer" in changes:

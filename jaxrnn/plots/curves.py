@@ -1,5 +1,6 @@
 """Figures of runs: losses over the steps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,12 +40,15 @@ def loss_curves(
     """
     if smoothing is not None and not 0 <= smoothing < 1:
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
-    if unit not in ("bits", "nats"):
-        raise JaxrnnError(f"unit must be bits or nats, got {unit!r}")
     figure = new_figure((8, 4.5))
     axes, curves = figure.subplots(), list[Any]()
-    names = [f"run {n}" if isinstance(run, Mapping) else Path(run).absolute().name for n, run in enumerate(runs, 1)]
-    for index, (run, label) in enumerate(zip(runs, labels or names, strict=True)):
+    if labels is None:
+        labels = [
+            f"run {n}" if isinstance(run, Mapping) else Path(run).absolute().name for n, run in enumerate(runs, 1)
+        ]
+    if len(labels) != len(runs):
+        raise JaxrnnError(f"labels must be the names of the {len(runs)} runs, got {len(labels)}")
+    for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         columns = run if isinstance(run, Mapping) else read_metrics(run)
         color, steps = COLORS[index % len(COLORS)], np.asarray(columns["step"], float)
         intervals, mean, validation = _losses(columns, unit)
@@ -131,7 +135,9 @@ def _config(run: str | Path) -> TrainConfig:
 
 def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:
     """Return the means of the intervals, the running means and the validation losses, NaN where there is none."""
-    scale = 1.0 if unit == "bits" else float(np.log(2))
+    if unit not in ("bits", "nats"):
+        raise JaxrnnError(f"unit must be bits or nats, got {unit!r}")
+    scale = 1.0 if unit == "bits" else math.log(2)
     missing = np.full(len(columns["step"]), np.nan)
     names = ("interval_bits_per_character", "train_bits_per_character", "validation_bits_per_character")
     return [scale * np.asarray(columns.get(name, missing), float) for name in names]

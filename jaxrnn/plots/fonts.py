@@ -5,6 +5,8 @@ import unicodedata
 import warnings
 from typing import Any
 
+from jaxrnn.errors import listed
+
 _MATH = r"$\mathdefault{"  # as matplotlib labels logarithmic axes
 
 
@@ -35,9 +37,8 @@ def draw_texts_as_they_are(figure: Any) -> None:
         missing |= {character: None for character, family in families.items() if not family}
     if missing and not getattr(figure, "_jaxrnn_warned", False):
         figure._jaxrnn_warned = True
-        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
         warnings.warn(
-            f"no font here has {' '.join(list(missing)[:8])}{more}, drawn as boxes; install one, such as the package "
+            f"no font here has {listed([*missing])}, drawn as boxes; install one, such as the package "
             f"{' or '.join(dict.fromkeys(map(_package_with, missing)))}",
             stacklevel=2,
         )
@@ -70,8 +71,8 @@ def _installed_fonts() -> dict[str, tuple[str, frozenset[int]]]:
     from matplotlib.ft2font import FT2Font
 
     fonts = {}
-    listed = [entry.fname for entry in fontManager.ttflist if (entry.style, entry.weight) == ("normal", 400)]
-    for file in dict.fromkeys([*listed, *sorted(findSystemFonts())]):
+    known = [entry.fname for entry in fontManager.ttflist if (entry.style, entry.weight) == ("normal", 400)]
+    for file in dict.fromkeys([*known, *sorted(findSystemFonts())]):
         if "LastResort" in file:  # matplotlib's own font of boxes
             continue
         try:

@@ -123,7 +123,7 @@ def _sweep(path: Path, members: list[RunSummary]) -> SweepSummary:
 
 
 def _worst(states: Iterable[State]) -> State | None:
-    """Return the first of the states in which something can't be used; None: there is none."""
+    """Return the first of the states in which a file can't be used; None: there is none."""
     return next((state for state in states if state in ("damaged", "unusable", "unreadable")), None)
 
 
@@ -161,21 +161,23 @@ def summarize_run(run: Path) -> RunSummary:
     if not is_run(run):
         raise JaxrnnError(f"{run} is not a run directory; {other_run(run)}")
     problems: dict[str, State] = {}
-    config, columns, headers = None, dict.fromkeys(METRICS, np.zeros(0)), []
+    config, columns, files, headers = None, dict.fromkeys(METRICS, np.zeros(0)), list[Path](), []
     with _noting(problems, "config.json"):
         text = (run / "config.json").read_text("utf-8")
         json.loads(text)  # what is not even JSON is damaged, and else of another version
         config = from_json(TrainConfig, text)
     with _noting(problems, "metrics.jsonl"):
         columns = read_columns(run)
-    for path in all_checkpoints(run):  # all, to find every problem
+    with _noting(problems, "checkpoints"):
+        files = all_checkpoints(run)
+        if has_lost_all(run):
+            problems["its checkpoints were damaged; they are in checkpoints/damaged"] = "damaged"
+    for path in files:  # all, to find every problem
         found: dict[str, State] = {}
         with _noting(found, path.name):
             headers.append(_header(path))
         if os.path.lexists(path):  # else the run has removed it meanwhile
             problems |= found
-    if has_lost_all(run):
-        problems["its checkpoints were damaged; they are in checkpoints/damaged"] = "damaged"
     newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
     step = int(max([*columns["step"], newest.get("step", 0)]))
     state: State = "stopped"
@@ -188,7 +190,7 @@ def summarize_run(run: Path) -> RunSummary:
         run,
         state,
         "; ".join(problems) or None,
-        max(path.stat().st_mtime for path in (run, run / "metrics.jsonl") if path.exists()),
+        max((path.stat().st_mtime for path in (run, run / "metrics.jsonl") if path.exists()), default=0.0),
         config,
         step,
         float(np.nanmax([0.0, *columns["seconds"]])),

@@ -22,7 +22,7 @@ import safetensors.numpy
 from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, TrainConfig, to_json
 from jaxrnn.config.fields import check_arguments, describe, of_fields
-from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError
+from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError, listed
 from jaxrnn.runs.checkpoint_files import newest_good
 from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse, read_metadata, reading
 from jaxrnn.runs.provenance import computed_by
@@ -163,15 +163,9 @@ def read_checkpoint(
     return Checkpoint(**{**fields, "config": config, "state": state}, file=file)
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Return the configuration in a checkpoint, verified as by `load_checkpoint`; the cell may be "custom"."""
-    config: TrainConfig = newest_good(Path(path), lambda path: _read(path)[1]["config"])
-    return config
-
-
-def load_device_count(path: str | Path) -> int:
-    """Return how many devices computed a checkpoint, verified as by `load_checkpoint`."""
-    return newest_good(Path(path), lambda path: int(_read(path)[1]["computed_by"].get("device_count", 1)))
+def load_fields(path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint holds beside its state, verified as by `load_checkpoint`; its cell may be "custom"."""
+    return newest_good(Path(path), lambda file: _read(file)[1])
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -236,8 +230,7 @@ def _state(
             )
     if extra := sorted(arrays.keys() - leaves.keys()):
         raise UnusableError(
-            f"{path} is of another version, cell or optimizer: it has tensors that this model lacks: "
-            f"{', '.join(extra[:5])}"
+            f"{path} is of another version, cell or optimizer: it has tensors that this model lacks: {listed(extra)}"
         )
     state = jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.asarray(arrays[name]) for name in leaves])
     return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError
+from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError, UnreadableError
 
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
 _BEST = "best.safetensors"
@@ -30,9 +30,12 @@ def has_checkpoint_name(path: Path) -> bool:
 
 def list_checkpoints(directory: Path) -> list[Path]:
     """Return the checkpoint files in `directory` without the best one, the one with most steps first."""
-    if not directory.is_dir():
+    try:
+        return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+    except OSError as error:
+        raise UnreadableError(f"{directory} can't be read now ({error.strerror or error})") from None
 
 
 def all_checkpoints(run: Path) -> list[Path]:
@@ -55,7 +58,7 @@ def other_run(path: Path, otherwise: str = "give the run directory that `jaxrnn 
             return f"give one of the runs in it, such as {below[0]}"
         folders = filter(Path.is_dir, (path.parent, Path("runs")))
         inside = [file for folder in folders for file in folder.iterdir()]
-        runs = {run.name: run for run in inside if is_run(run) or (run / "sweep.json").is_file()}
+        runs = {run.name: run for run in inside if run != path and (is_run(run) or (run / "sweep.json").is_file())}
         if near := difflib.get_close_matches(path.name, runs, n=1):
             return f"did you mean {runs[near[0]]}?"
     return otherwise
@@ -107,7 +110,8 @@ def newest_good(
     if best_first:
         files.sort(key=lambda file: file.name != _BEST)
     if not files:
-        raise JaxrnnError(f"{path} holds no checkpoint; {other_run(path)}")
+        lost = f"those that were damaged are in {path / 'checkpoints' / _DAMAGED}"
+        raise JaxrnnError(f"{path} holds no checkpoint; {lost if has_lost_all(path) else other_run(path)}")
     errors: list[CheckpointError] = []
     for file in files:
         try:
@@ -139,7 +143,7 @@ def set_aside(run: Path, path: Path) -> Path:
 
 def has_lost_all(run: Path) -> bool:
     """Return whether a run had checkpoints, all of which were damaged and set aside."""
-    return not all_checkpoints(run) and (run / "checkpoints" / _DAMAGED).is_dir()
+    return not all_checkpoints(run) and any((run / "checkpoints" / _DAMAGED).glob("[!.]*"))
 
 
 def prune(directory: Path, step: int, keep: int) -> None:

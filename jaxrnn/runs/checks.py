@@ -11,6 +11,7 @@ from jaxrnn.errors import DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.header import parse, read_metadata
+from jaxrnn.runs.lock import write_errors
 from jaxrnn.runs.run import Run
 
 _SAME = (  # settings that a run keeps
@@ -24,8 +25,9 @@ _SAME = (  # settings that a run keeps
 def check_room(path: Path, runs: Sequence[Run], *, overwrite: bool = False) -> None:
     """Raise StorageError if the disk lacks room for a checkpoint of each run, and one more while it is written."""
     sizes = [checkpoint_size(run.config, run.optimizer) for run in runs]
-    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-    needed, (total, _, free) = sum(sizes) + max(sizes), shutil.disk_usage(place)
+    with write_errors(path):
+        place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+        needed, (total, _, free) = sum(sizes) + max(sizes), shutil.disk_usage(place)
     if overwrite:
         free += sum(file.lstat().st_size for file in all_checkpoints(path))
     if free < needed and total:  # some file systems don't say what they have

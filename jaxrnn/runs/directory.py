@@ -33,6 +33,7 @@ those done) may change. A user-defined cell, loss or optimizer is in no file: pa
 """
 
 import contextlib
+import itertools
 import json
 import os
 import tempfile
@@ -59,10 +60,8 @@ from jaxrnn.training.step import TrainState, init_train_state
 
 def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
     """Return the first of runs/<name>-1, runs/<name>-2, ... that does not exist yet."""
-    number = 1
-    while (path := parent / f"{name}-{number}").exists():
-        number += 1
-    return path
+    paths = (parent / f"{name}-{number}" for number in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def temporaries(path: Path) -> list[Path]:
@@ -109,14 +108,15 @@ class RunDirectory:
             self.close = stack.pop_all().close
 
     def _holds_run(self) -> bool:
-        return (self._path / "config.json").exists() or bool(all_checkpoints(self._path))
+        return (self._path / "config.json").exists() or self.has_checkpoint
 
     def _resume(self) -> Checkpoint | None:
-        if not all_checkpoints(self._path) and self._run.config.parent:
+        has_begun = self.has_checkpoint or has_lost_all(self._path)
+        if not has_begun and self._run.config.parent:
             raise JaxrnnError(
                 f"{self._path} was to begin from {self._run.config.parent} and did not; begin another run"
             )
-        if not all_checkpoints(self._path) and (self._path / "config.json").is_file() and not has_lost_all(self._path):
+        if not has_begun and (self._path / "config.json").is_file():
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
         given, optimizer = self._run.config.model.cell, self._run.optimizer
@@ -165,7 +165,8 @@ class RunDirectory:
             left_over.unlink()
         if not checkpoint:
             # On resume the best one stays even if it is newer than the checkpoint: the run will find it again.
-            for old in (*all_checkpoints(self._path), *event_files(self._path)):
+            damaged = (self._path / "checkpoints").glob("damaged/*")
+            for old in (*all_checkpoints(self._path), *event_files(self._path), *damaged):
                 old.unlink()
         # Without vocab_size, which the corpus gives, the config can be run on another corpus.
         config = with_settings(self._run.config, {"vocab_size": None})

@@ -46,14 +46,11 @@ def is_locked(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        for look in range(_LOOKS):
-            try:
+        for _ in range(1 if fcntl else _LOOKS):
+            with contextlib.suppress(BlockingIOError, PermissionError):
                 _lock(descriptor, shared=True)  # several processes may ask at once
                 return False
-            except (BlockingIOError, PermissionError):
-                if fcntl or look == _LOOKS - 1:
-                    return True
-                time.sleep(0.01)
+            time.sleep(0.01)
         return True
     except OSError:  # a file system without locks
         return False

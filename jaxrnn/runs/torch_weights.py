@@ -21,7 +21,7 @@ import safetensors.numpy
 from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, ModelConfig
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, listed
 from jaxrnn.network.cells import CELLS, get_cell
 from jaxrnn.network.model import Layer, Params
 from jaxrnn.text import Vocabulary
@@ -95,7 +95,7 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     layers = sorted(match.groups() for name in tensors if (match := re.fullmatch(r"(.*)weight_hh_l(\d+)", name)))
     prefixes = sorted({prefix for prefix, _ in layers})
     if len(prefixes) != 1:
-        got = f"{len(prefixes)}: {', '.join(map(repr, prefixes))}" if prefixes else f"none in {_list(tensors)}"
+        got = f"{len(prefixes)}: {', '.join(map(repr, prefixes))}" if prefixes else _none_in(tensors)
         raise JaxrnnError(f"{path} must hold one recurrent part (a weight_hh_l0 [G*H, H] and so on), found {got}")
     rnn = f"{prefixes[0]}{{}}_l{{}}".format
     first = rnn("weight_hh", layers[0][1])
@@ -172,9 +172,13 @@ def _linear_and_embedding(path: Path, tensors: Mapping[str, Array], hidden_size:
     if len(linear) != 1:
         raise JaxrnnError(
             f"{path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "
-            f"found {_list(linear) if linear else f'none in {_list(tensors)}'}"
+            f"found {listed(sorted(linear)) or _none_in(tensors)}"
         )
     return linear[0], next((name for name in matrices if name != linear[0]), None)
+
+
+def _none_in(tensors: Iterable[str]) -> str:
+    return f"none in {listed(sorted(tensors)) or 'nothing'}"
 
 
 def _bias_of(weight: str) -> str:
@@ -190,7 +194,7 @@ def _check_shapes(path: Path, tensors: Mapping[str, Array], shapes: Mapping[str,
         if not np.isfinite(tensors[name]).all():
             raise JaxrnnError(f"{path}: {name} has numbers that are not finite")
     if rest := tensors.keys() - shapes.keys():
-        raise JaxrnnError(f"{path} has tensors that the model lacks: {_list(rest)}")
+        raise JaxrnnError(f"{path} has tensors that the model lacks: {listed(sorted(rest))}")
 
 
 def _vocabulary(path: Path, metadata: Mapping[str, str], vocab_size: int) -> tuple[str, Vocabulary] | None:
@@ -210,8 +214,3 @@ def _vocabulary(path: Path, metadata: Mapping[str, str], vocab_size: int) -> tup
             f"{path} has weights for {vocab_size} symbols, but its metadata name {len(vocabulary)} distinct ones"
         )
     return symbols, vocabulary
-
-
-def _list(names: Iterable[str]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") or "nothing"

@@ -24,7 +24,7 @@ from jaxrnn.config import SETTINGS, OptimizerConfig, SampleConfig, TrainConfig, 
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.evaluation.copies import longest_copy
 from jaxrnn.runs.checkpoint import load_checkpoint
-from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
+from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import WriterLock
 
 # ---- what is there -------------------------------------------------------------------------------------------------
@@ -509,6 +509,34 @@ def test_repair_leaves_a_checkpoint_that_cannot_be_read_now(damaged, jaxrnn, mon
     assert load_checkpoint(best).counters["step"]
 
 
+def test_info_leaves_out_a_checkpoint_that_the_run_removes_meanwhile(damaged, jaxrnn, monkeypatch):
+    files, gone = all_checkpoints(damaged), checkpoint_path(damaged / "checkpoints", 5)
+    monkeypatch.setattr("jaxrnn.cli.info.all_checkpoints", lambda _: [*files, gone])
+    _, out, err = jaxrnn("info new")
+    assert gone.name not in out + err
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_without_a_checkpoint_whose_left_over_files_are_moved_has_lost_none(home, jaxrnn):
+    folder = home / "run" / "checkpoints"
+    for file in list(folder.iterdir()):
+        file.rename(folder / f".{file.name}.7.tmp")
+    code, _, err = jaxrnn("info run --repair")
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        "jaxrnn: run holds no checkpoint; give the run directory that `jaxrnn train` made",
+    )
+    assert "damaged" not in jaxrnn("runs run")[1]
+    assert jaxrnn("train --run-dir run --resume --quiet")[0] == 0
+
+
+def test_a_run_that_replaces_a_damaged_one_has_lost_no_checkpoints(damaged, jaxrnn):
+    jaxrnn("info new --repair")
+    assert any((damaged / "checkpoints" / "damaged").iterdir())
+    assert jaxrnn("train --config tiny.json --run-dir new --overwrite --quiet")[0] == 0
+    assert not any((damaged / "checkpoints" / "damaged").iterdir())
+
+
 def test_a_run_that_is_being_trained_is_not_repaired_but_can_be_described_and_sampled(damaged, jaxrnn):
     before, lock = contents(damaged), WriterLock(damaged)
     code, out, err = jaxrnn("info new --repair")
@@ -730,8 +758,9 @@ def test_a_mistake_is_told_in_a_line_or_two_and_nothing_is_written(place, jaxrnn
         (f"{TRAIN} --run-dir text.txt/run", "can't write to text.txt/run .*; choose another --run-dir"),
         (f"{TRAIN} --run-dir /proc/run", "can't write to /proc/run .*; choose another --run-dir"),
         (f"{TRAIN} --run-dir {300 * 'x'}", "can't write to x+ .*; choose another --run-dir"),
+        (f"sweep --seeds 2 --steps 1 --run-dir {300 * 'x'}", "can't write to x+ .*; choose another --run-dir"),
     ],
-    ids=["below-a-file", "nowhere", "too-long"],
+    ids=["below-a-file", "nowhere", "too-long", "too-long-for-a-sweep"],
 )
 def test_a_run_directory_that_cannot_be_written_is_exit_code_1(place, jaxrnn, command, message):
     assert_refused(place, jaxrnn, command, 1, message)
@@ -814,6 +843,8 @@ def test_the_home_directory_is_found_in_every_path(home, jaxrnn, monkeypatch):
     assert jaxrnn("import ~/weights.safetensors --corpus=~/text.txt --run-dir=~/imported")[0] == 0
     assert jaxrnn("evaluate ~/imported --per-character=~/bits.tsv")[0] == 0
     assert not (home / "~").exists()
+    (home / "~nobody").write_text((home / "text.txt").read_text())
+    assert jaxrnn("import weights.safetensors --corpus=~nobody --run-dir=other")[0] == 0
 
 
 def test_all_devices_are_all_cores(home, jaxrnn):

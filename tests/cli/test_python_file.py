@@ -13,7 +13,7 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, 
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import GRU, TANH, Cell
 from jaxrnn.runs import fit
-from jaxrnn.runs.checkpoint import load_checkpoint, load_config
+from jaxrnn.runs.checkpoint import load_checkpoint, load_fields
 
 # The minimal gated unit, Zhou et al. 2016, with what a file of a user's also has around a cell.
 SOURCE = """
@@ -100,7 +100,7 @@ def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(ho
     builtin = dataclasses.replace(config, model=dataclasses.replace(model, cell="tanh"))
     list(fit(builtin, run_dir="builtin"))
 
-    assert load_config("run").model.cell == "custom"
+    assert load_fields("run")["config"].model.cell == "custom"
     assert load_checkpoint("run", mine).config.model.cell == mine
     longer = dataclasses.replace(config, steps=8)
     assert [report.step for report in fit(longer, run_dir="run", resume=True)] == [8]

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import pytest
@@ -178,6 +180,22 @@ def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_listed(home, o
         lines = output(*command).splitlines()
         (problem,) = [line for line in lines if line.startswith(f"{state}: runs/a: ")]
         assert message in problem
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_listed_now_is_reported(home, output, monkeypatch, capsys):
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.parts[-2:] == ("a", "checkpoints"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    runs = by_name(output("runs", "--json"))
+    assert {name: run["state"] for name, run in runs.items()}["a"] == "unreadable"
+    assert runs["a"]["problem"] == "runs/a/checkpoints can't be read now (Permission denied)"
+    assert main(["sample", "runs/a"]) == 3
+    assert capsys.readouterr().err == "jaxrnn: runs/a/checkpoints can't be read now (Permission denied)\n"
 
 
 def test_a_line_of_the_metrics_may_lack_fields(home, output):

@@ -16,7 +16,7 @@ from arrays import assert_same_bits
 from jaxrnn.distributed.processes import PeerError, launched_together, start_processes
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs import fit
-from jaxrnn.runs.checkpoint import load_checkpoint, load_config
+from jaxrnn.runs.checkpoint import load_checkpoint, load_fields
 
 pytestmark = pytest.mark.usefixtures("own_programs")  # processes at the same time
 
@@ -74,7 +74,9 @@ def test_processes_train_as_one_process_with_all_their_devices(whole):
     run, (first, second) = whole
     assert json.loads(first)["step"] == 100
     assert second == ""  # process 0 alone prints
-    expected = [report.smooth_loss for report in fit(dataclasses.replace(load_config(run), steps=50), devices=4)]
+    expected = [
+        report.smooth_loss for report in fit(dataclasses.replace(load_fields(run)["config"], steps=50), devices=4)
+    ]
     assert [line["smooth_loss_nats"] for line in metrics(run)[:6]] == pytest.approx(expected, rel=1e-6)
 
 

@@ -20,7 +20,7 @@ from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, UnusableError
 from jaxrnn.network.cells import CELLS
 from jaxrnn.runs import checkpoint, checkpoint_files
-from jaxrnn.runs.checkpoint import load_checkpoint, load_config, read_checkpoint, save_checkpoint
+from jaxrnn.runs.checkpoint import load_checkpoint, load_fields, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
 from jaxrnn.text import Vocabulary, batches
 from jaxrnn.training.jitted import make_train_step
@@ -82,7 +82,7 @@ def test_a_checkpoint_gives_back_every_bit(tmp_path, request, cell, dtype, num_l
     assert (loaded.config, loaded.vocabulary, loaded.corpus) == (config, VOCABULARY, CORPUS)
     assert loaded.counters == {"step": 7, "wraps": 3, "characters": 2**63}
     assert loaded.computed_by["jax"] == jax.__version__
-    assert load_config(path) == config
+    assert load_fields(path)["config"] == config
 
 
 def test_a_vocabulary_of_bytes_comes_back_as_one(tmp_path):
@@ -112,7 +112,7 @@ def test_a_float64_checkpoint_says_what_it_needs(tmp_path):
     config = TrainConfig(model=ModelConfig(dtype="float64", vocab_size=len(VOCABULARY)))
     with jax.enable_x64(True):
         save(tmp_path / "x", 1, config)
-    assert load_config(tmp_path / "x").model.dtype == "float64"
+    assert load_fields(tmp_path / "x")["config"].model.dtype == "float64"
     with pytest.raises(JaxrnnError, match="jax_enable_x64"):
         load_checkpoint(tmp_path / "x")
 
@@ -210,7 +210,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_with_a_warning(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                used = load_config(run).seed
+                used = load_fields(run)["config"].seed
             except JaxrnnError as error:
                 used = error
         messages = [str(warning.message) for warning in caught]
@@ -247,7 +247,7 @@ def test_a_checkpoint_on_a_bad_disk_gives_way_to_the_one_before(run, newest, mon
 def test_when_every_checkpoint_is_damaged_the_newest_is_named(run, newest):
     for path in list_checkpoints(run / "checkpoints"):
         path.write_bytes(path.read_bytes()[:-1])
-    for load in (load_checkpoint, load_config):
+    for load in (load_checkpoint, load_fields):
         with pytest.raises(CheckpointError, match=f"{newest.name} is damaged.*no other checkpoint"):
             load(run)
 
@@ -298,7 +298,7 @@ ARRAY = {"params.by": np.zeros(3, np.float32)}
 def test_a_file_that_never_was_a_checkpoint_is_a_mistake_and_no_damage(tmp_path, data):
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
-    for load in (load_checkpoint, load_config):
+    for load in (load_checkpoint, load_fields):
         with pytest.raises(JaxrnnError, match="run directory") as caught:
             load(path)
         assert str(path) in str(caught.value)
