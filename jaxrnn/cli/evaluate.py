@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 
@@ -25,7 +25,6 @@ from jaxrnn.cli.arguments import (
 )
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
-from jaxrnn.config import TEXT_RULES
 from jaxrnn.errors import JaxrnnError, NonFiniteError, listed
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     from jaxrnn.evaluation.dynamic import Dynamic
     from jaxrnn.evaluation.stream import Reader, Scored, Tally
-
-SKIP = 2**16  # characters of a text that are passed over at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,19 +107,18 @@ class Evaluate:
                 raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
             if not math.isfinite(total.nats):
                 raise NonFiniteError(f"the loss of {text.source} is not finite; with --dynamic, try a smaller rate")
-        more = {"documents": documents} if self.per_document else {}
-        self._print_result(text, total, checkpoint, choice[0] if choice else None, more)
+        self._print_result(text, total, checkpoint, choice and choice[0], documents)
 
     def _stream(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None", reader: "Reader | None") -> "_Text":
         from jaxrnn.evaluation.stream import Tally, score_stream
-        from jaxrnn.text.files import one_line, one_per_line
+        from jaxrnn.text.files import one_line
         from jaxrnn.text.stream import Rules, decode, read_pieces
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
-        settings = dataclasses.replace(config, **self.reading)
-        rules = Rules(*(getattr(settings, name) for name in TEXT_RULES))
+        rules = Rules.of(dataclasses.replace(config, **self.reading))
         if self.file:
-            name, pieces = one_line(one_per_line(self.file)), read_pieces(one_per_line(self.file), rules)
+            source = "\n".join(self.file)
+            name, pieces = one_line(source), read_pieces(source, rules)
         else:
             blocks = [(self.text or "").encode("utf-8", "surrogateescape")]
             name, pieces = "--text", decode(blocks, "--text", rules._replace(encoding="utf-8"))
@@ -132,8 +128,7 @@ class Evaluate:
 
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None", reader: "Reader | None") -> "_Text":
         from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
-        from jaxrnn.evaluation.stream import Scored, Tally, score_slice
-        from jaxrnn.text.documents import encode_separator
+        from jaxrnn.evaluation.stream import Scored, Tally, read_in_parts
         from jaxrnn.text.files import STDIN, one_line
         from jaxrnn.text.stream import Rules, count_tokens, read_pieces
 
@@ -154,23 +149,21 @@ class Evaluate:
             tally.unknown = int(counts[vocabulary.symbols.index(jaxrnn.text.UNKNOWN)])
 
         # Tokens don't tell what the unknown symbol stands for: the text is read again, unless it came from stdin.
-        take = None
+        characters = None
         if tally.unknown and vocabulary.kind == "characters" and corpus.source != STDIN:
-            rules = Rules(*(getattr(config, name) for name in TEXT_RULES))
-            take = _taker(read_pieces(corpus.source, rules), part.begin + 1)
+            pieces = map(str, read_pieces(corpus.source, Rules.of(config)))
+            characters = itertools.islice(itertools.chain.from_iterable(pieces), part.begin + 1, None)
 
         def scored() -> Iterator[Scored]:
-            if reader:
-                separator = encode_separator(vocabulary, config.reset_on)
-                for scored in score_slice(part, vocabulary, separator, reader):
-                    yield scored._replace(symbols=take(len(scored.nats))) if take else scored
-                return
-            surprisals = ordered_surprisals if self.per_character or take else surprisals_in_parts
-            parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
+            surprisals = ordered_surprisals if self.per_character or characters else surprisals_in_parts
+            if not reader:
+                parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
+            else:
+                parts = ((indices, nats) for indices, nats, _ in read_in_parts(reader, part.tokens, part.starts))
             for indices, nats in parts:
                 tokens, symbols = part.tokens[1:][indices], ""
-                if take:
-                    symbols = take(len(tokens))
+                if characters:
+                    symbols = "".join(itertools.islice(characters, len(tokens)))
                 elif self.per_character:
                     symbols = "".join(vocabulary.symbols[token] for token in tokens)
                 starts = None if part.starts is None else part.starts[indices]
@@ -184,7 +177,7 @@ class Evaluate:
         score: "jaxrnn.Score",
         checkpoint: "jaxrnn.Checkpoint",
         dynamic: "Dynamic | None",
-        more: dict[str, Any],
+        documents: list[dict[str, Any]],
     ) -> None:
         part, train, tally, step = text.part, text.train, text.tally, checkpoint.counters["step"]
         kind = checkpoint.vocabulary.kind
@@ -203,7 +196,7 @@ class Evaluate:
             "dynamic": dynamic,
             "step": step,
             "checkpoint": checkpoint.file,
-            **more,
+            **({"documents": documents} if self.per_document else {}),
         }
         in_lanes = f", in {self.lanes:,} lanes" if self.lanes > 1 else ""
         lines = [
@@ -256,22 +249,6 @@ def _documents(
                     utf8_bytes += int(utf8_lengths[scored.tokens[start:end]].sum())
     if symbols:
         yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
-
-
-def _taker(pieces: Iterator[str | bytes], begin: int) -> Callable[[int], str]:
-    """Return a function that returns the next so many characters of a text in pieces, from a position on."""
-    buffer = ""
-
-    def take(count: int) -> str:
-        nonlocal buffer
-        while len(buffer) < count and (piece := next(pieces, "")):
-            buffer += str(piece)
-        taken, buffer = buffer[:count], buffer[count:]
-        return taken
-
-    for skipped in range(0, begin, SKIP):
-        take(min(SKIP, begin - skipped))
-    return take
 
 
 def _tsv_lines(scored: "Scored") -> str:

@@ -22,7 +22,7 @@ from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import print_json, reading
-from jaxrnn.config import TEXT_RULES, SampleConfig
+from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
 
@@ -137,8 +137,7 @@ class Sample:
         if self.prompt_file is not None:
             if config.prompt:
                 raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
-            rules = Rules(*(getattr(settings, name) for name in TEXT_RULES))
-            pieces = read_pieces(self.prompt_file, rules)
+            pieces = read_pieces(self.prompt_file, Rules.of(settings))
             if settings.vocabulary == "characters":
                 prompt = "".join(map(str, pieces))
             else:  # of any bytes, as Python passes those of a command line

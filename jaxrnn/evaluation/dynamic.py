@@ -20,10 +20,11 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.score import Nats, score
-from jaxrnn.evaluation.stream import Reader, padded_batch
+from jaxrnn.evaluation.stream import Reader, read_in_parts
 from jaxrnn.network import Carry, Params, initial_carry
 from jaxrnn.text import Batch, Tokens
 from jaxrnn.text.documents import Starts
+from jaxrnn.text.vocabulary import check_tokens
 
 SAMPLE = 8192  # symbols of training text that the squares of gradients are averaged over, and as many to choose by
 RATES = {"rms": 1e-4, "sgd": 1e-3}  # where the search for a rate begins
@@ -173,17 +174,12 @@ def _all(
     starts: Starts | None = None,
     parts: int = PARTS,
 ) -> tuple[Nats, Learner]:
-    count = len(tokens) - 1
-    if count < 1 or length < 1:
+    check_tokens(tokens, config.vocab_size)
+    if len(tokens) < 2 or length < 1:
         raise JaxrnnError(f"2 symbols and a length of 1 are needed, got {len(tokens)} symbols and length {length}")
-    read, learner, size = reader(params, config, rule, length, parts)
-    nats = np.empty(count, np.dtype(config.dtype))
-    for begin in range(0, count, size):
-        end = min(begin + size, count)
-        flags = np.zeros(end - begin, np.bool_) if starts is None else starts[np.arange(begin, end)]
-        batch = padded_batch(np.asarray(tokens[begin : end + 1]), flags, size)
-        part, learner = read(learner, batch)
-        nats[begin:end] = part[: end - begin, 0]
+    nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))
+    for indices, part, state in read_in_parts(reader(params, config, rule, length, parts), tokens, starts):
+        nats[indices], learner = part, state
     return nats, learner
 
 

@@ -13,8 +13,8 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.evaluation.score import Indices, Nats, ordered_surprisals, score, window_length
 from jaxrnn.network import Carry, Params, initial_carry
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
-from jaxrnn.text.documents import DocumentStarts, Slice, document_starts
-from jaxrnn.text.stream import blocks, on_disk, release_pages
+from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
+from jaxrnn.text.stream import on_disk, release_pages
 from jaxrnn.text.vocabulary import Flags
 
 
@@ -41,10 +41,6 @@ def _reader(params: Params, config: ModelConfig) -> Reader:
         return score(params, carry, batch._replace(targets=np.maximum(batch.targets, 0)), config)
 
     return Reader(read, initial_carry(1, config), window_length(1, config))
-
-
-def _symbol_type(vocabulary: Vocabulary) -> np.dtype[np.void]:
-    return np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
 
 
 @dataclasses.dataclass
@@ -78,7 +74,7 @@ def score_stream(
     room for the temporary files.
     """
     separator = encode_separator(vocabulary, reset_on)
-    dtype = _symbol_type(vocabulary)
+    dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
     symbols = (_encode(piece, vocabulary, dtype, tally) for piece in pieces)
     if lanes == 1:
         yield from _score_one_lane(reader or _reader(params, config), symbols, separator)
@@ -92,22 +88,6 @@ def score_stream(
             yield _scored(scored, nats, None if starts is None else starts[indices])
 
 
-def score_slice(part: Slice, vocabulary: Vocabulary, separator: Tokens, reader: Reader) -> Iterator[Scored]:
-    """Do what `score_stream` does for a slice of a corpus, in one lane; the indices are those in the corpus."""
-    codes = np.frombuffer(vocabulary.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
-
-    def pieces() -> Iterator[np.ndarray]:
-        begin = part.begin
-        for block in blocks(part.tokens):
-            symbols = np.zeros(len(block), _symbol_type(vocabulary))
-            symbols["index"], symbols["token"] = begin + np.arange(len(block)), block
-            symbols["code_point"] = codes[block]
-            yield symbols
-            begin += len(block)
-
-    yield from _score_one_lane(reader, pieces(), separator)
-
-
 def _score_one_lane(reader: Reader, pieces: Iterable[np.ndarray], separator: Tokens) -> Iterator[Scored]:
     (read, state, length), before = reader, separator[:0]
     for window in _windows(pieces, length):
@@ -117,11 +97,22 @@ def _score_one_lane(reader: Reader, pieces: Iterable[np.ndarray], separator: Tok
         if len(separator):
             starts = document_starts(text, separator)[len(before) :]
         before = text[max(0, len(text) - len(separator) + 1) :]
-        nats, state = read(state, padded_batch(tokens, starts, length))
+        nats, state = read(state, _padded_batch(tokens, starts, length))
         yield _scored(window[1:], np.asarray(nats)[: len(starts), 0], starts)
 
 
-def padded_batch(tokens: Tokens, starts: Flags, length: int) -> Batch:
+def read_in_parts(reader: Reader, tokens: Tokens, starts: Starts | None) -> Iterator[tuple[Indices, Nats, Any]]:
+    """Yield, in order, parts of what `surprisals` returns: indices into it, the nats there, and the reader's state."""
+    (read, state, length), count = reader, len(tokens) - 1
+    for begin in range(0, count, length):
+        indices = np.arange(begin, min(begin + length, count))
+        flags = np.zeros(len(indices), np.bool_) if starts is None else starts[indices]
+        nats, state = read(state, _padded_batch(tokens[begin : begin + length + 1], flags, length))
+        release_pages(tokens)
+        yield indices, np.asarray(nats)[: len(indices), 0], state
+
+
+def _padded_batch(tokens: Tokens, starts: Flags, length: int) -> Batch:
     """Return a batch of one lane and T = `length` symbols: all texts share a program. Missing targets are -1."""
     columns = np.stack([tokens[:-1], tokens[1:]]).astype(np.int32)[:, :, None]
     missing = (0, length - len(starts)), (0, 0)

@@ -20,9 +20,9 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
-from jaxrnn.sampling.options import check_draw
-from jaxrnn.sampling.sample import COLDEST, advance, log_probability, sample
+from jaxrnn.sampling.sample import COLDEST, advance, check_draw, log_probability, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts
+from jaxrnn.text.vocabulary import Decoder
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast
 _READ_LENGTHS = (256, 16, 1)  # characters read per dispatch: three programs read a text of any length
@@ -159,23 +159,30 @@ class Writer:
 
     def write_many(self, options: SampleConfig) -> list[Tokens]:
         """Return `options.num_samples` texts that follow the prompt, as tokens, int [N] each."""
-        position = self.begin().extend(self.vocabulary.encode(options.prompt))
-        pieces = (lanes for lanes, _ in self.write(position, options))
+        pieces = (lanes for lanes, _ in self.write(self._after_prompt(options), options))
         return [np.concatenate(lane) for lane in zip(*pieces, strict=True)]
 
     def pieces(self, options: SampleConfig, *, raw: bool = False) -> Iterator[str]:
-        """Yield the next piece of a text, as a `raw` decoder gives it or not."""
-        prompt, decoder = self.vocabulary.encode(options.prompt), self.vocabulary.decoder(raw=raw)
-        decoder.decode(prompt)  # a prompt of bytes may end within a character
-        for (tokens,), _ in self.write(self.begin().extend(prompt), options):
+        """Yield the text that follows the prompt in pieces, from a `raw` decoder or not."""
+        decoder = self._decoder(options.prompt, raw)
+        for (tokens,), _ in self.write(self._after_prompt(options), options):
             yield decoder.decode(tokens)
         yield decoder.decode([], final=True)
 
     def decode(self, tokens: Tokens, prompt: str, *, raw: bool = False) -> str:
-        """Return tokens that were written after a prompt as text; a prompt of bytes may end within a character."""
+        """Return tokens that were written after a prompt as text."""
+        return self._decoder(prompt, raw).decode(tokens, final=True)
+
+    def _decoder(self, prompt: str, raw: bool) -> Decoder:
+        """Return a decoder that has decoded the prompt: one of bytes may end within a character."""
         decoder = self.vocabulary.decoder(raw=raw)
         decoder.decode(self.vocabulary.encode(prompt))
-        return decoder.decode(tokens, final=True)
+        return decoder
+
+    def _after_prompt(self, options: SampleConfig) -> Position:
+        """Return the position after the prompt, or after the first symbol if there is nothing to continue."""
+        position = self.begin().extend(self.vocabulary.encode(options.prompt))
+        return position if len(position.tokens) else position.extend(self._first)
 
     def log_probabilities(self, texts: list[Tokens], options: SampleConfig) -> tuple[list[float], list[float]]:
         """Return ln of the probability of each text that was written with these options, in nats.
@@ -183,8 +190,7 @@ class Writer:
         The first is that under the network, after the prompt; the second that with which it was drawn, under
         temperature, top-k and top-p; it is 0 for greedy texts.
         """
-        position = self.begin().extend(self.vocabulary.encode(options.prompt))
-        position = position if len(position.tokens) else position.extend(self._first)
+        position = self._after_prompt(options)
         begin, length = len(position.tokens), max(map(len, texts))
         tokens = np.repeat(np.pad(position.tokens, ((0, length), (0, 0))), len(texts), axis=1)
         written = np.zeros(tokens.shape, np.bool_)

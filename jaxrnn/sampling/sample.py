@@ -1,5 +1,6 @@
 """The key-threaded sampler: draw a character, feed it back, draw the next."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,12 +10,11 @@ from jax import lax
 from jax.tree_util import Partial  # a function whose keywords are arguments of compiled programs
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.config.fields import check_arguments
+from jaxrnn.config.fields import check_arguments, is_traced
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.categorical import draw as draw_weighted
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network.model import Carry, Params, forward
-from jaxrnn.sampling.options import check_draw, is_known
 from jaxrnn.text import Array
 
 COLDEST = 1e-30  # a lower temperature takes the likeliest token
@@ -68,9 +68,21 @@ def sample(
     starts, recent = (None, None) if separator is None else _find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
-    greedy = greedy or bool(is_known(temperature) and temperature < COLDEST)
+    greedy = greedy or bool(not is_traced(temperature) and temperature < COLDEST)
     choose = Partial(likeliest) if greedy else Partial(draw, temperature=temperature, top_k=top_k, top_p=top_p)
     return _write(key, params, carry, prime[-1], recent, separator, choose, config, length)
+
+
+def check_draw(
+    vocab_size: int, temperature: float | jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
+) -> None:
+    """Raise JaxrnnError for the first of these that is out of its range, unless it is traced."""
+    if not is_traced(temperature) and not 0 <= temperature < math.inf:
+        raise JaxrnnError(f"temperature must be a finite number from 0 (the likeliest character) on, got {temperature}")
+    if not (top_k is None or is_traced(top_k)) and top_k not in range(1, vocab_size + 1):
+        raise JaxrnnError(f"top_k must be a whole number from 1 to {vocab_size}, what the model knows, got {top_k}")
+    if not (top_p is None or is_traced(top_p)) and not 0 < top_p <= 1:
+        raise JaxrnnError(f"top_p must be a probability in (0, 1], got {top_p}")
 
 
 @jax.jit

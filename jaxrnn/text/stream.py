@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrnn.config import Normalization, VocabularyKind
+from jaxrnn.config import Normalization, TrainConfig, VocabularyKind
 from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.text.characters import straight_quotes
 from jaxrnn.text.encodings import contradiction, likely_encodings
@@ -40,6 +40,11 @@ class Rules(NamedTuple):
     min_count: int = 1
     join: str = "\n"
     symbols: str = ""
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Rules":
+        """Return the rules of a run."""
+        return cls(*(getattr(config, name) for name in cls._fields))
 
     def vocabulary_of(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return a vocabulary with the encoding, if it is of bytes."""

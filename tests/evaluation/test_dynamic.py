@@ -92,7 +92,8 @@ def test_a_symbol_is_scored_before_any_parameter_has_seen_it(params, rule):
         changed = dynamic_surprisals(params, other, MODEL, rule, length=T)
         np.testing.assert_array_equal(changed[: t - 1], scores[: t - 1])  # no score before that of symbol t
         # The score of t is a distribution's, which is the same whatever the symbol is.
-        shares = [np.exp(-dynamic_surprisals(params, [*TEXT[:t], s], MODEL, rule, length=T)[t - 1]) for s in range(V)]
+        texts = [np.array([*TEXT[:t], s]) for s in range(V)]
+        shares = [np.exp(-dynamic_surprisals(params, text, MODEL, rule, length=T)[t - 1]) for text in texts]
         assert sum(shares) == pytest.approx(1, abs=1e-9)
         assert shares[other[t]] == pytest.approx(np.exp(-changed[t - 1]), rel=1e-9)
         assert t == len(TEXT) - 1 or not np.array_equal(changed[t:], scores[t:])
@@ -113,7 +114,16 @@ def test_it_learns_what_repeats_and_rates_are_chosen_on_the_training_text_alone(
     assert given == ("sgd", 0.01, 0.5, 3)
 
 
-@pytest.mark.parametrize(("text", "length"), [([0], 3), ([0, 1], 0)])
-def test_too_little_is_refused(params, text, length):
-    with pytest.raises(JaxrnnError, match="2 symbols and a length of 1 are needed"):
+@pytest.mark.parametrize(
+    ("text", "length", "message"),
+    [
+        ([0], 3, "2 symbols and a length of 1 are needed"),
+        ([0, 1], 0, "2 symbols and a length of 1 are needed"),
+        ([0, V], 3, f"must be 0 to {V - 1}, got 0 to {V}"),
+        ([0.5, 1], 3, "the tokens must be an integer array"),
+    ],
+    ids=["too short", "length 0", "out of range", "not integers"],
+)
+def test_what_is_no_text_is_refused(params, text, length, message):
+    with pytest.raises(JaxrnnError, match=message):
         dynamic_surprisals(params, np.array(text), MODEL, pulled(0.1), length=length)
