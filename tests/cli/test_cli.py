@@ -843,8 +843,8 @@ def test_the_home_directory_is_found_in_every_path(home, jaxrnn, monkeypatch):
     assert jaxrnn("import ~/weights.safetensors --corpus=~/text.txt --run-dir=~/imported")[0] == 0
     assert jaxrnn("evaluate ~/imported --per-character=~/bits.tsv")[0] == 0
     assert not (home / "~").exists()
-    (home / "~nobody").write_text((home / "text.txt").read_text())
-    assert jaxrnn("import weights.safetensors --corpus=~nobody --run-dir=other")[0] == 0
+    (home / "~no-such-user").write_text((home / "text.txt").read_text())
+    assert jaxrnn("import weights.safetensors --corpus=~no-such-user --run-dir=other")[0] == 0
 
 
 def test_all_devices_are_all_cores(home, jaxrnn):
