@@ -71,6 +71,10 @@ WRONG = {
         ),
     ],
     "activations": [(lambda: jaxrnn.activations(PARAMS, TOKENS, CONFIG), "config must be a ModelConfig, got a TrainC")],
+    "page": [(lambda: jaxrnn.page.page("run"), "checkpoint must be a Checkpoint, got 'run'")],
+    "slices_of": [(lambda: jaxrnn.runs.slices_of("abc", CONFIG), "corpus must be a Corpus, got 'abc'")],
+    "load_run_corpus": [(lambda: jaxrnn.runs.load_run_corpus("x"), "config must be a TrainConfig, got 'x'")],
+    "reload_corpus": [(lambda: jaxrnn.runs.reload_corpus("run"), "checkpoint must be a Checkpoint, got 'run'")],
     "load_checkpoint": [
         (lambda: jaxrnn.load_checkpoint(3), "path must be a string or a path, got 3"),
         (lambda: jaxrnn.load_checkpoint("run", "gru"), "cell must be a jaxrnn.Cell or None, got 'gru'"),

@@ -13,7 +13,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.flags import field_flags, setting_flags
-from jaxrnn.cli.output import reading
+from jaxrnn.cli.output import json_text, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
@@ -191,6 +191,10 @@ class RunOptions:
     """Print only the result, without progress and samples on the way."""
     json: bool = False
     """Print one line of JSON instead of text."""
+
+    def print_plan(self, values: Any) -> None:
+        """Print as JSON what would be trained, for --dry-run."""
+        print(json_text(values, indent=None if self.json else 2))
 
 
 OPTIONS = tyro.conf.arg(name="run", help="Files and output.")  # annotates a field of this type

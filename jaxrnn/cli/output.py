@@ -35,18 +35,13 @@ def styled(text: str, code: str) -> str:
 def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
     """Print the result of a command: its values as one line of JSON, or lines of text, of which None is left out."""
     if as_json:
-        print_json(values)
+        print(json_text(values))
     else:
         print("\n".join(line for line in lines if line is not None))
 
 
-def print_json(values: Any, indent: int | None = None) -> None:
-    """Print values as JSON, by default in one line."""
-    print(json_text(values, indent))
-
-
 def json_text(values: Any, indent: int | None = None) -> str:
-    """Return values as JSON.
+    """Return values as JSON, by default in one line.
 
     Named tuples and configurations become objects, paths strings, and numbers that are not finite null.
     """

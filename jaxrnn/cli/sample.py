@@ -21,7 +21,7 @@ from jaxrnn.cli.arguments import (
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
-from jaxrnn.cli.output import print_json, reading
+from jaxrnn.cli.output import json_text, reading
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
@@ -95,7 +95,7 @@ class Sample:
                 **({"copies": list(map(find_copy, samples))} if find_copy else {}),
             }
             step, file = checkpoint.counters["step"], checkpoint.file
-            print_json({**values, "run": self.run_dir, "step": step, "checkpoint": file})
+            print(json_text({**values, "run": self.run_dir, "step": step, "checkpoint": file}))
         elif config.num_samples == 1:
             sample = ""
             print(prompt, end="", flush=True)

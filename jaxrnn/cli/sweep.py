@@ -13,7 +13,7 @@ import jaxrnn
 from jaxrnn.cli.advice import closing_lines, guessing_line
 from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags
-from jaxrnn.cli.output import fields_of, loss_values, print_json, print_result, save_figure, slice_lines, table
+from jaxrnn.cli.output import fields_of, loss_values, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, with_settings
@@ -52,8 +52,7 @@ class Sweep(TrainingFlags):
         members = combinations(config, axes)
         options = self.options
         if options.dry_run:
-            plan = {"config": config, "axes": axes, "members": list(members)}
-            print_json(plan, indent=None if options.json else 2)
+            options.print_plan({"config": config, "axes": axes, "members": list(members)})
             return 0
         set_up_jax(config.model.dtype)
         DeviceFlags().set_up()

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -30,7 +30,6 @@ from jaxrnn.cli.output import (
     corpus_values,
     fields_of,
     loss_values,
-    print_json,
     print_result,
     slice_lines,
     unseen_symbols,
@@ -42,6 +41,9 @@ from jaxrnn.config import SETTINGS, OptimizerConfig, TrainConfig, with_settings
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
+
+if TYPE_CHECKING:
+    from jaxrnn.runs.metrics import EventLog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Train(TrainingFlags):
         began = time.perf_counter()
         config, optimizer = self._config_and_optimizer()
         if self.options.dry_run and self.minutes is None:
-            print_json(config, indent=None if self.options.json else 2)
+            self.options.print_plan(config)
             return 0
         set_up_jax(config.model.dtype)
         if self.minutes is None:
@@ -81,9 +83,10 @@ class Train(TrainingFlags):
             (dataclasses.replace(self.device, devices="all") if auto else self.device).set_up()
         import jax
 
-        from jaxrnn.runs.metrics import check_tensorboard
+        from jaxrnn.runs.metrics import EventLog, check_tensorboard
 
         prints = jax.process_index() == 0  # only the first of many processes prints and writes
+        shows = prints and not self.options.quiet
         if not prints:
             warnings.simplefilter("ignore")
         if self.options.tensorboard:
@@ -99,24 +102,24 @@ class Train(TrainingFlags):
             config, lines = dialed(self.minutes, corpus, settings, began, self.device, optimizer)
             device = self.device.set_up_training(config)
             mesh = device.mesh("batch_size", config.batch_size)
-            if not self.options.quiet:
+            if shows:
                 print("\n".join(lines), file=sys.stderr)
             if self.options.dry_run:
-                print_json(config, indent=None if self.options.json else 2)
+                self.options.print_plan(config)
                 return 0
         slices = jaxrnn.runs.slices_of(corpus, config)
         with stop_signals() as received:
-            shows = prints and not self.options.quiet
             display = TrainingProgress(config.steps, has_bar=shows, has_lines=shows)
             options: dict[str, Any] = {"optimizer": optimizer, "progress": display.note, "devices": device.devices}
             run_dir, reports = self._begin(config, corpus, parent, should_stop=lambda: received, **options)
-            if prints and not self.options.quiet:
+            if shows:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 if mesh and self.device.devices == "auto" and jax.process_count() == 1:
                     about.append(f"devices: {mesh.size}, each with {config.batch_size // mesh.size} lanes")
                 print("\n".join(about), file=sys.stderr)
+            events = EventLog(run_dir) if self.options.tensorboard and prints else None
             try:
-                report = self._show(reports, display, run_dir, prints)
+                report = self._show(reports, display, events, shows)
             except NonFiniteError as error:
                 if not all_checkpoints(run_dir):
                     raise
@@ -182,26 +185,23 @@ class Train(TrainingFlags):
                     raise  # else another process took the directory first: try the next number
 
     def _show(
-        self, reports: "Generator[jaxrnn.Report]", display: TrainingProgress, run_dir: Path, prints: bool
+        self, reports: "Generator[jaxrnn.Report]", display: TrainingProgress, events: "EventLog | None", shows: bool
     ) -> "jaxrnn.Report":
         """Show reports as they come; return the last one."""
-        from jaxrnn.runs.metrics import EventLog
         from jaxrnn.runs.report import losses_in_words, sample_title
 
-        quiet, step_of_rise = self.options.quiet or not prints, -1
-        log: Any = contextlib.nullcontext()
-        if self.options.tensorboard and prints:
-            log = contextlib.closing(EventLog(run_dir))
-        with contextlib.closing(reports), log as events, display:
+        step_of_rise = -1
+        log = contextlib.closing(events) if events else contextlib.nullcontext()
+        with contextlib.closing(reports), log, display:
             for report in reports:
                 display.show(report.step, losses_in_words(report), finished=report.finished)
-                if report.sample is not None and (report.finished or not quiet) and not self.options.json:
+                if report.sample is not None and (report.finished or shows) and not self.options.json:
                     with display.hidden():
                         _print_sample(f"{sample_title(report)}\n{shown_sample(report)}")
                 if events:
                     events.add(report)
                 best = report.best if report.validation_loss is not None else None
-                if best and has_risen(best, report.validation_loss) and best.step != step_of_rise and not quiet:
+                if best and has_risen(best, report.validation_loss) and best.step != step_of_rise and shows:
                     step_of_rise = best.step
                     with display.hidden():
                         print(rising_line(report), file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from jaxrnn.config import SampleConfig, corpus_name
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import CELLS, Params
 from jaxrnn.network.cells import built_in_name
@@ -40,6 +41,7 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
     raised. The metrics, from `jaxrnn.runs.read_metrics`, are drawn as a curve. The page opens with `text`, by default
     one that the network writes.
     """
+    check_arguments(page, locals())
     params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
     model = config.model
     cell = built_in_name(model.cell)

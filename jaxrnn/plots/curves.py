@@ -12,7 +12,7 @@ from jaxrnn.config import TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.plots.fonts import printable
-from jaxrnn.runs.metrics import read_metrics
+from jaxrnn.runs.metrics import has_metrics, read_metrics
 from jaxrnn.runs.sweep_directory import read_sweep
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def loss_curves(
             f"run {n}" if isinstance(run, Mapping) else Path(run).absolute().name for n, run in enumerate(runs, 1)
         ]
     if len(labels) != len(runs):
-        raise JaxrnnError(f"labels must be the names of the {len(runs)} runs, got {len(labels)}")
+        raise JaxrnnError(f"labels must be as many as the runs, {len(runs)}, got {len(labels)}")
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         columns = run if isinstance(run, Mapping) else read_metrics(run)
         color, steps = COLORS[index % len(COLORS)], np.asarray(columns["step"], float)
@@ -115,7 +115,7 @@ def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
     by_setting: dict[str, list[Columns]] = {}
     for name, member in combinations(config, axes).items():
         setting = ", ".join(f"{axis} {value_of(member, axis)}" for axis in axes if axis != "seed") or "all seeds"
-        if (sweep / name / "metrics.jsonl").is_file():  # otherwise its turn has not come
+        if has_metrics(sweep / name):  # otherwise its turn has not come
             by_setting.setdefault(setting, []).append(read_metrics(sweep / name))
     return by_setting
 

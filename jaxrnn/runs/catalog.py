@@ -127,12 +127,13 @@ def _worst(states: Iterable[State]) -> State | None:
     return next((state for state in states if state in ("damaged", "unusable", "unreadable")), None)
 
 
-def find_runs(directory: Path) -> list[Path]:
+def find_runs(directory: str | Path) -> list[Path]:
     """Return the run directories below a directory, or itself if it is one.
 
     Raises:
         JaxrnnError: there is no such directory, or it can't be read.
     """
+    directory = Path(directory)
     if not directory.is_dir():
         advice = other_run(directory, "give one that holds runs, such as runs")
         raise JaxrnnError(f"no such directory: {directory}; {advice}")
@@ -152,12 +153,13 @@ def _search(directory: Path, depth: int) -> list[Path]:
     return runs
 
 
-def summarize_run(run: Path) -> RunSummary:
+def summarize_run(run: str | Path) -> RunSummary:
     """Return the summary of a run in whatever state; the headers of checkpoints are read, but not verified.
 
     Raises:
         JaxrnnError: it is not a run directory.
     """
+    run = Path(run)
     if not is_run(run):
         raise JaxrnnError(f"{run} is not a run directory; {other_run(run)}")
     problems: dict[str, State] = {}

@@ -69,6 +69,12 @@ def read_metrics(run: str | Path) -> Columns:
     return columns
 
 
+def has_metrics(run: Path) -> bool:
+    """Return whether a run has a line of metrics; an imported one has none before it is trained."""
+    file = run / "metrics.jsonl"
+    return file.is_file() and b"\n" in file.read_bytes()
+
+
 def read_columns(run: Path) -> Columns:
     """Return the columns of a run's metrics.jsonl, which may have no line yet.
 

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
@@ -76,6 +77,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     Raises:
         JaxrnnError: the text has no document boundary, or the vocabulary lacks a symbol of it.
     """
+    check_arguments(slices_of, locals())
     starts = None
     if config.reset_on:
         separator = encode_separator(corpus.vocabulary, config.reset_on)
@@ -86,6 +88,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
 
 def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify: bool = False) -> Corpus:
     """Load the corpus that a configuration names, with the settings that it gives."""
+    check_arguments(load_run_corpus, locals())
     rules: dict[str, Any] = {name: getattr(config, name) for name in TEXT_RULES}
     return load_corpus(config.corpus, **rules, progress=progress, verify=verify)
 
@@ -96,6 +99,7 @@ def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus
     Raises:
         JaxrnnError: it is gone, or no longer the same.
     """
+    check_arguments(reload_corpus, locals())
     corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
     if corpus.sha256 != sha256:
         before, now = checkpoint.corpus.get("files", {}), dict(corpus.files)

@@ -80,6 +80,13 @@ def test_the_figure_has_a_curve_a_setting_and_a_point_a_run(swept):
     assert [len(line.get_xdata()) for line in ends.lines if line.get_marker() == "o"] == [2, 2]
 
 
+def test_the_figure_leaves_out_a_run_that_has_only_begun(swept, tmp_path):
+    shutil.copytree(swept / "s", tmp_path / "s")
+    (tmp_path / "s" / "learning_rate=0.1,seed=0" / "metrics.jsonl").write_text("")
+    ends = sweep_curves(tmp_path / "s").axes[1]
+    assert [len(line.get_xdata()) for line in ends.lines if line.get_marker() == "o"] == [2, 1]
+
+
 def test_a_dry_run_says_what_would_be_trained(home, capsys):
     assert main(shlex.split("sweep --config tiny.json --hidden-size 4,8 --seeds 2 --seed 5 --dry-run")) == 0
     told = json.loads(capsys.readouterr().out)

@@ -190,7 +190,7 @@ def test_what_cannot_be_drawn_is_refused(flags, message, runs, monkeypatch, caps
         (lambda: plots.hidden_units(np.zeros((2, 2)), "ab", labels=["a"]), "labels must be the names of the 2 units"),
         (lambda: plots.next_characters(np.zeros((2, 3)), "ab", "ab"), "symbols must be the 3 characters"),
         (lambda: plots.loss_curves({"step": [1]}, unit="hartley"), "unit must be bits or nats"),
-        (lambda: plots.loss_curves({"step": [1]}, labels=["a", "b"]), "labels must be the names of the 1 runs, got 2"),
+        (lambda: plots.loss_curves({"step": [1]}, labels=["a", "b"]), "labels must be as many as the runs, 1, got 2"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(call, message):

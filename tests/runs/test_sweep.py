@@ -195,7 +195,7 @@ def test_its_summary_has_mean_and_spread_over_seeds(swept):
         ({}, {"sequence_length": [5, 500]}, "sequence_length=500: the slice"),
         ({"batch_size": 1000}, {"seed": [0, 1]}, "need at least 1000 x"),
         ({"optimizer": OptimizerConfig(schedule="cosine")}, {"warmup_steps": [4, 24]}, "warmup_steps=24: a cosine"),
-        ({"prompt": "Z"}, {"seed": [0, 1]}, "'Z'"),
+        ({"prompt": "Z"}, {"seed": [0, 1]}, "Z (U+005A"),
     ],
     ids=str,
 )
