@@ -136,7 +136,7 @@ def _choice(
     values |= settings
     values = {"patience": _PATIENCE if values["validate_every"] else 0, **values}
     seconds_needed = (steps * batch + validating) / speed
-    in_time = min(1.0, seconds / seconds_needed) if "steps" not in settings else 1.0
+    in_time = min(1.0, seconds / seconds_needed)  # steps that the user has set may take longer
     loss = _loss(parameters, sweeps * in_time, trained)
     return Choice(shape, with_settings(config, values), speed, seconds_needed, loss, sweeps)
 
