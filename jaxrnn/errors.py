@@ -21,7 +21,7 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str, *, cutoff: flo
 
 def listed(items: Sequence[object], most: int = 8) -> str:
     """Return the first items with commas, and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
     return ", ".join(map(str, items[:most])) + more
 
 

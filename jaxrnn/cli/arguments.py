@@ -177,6 +177,16 @@ def open_checkpoint(
     return newest_good(path, lambda file: read_checkpoint(file, prepare), best_first=which is None)
 
 
+def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice":
+    """Return the slice that a run was trained on, from its corpus, which is loaded again for the sake of a flag."""
+    try:
+        with reading() as progress:
+            corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{flag} needs the text that the run was trained on: {error}") from None
+    return jaxrnn.runs.slices_of(corpus, checkpoint.config)["train"]
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     """Files and output."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.output import reading
+from jaxrnn.cli.arguments import training_slice
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -51,16 +51,11 @@ class DynamicFlags:
         for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
             if value is not None and not least <= value < math.inf:
                 raise JaxrnnError(f"--dynamic-{flag} must be at least {least}, got {value}")
-        try:
-            with reading() as progress:
-                corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
-        except JaxrnnError as error:
-            raise JaxrnnError(f"--dynamic needs the text that the run was trained on: {error}") from None
+        tokens = training_slice(checkpoint, "--dynamic").tokens
         if (rate is None or decay is None) and sys.stderr.isatty():
             print("choosing how fast to learn, on training text", file=sys.stderr)
-        params, config = checkpoint.state.params, checkpoint.config
-        tokens = jaxrnn.runs.slices_of(corpus, config)["train"].tokens
-        return choose(params, tokens, config.model, rule=self.dynamic_rule, rate=rate, decay=decay, length=length)
+        params, model = checkpoint.state.params, checkpoint.config.model
+        return choose(params, tokens, model, rule=self.dynamic_rule, rate=rate, decay=decay, length=length)
 
 
 DYNAMIC = tyro.conf.arg(name="dynamic evaluation", help="Let the network learn as it reads (Krause et al. 2018).")

@@ -61,8 +61,8 @@ class Conversation:
     """A text that a person and a network write in turns: the text goes to stdout, everything else to stderr."""
 
     def __init__(self, writer: "jaxrnn.sampling.generate.Writer", config: SampleConfig) -> None:
-        """Begin with an empty text; raise JaxrnnError if the network can't write with this configuration."""
-        self._writer, self._vocabulary, self._config = writer, writer.vocabulary, writer.checked(config)
+        """Begin with an empty text, and a configuration that the writer has checked."""
+        self._writer, self._vocabulary, self._config = writer, writer.vocabulary, config
         self._saved: set[Path] = set()
         self._reset()
 

@@ -1,7 +1,6 @@
 """`jaxrnn sample`: write text with a trained network."""
 
 import dataclasses
-import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -17,11 +16,12 @@ from jaxrnn.cli.arguments import (
     ReadingFlags,
     RunArgument,
     choose_checkpoint,
+    training_slice,
 )
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
-from jaxrnn.cli.output import json_text, reading
+from jaxrnn.cli.output import json_text
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 
@@ -68,17 +68,19 @@ class Sample:
         if self.learning.dynamic and len(tokens) < 2:
             raise JaxrnnError("--dynamic learns from the prompt; give a long one, by --prompt-file")
         if choice := self.learning.choose(checkpoint):
+            from jaxrnn.evaluation.dynamic import adapt
+            from jaxrnn.runs.programs import all_finite
+
             dynamic, rule = choice
-            adapt = jaxrnn.evaluation.dynamic.adapt
             params = adapt(params, tokens, model, rule, dynamic.length).params
-            if not math.isfinite(sum(float(leaf.sum()) for leaf in (*params.layers[0][:3], params.Why))):
+            if not all_finite(params):
                 raise NonFiniteError("what the network learned from the prompt is not finite; try a smaller rate")
             writer = jaxrnn.sampling.generate.Writer(params, vocabulary, model, reset_on, mesh)
             if not quiet:
                 print(f"{dynamic}{self.learning.chosen}", file=sys.stderr)
         find_copy = _copy_finder(checkpoint) if self.report_copies else None
         is_raw = not (sys.stdout.isatty() or find_copy)  # a pipe or a file gets bytes as they are
-        prompt = vocabulary.decoder(raw=is_raw).decode(vocabulary.encode(config.prompt))
+        prompt = vocabulary.decoder(raw=is_raw).decode(tokens)
         if self.interactive:
             Conversation(writer, config).run(self._introduction(checkpoint))
         elif self.json:
@@ -150,15 +152,10 @@ def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Cop
     """Return a function that finds the longest passage of a sample in the training slice, which is loaded again."""
     from jaxrnn.text.stream import blocks
 
-    try:
-        with reading() as progress:
-            corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
-    except JaxrnnError as error:
-        raise JaxrnnError(f"--report-copies needs the text that the run was trained on: {error}") from None
-    tokens = jaxrnn.runs.slices_of(corpus, checkpoint.config)["train"].tokens
+    tokens = training_slice(checkpoint, "--report-copies").tokens
 
     def pieces() -> Iterator[str]:
-        decoder = corpus.vocabulary.decoder()
+        decoder = checkpoint.vocabulary.decoder()
         yield from map(decoder.decode, blocks(tokens))
         yield decoder.decode([], final=True)
 

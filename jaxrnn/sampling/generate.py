@@ -21,7 +21,8 @@ from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.sampling.sample import COLDEST, advance, check_draw, log_probability, sample
-from jaxrnn.text import Tokens, Vocabulary, document_starts
+from jaxrnn.text import Tokens, Vocabulary, document_starts, encode_separator
+from jaxrnn.text.characters import describe
 from jaxrnn.text.vocabulary import Decoder
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast
@@ -103,7 +104,7 @@ class Writer:
         self.vocabulary = vocabulary
         self._params, self._config, self._mesh = params, config, mesh
         self._replicated_params = replicate(params, mesh) if mesh else params
-        self._separator = vocabulary.encode(reset_on)
+        self._separator = encode_separator(vocabulary, reset_on)
         self._first = np.array([max(0, vocabulary.symbols.find("\n"))])
 
     def checked(self, options: SampleConfig) -> SampleConfig:
@@ -116,11 +117,14 @@ class Writer:
 
     def _stop_tokens(self, options: SampleConfig) -> Tokens:
         """Return the stop string as tokens, int [S]; raise JaxrnnError if the network can't write it."""
-        try:
-            # A character that encodes as the unknown symbol is never written as itself.
-            tokens = dataclasses.replace(self.vocabulary, unknown=False).encode(options.stop)
-        except JaxrnnError as error:
-            raise JaxrnnError(f"the stop string {options.stop!r} can't occur: {error}") from None
+        # A character that encodes as the unknown symbol is never written as itself.
+        vocabulary = dataclasses.replace(self.vocabulary, unknown=False)
+        if missing := [symbol for symbol in options.stop if not vocabulary.knows(symbol)]:
+            raise JaxrnnError(
+                f"the stop string {options.stop!r} can't occur: the model has never seen {describe(missing[0])}; "
+                "`jaxrnn info RUN --vocabulary` lists what it knows"
+            )
+        tokens = vocabulary.encode(options.stop)
         if len(tokens) > options.length:
             raise JaxrnnError(
                 f"the stop string {options.stop!r} can't occur: it is {len(tokens)} {self.vocabulary.kind} long, and "

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -183,33 +184,31 @@ def load_corpus(
     if (small := _read_small(paths, vocabulary)) is not None:
         return _encode_in_memory(small, source, rules, progress)
     cached = cache.load_tokens(paths, one_line(source), rules, progress, verify)
-    files = cached.files if len(cached.files) > 1 else ()
-    return Corpus(source, cached.vocabulary, cached.tokens, cached.sha256, *rules[1:], files, cached.path)
+    return Corpus(source, cached.vocabulary, cached.tokens, cached.sha256, *rules[1:], cached.files, cached.path)
 
 
 def _read_small(paths: Sequence[Path], kind: VocabularyKind) -> list[tuple[str, bytes]] | None:
     """Return the names and contents of files; None if they are, decompressed, larger than `MAX_IN_MEMORY`."""
-    size, contents = 0, list[tuple[str, bytes]]()
     with contextlib.suppress(OSError, ValueError):  # reading it says what is wrong
-        size = sum(path.stat().st_size for path in paths)
-    for path in paths if size <= MAX_IN_MEMORY else ():
-        content, left = [], MAX_IN_MEMORY - sum(len(content) for _, content in contents)
+        if sum(path.stat().st_size for path in paths) > MAX_IN_MEMORY:
+            return None
+    contents, left = [], MAX_IN_MEMORY
+    for path in paths:
+        blocks = []
         for block in read_file(path, kind):
-            content.append(block)
+            blocks.append(block)
             left -= len(block)
             if left < 0:
                 return None
-        contents.append((str(path), b"".join(content)))
-    return contents if size <= MAX_IN_MEMORY else None
+        contents.append((str(path), b"".join(blocks)))
+    return contents
 
 
 def _encode_in_memory(contents: list[tuple[str, bytes]], source: str, rules: Rules, progress: Progress) -> Corpus:
     def texts() -> Iterator[Text]:
-        for name, data in contents:
-            yield name, in_blocks(data)
+        return ((name, in_blocks(io.BytesIO(data))) for name, data in contents)
 
     survey, size = survey_text(texts(), one_line(source), rules), sum(len(data) for _, data in contents)
     progress("reading", size, size)
     tokens = np.concatenate(list(encode_text(texts(), source, rules, survey.vocabulary)))
-    files = survey.files if len(survey.files) > 1 else ()
-    return Corpus(source, survey.vocabulary, tokens, survey.sha256, *rules[1:], files)
+    return Corpus(source, survey.vocabulary, tokens, survey.sha256, *rules[1:], survey.files)

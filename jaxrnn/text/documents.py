@@ -9,7 +9,7 @@ import numpy as np
 from jaxrnn.config import VocabularyKind
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import blocks, count_tokens
-from jaxrnn.text.vocabulary import UNKNOWN, Flags, Tokens, Vocabulary, check_tokens
+from jaxrnn.text.vocabulary import Flags, Tokens, Vocabulary, check_tokens
 
 NAMES = ("train", "validation", "test")  # of the slices
 _ADVICE = "give a string that separates its documents (a new line is $'\\n' in a shell)"
@@ -68,10 +68,9 @@ def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
     """Return the separator of documents as tokens, int [k]; raise JaxrnnError unless each is a known symbol's."""
-    tokens, in_vocabulary = vocabulary.find(reset_on)
-    if not in_vocabulary.all() or (vocabulary.unknown and (tokens == vocabulary.symbols.index(UNKNOWN)).any()):
+    if not vocabulary.knows(reset_on):
         raise JaxrnnError(f"reset_on {reset_on!r} has symbols that are not in the vocabulary; {_ADVICE}")
-    return tokens
+    return vocabulary.encode(reset_on)
 
 
 def check_separator(tokens: Tokens, separator: Tokens, reset_on: str) -> None:

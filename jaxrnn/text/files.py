@@ -112,41 +112,45 @@ def _read_stdin(once: bool) -> Iterator[bytes]:
     if sys.stdin is None:
         raise JaxrnnError("- reads the text from stdin, which is closed; leave it open")
     first = b"" if sys.stdin.isatty() and not once else sys.stdin.buffer.read(PIECE)
-    if not (first or once):
+    if not first and not once:
         raise JaxrnnError(
             "the text comes from stdin (-), and nothing is piped into it; pipe the text, again to resume or evaluate "
             "its run, or give a file that holds it"
         )
     yield first
-    while block := sys.stdin.buffer.read(PIECE):
-        yield block
+    yield from in_blocks(sys.stdin.buffer)
 
 
 def _read_pipe(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(PIECE):
-            yield block
+        yield from in_blocks(file)
 
 
-@contextlib.contextmanager
-def open_file(path: Path, kind: VocabularyKind) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Open a regular file to read, as it is and decompressed; a pipe or a device is refused, not waited for.
+def in_blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the contents of a file in blocks."""
+    while block := file.read(PIECE):
+        yield block
 
-    For a vocabulary of characters a document, a web page or an archive is refused too, by its name or its first bytes.
+
+def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
+    """Yield the contents of a regular file, decompressed, in blocks; report how many bytes of the file each takes.
+
+    A pipe or a device is refused, not waited for. For a vocabulary of characters a document, a web page or an archive
+    is refused too, by its name or its first bytes.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory" if path.is_dir() else "not a regular file"
             raise JaxrnnError(f"{path} is {what}; give a text file, or pipe a text into -")
         with path.open("rb") as file, _decompressed(path, file) as text:
-            start = text.read(512)
-            text.seek(0)
-            if kind == "characters" and (path.suffix.lower() in _ARCHIVES or start[_TAR[0]] == _TAR[1]):
-                raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
-            is_marked = start.lstrip().lower().startswith(_SIGNATURES)
-            if kind == "characters" and (path.suffix.lower() in _NOT_PLAIN or is_marked):
-                raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
-            yield file, text
+            if kind == "characters":
+                _refuse_other_formats(path, text.read(512))
+                text.seek(0)
+            position = 0
+            for block in in_blocks(text):
+                progress(file.tell() - position)
+                position = file.tell()
+                yield block
     except JaxrnnError:
         raise
     except Exception as error:  # ValueError: a NUL in the name; each way to compress has errors of its own
@@ -155,6 +159,14 @@ def open_file(path: Path, kind: VocabularyKind) -> Iterator[tuple[BinaryIO, Bina
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
             raise _no_such_file(path) from None
         raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _refuse_other_formats(path: Path, start: bytes) -> None:
+    suffix = path.suffix.lower()
+    if suffix in _ARCHIVES or start[_TAR[0]] == _TAR[1]:
+        raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
+    if suffix in _NOT_PLAIN or start.lstrip().lower().startswith(_SIGNATURES):
+        raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
 
 
 def _no_such_file(path: Path) -> JaxrnnError:
@@ -178,18 +190,3 @@ def _decompressed(path: Path, file: BinaryIO) -> contextlib.AbstractContextManag
             opened: contextlib.AbstractContextManager[BinaryIO] = importlib.import_module(name).open(file, "rb")
             return opened
     raise JaxrnnError(f"{path} needs the package {names[-1]} to be read; pip install {names[-1]}, or decompress it")
-
-
-def in_blocks(data: bytes) -> Iterator[bytes]:
-    """Yield the contents of a file that is in memory in blocks."""
-    return (data[begin : begin + PIECE] for begin in range(0, len(data), PIECE))
-
-
-def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
-    """Yield the contents of a file in blocks, and report how many bytes of the file each takes."""
-    with open_file(path, kind) as (file, text):
-        position = 0
-        while block := text.read(PIECE):
-            progress(file.tell() - position)
-            position = file.tell()
-            yield block

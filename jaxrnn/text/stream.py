@@ -56,12 +56,12 @@ def silent(activity: str, new: int, total: int) -> None:
 
 
 def read_pieces(source: str, rules: Rules) -> Iterator[str | bytes]:
-    """Yield the text of a source in pieces, as `decode_files` does, which may refuse it after some of them."""
-    yield from decode_files(texts_of(source, rules.vocabulary, once=True), rules)
+    """Yield the text of a source in pieces, as `decode_files` does."""
+    return decode_files(texts_of(source, rules.vocabulary, once=True), rules)
 
 
 def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
-    """Yield the text of files, joined, in pieces, as `decode` does."""
+    """Yield the text of files, joined, in pieces, as `decode` does, which may refuse it after some of them."""
     for number, (name, blocks) in enumerate(texts):
         if number and rules.join:
             yield rules.join if rules.vocabulary == "characters" else rules.join.encode(rules.encoding)
@@ -178,7 +178,7 @@ def _composed(pieces: Iterable[str]) -> Iterator[str]:
 
 
 class Survey(NamedTuple):
-    """What a text contains: the SHA-256 in hex of all its bytes and of each file, by name, and its symbols."""
+    """What a text contains: the SHA-256 in hex of all its bytes and, by name, of each of several files; its symbols."""
 
     sha256: str
     files: tuple[tuple[str, str], ...]
@@ -215,7 +215,8 @@ def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
             raise JaxrnnError(f"no symbol of {name} occurs {rules.min_count:,} times; make min_count smaller")
         symbol = vocabulary.symbols if rules.vocabulary == "characters" else vocabulary.symbols.encode("latin-1")
         raise JaxrnnError(f"{name} has a single distinct symbol, {symbol!r}: nothing to predict; give another text")
-    return Survey(digest.hexdigest(), tuple((file, digest.hexdigest()) for file, digest in digests), vocabulary)
+    files = tuple((file, own.hexdigest()) for file, own in digests) if len(digests) > 1 else ()
+    return Survey(digest.hexdigest(), files, vocabulary)
 
 
 def encode_text(texts: Iterable[Text], name: str, rules: Rules, vocabulary: Vocabulary) -> Iterator[Tokens]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrnn.config import Unknown, VocabularyKind, check_text_options
 from jaxrnn.config.fields import check_arguments, in_short
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, listed
 from jaxrnn.text.characters import alternatives, describe
 
 Tokens = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
@@ -108,17 +108,16 @@ class Vocabulary:
     def _refusal(self, codes: Counts) -> str:
         """Return the message for code points or bytes that are not in the vocabulary."""
         distinct = np.unique(codes)
-        missing = [chr(code) if self.kind == "characters" else repr(bytes([code])) for code in distinct]
-        names = [describe(symbol) if self.kind == "characters" else symbol for symbol in missing[:4]]
-        more = f" and {len(missing) - 4:,} more" if len(missing) > 4 else ""
-        known = []
-        for symbol in missing[:4] if self.kind == "characters" else ():
-            known += [
-                f"{near!r} for {describe(symbol)[0]}" for near in alternatives(symbol) if near and self.knows(near)
-            ][:1]
+        if self.kind == "bytes":
+            names, known = [repr(bytes([code])) for code in distinct], []
+        else:
+            symbols = [*map(chr, distinct)]
+            names = [*map(describe, symbols)]
+            nearest = {symbol: next(filter(self.knows, alternatives(symbol)), "") for symbol in symbols[:4]}
+            known = [f"{near!r} for {describe(symbol)[0]}" for symbol, near in nearest.items() if near]
         instead = f", such as {', '.join(known)}" if known else ""
         return (
-            f"the model has never seen {', '.join(names)}{more}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
+            f"the model has never seen {listed(names, 4)}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
             f"info RUN --vocabulary){instead}; `sample --unknown map` or `drop` adapts a prompt"
         )
 

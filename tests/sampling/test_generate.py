@@ -147,7 +147,7 @@ def test_a_stop_string_of_bytes_ends_within_no_character():
     ("values", "message"),
     [
         ({"stop": "abXc"}, "the stop string 'abXc' can't occur: the model has never seen X"),
-        ({"stop": "猫"}, "'猫' can't occur"),
+        ({"stop": "猫"}, "'猫' can't occur: the model has never seen 猫 .U.732B [A-Z0-9 -]*.; .jaxrnn info RUN"),
         ({"stop": "abcd", "length": 3}, "'abcd' can't occur: it is 4 characters long, and length is 3"),
         ({"top_k": V + 1}, "top_k must be a whole number from 1 to 6, .* got 7"),
     ],
