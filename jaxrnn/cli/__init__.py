@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 code = _run([argument for argument in arguments if argument != "--debug"])
-            sys.stdout.flush()  # an error of it must show up here, where it can be reported
+            sys.stdout.flush()  # raises here, where its error can be reported
             return code
         except (Exception, KeyboardInterrupt) as error:
             if "--debug" in arguments:
@@ -162,7 +162,7 @@ def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
 
 @functools.cache
 def _flags(name: str) -> list[str]:
-    """Return the flags of a command, which its help shows at the begin of lines."""
+    """Return the flags of a command, which its help shows at the beginning of lines."""
     with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
         _parse_command(name, ["--help"])
     return re.findall(r"^\W{2}(--[\w-]+)", text.getvalue(), re.MULTILINE)

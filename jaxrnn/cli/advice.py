@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jaxrnn.config import TrainConfig
     from jaxrnn.runs.report import Best, Report
 
 _MARGIN, _VALIDATIONS = 1.03, 3  # noise stays below: quick on tinyshakespeare rises by 2 %, for two validations
@@ -32,32 +33,28 @@ def shown_sample(report: "Report") -> str:
     return "\n".join([line[start : start + _COLUMNS] for line in lines for start in range(0, len(line), _COLUMNS)][:5])
 
 
-def has_risen(best: "Best", validation_loss: float | None) -> bool:
-    """Return whether the validation loss, now in nats per character, is above its lowest by more than noise."""
-    return best.since >= _VALIDATIONS or (validation_loss or 0.0) > _MARGIN * best.loss
+def _has_risen(best: "Best") -> bool:
+    """Return whether the newest validation loss is above the lowest by more than noise."""
+    return best.since >= _VALIDATIONS or (best.newest or 0.0) > _MARGIN * best.loss
 
 
-def rising_line(report: "Report") -> str:
-    """Return what to say when the validation loss rises while a run goes on."""
+def rising_line(report: "Report") -> str | None:
+    """Return what to say when a validation shows that the loss rises; None: it does not, or there was no validation."""
     best, now = report.best, report.validation_loss
-    assert best
-    assert now is not None
+    if best is None or now is None or not _has_risen(best):
+        return None
     return (
         f"validation loss rises: {now / math.log(2):.3f} {report.config.loss_unit} after step {report.step:,}, best "
         f"{best.bits_per_character:.3f} after step {best.step:,}: the network begins to learn the text by heart"
     )
 
 
-def best_line(report: "Report", validation_loss: float | None) -> str:
-    """Return the lowest validation loss of a run that ends, and the last one, in nats per character, if it is known."""
-    best, config = report.best, report.config
-    assert best
-    now = "" if validation_loss is None else f"now {validation_loss / math.log(2):.3f}"
-    line = (
-        f"best after step {best.step:,} of {config.steps:,}: {best.bits_per_character:.3f} {config.loss_unit}"
-        f"{now and '; '}{now}"
-    )
-    if not has_risen(best, validation_loss):
+def best_line(best: "Best", config: "TrainConfig") -> str:
+    """Return the lowest validation loss of a run that ends, and the newest one if it is known."""
+    line = f"best after step {best.step:,} of {config.steps:,}: {best.bits_per_character:.3f} {config.loss_unit}"
+    if best.newest is not None:
+        line += f"; now {best.newest / math.log(2):.3f}"
+    if not _has_risen(best):
         return line
     return f"{line}: it has learned the text by heart; sample, page and evaluate take the best (--from best)"
 

@@ -15,25 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.advice import (
-    best_line,
-    closing_lines,
-    guessing_line,
-    has_risen,
-    resume_flags,
-    rising_line,
-    shown_sample,
-)
+from jaxrnn.cli import advice
 from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
 from jaxrnn.cli.dial import dialed
-from jaxrnn.cli.output import (
-    corpus_values,
-    fields_of,
-    loss_values,
-    print_result,
-    slice_lines,
-    unseen_symbols,
-)
+from jaxrnn.cli.output import corpus_values, fields_of, loss_values, print_result, slice_lines, unseen_symbols
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
@@ -197,14 +182,14 @@ class Train(TrainingFlags):
                 display.show(report.step, losses_in_words(report), finished=report.finished)
                 if report.sample is not None and (report.finished or shows) and not self.options.json:
                     with display.hidden():
-                        _print_sample(f"{sample_title(report)}\n{shown_sample(report)}")
+                        _print_sample(f"{sample_title(report)}\n{advice.shown_sample(report)}")
                 if events:
                     events.add(report)
-                best = report.best if report.validation_loss is not None else None
-                if best and has_risen(best, report.validation_loss) and best.step != step_of_rise and shows:
-                    step_of_rise = best.step
+                line = advice.rising_line(report) if shows else None
+                if line and report.best and report.best.step != step_of_rise:
+                    step_of_rise = report.best.step
                     with display.hidden():
-                        print(rising_line(report), file=sys.stderr, flush=True)
+                        print(line, file=sys.stderr, flush=True)
         return report
 
     def _print_result(
@@ -225,7 +210,7 @@ class Train(TrainingFlags):
         lines: list[str | None] = [
             f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: "
             f"{report.bits_per_character:.3f} {unit}{trained_on}",
-            guessing_line(report),
+            advice.guessing_line(report),
             _sweep_line(report),
         ]
         if _is_min_char_rnn(config):
@@ -235,18 +220,18 @@ class Train(TrainingFlags):
             )
         if best:
             validation = slices["validation"]
-            lines.append(f"{validation}: {best_line(report, best.newest)}")
+            lines.append(f"{validation}: {advice.best_line(best, config)}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
                 lines.append(f"stopped early: no better validation loss in {best.since} validations")
         if self.options.quiet:
             lines.append(str(corpus))  # else it stands at the beginning
-        lines += [f"run: {run_dir}", *self._closing_lines(run_dir, resume_flags(report))]
+        lines += [f"run: {run_dir}", *self._closing_lines(run_dir, advice.resume_flags(report))]
         print_result(self.options.json, values, *lines)
 
     def _closing_lines(self, run_dir: Path, flags: str | None) -> list[str]:
         changes = self.changes()
-        return closing_lines(run_dir, {name: changes.get(name) for name in ("cell", "optimizer")}, flags)
+        return advice.closing_lines(run_dir, {name: changes.get(name) for name in ("cell", "optimizer")}, flags)
 
 
 def _print_sample(text: str) -> None:

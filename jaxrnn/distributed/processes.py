@@ -62,10 +62,12 @@ def start_processes(
     """Join the other processes, before anything is computed. JAX asks the launcher for arguments that are None.
 
     If another process is lost later, this one prints a message and exits with code 1, where JAX would abort it. The
-    coordinator is HOST:PORT, the address at which process 0 listens, and at no other; an IPv6 address stands in
-    brackets. The process_id counts from 0. Raises PeerError if
-    the coordinator or another process does not join within `timeout` seconds, and JaxrnnError if an argument is
-    invalid, or None and unknown to the launcher.
+    coordinator is HOST:PORT, the only address at which process 0 listens; an IPv6 address stands in brackets. The
+    process_id counts from 0.
+
+    Raises:
+        PeerError: the coordinator or another process does not join within `timeout` seconds.
+        JaxrnnError: an argument is invalid, or None and unknown to the launcher.
     """
     host, bind_address = "", None
     if coordinator is not None:

@@ -148,7 +148,7 @@ def _search(directory: Path, depth: int) -> list[Path]:
         return [directory]
     runs = []
     for path in sorted(directory.iterdir()) if depth else ():
-        with contextlib.suppress(PermissionError):  # a directory of another user
+        with contextlib.suppress(OSError):  # a directory of another user, a disk that fails
             runs += _search(path, depth - 1) if path.is_dir() and not path.name.startswith(".") else []
     return runs
 
@@ -175,11 +175,11 @@ def summarize_run(run: str | Path) -> RunSummary:
         if has_lost_all(run):
             problems["its checkpoints were damaged; they are in checkpoints/damaged"] = "damaged"
     for path in files:  # all, to find every problem
-        found: dict[str, State] = {}
-        with _noting(found, path.name):
+        problem: dict[str, State] = {}
+        with _noting(problem, path.name):
             headers.append(_header(path))
         if os.path.lexists(path):  # else the run has removed it meanwhile
-            problems |= found
+            problems |= problem
     newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
     step = int(max([*columns["step"], newest.get("step", 0)]))
     state: State = "stopped"

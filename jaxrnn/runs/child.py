@@ -60,8 +60,8 @@ def child_state(
         raise JaxrnnError(
             f"{parent.file} has the memory of the optimizer {then}, not {now}; begin with a fresh one: --fresh-memory"
         )
-    kept = iter(old)
-    memory = [leaf if _is_schedule(leaf) else widened(leaf, next(kept)) for leaf in new]
+    leaves = iter(old)
+    memory = [leaf if _is_schedule(leaf) else widened(leaf, next(leaves)) for leaf in new]
     return state._replace(opt_state=jax.tree.unflatten(structure, memory))
 
 

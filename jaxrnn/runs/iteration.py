@@ -48,9 +48,8 @@ class Reports(Generator[ReportType]):
         self._reports, self._step = reports, 0
 
         def close() -> None:
-            still_open = reference()
-            if still_open is not None:
-                still_open.close()
+            if (generator := reference()) is not None:
+                generator.close()
 
         reference = weakref.ref(self, lambda _: atexit.unregister(close))
         atexit.register(close)
@@ -68,8 +67,8 @@ class Reports(Generator[ReportType]):
         """
         if self.interrupts:
             self.close()
-            kept = f"saved in {self.run_dir}: resume=True continues it" if self.run_dir else "not saved: no run_dir"
-            raise Interrupted(f"training ended after step {self._step:,}, {kept}")
+            rest = f"saved in {self.run_dir}: resume=True continues it" if self.run_dir else "not saved: no run_dir"
+            raise Interrupted(f"training ended after step {self._step:,}, {rest}")
         with _interrupts_noted(self.interrupts):
             report = self._reports.send(value)
         self._step = report.step

@@ -172,7 +172,7 @@ def begin_run(
 
 
 def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> Generator[Report]:
-    """Train a run: chunk by chunk, each settled before the next; a report of it is yielded if one is due."""
+    """Train a run chunk by chunk, each settled before the next; yield the reports that are due."""
     began, limit, ahead = time.perf_counter(), ChunkLimit(run.config), None
     with contextlib.closing(run.directory) if run.directory else contextlib.nullcontext(), peer_errors():
         state, train_chunk, sampler = prepare_programs(run, limit)

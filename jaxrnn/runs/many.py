@@ -97,7 +97,7 @@ def fit_many(
     """
     check_arguments(fit_many, locals())
     if resume and run_dir is None:
-        raise JaxrnnError("resume needs run_dir, the directory of the sweep to go on with")
+        raise JaxrnnError("resume needs run_dir, the directory of the sweep to resume")
     first = next(iter(combinations(config, axes).values()))
     run = prepare(first, corpus_of(corpus, config))
     names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives

@@ -127,7 +127,7 @@ def _first_programs(run: Run, limit: ChunkLimit, init: Any, train_chunk: Any, sa
 
 def spread(state: TrainState, mesh: Mesh) -> TrainState:
     """Return a state that lies on one device, the same in each process, on a mesh instead."""
-    # NumPy arrays belong to no device; a key becomes one by its data.
+    # NumPy arrays belong to no device.
     plain = jax.tree.map(np.asarray, state._replace(key=jax.random.key_data(state.key)))
     impl = jax.random.key_impl(state.key)
 

@@ -84,7 +84,7 @@ class Trainer:
             what = f"the loss of step {before + int(np.argmin(np.isfinite(losses)))} is not finite"
         directory = self._run.directory
         has_checkpoint = directory and directory.has_checkpoint
-        hint = ": --resume goes on from the last checkpoint, which is untouched" if has_checkpoint else ""
+        hint = ": --resume continues from the last checkpoint, which is untouched" if has_checkpoint else ""
         raise NonFiniteError(f"{what}; try a smaller learning_rate or clip_value{hint}")
 
     def settle(self, should_stop: Callable[[], object]) -> Report:

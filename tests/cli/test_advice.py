@@ -15,6 +15,8 @@ from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.config.presets import PRESET_FACTS
 from jaxrnn.runs.checkpoint_files import list_checkpoints
 
+pytestmark = pytest.mark.filterwarnings("ignore:training reads")  # not all of so short a text
+
 LEARNED = "train noise.txt --config overfit.json --run-dir 'a run'"
 
 
