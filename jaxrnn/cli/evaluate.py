@@ -113,6 +113,7 @@ class Evaluate:
         from jaxrnn.evaluation.stream import Tally, score_stream
         from jaxrnn.text.files import one_line
         from jaxrnn.text.stream import Rules, decode, read_pieces
+        from jaxrnn.text.vocabulary import encode_bytes
 
         config, vocabulary, tally = checkpoint.config, checkpoint.vocabulary, Tally()
         rules = Rules.of(dataclasses.replace(config, **self.reading))
@@ -120,8 +121,8 @@ class Evaluate:
             source = "\n".join(self.file)
             name, pieces = one_line(source), read_pieces(source, rules)
         else:
-            blocks = [(self.text or "").encode("utf-8", "surrogateescape")]
-            name, pieces = "--text", decode(blocks, "--text", rules._replace(encoding="utf-8"))
+            rules = rules if rules.vocabulary == "bytes" else rules._replace(encoding="utf-8")
+            name, pieces = "--text", decode([encode_bytes(self.text or "", rules.encoding)], "--text", rules)
         options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh, "reader": reader}
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
         return _Text(name, scored, tally)
@@ -155,7 +156,8 @@ class Evaluate:
             characters = itertools.islice(itertools.chain.from_iterable(pieces), part.begin + 1, None)
 
         def scored() -> Iterator[Scored]:
-            surprisals = ordered_surprisals if self.per_character or characters else surprisals_in_parts
+            in_order = self.per_character or self.per_document or characters
+            surprisals = ordered_surprisals if in_order else surprisals_in_parts
             if not reader:
                 parts = surprisals(checkpoint.state.params, part.tokens, config.model, self.lanes, part.starts, mesh)
             else:

@@ -14,7 +14,7 @@ from jaxrnn.config import Normalization, VocabularyKind, check_text_options, cor
 from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import cache, fetch
-from jaxrnn.text.files import STDIN, Text, absolute, find_files, in_blocks, one_line, one_per_line, read_file, texts_of
+from jaxrnn.text.files import STDIN, Text, absolute, find_files, in_blocks, one_line, read_file, texts_of
 from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, silent, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary, check_tokens
 
@@ -169,7 +169,7 @@ def load_corpus(
         StorageError: the tokens of a big text can't be cached.
     """
     check_arguments(load_corpus, locals())
-    source = one_per_line(source)
+    source = "\n".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
     check_text_options(vocabulary, encoding, tuple(normalize))
     rules = Rules(vocabulary, encoding, tuple(normalize), min_count, join, symbols)
     if source in (TEXT, TOKENS):

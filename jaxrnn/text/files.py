@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,11 +27,6 @@ _TAR = slice(257, 262), b"ustar"
 _TEXT_ITSELF = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
 
 Text = tuple[str, Iterable[bytes]]  # the name and the blocks of a file
-
-
-def one_per_line(source: str | Path | Sequence[str | Path]) -> str:
-    """Return a source of a text, or several of them, as a string: one per line."""
-    return "\n".join(map(str, source)) if isinstance(source, list | tuple) else str(source)
 
 
 def one_line(source: str) -> str:

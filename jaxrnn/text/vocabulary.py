@@ -100,10 +100,10 @@ class Vocabulary:
 
         Raises JaxrnnError, with their names, if symbols are not in the vocabulary and there is no unknown symbol.
         """
-        tokens = self._lookup(text)
-        if tokens.max(initial=0) == len(self):
-            raise JaxrnnError(self._refusal(_code_points(text, self.kind, self.encoding)[tokens == len(self)]))
-        return tokens.astype(self.dtype, copy=False)
+        tokens, is_known = self.find(text)
+        if not is_known.all():
+            raise JaxrnnError(self._refusal(_code_points(text, self.kind, self.encoding)[~is_known]))
+        return tokens
 
     def _refusal(self, codes: Counts) -> str:
         """Return the message for code points or bytes that are not in the vocabulary."""
@@ -155,7 +155,12 @@ class Vocabulary:
 
         With an unknown symbol, all are; without one, the token of a symbol that is not has no meaning.
         """
-        tokens = self._lookup(text)
+        codes, table = _code_points(text, self.kind, self.encoding), self._table
+        tokens: Tokens
+        if codes.dtype == np.uint8 and table.dtype == np.uint8:  # by far the fastest way
+            tokens = np.frombuffer(codes.tobytes().translate(table[:256].tobytes()), np.uint8)
+        else:
+            tokens = table.take(codes, mode="clip")  # the table's last entry is that of all higher code points
         return np.minimum(tokens, len(self) - 1).astype(self.dtype, copy=False), tokens < len(self)
 
     @property
@@ -171,13 +176,6 @@ class Vocabulary:
         table = np.full(max(256, int(codes[-1]) + 2), other, np.min_scalar_type(len(self)))
         table[codes] = np.arange(len(codes))
         return table
-
-    def _lookup(self, text: str | bytes) -> Tokens:
-        """Return the tokens of a text, and V for symbols that are not in the vocabulary."""
-        codes, table = _code_points(text, self.kind, self.encoding), self._table
-        if codes.dtype == np.uint8 and table.dtype == np.uint8:  # by far the fastest way
-            return np.frombuffer(bytearray(codes.tobytes().translate(table[:256].tobytes())), np.uint8)
-        return table.take(codes, mode="clip")  # the table's last entry is that of all higher code points
 
     def utf8_lengths(self) -> Tokens:
         """Return the number of UTF-8 bytes of each symbol, int [V]; of bytes and of the unknown symbol 1, the least."""
@@ -239,6 +237,15 @@ def check_tokens(tokens: Tokens, vocab_size: int | None = None) -> None:
             raise JaxrnnError(f"tokens of {vocab_size} symbols must be 0 to {vocab_size - 1}, got {low} to {high}")
 
 
+def encode_bytes(text: str, encoding: str) -> bytes:
+    """Return the bytes of a text; the surrogate escapes of bytes on a command line become these bytes again."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError as error:
+        symbol = describe(text[error.start])
+        raise JaxrnnError(f"{symbol} has no bytes in {encoding.upper()}; leave it out") from None
+
+
 def count_symbols(text: str | bytes) -> Counts:
     """Return the number of occurrences of each code point or byte in a text, int [at least the largest + 1]."""
     return np.bincount(_code_points(text, "bytes" if isinstance(text, bytes) else "characters"), minlength=256)
@@ -249,13 +256,7 @@ def _code_points(
 ) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:
     """Return the code points or bytes of a text: uint8 if it is ASCII or bytes, else uint32."""
     if kind == "bytes":
-        # Python's command line passes bytes that are not UTF-8 as surrogate escapes; they become bytes again.
-        try:
-            data = text.encode(encoding, "surrogateescape") if isinstance(text, str) else bytes(text)
-        except UnicodeEncodeError as error:
-            name = describe(str(text)[error.start])
-            raise JaxrnnError(f"{name} has no bytes in {encoding.upper()}; leave it out") from None
-        return np.frombuffer(data, np.uint8)
+        return np.frombuffer(encode_bytes(text, encoding) if isinstance(text, str) else bytes(text), np.uint8)
     if isinstance(text, bytes):
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
     if not isinstance(text, str):

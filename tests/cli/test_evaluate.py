@@ -390,8 +390,17 @@ def test_each_document_has_a_line_with_its_loss_alone(place, jaxrnn, lanes):
     assert out.splitlines()[1] == f"document at 11: {bits:.4f} bits/character, 5 characters scored"
 
 
-def test_the_documents_of_a_slice_are_those_of_the_run(place, jaxrnn):
-    documents = as_json(jaxrnn, "evaluate documents --per-document")["documents"]
+def test_a_typed_text_is_scored_as_bytes_in_the_encoding_of_the_run(place, jaxrnn):
+    for encoding, size in (("utf-8", 5), ("latin-1", 4)):
+        got = as_json(jaxrnn, f"evaluate bytes --encoding {encoding} --text 'caf\u00e9'")
+        assert 1 + got["scored"] + got["left_out"] == size
+    code, _, err = jaxrnn("evaluate bytes --encoding latin-1 --text '\u732b the'")
+    assert (code, err.splitlines()[-1].endswith("has no bytes in LATIN-1; leave it out")) == (2, True)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_documents_of_a_slice_are_those_of_the_run(place, jaxrnn, lanes):
+    documents = as_json(jaxrnn, f"evaluate documents --per-document --lanes {lanes}")["documents"]
     words = PROSE[int(0.6 * N) + 1 :].split(" ")
     assert [document["symbols"] for document in documents] == [len(word) + 1 for word in words[:-1]] + [len(words[-1])]
     assert len(as_json(jaxrnn, "evaluate run --per-document")["documents"]) == 1  # it has no separator
