@@ -147,10 +147,8 @@ def _results(runs: "list[jaxrnn.runs.RunSummary]") -> list[list[str]]:
         ["parameters", *(f"{run.parameters:,}" if run.parameters else "-" for run in runs)],
         ["text (sha256)", *(run.corpus["sha256"][:12] if run.corpus else "-" for run in runs)],
     ]
-    for name, losses in {
-        "train": [run.train_bits_per_character for run in runs],
-        "validation": [run.validation_bits_per_character for run in runs],
-    }.items():
+    for name in ("train", "validation"):
+        losses = [getattr(run, f"{name}_bits_per_character") for run in runs]
         rows += [
             [f"{name} loss, last", *(f"{loss.last:.3f}" if loss else "-" for loss in losses)],
             [f"{name} loss, best", *(f"{loss.best:.3f} at {loss.best_step:,}" if loss else "-" for loss in losses)],

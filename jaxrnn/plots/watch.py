@@ -47,11 +47,10 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     if not isinstance(reports, Iterator) or getattr(reports, "name", "fit") == "fit_many":
         given = "fit_many(...)" if isinstance(reports, Reports) else in_short(reports)
         raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {given}")
-    listeners: list[Progress] = []
-    if not isinstance(reports, Reports):
-        return Reports("watch", _watch(reports, plot, listeners), [], None, listeners)
-    watched = _watch(reports, plot, reports.listeners)
-    return Reports("watch", watched, reports.interrupts, reports.run_dir, reports.listeners)
+    interrupts, run_dir, listeners = list[int](), None, list[Progress]()
+    if isinstance(reports, Reports):
+        interrupts, run_dir, listeners = reports.interrupts, reports.run_dir, reports.listeners
+    return Reports("watch", _watch(reports, plot, listeners), interrupts, run_dir, listeners)
 
 
 def _watch(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":

@@ -221,17 +221,15 @@ def _state(
     except (TypeError, OverflowError) as error:
         raise UnusableError(f"{path} is of an impossible network ({error}); it can't be used") from None
     leaves = _leaves_by_name(template)
-    for name, leaf in leaves.items():
-        array = arrays.get(name)
-        if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
-            got = "nothing" if array is None else describe(array)
-            raise UnusableError(
-                f"{path} is of another version, cell or optimizer: {name} must be {describe(leaf)}, got {got}"
-            )
-    if extra := sorted(arrays.keys() - leaves.keys()):
-        raise UnusableError(
-            f"{path} is of another version, cell or optimizer: it has tensors that this model lacks: {listed(extra)}"
-        )
+    problems = [
+        f"{name} must be {describe(leaf)}, got {describe(arrays[name]) if name in arrays else 'nothing'}"
+        for name, leaf in leaves.items()
+        if name not in arrays or describe(arrays[name]) != describe(leaf)
+    ]
+    if others := sorted(arrays.keys() - leaves.keys()):
+        problems.append(f"it has tensors that this model lacks: {listed(others)}")
+    if problems:
+        raise UnusableError(f"{path} is of another version, cell or optimizer: {problems[0]}")
     state = jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.asarray(arrays[name]) for name in leaves])
     return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))
 

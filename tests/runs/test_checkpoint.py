@@ -434,6 +434,7 @@ def interrupted(*_, **__):
 )
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, owner, name, fails, error, message, before):
     path = tmp_path / "x"
+    jax.devices()  # JAX reads files when it starts
     if before:
         path.write_bytes(before)
     with monkeypatch.context() as patch:
