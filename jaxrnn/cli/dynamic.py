@@ -22,19 +22,19 @@ class DynamicFlags:
     """Let the network learn as it reads (Krause et al. 2018)."""
 
     dynamic: bool = False
-    """Learn from the text: each T symbols are scored, and then trained on. RUN stays as it is."""
+    """Learn while reading: score T symbols, then train on them. RUN itself is not changed."""
     dynamic_rule: Literal["rms", "sgd"] = "rms"
-    """rms: gradients divided by their root mean square over training text; sgd: as they are."""
+    """Update rule. rms: gradients divided by their root mean square over training text; sgd: plain gradients."""
     dynamic_rate: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Learning rate; by default the best of a few on training text."""
+    """Learning rate; by default chosen on training text."""
     dynamic_decay: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Fraction of the way back to the trained parameters, per update; by default the best of a few on training text."""
+    """Fraction of the way back to the trained parameters, per update; by default chosen on training text."""
     dynamic_length: Annotated[int | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Symbols between two updates (T); by default 16 with rms, 32 with sgd."""
+    """Symbols per update (T); by default 16 with rms, 32 with sgd."""
 
     @property
     def chosen(self) -> str:
-        """What `choose` chooses, in words."""
+        """A clause that names what `choose` chooses."""
         numbers = {"rate": self.dynamic_rate, "decay": self.dynamic_decay}
         names = " and ".join(name for name, value in numbers.items() if value is None)
         return f"; {names} chosen on training text" if names else ""

@@ -93,7 +93,7 @@ def choose(
         seconds: the time for training and validations.
         speeds: symbols per second of training, by the index of a shape, for those that have been measured. Others are
             estimated from the nearest of these.
-        settings: what the user has set, by the names of flags; the shapes are compared as changed by these.
+        settings: the user's settings, by the names of flags; they win over those of a shape before it is compared.
     """
     text, settings = (num_symbols, vocab_size), settings or {}
     configs = [_shaped(shape, text, settings) for shape in SHAPES]
@@ -110,7 +110,7 @@ def choose(
 def _choice(
     shape: int, config: TrainConfig, text: tuple[int, int], seconds: float, speed: float, settings: Mapping[str, Any]
 ) -> Choice:
-    """Return what training this shape would be."""
+    """Return the choice of this shape: its schedule and its expected loss."""
     num_symbols, vocab_size = text
     # The last tenth is held out; of a long text less, so that validations take a few percent of the time.
     held_out = float(f"{min(0.1, max(10_000, 0.02 * seconds * speed) / num_symbols):.2g}")

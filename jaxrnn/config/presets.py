@@ -111,7 +111,7 @@ PRESET_FACTS: Mapping[str, PresetFacts] = {
 
 
 def adapted(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
-    """Return a preset in which nothing is at odds with other settings that will be made, by the names of their flags.
+    """Return a preset changed so that it does not contradict a user's settings, by the names of their flags.
 
     The warm-up takes at most a tenth of the steps; without a validation slice nothing is validated, and without
     validations there is no patience.

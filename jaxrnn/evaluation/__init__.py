@@ -7,13 +7,5 @@ from jaxrnn.evaluation.score import Score, evaluate, score, surprisals
 from jaxrnn.evaluation.units import PROPERTIES, Unit, find_units
 
 __all__ = ["PROPERTIES", "Copy", "Score", "Unit"]
-__all__ += [
-    "activations",
-    "dynamic_surprisals",
-    "evaluate",
-    "find_units",
-    "longest_copy",
-    "pulled",
-    "score",
-    "surprisals",
-]
+__all__ += ["activations", "dynamic_surprisals", "evaluate", "find_units", "longest_copy", "pulled", "score"]
+__all__ += ["surprisals"]

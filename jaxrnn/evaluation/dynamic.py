@@ -1,8 +1,8 @@
 """Dynamic evaluation: the network goes on learning from a text while it reads it.
 
-Each T symbols are scored first, and then trained on: one update, of the parameters that the next T symbols are scored
-with. So no symbol is scored by parameters that have seen it. It is min-char-rnn's own loop, on a text that is read
-once: Krause et al. 2018, "Dynamic evaluation of neural sequence models" (arXiv 1709.07432).
+T symbols are scored, then the parameters are updated once by their gradient, then the next T symbols are scored: no
+symbol is scored by parameters that have seen it. This is min-char-rnn's own loop, on a text that is read once. See
+Krause et al. 2018, "Dynamic evaluation of neural sequence models" (arXiv 1709.07432).
 """
 
 import functools
@@ -26,12 +26,12 @@ from jaxrnn.text import Batch, Tokens
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.vocabulary import check_tokens
 
-SAMPLE = 8192  # symbols of training text that the squares of gradients are averaged over, and as many to choose by
+SAMPLE = 8192  # symbols of training text for the mean squares of gradients, and as many others to choose numbers by
 RATES = {"rms": 1e-4, "sgd": 1e-3}  # where the search for a rate begins
 LENGTHS = {"rms": 16, "sgd": 32}  # T
 PARTS = 64  # K
-_MOST = 6  # factors of 3
-_EPSILON = 1e-2  # of the mean root: nothing moves more than a hundred times as far for its gradient as the mean
+_MOST_FACTORS = 6  # of 3, in a search
+_EPSILON = 1e-2  # times the mean root: limits the step of parameters whose gradients are tiny
 
 
 class Learner(NamedTuple):
@@ -45,10 +45,10 @@ class Learner(NamedTuple):
 def dynamic_step(
     learner: Learner, batch: Batch, config: ModelConfig, update: Callable[..., Any]
 ) -> tuple[Learner, jax.Array]:
-    """Score T symbols, then learn from them once; return the learner and the surprisals from before, nats [T, B].
+    """Score T symbols, then learn from them once; return the learner after that, and the surprisals, nats [T, B].
 
-    `update` is that of an optax transformation. It gets the gradient of the loss that training has: the sum over T, the
-    mean over B. Targets below 0 are no symbols and score 0. Under jit, `config` and `update` are static.
+    `update` is that of an optax transformation. Its gradient is that of the training loss: the sum over T, the mean
+    over B. Targets below 0 are padding and score 0. Under jit, `config` and `update` are static.
     """
 
     def loss(params: Params) -> tuple[jax.Array, tuple[jax.Array, Carry]]:
@@ -67,7 +67,7 @@ def _read(
     learner: Learner, batch: Batch, *, config: ModelConfig, update: Callable[..., Any], length: int
 ) -> tuple[jax.Array, Learner]:
     """Scan `dynamic_step` over the parts of T symbols of a batch, [K * T, B]; return nats [K * T, B]."""
-    resets = jnp.zeros(len(batch.inputs), bool)  # which no score looks at
+    resets = jnp.zeros(len(batch.inputs), bool)  # `score` ignores them
     parts = jax.tree.map(lambda array: array.reshape(-1, length, *array.shape[1:]), batch._replace(reset=resets))
     learner, nats = lax.scan(partial(dynamic_step, config=config, update=update), learner, parts)
     return nats.reshape(batch.inputs.shape), learner
@@ -135,7 +135,7 @@ def adapt(
     params: Params, tokens: Tokens, config: ModelConfig, rule: optax.GradientTransformation, length: int
 ) -> Learner:
     """Return the learner after it has read a text, int [N]."""
-    return _all(params, tokens, config, rule, length, parts=1)[1]  # no update follows the text
+    return _all(params, tokens, config, rule, length, parts=1)[1]  # with more, padding after the text is learned from
 
 
 def dynamic_surprisals(
@@ -212,9 +212,10 @@ def choose(
     decay: float | None = None,
     length: int | None = None,
 ) -> tuple[Dynamic, optax.GradientTransformation]:
-    """Choose the rate and the decay that are None: those with the least loss on the end of a training text, int [N].
+    """Return a rule whose rate and decay, where they are None, have the least loss on the end of a training text.
 
-    A number is multiplied or divided by 3 as long as that helps: first the rate, then the decay, which may be 0.
+    The text is int [N]. A number is multiplied or divided by 3 as long as that helps: first the rate, then the decay,
+    which may be 0.
     """
     length = length or LENGTHS[rule]
     sample, text = tokens[-2 * SAMPLE : -SAMPLE], tokens[-SAMPLE:]
@@ -227,7 +228,7 @@ def choose(
 
     def best(number: float, loss: Callable[[float], float]) -> float:
         factor = 3.0 if loss(3 * number) < loss(number) else 1 / 3
-        for _ in range(_MOST):
+        for _ in range(_MOST_FACTORS):
             if not loss(number * factor) < loss(number):
                 break
             number *= factor

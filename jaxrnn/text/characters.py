@@ -1,10 +1,9 @@
-"""Single characters: what may stand for one that a vocabulary lacks, and how a message names it."""
+"""Single characters: substitutes for one that a vocabulary lacks, and names for messages."""
 
 import unicodedata
 from collections.abc import Iterator
 
-_STRAIGHT = {"\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201b": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'}
-_STRAIGHT["\u201f"] = '"'
+_STRAIGHT = {**dict.fromkeys("\u2018\u2019\u201a\u201b", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
 _DASHES = "-\u2013\u2014\u2012\u2015\u2212\u2010\u2011"
 
 
@@ -16,7 +15,7 @@ def straight_quotes(text: str) -> str:
 
 
 def alternatives(character: str) -> Iterator[str]:
-    r"""Yield what may stand for a character, the nearest first.
+    r"""Yield substitutes for a character, the nearest first.
 
     Example:
         >>> [ascii(text) for text in alternatives("\u00c9")][:4]

@@ -77,8 +77,7 @@ class Corpus:
         The options and errors are those of `load_corpus`. The `sha256` is that of the text's UTF-8 bytes, the same as
         that of a file with this text in UTF-8.
         """
-        options = {"encoding": encoding, "normalize": normalize, "min_count": min_count, "symbols": symbols}
-        check_arguments(Corpus.from_text, {"text": text, **options})
+        check_arguments(Corpus.from_text, locals())
         kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
         check_text_options(kind, encoding, tuple(normalize))
         rules = Rules(kind, encoding, tuple(normalize), min_count, symbols=symbols)

@@ -67,7 +67,7 @@ def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
-    """Return the separator of documents as tokens, int [k]; raise JaxrnnError unless each is a known symbol's."""
+    """Return the separator of documents as tokens, int [k]; raise JaxrnnError if the vocabulary lacks symbols of it."""
     if not vocabulary.knows(reset_on):
         raise JaxrnnError(f"reset_on {reset_on!r} has symbols that are not in the vocabulary; {_ADVICE}")
     return vocabulary.encode(reset_on)

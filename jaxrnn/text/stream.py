@@ -25,10 +25,7 @@ BLOCK = 2**20  # tokens; their counts take eight times as many bytes
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Progress = Callable[[str, int, int], object]
-"""A function of an activity ("reading", "encoding", "verifying"), how much of it is new, and how much there is in all.
-
-For a text these are bytes.
-"""
+"""A function of an activity ("reading", "encoding", "verifying"), its number of new bytes, and of bytes in all."""
 
 
 class Rules(NamedTuple):
@@ -72,7 +69,7 @@ def decode(blocks: Iterable[bytes], name: str, rules: Rules) -> Iterator[str | b
     """Yield a file in pieces: str for a vocabulary of characters, bytes for one of bytes.
 
     Raises JaxrnnError, about the first such place, if a text of characters, called `name`, is not in its encoding, or
-    has a byte-order mark, or CRLF or CR line ends, that would quietly become a part of the vocabulary.
+    has a byte-order mark, or CRLF or CR line ends, which would become symbols of the vocabulary.
     """
     is_text = rules.vocabulary == "characters"
     if not (is_text or rules.normalize):
@@ -129,7 +126,7 @@ def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]
 
 
 def normalized(text: str, normalize: tuple[Normalization, ...]) -> str:
-    """Return a prompt as the text is normalized that it begins."""
+    """Return a prompt, normalized as the text of its run."""
     rules = Rules("characters", "utf-8", normalize)
     return "".join(_normalized([text], "the prompt", rules)) if normalize else text
 

@@ -132,8 +132,9 @@ class Vocabulary:
     def adapt(self, text: str, unknown: Unknown) -> str:
         r"""Return a text with the characters that are not in the vocabulary mapped to others that are, or left out.
 
-        "map" composes characters (Unicode's normal form C), and takes straight quotes for curly ones, the other case,
-        or a letter without its accent, whatever is known; what nothing is known for stays. "error" changes nothing.
+        "map" composes characters (Unicode's normal form C) and replaces each that is not known by the first of its
+        substitutes that is: straight quotes for curly ones, the other case, the letter without its accent. A character
+        without a known substitute stays. "error" changes nothing.
 
         Example:
             >>> vocabulary = Vocabulary.of("don't")
@@ -153,7 +154,7 @@ class Vocabulary:
     def find(self, text: str | bytes) -> tuple[Tokens, Flags]:
         """Return the tokens of a text, int [N], and whether each symbol is in the vocabulary, bool [N].
 
-        With an unknown symbol, all are; without one, the token of a symbol that is not has no meaning.
+        Other symbols become the unknown symbol and count as known; without it, their tokens have no meaning.
         """
         codes, table = _code_points(text, self.kind, self.encoding), self._table
         tokens: Tokens
