@@ -6,7 +6,7 @@ from typing import Literal
 
 
 class _OneLine:
-    """A base of errors that end a training: a notebook shows one line of them, and no traceback."""
+    """A base of errors that end a training: a notebook shows their message, and no traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows."""

@@ -2,8 +2,8 @@
 
 On a terminal, control characters in a text, a name or an error are shown as Python writes them: raw, they could move
 the cursor, change the title or hide what was shown before. A pipe or a file gets every character as it is,
-in UTF-8 unless PYTHONIOENCODING names another encoding. A stream that is closed is as good as /dev/null, and so is
-stderr once it can't be written to: a run is worth more than its log.
+in UTF-8 unless PYTHONIOENCODING names another encoding. A closed stream acts as /dev/null, as does a stderr that can't
+be written to: a run is worth more than its log.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from jaxrnn.errors import StorageError
 
-_STYLE = f"\x1b{secrets.token_hex(8)}"  # begins an escape code of ours, which nobody can guess
+_STYLE = f"\x1b{secrets.token_hex(8)}"  # begins an escape code of ours; no text can contain it
 _CONTROLS = r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 _OUR_STYLES = re.compile(rf"{_STYLE}(\[\d+m)|{_CONTROLS}")
 _ALL_STYLES = re.compile(rf"\x1b(\[[\d;]*m)|{_CONTROLS}")

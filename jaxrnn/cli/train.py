@@ -108,7 +108,7 @@ class Train(TrainingFlags):
             except NonFiniteError as error:
                 if not all_checkpoints(run_dir):
                     raise
-                flags = None  # for a user-defined optimizer nobody knows what would help
+                flags = None  # nothing is known of a user-defined optimizer
                 if not optimizer:
                     rate = config.optimizer.peak_learning_rate / 2
                     flags = f" --steps {config.steps} --learning-rate {rate:g}"
@@ -254,7 +254,7 @@ def _sweep_line(report: "jaxrnn.Report") -> str | None:
 
 
 def _is_min_char_rnn(config: TrainConfig) -> bool:
-    """Return whether network and training step are those of min-char-rnn, on whatever text."""
+    """Return whether network and training step are those of min-char-rnn, on any text."""
     default = TrainConfig()
     names = ("optimizer", "sequence_length", "batch_size")
     same_model = dataclasses.replace(config.model, vocab_size=None) == default.model

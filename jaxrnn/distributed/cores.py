@@ -18,7 +18,7 @@ def available_cores() -> int:
 def cpu_quota(root: Path = Path("/")) -> float:
     """Return the CPUs that control groups grant this process (cgroup v1 and v2, as containers use); inf: no limit."""
     quotas = [math.inf]
-    with contextlib.suppress(OSError, ValueError):  # no Linux, or a file that nobody expects
+    with contextlib.suppress(OSError, ValueError):  # no Linux, or a file of another format
         for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
             _, controllers, group = line.split(":", 2)
             if not controllers:

@@ -70,7 +70,7 @@ def loss_curves(
 
 
 def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
-    """Draw the losses of a sweep's directory: for each setting the mean over its seeds, and the range of them.
+    """Draw the losses of a sweep's directory: for each setting the mean over its seeds, and their range.
 
     On the left the training loss over the steps. On the right where each run ends (its best validation loss if there
     is one, otherwise its training loss), with mean and standard deviation below.

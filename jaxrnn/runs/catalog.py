@@ -154,7 +154,7 @@ def _search(directory: Path, depth: int) -> list[Path]:
 
 
 def summarize_run(run: str | Path) -> RunSummary:
-    """Return the summary of a run in whatever state; the headers of checkpoints are read, but not verified.
+    """Return the summary of a run in any state; the headers of checkpoints are read, but not verified.
 
     Raises:
         JaxrnnError: it is not a run directory.

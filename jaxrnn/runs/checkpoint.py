@@ -172,7 +172,7 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read and verify a file; return its tensors, and the other fields of the checkpoint.
 
     The header is checked against the size of the file before memory is taken. Then the file is read once, not mapped:
-    what is read belongs together whatever takes its name meanwhile, and a bad disk is an error, not a killed process.
+    the data are of one file even if another takes its name meanwhile, and a bad disk is an error, not a killed process.
     """
     read_metadata(path)
     with reading(path):
@@ -200,7 +200,7 @@ def _state(
 ) -> TrainState:
     """Return the state of a run from the tensors of its checkpoint, which must be just those of its model.
 
-    `key` is the implementation of its key, whatever JAX's default is now.
+    `key` is the implementation of its key, which may differ from JAX's default.
     """
     user_defined = config.optimizer.name == "custom"
     if optimizer and not user_defined:

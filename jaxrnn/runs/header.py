@@ -65,9 +65,9 @@ def read_metadata(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]
 
 
 def checked(metadata: dict[str, str], path: Path) -> dict[str, str]:
-    """Return metadata that have the fields of a checkpoint of this version, whatever these say."""
+    """Return the metadata if they have the fields of a checkpoint of this version; the values are not checked."""
     version = re.fullmatch(r"jaxrnn-checkpoint-(\d+)", metadata.get("format", ""))
-    if version and int(version[1]) > 1:  # whose SHA-256 nobody here can know
+    if version and int(version[1]) > 1:  # its SHA-256 may be computed in another way
         raise UnusableError(f"{path} is of another version (its format is {version[0]}); use that version of jaxrnn")
     if has_checkpoint_name(path) and len(metadata.keys() & {*_FIELDS}) < 3:
         raise UnusableError(f"{path} is a safetensors file of another program")

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxrnn.errors import StorageError, TakenError
 
-PATIENCE = 1.0  # seconds to wait for processes that only look whether somebody trains (is_locked)
+PATIENCE = 1.0  # seconds to wait for processes that only ask whether a run is trained (is_locked)
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
 _LOOKS = 5  # of a reader, where locks can't be shared and another reader may hold it for a moment

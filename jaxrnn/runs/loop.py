@@ -197,7 +197,7 @@ def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> G
                 report = trainer.settle(should_stop)
                 if trainer.due:
                     yield report
-        except GeneratorExit:  # somebody has left the loop over the reports
+        except GeneratorExit:  # the caller has left the loop over the reports
             if jax.process_count() == 1:  # other processes may be at another step
                 trainer.save()
             raise

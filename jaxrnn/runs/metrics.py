@@ -89,11 +89,11 @@ def read_columns(run: Path) -> Columns:
         lines = [_converted(line, lines[0]) if "smooth_loss" in line else line for line in lines]
         columns = {name: np.array([line.get(name) for line in lines], float) for name in METRICS}  # None becomes NaN
     except (TypeError, AttributeError, KeyError, ZeroDivisionError, OverflowError, RecursionError):
-        raise ValueError("a line of it is not a JSON object of numbers") from None
+        raise ValueError("a line is not a JSON object of numbers") from None
     if not ((columns["step"] >= 0) & (columns["step"] < 2**31)).all():
-        raise ValueError("a line of it has no step")
+        raise ValueError("a line has no step")
     if (columns["seconds"] < 0).any() or (columns["seconds"] > 1e12).any():
-        raise ValueError("a line of it has impossible seconds")
+        raise ValueError("a line has impossible seconds")
     return columns
 
 

@@ -43,7 +43,7 @@ class Report:
     Attributes:
         step: training steps done.
         loss: of the last batch, nats per T characters; None before the first step.
-        smooth_loss: min-char-rnn's running mean of it, which starts at T ln V: nats per T characters.
+        smooth_loss: min-char-rnn's running mean of the loss, which starts at T ln V: nats per T characters.
         bits_per_character: a running mean of the loss that can be compared with others: over at most a fiftieth of
             the run's steps, as `jaxrnn.runs.training_loss` describes. Bits per byte where the vocabulary is of bytes.
         interval_bits_per_character: the mean over the steps since the last line of metrics.jsonl; None at step 0.

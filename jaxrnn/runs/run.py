@@ -75,7 +75,7 @@ def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     """Return the slices of a corpus by name, with the starts of their documents.
 
     Raises:
-        JaxrnnError: the text has no document boundary, or the vocabulary lacks a symbol of it.
+        JaxrnnError: the text has no document boundary, or the vocabulary lacks a symbol of the boundary.
     """
     check_arguments(slices_of, locals())
     starts = None

@@ -434,7 +434,8 @@ def interrupted(*_, **__):
 )
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, owner, name, fails, error, message, before):
     path = tmp_path / "x"
-    jax.devices()  # JAX reads files when it starts
+    save(path)  # JAX reads files when it starts and compiles
+    path.unlink()
     if before:
         path.write_bytes(before)
     with monkeypatch.context() as patch:
