@@ -77,6 +77,7 @@ class Evaluate:
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
+        unit = checkpoint.vocabulary.kind
         mesh = self.device.mesh("lanes", self.lanes)
         choice, reader = self.learning.choose(checkpoint), None
         if choice:
@@ -97,13 +98,10 @@ class Evaluate:
                 if self.per_document and self.json:
                     documents.append(values)
                 elif self.per_document:
-                    unit = checkpoint.vocabulary.kind
                     bits = f"{score.bits_per_character:.4f} bits/{unit[:-1]}"
                     print(f"document at {begin:,}: {bits}, {score.symbols:,} {unit} scored")
             if not total.symbols:
-                counts = (
-                    f"{text.tally.read} {checkpoint.vocabulary.kind}, {text.tally.left_out.total()} of them unknown"
-                )
+                counts = f"{text.tally.read} {unit}, {text.tally.left_out.total()} of them unknown"
                 raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
             if not math.isfinite(total.nats):
                 raise NonFiniteError(f"the loss of {text.source} is not finite; with --dynamic, try a smaller rate")
@@ -200,11 +198,12 @@ class Evaluate:
             "checkpoint": checkpoint.file,
             **({"documents": documents} if self.per_document else {}),
         }
+        per_byte = f"{score.bits_per_byte:.4f} bits/byte, " if kind == "characters" else ""
         in_lanes = f", in {self.lanes:,} lanes" if self.lanes > 1 else ""
         lines = [
             f"{text.source}{f', {part}' if part else ''}, by the network after step {step:,}",
             f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
-            f"{score.bits_per_byte:.4f} bits/byte, perplexity {score.perplexity:.5g}",
+            f"{per_byte}perplexity {score.perplexity:.5g}",
             f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}",
             f"{dynamic}{self.learning.chosen}" if dynamic else None,
             unseen_line,

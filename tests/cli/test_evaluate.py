@@ -138,6 +138,7 @@ def test_bytes_are_scored_as_bytes(place, tmp_path, jaxrnn):
     got = as_json(jaxrnn, f"evaluate bytes --per-character {tmp_path}/bits.tsv")
     assert got["unit"] == "bytes"
     assert got["bits_per_byte"] == got["bits_per_character"]
+    assert jaxrnn("evaluate bytes")[1].count("bits/byte") == 1
     symbols = [line.split("\t")[1] for line in (tmp_path / "bits.tsv").read_text().removesuffix("\n").split("\n")]
     begin = got["slice"]["begin"] + 1
     decoded = bytes(ord(symbol.encode("latin-1").decode("unicode_escape")) for symbol in symbols)
