@@ -165,7 +165,7 @@ class RunDirectory:
             left_over.unlink()
         if not checkpoint:
             # On resume the best one stays even if it is newer than the checkpoint: the run will find it again.
-            damaged = (self._path / "checkpoints").glob("damaged/*")
+            damaged = filter(Path.is_file, (self._path / "checkpoints").glob("damaged/[!.]*"))
             for old in (*all_checkpoints(self._path), *event_files(self._path), *damaged):
                 old.unlink()
         # Without vocab_size, which the corpus gives, the config can be run on another corpus.
