@@ -11,7 +11,6 @@ from jaxrnn.atomic import check_writable, commit
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.metrics import has_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +89,7 @@ class Page:
         check_writable(self.out)
         replaced = ", replaced" * self.out.exists()
         checkpoint = choose_checkpoint(self.run_dir, self.from_, quiet=self.json)
-        metrics = jaxrnn.runs.read_metrics(self.run_dir) if has_metrics(self.run_dir) else None
+        metrics = jaxrnn.runs.read_metrics(self.run_dir) if jaxrnn.runs.has_metrics(self.run_dir) else None
         content = jaxrnn.page.page(checkpoint, metrics, text=self.text, half=self.half).encode()
         commit(self.out, content)
         values = {"page": self.out, "bytes": len(content), "step": checkpoint.counters["step"]}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxrnn.runs.loop import fit as fit
     from jaxrnn.runs.many import SweepReport as SweepReport
     from jaxrnn.runs.many import fit_many as fit_many
+    from jaxrnn.runs.metrics import has_metrics as has_metrics
     from jaxrnn.runs.metrics import read_metrics as read_metrics
     from jaxrnn.runs.report import Report as Report
     from jaxrnn.runs.report import sample_title as sample_title
@@ -37,7 +38,7 @@ _NAMES = {
     "directory": "new_run_directory",
     "loop": "begin_run fit",
     "run": "load_run_corpus reload_corpus slices_of",
-    "metrics": "read_metrics",
+    "metrics": "has_metrics read_metrics",
     "report": "Report sample_title",
     "sweep_directory": "read_sweep",
     "many": "SweepReport fit_many",

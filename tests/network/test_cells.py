@@ -172,7 +172,8 @@ def test_outputs_carries_and_gradients_are_those_of_torch(cell, num_layers, lane
 @cells
 def test_biases_begin_as_the_cell_says_the_lstms_forget_gate_open(cell):
     params = init_params(jax.random.key(0), ModelConfig(cell=cell, hidden_size=2, num_layers=2, vocab_size=V))
-    begin = {"tanh": [0] * 2, "gru": [0] * 6, "lstm": [0, 0, 1, 1, 0, 0, 0, 0], COUPLED: [-1, -1, 0, 0, 0, 0]}[cell]
+    gates = {"tanh": [0], "relu": [0], "gru": [0] * 3, "lstm": [0, 1, 0, 0], COUPLED: [-1, 0, 0]}[cell]
+    begin = np.repeat(gates, 2)
     for layer in params.layers:
         np.testing.assert_array_equal(layer.bh, begin)
         assert (layer.bhh is None) == (cell != "gru")
