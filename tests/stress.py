@@ -27,6 +27,7 @@ import argparse
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -35,9 +36,13 @@ import resource
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
+import traceback
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -46,7 +51,9 @@ import jax
 import numpy as np
 import safetensors.numpy
 from jax.experimental.compilation_cache import compilation_cache
+from unusable_files import unusable_files
 
+import jaxrnn.cli
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
@@ -106,10 +113,10 @@ class Whole:
     def copy(self):
         return shutil.copytree(self.run, self.fresh())
 
-    def process(self, run):
+    def process(self, run, stdout=os.devnull):
         """Start `jaxrnn train` in another process, with its stderr in a file."""
         arguments = ["train", "--run-dir", str(run), "--config", str(self.place / "config.json")]
-        running = PROCESSES.Process(target=_command, args=(arguments, str(self.stderr)))
+        running = PROCESSES.Process(target=_command, args=(arguments, str(stdout), str(self.stderr)))
         running.start()
         return running
 
@@ -117,16 +124,16 @@ class Whole:
         return self.train(run, resume=(run / "config.json").exists()) == self.hash and logs(run) == self.logs
 
 
-def _command(arguments, stderr):
+def _command(arguments, stdout, stderr):
     """Run a command, in a process that has imported all modules, which takes a second."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(stdout, os.O_WRONLY), 1)
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     sys.exit(main(arguments))
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
 # None of them starts a thread.
-PROCESSES.set_forkserver_preload(["jaxrnn.cli", "jaxrnn.runs", "jaxrnn.sampling.generate"])
+PROCESSES.set_forkserver_preload(["__main__", "jaxrnn.cli", "jaxrnn.runs", "jaxrnn.sampling.generate"])
 
 
 def _until_there(run, running):
@@ -173,6 +180,53 @@ def stop(whole, full):
     """SIGTERM or SIGINT at a random moment: saved, exit code 143 or 130, resumes exactly."""
     numbers = [signal.SIGTERM, signal.SIGINT]
     return _signals(whole, 400 if full else 2, numbers, {signal.SIGTERM: 143, signal.SIGINT: 130})
+
+
+def hang_up(whole, full):
+    """SIGHUP at a random moment: saved, exit code 129, resumes exactly."""
+    return _signals(whole, 200 if full else 1, [signal.SIGHUP], {signal.SIGHUP: 129})
+
+
+def pipe(whole, full):
+    """The reader of stdout goes at a random moment: the training ends as if nobody had read."""
+    tries, failed, pipe = 100 if full else 2, [], whole.place / "pipe"
+    os.mkfifo(pipe)
+    for _ in range(tries):
+        run, reader = whole.fresh(), os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        whole.stderr.write_bytes(b"")
+        running = whole.process(run, stdout=pipe)
+        _until_there(run, running)
+        running.join(whole.random.uniform(0, 0.6))
+        os.close(reader)
+        running.join()
+        err = whole.stderr.read_text()
+        fine = running.exitcode == 0 and "Traceback" not in err and err.count("stdout is closed") <= 1
+        if not fine or state_hash(load_checkpoint(run).state) != whole.hash or logs(run) != whole.logs:
+            failed.append((running.exitcode, err[-200:]))
+    pipe.unlink()
+    return tries, failed
+
+
+def ctrl_c(whole, full):
+    """Ctrl-C in the first second of a command: exit code 130, no traceback."""
+    tries, failed, run = 400 if full else 3, [], str(whole.copy())
+    commands = [
+        ["train", str(whole.text), "--run-dir", str(whole.place / "new"), "--overwrite", "--steps", "2000000000"],
+        ["sample", run, "--length", "999999999"],
+        ["evaluate", run],
+    ]
+    for number in range(tries):
+        command = commands[number % len(commands)]
+        running = subprocess.Popen(
+            [sys.executable, "-m", "jaxrnn", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(whole.random.uniform(0, 1))
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate()
+        ended = {0} if command[0] == "evaluate" else set()
+        if running.returncode not in {130, -signal.SIGINT} | ended or "Traceback" in err:
+            failed.append((command[0], running.returncode, err[-300:]))
+    return tries, failed
 
 
 def two(whole, full):
@@ -418,13 +472,62 @@ def _signed(data):
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+def repair(whole, full):
+    """A file of each kind that can't be used, among healthy ones: `info --repair` moves it if it is damaged."""
+    kinds = list(unusable_files(checkpoint_path(whole.run / "checkpoints", 60).read_bytes()).items())
+    failed, tried = [], kinds if full else kinds[::10]
+    for kind, (word, put) in tried:
+        folder = whole.copy() / "checkpoints"
+        path = checkpoint_path(folder, 1000)
+        put(path)
+        before = {file.name: file.lstat().st_ino for file in folder.iterdir()}
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+            code = main(["info", str(folder.parent), "--repair"])
+        if word == "damaged":
+            del before[path.name]
+        after = {file.name: file.lstat().st_ino for file in folder.iterdir() if file.name != "damaged"}
+        if code != 0 or after != before:
+            failed.append((kind, code, err.getvalue()[-300:]))
+    return len(tried), failed
+
+
+def readers(whole, full):
+    """Processes that go on listing a run: they never keep a training from starting, and always get their list."""
+    tries, failed, run = 1000 if full else 10, [], whole.copy()
+    done, looks = PROCESSES.Event(), PROCESSES.Queue()
+    others = [PROCESSES.Process(target=_look, args=(str(run), done, looks)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for number in range(tries):
+        try:
+            whole.train(run, resume=True, steps=61 + number)
+        except JaxrnnError as error:
+            failed.append(str(error))
+    done.set()
+    wrong = [looks.get() for _ in others]
+    for other in others:
+        other.join()
+    return tries, [*failed, *itertools.chain(*wrong)]
+
+
+def _look(run, done, looks):
+    wrong, count = [], 0
+    while not done.is_set() or not count:
+        count += 1
+        for command in (["runs", run, "--json"], ["compare", run, run]):
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+                code = main(command)
+            if code or err.getvalue() or (command[0] == "runs" and json.loads(out.getvalue())[0]["problem"]):
+                wrong.append((command[0], code, out.getvalue()[:300], err.getvalue()[:300]))
+    looks.put(wrong)
+
+
 COMMANDS = ("train", "sample", "evaluate", "info", "plot", "page", "export", "import", "prepare")
 
 
-def command_line(whole, full):
-    """Random command lines, in this process: only documented exit codes and no traceback."""
-    tries, failed, draw = 10_000 if full else 60, [], whole.random
-    run, text = str(whole.copy()), shutil.copy(whole.text, whole.place / "copy.txt")  # some commands write
+def _random_commands(whole):
+    """Yield random command lines, most of them wrong, on a run and a text of which they may write copies."""
+    draw, run, text = whole.random, str(whole.copy()), shutil.copy(whole.text, whole.place / "copy.txt")
     words = [
         *COMMANDS,
         *("--help", "--version", "--json", "--repair", "--resume", "--debug", "--per-character", "--lanes", "--kind"),
@@ -432,13 +535,20 @@ def command_line(whole, full):
         *("-1", "0", "1", "nan", "1e999", "9" * 50, "", "é", "\udcff", "\0", "-", "--", "/dev/null", ".", "..", run),
         *("--run-dir", "--config", "--prompt", "--from", "best", "--out", "--cell", "x.py:Y", str(text)),
     ]
-    for _ in range(tries):
+    while True:
         first = draw.choice([[run], [str(text)], [], []])
         command = [draw.choice(COMMANDS), *first, *draw.choices(words, k=draw.randrange(5))]
         if command[0] == "train":
             command.append("--dry-run")  # what is trained is tried elsewhere
         if command[0] == "sample":
             command += ["--length", "9"]  # else a number of fifty digits may be taken at its word
+        yield command
+
+
+def command_line(whole, full):
+    """Random command lines, in this process: only documented exit codes and no traceback."""
+    tries, failed = 10_000 if full else 60, []
+    for command in itertools.islice(_random_commands(whole), tries):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(whole.place):
             try:
@@ -450,6 +560,115 @@ def command_line(whole, full):
         if code not in EXIT_CODES or traceback or "this is a bug" in said:
             failed.append((command, code, said[-300:]))
     return tries, failed
+
+
+GOOD_COMMANDS = (
+    *("--help", "--version", "train --help", "sample --help", "presets", "completion bash", "runs .", "runs . --json"),
+    *("info run", "info run --json", "info run --vocabulary", "compare run run", "train - --dry-run", "é"),
+    *("train copy.txt --dry-run", "train é.txt", "evaluate run -", "evaluate run --text the", "sample run --length 9"),
+    *("sample run --prompt-file - --length 9", "sample run --prompt é --length 9", "sample run --interactive"),
+)
+ENCODINGS = ("utf-8", "ascii", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "utf-16", "utf-7", "utf-8-sig")
+STREAMS = ("closed", "terminal", "pipe", "full", "file", "null")
+DEADLINE = 60.0  # seconds
+
+
+def streams(whole, full):
+    """Commands under random COLUMNS, encodings and streams: documented exit codes, no traceback, no hang."""
+    tries, draw, others = 10_000 if full else 40, whole.random, _random_commands(whole)
+    errors, widths = ["", ":strict", ":replace", ":surrogateescape"], ["", "-5", "x", "9" * 20, "40", "80", "1000"]
+    cases = []
+    for number in range(tries):
+        command = next(others) if number % 4 else draw.choice(GOOD_COMMANDS).split()
+        encodings = [draw.choice(ENCODINGS) + draw.choice(errors) for _ in range(3)]
+        kinds = [draw.choice(["closed", "file", "null"]), draw.choice(STREAMS), draw.choice(STREAMS)]
+        columns = draw.choice([*widths, *map(str, range(12))])
+        cases.append((command, (columns, draw.choice([encodings[0], ""]), draw.choice([1, 3, 80]), encodings, kinds)))
+    (whole.place / "cases.json").write_text(json.dumps(cases))
+    ours, its = os.openpty()  # a terminal, where all that is written is read
+    threading.Thread(target=_drain, args=(ours,), daemon=True).start()
+    running = PROCESSES.Process(target=_in_streams, args=(str(whole.place), os.ttyname(its)))
+    running.start()
+    running.join()
+    os.close(its)
+    return tries, json.loads((whole.place / "failed.json").read_text())
+
+
+def _drain(terminal):
+    with contextlib.suppress(OSError):  # when the other end is closed
+        while os.read(terminal, 65536):
+            pass
+
+
+def _in_streams(place, terminal):
+    """Run each of the commands in a fork of this process, where the command line is imported and has parsed before."""
+    os.chdir(place)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        main(["runs", "--wrong"])  # looks at the flags of all commands
+    cases, failed, report = json.loads(Path("cases.json").read_text()), [], Path("report")
+    for number, (command, how) in enumerate(cases, start=1):
+        report.write_text("")
+        pid, end, code = os.fork(), time.monotonic() + DEADLINE, None
+        if not pid:
+            code = 99
+            try:
+                code = _set_up_and_run(command, terminal, *how)
+            except BaseException:
+                report.write_text(traceback.format_exc())
+            os._exit(code)
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            time.sleep(0.002)
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(ended[1])
+        if code not in EXIT_CODES or report.read_text():
+            failed.append((command, how, code, report.read_text()[-500:]))
+            print(f"{failed[-1]}", file=sys.stderr)
+        if number % 500 == 0:
+            print(f"{number} tries, {number - len(failed)} held", file=sys.stderr)
+    Path("failed.json").write_text(json.dumps(failed))
+
+
+def _set_up_and_run(arguments, terminal, columns, encoding, width, encodings, kinds):
+    os.environ |= {"COLUMNS": columns, "PYTHONIOENCODING": encoding, "TERM": "xterm"}
+    for name in ("COLUMNS", "PYTHONIOENCODING"):
+        if not os.environ[name]:
+            del os.environ[name]
+    paths = {"terminal": terminal, "full": "/dev/full", "file": "copy.txt", "null": os.devnull}
+    for number, (name, kind) in enumerate(zip(("stdin", "stdout", "stderr"), kinds, strict=True)):
+        setattr(sys, name, None)
+        if kind == "closed":
+            os.close(number)
+            continue
+        if kind == "pipe":  # whose reader has gone
+            reader, descriptor = os.pipe()
+            os.close(reader)
+        else:
+            path = "written" if kind == "file" and number else paths[kind]
+            descriptor = os.open(path, os.O_CREAT | os.O_NOCTTY | (os.O_WRONLY if number else os.O_RDONLY))
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        if kind == "terminal":
+            termios.tcsetwinsize(number, (24, width))
+        codec, _, errors = (encoding or encodings[number]).partition(":")
+        options = {"encoding": codec, "errors": errors or ("backslashreplace" if number == 2 else "strict")}
+        setattr(sys, name, open(number, "w" if number else "r", **options))  # noqa: PTH123, SIM115
+    with mock.patch("jaxrnn.cli._report", _reporting(jaxrnn.cli._report)):
+        code = main(arguments)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()  # as Python does at its end, which it says with exit code 120
+    return code
+
+
+def _reporting(report):
+    def note(error):
+        code = report(error)
+        if not isinstance(error, JaxrnnError | OSError | MemoryError):
+            Path("report").write_text("".join(traceback.format_exception(error)))
+        return code
+
+    return note
 
 
 def nonfinite(whole, full):
@@ -482,7 +701,10 @@ def nonfinite(whole, full):
     return tries, failed
 
 
-FAULTS = (kill, stop, two, resume, injected, full_disk, damage, hostile, command_line, nonfinite)
+FAULTS = (
+    *(kill, stop, hang_up, pipe, ctrl_c, two, resume, injected, full_disk, damage, hostile, repair, readers),
+    *(command_line, streams, nonfinite),
+)
 
 
 def run_all(full=False, only=None):

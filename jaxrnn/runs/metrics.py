@@ -58,12 +58,7 @@ def read_metrics(run: str | Path) -> Columns:
     Raises:
         JaxrnnError: `run` is not a run directory, or its files can't be read.
     """
-    run = Path(run)
-    try:
-        columns = read_columns(run)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise JaxrnnError(f"{run} has no metrics to read ({reason}); {other_run(run)}") from None
+    columns = _read_or_refuse(Path(run))
     if not len(columns["step"]):
         raise JaxrnnError(f"{run} has no metrics yet; let it train for a while")
     return columns
@@ -73,6 +68,15 @@ def has_metrics(run: Path) -> bool:
     """Return whether a run has a line of metrics; an imported one has none before it is trained."""
     file = run / "metrics.jsonl"
     return file.is_file() and b"\n" in file.read_bytes()
+
+
+def _read_or_refuse(run: Path) -> Columns:
+    try:
+        return read_columns(run)
+    except OSError as error:
+        raise JaxrnnError(f"{run} has no metrics to read ({error.strerror}); {other_run(run)}") from None
+    except ValueError as error:
+        raise JaxrnnError(f"{run / 'metrics.jsonl'} is damaged ({error}); correct it, or move it elsewhere") from None
 
 
 def read_columns(run: Path) -> Columns:
@@ -139,7 +143,7 @@ class EventLog:
         """Begin the file of a run whose only writer the caller is."""
         from tensorboardX import SummaryWriter
 
-        columns = read_columns(run_dir)
+        columns = _read_or_refuse(run_dir)
         for old in event_files(run_dir):
             old.unlink()
         self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)

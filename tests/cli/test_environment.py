@@ -30,6 +30,8 @@ GOOD = {
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_NO_EXECUTION": "1",
+    "JAX_SERIALIZATION_VERSION": "9",
+    "JAX2TF_DEFAULT_NATIVE_SERIALIZATION": "1",
     "MPLBACKEND": "qtagg",
 }
 
@@ -57,7 +59,9 @@ def test_variables_change_no_result_whatever_they_are_set_to(home):
 
 
 @pytest.mark.parametrize("command", [f"{TRAIN} new", "sample run", "evaluate run", "info", "page run"])
-@pytest.mark.parametrize("name", ["JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES", "JAX_LOGGING_LEVEL", "JAX_LOG_COMPILES"])
+@pytest.mark.parametrize(
+    "name", ["JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES", "JAX_LOGGING_LEVEL", "JAX_LOG_COMPILES", "JAX_DEFAULT_DEVICE"]
+)
 def test_garbage_that_stops_jax_is_an_error_that_names_the_variable(home, name, command):
     running = process(command, env=os.environ | {name: "garbage"})
     out, err = running.communicate()

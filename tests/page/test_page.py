@@ -514,8 +514,9 @@ def test_errors_of_the_command_are_reported(command, message, tmp_path, monkeypa
     assert message in capsys.readouterr().err
 
 
-def test_unreadable_metrics_are_reported(tmp_path, capsys):
+@pytest.mark.parametrize("line", [b"[1]\n", b"\xff\n", b"step 1\n"], ids=["a list", "no UTF-8", "no JSON"])
+def test_damaged_metrics_are_reported(tmp_path, capsys, line):
     save_run(tmp_path / "run", TEXT)
-    (tmp_path / "run" / "metrics.jsonl").write_text("[1]\n")
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(line)
     assert main(["page", str(tmp_path / "run"), "--out", str(tmp_path / "model.html")]) == 2
-    assert "no metrics to read" in capsys.readouterr().err
+    assert re.search(r"metrics.jsonl is damaged \(.*\); correct it, or move it elsewhere$", capsys.readouterr().err)
