@@ -5,9 +5,13 @@ imported when a name of it is first used, so that what needs no JAX (`jaxrnn --h
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# Type checkers know the name. To import it from typing takes milliseconds in which Ctrl-C would show a traceback.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     __version__: str
     from jaxrnn import bench as bench
     from jaxrnn import config as config
@@ -110,7 +114,7 @@ __all__ = sorted(_HOMES)
 
 if not TYPE_CHECKING:  # with it, no type checker would report a name that is not there
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> "Any":
         if name in _HOMES:
             return getattr(importlib.import_module(f"jaxrnn.{_HOMES[name]}"), name)
         if name in _ROOMS:

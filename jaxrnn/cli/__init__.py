@@ -213,7 +213,8 @@ def _report(error: BaseException) -> int:
         print(f"jaxrnn: out of memory; {advice}", file=sys.stderr)
     else:
         line = str(error).partition("\n")[0]
-        names = (name.replace(".", "_").upper() for name in re.findall(r"jax[_.]\w+", line, re.IGNORECASE))
+        words = re.findall(r"jax[_.]\w+|(?<=environment ')\w+", line, re.IGNORECASE)
+        names = (word.replace(".", "_").upper() for word in words)
         for name in filter(os.environ.__contains__, names):
             print(f"jaxrnn: {name} is {os.environ[name]!r} ({line}); correct or unset it", file=sys.stderr)
             return JaxrnnError.exit_code

@@ -38,9 +38,11 @@ class Stream(io.TextIOWrapper):
         self.unfiltered, self.shows_styles, self._may_fail = stream, False, may_fail
         self._is_terminal, self._held, self._said = stream.isatty(), "", False
         encoding = stream.encoding if self._is_terminal or os.environ.get("PYTHONIOENCODING") else "utf-8"
-        self._is_unicode = codecs.lookup(encoding).name.startswith("utf")
+        codec = codecs.lookup(encoding).name
+        self._is_unicode = codec.startswith("utf")
         options: dict[str, Any] = {} if self._is_terminal else {"newline": "\n"}
-        errors = "surrogateescape" if self._is_unicode and not self._is_terminal else "backslashreplace"
+        is_utf_8 = codec.startswith("utf-8")  # others have no place for a single byte
+        errors = "surrogateescape" if is_utf_8 and not self._is_terminal else "backslashreplace"
         options |= {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
         super().__init__(stream.buffer, encoding, errors, **options)
 

@@ -45,6 +45,15 @@ def test_a_closed_stream_is_no_error_and_no_file_takes_its_place(home, command, 
         assert load_checkpoint("new").counters["step"] == 20
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-7", "utf-16", "utf-32", "ascii", "shift_jis"])
+def test_a_file_name_that_is_not_utf_8_can_be_written_in_any_encoding(home, encoding):
+    done = in_shell(r"""train "$(printf 'x\377')" """, PYTHONIOENCODING=encoding)
+    assert done.returncode == 2
+    assert "no such file" in done.stderr.decode(encoding, "replace")
+    assert b"bug" not in done.stderr
+    assert in_shell(r"""evaluate run --version "$(printf 'x\377')" """, PYTHONIOENCODING=encoding).returncode == 2
+
+
 @pytest.mark.parametrize("command", ["sample run --prompt-file -", "sample run --interactive"])
 def test_what_reads_a_closed_stdin_says_so(home, command):
     done = in_shell(f"{command} <&-")
