@@ -1,15 +1,19 @@
 """The command `jaxrnn`, also as `python -m jaxrnn`."""
 
+# The built-in module: while `signal` is imported, which is written in Python, Ctrl-C would show a traceback.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def main() -> int:
     """Run the command line, so that Ctrl-C ends it with exit code 130 at any time; return its exit code."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, and stays so
-        signal.signal(signal.SIGINT, _interrupt)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # else it is ignored, and stays so
+        _signal.signal(_signal.SIGINT, _interrupt)
     try:
         from jaxrnn.cli import main as run
 
@@ -17,10 +21,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; while Python ends, there is nothing to stop
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the work is done; while Python ends, there is nothing to stop
 
 
-def _interrupt(_: int, frame: FrameType | None) -> None:
+def _interrupt(_: int, frame: "FrameType | None") -> None:
     """Raise KeyboardInterrupt, but end the process during an import, which may swallow it or raise another error."""
     while frame:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
