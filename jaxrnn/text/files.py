@@ -21,6 +21,7 @@ STDIN = "-"
 _SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doctype html", b"<html")  # lower case
 _NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3", ".htm", ".html", ".xhtml"}
 _ARCHIVES = {".zip", ".7z", ".tar", ".tgz", ".rar"}
+_MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 _COMPRESSED = {".gz": ("gzip",), ".bz2": ("bz2",), ".xz": ("lzma",), ".zst": ("compression.zstd", "zstandard")}
 _TAR = slice(257, 262), b"ustar"
 
@@ -160,6 +161,9 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
     suffix = path.suffix.lower()
     if suffix in _ARCHIVES or start[_TAR[0]] == _TAR[1]:
         raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
+    for beginning, name in _MAGIC.items():
+        if start.startswith(beginning) and not start.isascii():
+            raise JaxrnnError(f"{path} is compressed; give it a name that ends in {name}")
     if suffix in _NOT_PLAIN or start.lstrip().lower().startswith(_SIGNATURES):
         raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
 

@@ -284,3 +284,11 @@ def test_a_run_reads_its_text_again_as_it_read_it_first(folder):
 )
 def test_a_corpus_has_a_short_name(source, name):
     assert corpus_name(source) == name
+
+
+@pytest.mark.parametrize(("suffix", "compress"), {".gz": gzip, ".bz2": bz2, ".xz": lzma}.items())
+def test_a_compressed_file_of_another_name_is_refused_with_the_name_that_it_needs(tmp_path, suffix, compress):
+    path = tmp_path / "novel.txt"
+    path.write_bytes(compress.compress(TEXT.encode()))
+    with pytest.raises(JaxrnnError, match=f"is compressed; give it a name that ends in {suffix}"):
+        load_corpus(path)
