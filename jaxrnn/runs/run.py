@@ -17,7 +17,7 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
-from jaxrnn.text.batch import check_length, unread
+from jaxrnn.text.batch import check_length, steps_per_sweep
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.files import one_line
 from jaxrnn.text.stream import Progress, normalized, release_pages, silent
@@ -168,3 +168,21 @@ def prepare(
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
     return Run(config, corpus, train, slices.get("validation"), separator, mesh, loss, optimizer)
+
+
+def unread(num_tokens: int, config: TrainConfig) -> str | None:
+    """Return what to say if training never reads more than a tenth of a text of so many symbols; else None.
+
+    Example:
+        >>> print(unread(101, TrainConfig(sequence_length=50)))
+        training reads 51 of 101 symbols per lane: for a step of sequence_length 50 the rest is too short; 49 reads 99
+    """
+    lane_length, length = num_tokens // config.batch_size, config.sequence_length
+    steps = steps_per_sweep(num_tokens, config)
+    if num_tokens - config.batch_size * (steps * length + 1) <= num_tokens / 10:
+        return None
+    shorter = (lane_length - 2) // (steps + 1)
+    return (
+        f"training reads {steps * length + 1:,} of {lane_length:,} symbols per lane: for a step of sequence_length "
+        f"{length} the rest is too short; {shorter} reads {(steps + 1) * shorter + 1:,}"
+    )

@@ -20,7 +20,8 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Params, forward, initial_carry
-from jaxrnn.sampling.sample import COLDEST, advance, check_draw, log_probability, sample
+from jaxrnn.sampling.draw import COLDEST, check_draw, log_probability
+from jaxrnn.sampling.sample import advance, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts, encode_separator
 from jaxrnn.text.characters import describe
 from jaxrnn.text.vocabulary import Decoder

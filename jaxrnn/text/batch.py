@@ -83,24 +83,6 @@ def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -
         )
 
 
-def unread(num_tokens: int, config: TrainConfig) -> str | None:
-    """Return what to say if training never reads more than a tenth of a text of so many symbols; else None.
-
-    Example:
-        >>> print(unread(101, TrainConfig(sequence_length=50)))
-        training reads 51 of 101 symbols per lane: for a step of sequence_length 50 the rest is too short; 49 reads 99
-    """
-    lane_length, length = num_tokens // config.batch_size, config.sequence_length
-    steps = steps_per_sweep(num_tokens, config)
-    if num_tokens - config.batch_size * (steps * length + 1) <= num_tokens / 10:
-        return None
-    shorter = (lane_length - 2) // (steps + 1)
-    return (
-        f"training reads {steps * length + 1:,} of {lane_length:,} symbols per lane: for a step of sequence_length "
-        f"{length} the rest is too short; {shorter} reads {(steps + 1) * shorter + 1:,}"
-    )
-
-
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:
     """Return the position in the text at which the first lane of a step begins."""
     return step % steps_per_sweep(num_tokens, config) * config.sequence_length

@@ -11,6 +11,7 @@ import pytest
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.runs import run
 from jaxrnn.text import (
     Vocabulary,
     batches,
@@ -22,7 +23,7 @@ from jaxrnn.text import (
     load_corpus,
     split,
 )
-from jaxrnn.text.batch import position, unread
+from jaxrnn.text.batch import position
 from jaxrnn.text.documents import never_seen
 from jaxrnn.text.stream import Rules, read_pieces
 
@@ -302,7 +303,7 @@ def test_lanes_that_are_not_read_to_the_end_are_told_with_a_length_that_reads_mo
     config = TrainConfig(sequence_length=T, batch_size=B)
     batch = batches(np.arange(N), 0, 50, config)
     symbols = {*batch.inputs.ravel().tolist(), *batch.targets.ravel().tolist()}
-    message = unread(N, config)
+    message = run.unread(N, config)
     assert (message is not None) == (reads is not None) == (len(symbols) < 0.9 * N)
     if message:
         shorter = int(re.search(r"too short; (\d+) reads", message)[1])
