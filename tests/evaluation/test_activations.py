@@ -30,7 +30,7 @@ def test_the_hidden_states_are_those_of_forward(cell, num_layers, products):
         for name, entry in zip(CARRY_NAMES[cell], last, strict=True):
             np.testing.assert_allclose(by_name[name][-1], entry, rtol=1e-5, atol=1e-6)  # relu is unbounded
     if products == "full":
-        np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, atol=1e-5)
+        np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -82,7 +82,7 @@ def test_the_carry_is_reset_where_forward_resets_it():
     layers = activations(params, jnp.asarray(TOKENS), config, starts)
     run = jax.jit(forward, static_argnums=3)
     logits, _ = run(params, initial_carry(B, config), jnp.asarray(TOKENS), config, starts=starts)
-    np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, atol=1e-5)
+    np.testing.assert_allclose(layers[-1]["h"] @ params.Why + params.by[None, None], logits, rtol=1e-5, atol=1e-5)
     with pytest.raises(JaxrnnError, match=r"the shape of tokens, \(12, 3\), got \(12,\)"):
         activations(params, jnp.asarray(TOKENS), config, starts[:, 0])
 
