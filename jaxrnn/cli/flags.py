@@ -23,9 +23,9 @@ from jaxrnn.cli.output import in_words
 from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerConfig, OptimizerName, TrainConfig
 
 # The settings by the title of their group in --help. The group without a title has those that people set most often; it
-# comes first, after CORPUS, --preset, --run-dir and --resume.
+# comes first, after CORPUS, --preset, --run-dir, --resume and --minutes: ten flags.
 GROUPS = {
-    "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every", "seed"),
+    "": ("steps", "split", "cell", "hidden_size", "learning_rate", "sample_every"),
     "text": ("vocabulary", "encoding", "normalize", "min_count", "symbols", "join", "reset_on"),
     "network": (
         *("num_layers", "dropout", "input_dropout", "state_dropout", "output_dropout", "weight_dropout"),
@@ -35,7 +35,7 @@ GROUPS = {
         *("optimizer", "momentum", "rms_decay", "beta1", "beta2", "weight_decay", "clip", "clip_value"),
         *("schedule", "warmup_steps", "final_fraction", "decay_from", "decay_every", "decay_rate"),
     ),
-    "training": ("sequence_length", "batch_size", "chunk_length", "average_decay"),
+    "training": ("sequence_length", "batch_size", "chunk_length", "average_decay", "seed"),
     "logging": ("prompt", "sample_length", "log_every", "checkpoint_every", "keep", "validate_every", "patience"),
 }
 _PARTS = {"": TrainConfig, "model": ModelConfig, "optimizer": OptimizerConfig}

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 class TrainOptions(RunOptions):
     """Files and output."""
 
+    from_run: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    """Fine-tune: begin with the weights, the optimizer's memory, the settings and the symbols of RUN, on CORPUS."""
+    fresh_memory: bool = False
+    """With --from-run, begin with an empty memory of the optimizer."""
     tensorboard: bool = False
     """Also write the metrics for TensorBoard to the run directory (`tensorboard --logdir runs`); needs tensorboardX."""
 
@@ -45,10 +49,6 @@ class Train(TrainingFlags):
 
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M", help_behavior_hint="")] = None
     """Choose everything by the text and the time: measure this machine, and train for about M minutes."""
-    from_run: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
-    """Fine-tune: begin with the weights, the optimizer's memory, the settings and the symbols of RUN, on CORPUS."""
-    fresh_memory: bool = False
-    """With --from-run, begin with an empty memory of the optimizer."""
     options: Annotated[TrainOptions, OPTIONS] = dataclasses.field(default_factory=TrainOptions)
     device: Annotated[ProcessFlags, DEVICE] = dataclasses.field(default_factory=ProcessFlags)
 
@@ -77,9 +77,9 @@ class Train(TrainingFlags):
         if self.options.tensorboard:
             check_tensorboard()
         parent = None
-        if self.from_run:
+        if self.options.from_run:
             cell = self.changes().get("cell", "")
-            parent = open_checkpoint(self.from_run, None, cell if ":" in cell else None)
+            parent = open_checkpoint(self.options.from_run, None, cell if ":" in cell else None)
             config = with_settings(config, {"symbols": parent.vocabulary.symbols})
         corpus = self.load_corpus(config)
         if self.minutes is not None:
@@ -129,16 +129,16 @@ class Train(TrainingFlags):
 
     def sources(self) -> dict[str, Any]:
         """Return the values of the flags that say what to start from, at most one of which may be given."""
-        return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.from_run}
+        return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.options.from_run}
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
         config, changes, optimizer = self.starting_config(), self.changes(), None
-        if self.fresh_memory and not self.from_run:
+        if self.options.fresh_memory and not self.options.from_run:
             raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
-        if self.from_run:
+        if self.options.from_run:
             from jaxrnn.runs.checkpoint import load_fields
 
-            config = load_fields(find_checkpoint(self.from_run, "last"))["config"]
+            config = load_fields(find_checkpoint(self.options.from_run, "last"))["config"]
         if self.resume and self.run_dir:
             from jaxrnn.runs.checkpoint import load_fields
 
@@ -160,7 +160,10 @@ class Train(TrainingFlags):
             run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:
                 if parent:
-                    memory: dict[str, Any] = {"fresh_memory": self.fresh_memory, "optimizer": options["optimizer"]}
+                    memory: dict[str, Any] = {
+                        "fresh_memory": self.options.fresh_memory,
+                        "optimizer": options["optimizer"],
+                    }
                     overwrite = self.options.overwrite
                     config = jaxrnn.begin_run(parent, config, corpus, run_dir, overwrite=overwrite, **memory)
                     options |= {"resume": True, "overwrite": False}
