@@ -61,6 +61,7 @@ def made(path, *arguments, **options):
 def become_windows():
     for name in MISSING_MODULES:
         sys.modules[name] = None
+    os.process_cpu_count = os.cpu_count  # Python 3.13 has another one where there is an affinity
     for module, names in MISSING_NAMES.items():
         for name in names:
             vars(module).pop(name, None)
