@@ -39,7 +39,7 @@ _DESCRIPTION = """\
 Character-level recurrent networks in JAX.
 
 Exit codes: 0 success, 1 failure, 2 usage error, 3 unusable checkpoint,
-4 loss not finite, 130 or 143 stopped by a signal (the run is saved).
+4 loss not finite, 129, 130 or 143 stopped by a signal (the run is saved).
 
 --debug prints the traceback of an error. NO_COLOR=1 turns colors off."""
 

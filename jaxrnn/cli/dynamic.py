@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -39,8 +39,15 @@ class DynamicFlags:
         names = " and ".join(name for name, value in numbers.items() if value is None)
         return f"; {names} chosen on training text" if names else ""
 
-    def choose(self, checkpoint: "jaxrnn.Checkpoint") -> "tuple[Dynamic, GradientTransformation] | None":
-        """Return how to learn, or None; what is not given is chosen on the text that the run was trained on."""
+    def choose(
+        self, checkpoint: "jaxrnn.Checkpoint", *, scores_training: bool = False
+    ) -> "tuple[Dynamic, GradientTransformation] | None":
+        """Return how to learn, or None; what is not given is chosen on the text that the run was trained on.
+
+        Raises JaxrnnError if that is the text to score: a score must not be of a text that something was chosen on.
+        """
+        import numpy as np
+
         from jaxrnn.evaluation.dynamic import choose
 
         rate, decay, length = self.dynamic_rate, self.dynamic_decay, self.dynamic_length
@@ -51,11 +58,18 @@ class DynamicFlags:
         for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
             if value is not None and not least <= value < math.inf:
                 raise JaxrnnError(f"--dynamic-{flag} must be at least {least}, got {value}")
-        tokens = training_slice(checkpoint, "--dynamic").tokens
-        if (rate is None or decay is None) and sys.stderr.isatty():
+        if self.chosen and scores_training:
+            raise JaxrnnError(
+                "the training text is scored here, and --dynamic must not choose on the text that it scores; give "
+                "--dynamic-rate and --dynamic-decay, or another text as FILE"
+            )
+        needs_text = self.chosen or self.dynamic_rule == "rms"
+        part = training_slice(checkpoint, "--dynamic") if needs_text else jaxrnn.Slice("train", 0, 0, np.zeros(0, int))
+        if self.chosen and sys.stderr.isatty():
             print("choosing how fast to learn, on training text", file=sys.stderr)
+        numbers: dict[str, Any] = {"rate": rate, "decay": decay, "length": length}
         params, model = checkpoint.state.params, checkpoint.config.model
-        return choose(params, tokens, model, rule=self.dynamic_rule, rate=rate, decay=decay, length=length)
+        return choose(params, part.tokens, model, rule=self.dynamic_rule, starts=part.starts, **numbers)
 
 
 DYNAMIC = tyro.conf.arg(name="dynamic evaluation", help="Let the network learn as it reads (Krause et al. 2018).")

@@ -25,6 +25,7 @@ from jaxrnn.cli.arguments import (
 )
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
+from jaxrnn.config import TrainConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError, listed
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Evaluate:
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
         unit = checkpoint.vocabulary.kind
         mesh = self.device.mesh("lanes", self.lanes)
-        choice, reader = self.learning.choose(checkpoint), None
+        read = self._stream if self.file or self.text is not None else self._slice
+        is_training = read == self._slice and self._slice_name(checkpoint.config) == "train"
+        choice, reader = self.learning.choose(checkpoint, scores_training=is_training), None
         if choice:
             from jaxrnn.evaluation.dynamic import reader as dynamic_reader
 
@@ -88,7 +91,6 @@ class Evaluate:
         if self.reset_on is not None:
             config = dataclasses.replace(checkpoint.config, reset_on=self.reset_on)
             checkpoint = checkpoint._replace(config=config)
-        read = self._stream if self.file or self.text is not None else self._slice
         text = read(checkpoint, mesh, reader)
         total, documents = jaxrnn.Score(0.0, 0, 0), []
         with replacing(tsv) if tsv else contextlib.nullcontext() as tsv_file:
@@ -125,6 +127,9 @@ class Evaluate:
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
         return _Text(name, scored, tally)
 
+    def _slice_name(self, config: TrainConfig) -> str:
+        return self.split_name or ("validation" if len(config.split) > 1 else "train")
+
     def _slice(self, checkpoint: "jaxrnn.Checkpoint", mesh: "Mesh | None", reader: "Reader | None") -> "_Text":
         from jaxrnn.evaluation.score import ordered_surprisals, surprisals_in_parts
         from jaxrnn.evaluation.stream import Scored, Tally, read_in_parts
@@ -138,7 +143,7 @@ class Evaluate:
         except JaxrnnError as error:
             raise JaxrnnError(f"{error}, or give FILE to score another text") from None
         slices = jaxrnn.runs.slices_of(corpus, config)
-        name = self.split_name or ("validation" if "validation" in slices else "train")
+        name = self._slice_name(config)
         if name not in slices:
             raise JaxrnnError(f"the run has no slice {name!r}; it has {', '.join(slices)}")
         part = slices[name]

@@ -111,10 +111,12 @@ def _pull(gradient: Params, pull: Pull, params: Params) -> tuple[Params, Pull]:
     return jax.tree.map(move, gradient, params, *pull[:3]), pull
 
 
-def mean_squares(params: Params, tokens: Tokens, config: ModelConfig, length: int) -> Params:
+def mean_squares(
+    params: Params, tokens: Tokens, config: ModelConfig, length: int, starts: Starts | None = None
+) -> Params:
     """Return the mean square of each gradient over the parts of T = `length` symbols of a text, int [N]."""
     rule = optax.GradientTransformation(partial(jax.tree.map, jnp.zeros_like), _add_square)
-    learner, count = _all(params, tokens, config, rule, length)[1], -(-(len(tokens) - 1) // length)
+    learner, count = _all(params, tokens, config, rule, length, starts)[1], -(-(len(tokens) - 1) // length)
     return jax.tree.map(lambda total: total / count, learner.statistics)
 
 
@@ -132,10 +134,16 @@ def reader(
 
 
 def adapt(
-    params: Params, tokens: Tokens, config: ModelConfig, rule: optax.GradientTransformation, length: int
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    rule: optax.GradientTransformation,
+    length: int,
+    starts: Starts | None = None,
 ) -> Learner:
-    """Return the learner after it has read a text, int [N]."""
-    return _all(params, tokens, config, rule, length, parts=1)[1]  # with more, padding after the text is learned from
+    """Return the learner after it has read a text, int [N]; the arguments are those of `dynamic_surprisals`."""
+    # With more parts, padding after the text would be learned from.
+    return _all(params, tokens, config, rule, length, starts, parts=1)[1]
 
 
 def dynamic_surprisals(
@@ -161,7 +169,7 @@ def dynamic_surprisals(
     before each update. `starts` are those of `surprisals`.
     """
     check_arguments(dynamic_surprisals, locals())
-    return _all(params, tokens, config, rule, length, starts=starts)[0]
+    return _all(params, tokens, config, rule, length, starts)[0]
 
 
 def _all(
@@ -170,8 +178,7 @@ def _all(
     config: ModelConfig,
     rule: optax.GradientTransformation,
     length: int,
-    *,
-    starts: Starts | None = None,
+    starts: Starts | None,
     parts: int = PARTS,
 ) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
@@ -211,19 +218,24 @@ def choose(
     rate: float | None = None,
     decay: float | None = None,
     length: int | None = None,
+    starts: Starts | None = None,
 ) -> tuple[Dynamic, optax.GradientTransformation]:
     """Return a rule whose rate and decay, where they are None, have the least loss on the end of a training text.
 
-    The text is int [N]. A number is multiplied or divided by 3 as long as that helps: first the rate, then the decay,
-    which may be 0.
+    The text is int [N], its `starts` are those of `surprisals`. A number is multiplied or divided by 3 as long as that
+    helps: first the rate, then the decay, which may be 0. With both given, "sgd" needs no text.
     """
     length = length or LENGTHS[rule]
-    sample, text = tokens[-2 * SAMPLE : -SAMPLE], tokens[-SAMPLE:]
-    squares = mean_squares(params, sample if len(sample) > 1 else text, config, length) if rule == "rms" else None
+    end = slice(-SAMPLE, None)
+    before = slice(-2 * SAMPLE, -SAMPLE) if len(tokens) > SAMPLE + 1 else end
+    text, begins = tokens[end], None if starts is None else starts[end]
+    squares = None
+    if rule == "rms":
+        squares = mean_squares(params, tokens[before], config, length, None if starts is None else starts[before])
 
     @functools.cache
     def loss(rate: float, decay: float) -> float:
-        nats = dynamic_surprisals(params, text, config, pulled(rate, decay, squares), length=length)
+        nats = dynamic_surprisals(params, text, config, pulled(rate, decay, squares), length=length, starts=begins)
         return float(np.nan_to_num(nats.mean(dtype=np.float64), nan=np.inf))
 
     def best(number: float, loss: Callable[[float], float]) -> float:

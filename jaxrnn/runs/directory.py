@@ -19,10 +19,10 @@ warning says so and the one before is used. `jaxrnn info RUN` verifies every byt
 and temporary files that a killed writer has left to `checkpoints/damaged`, and says how to get them back. What is of
 another version, or can't be read now, is reported and left where it is; a run does not resume past it.
 
-Ctrl-C, SIGTERM, or leaving the loop over `fit` saves the run at the end of the chunk: at most `chunk_length` steps,
-fewer of a large model. A validation is interrupted, and repeated on resume. `jaxrnn train` then exits with 130 or 143;
-a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter that is not finite with
-4; neither costs a checkpoint that is there.
+Ctrl-C, SIGTERM, SIGHUP, or leaving the loop over `fit` saves the run at the end of the chunk: at most `chunk_length`
+steps, fewer of a large model. A validation is interrupted, and repeated on resume. `jaxrnn train` then exits with 130,
+143 or 129; a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter that is not
+finite with 4; neither costs a checkpoint that is there.
 
 `--resume` continues from the newest checkpoint, with the configuration of `config.json`: the newest that a person gave,
 by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written again. On the same

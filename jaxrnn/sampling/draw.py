@@ -43,14 +43,18 @@ def draw(
     after the temperature; if both are given, the smaller set is kept. Among equally likely tokens the smaller ones come
     first, as in `likeliest`, which is k = 1.
     """
-    # Relative to the largest, so that no temperature makes two of them infinite.
-    weights = jnp.exp((logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST))
+    weights = jnp.exp(_scaled(logits, temperature))
     if top_k is None and top_p is None:
         return draw_weighted(weights, uniform)
     order, ranked, mask = _rank(logits, weights, top_k, top_p)
     rank = draw_weighted(jnp.where(mask, ranked, 0), uniform)
     rank = jnp.minimum(rank, mask.sum(axis=-1) - 1)  # rounding must not draw a token beyond the last
     return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
+
+
+def _scaled(logits: jax.Array, temperature: float | jax.Array) -> jax.Array:
+    """Return logits divided by the temperature, relative to the largest: no temperature makes two of them infinite."""
+    return (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
 
 
 def _rank(
@@ -76,7 +80,7 @@ def log_probability(
     top_p: float | jax.Array | None,
 ) -> jax.Array:
     """Return ln of the probability that `draw` draws these tokens, which it has drawn; [B, V], int [B] -> [B]."""
-    scaled = (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
+    scaled = _scaled(logits, temperature)
     order, _, mask = _rank(logits, jnp.exp(scaled), top_k, top_p)
     mask |= order == tokens[:, None]  # what was drawn could be drawn, however this computation rounds
     total = jax.nn.logsumexp(jnp.take_along_axis(scaled, order, axis=-1), axis=-1, where=mask)

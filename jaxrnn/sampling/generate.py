@@ -144,7 +144,7 @@ class Writer:
         One text branches into `options.num_samples` lanes. A lane that has written the stop string gets empty pieces.
         The last position is meaningful for a single lane only.
         """
-        position = position if len(position.tokens) else position.extend(self._first)
+        position = self._something_to_continue(position)
         stop, left, ended = self._stop_tokens(options), options.length, np.zeros(options.num_samples, np.bool_)
         tail = np.full((max(0, len(stop) - 1), len(ended)), -1)  # where the stop string may have begun
         while left > 0 and not ended.all():
@@ -164,13 +164,13 @@ class Writer:
 
     def write_many(self, options: SampleConfig) -> list[Tokens]:
         """Return `options.num_samples` texts that follow the prompt, as tokens, int [N] each."""
-        pieces = (lanes for lanes, _ in self.write(self._after_prompt(options), options))
+        pieces = (lanes for lanes, _ in self.write(self._after(options.prompt), options))
         return [np.concatenate(lane) for lane in zip(*pieces, strict=True)]
 
     def pieces(self, options: SampleConfig, *, raw: bool = False) -> Iterator[str]:
         """Yield the text that follows the prompt in pieces, from a `raw` decoder or not."""
         decoder = self._decoder(options.prompt, raw)
-        for (tokens,), _ in self.write(self._after_prompt(options), options):
+        for (tokens,), _ in self.write(self._after(options.prompt), options):
             yield decoder.decode(tokens)
         yield decoder.decode([], final=True)
 
@@ -184,9 +184,11 @@ class Writer:
         decoder.decode(self.vocabulary.encode(prompt))
         return decoder
 
-    def _after_prompt(self, options: SampleConfig) -> Position:
-        """Return the position after the prompt, or after the first symbol if there is nothing to continue."""
-        position = self.begin().extend(self.vocabulary.encode(options.prompt))
+    def _after(self, prompt: str) -> Position:
+        return self.begin().extend(self.vocabulary.encode(prompt))
+
+    def _something_to_continue(self, position: Position) -> Position:
+        """Return a position; after the first symbol, if its text is empty."""
         return position if len(position.tokens) else position.extend(self._first)
 
     def log_probabilities(self, texts: list[Tokens], options: SampleConfig) -> tuple[list[float], list[float]]:
@@ -195,7 +197,7 @@ class Writer:
         The first is that under the network, after the prompt; the second that with which it was drawn, under
         temperature, top-k and top-p; it is 0 for greedy texts.
         """
-        position = self._after_prompt(options)
+        position = self._something_to_continue(self._after(options.prompt))
         begin, length = len(position.tokens), max(map(len, texts))
         tokens = np.repeat(np.pad(position.tokens, ((0, length), (0, 0))), len(texts), axis=1)
         written = np.zeros(tokens.shape, np.bool_)

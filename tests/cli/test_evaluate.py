@@ -308,6 +308,7 @@ BAD = [
     ("evaluate run --dynamic --lanes 2", "--dynamic reads in one lane"),
     ("evaluate run --dynamic --dynamic-length 0", "--dynamic-length must be at least 1, got 0"),
     ("evaluate run --dynamic --dynamic-rate -1", "--dynamic-rate must be at least 0, got -1.0"),
+    ("evaluate run --dynamic --split-name train", "must not choose on the text that it scores; give --dynamic-rate"),
     ("sample run --dynamic", "--dynamic learns from the prompt; give a long one"),
     ("evaluate run --split-name test", "the run has no slice 'test'; it has train, validation"),
     ("evaluate run --lanes 0", "lanes must be"),
@@ -436,6 +437,14 @@ def test_what_is_not_given_is_chosen_on_training_text_and_printed(place, tmp_pat
     assert other["dynamic"] == got["dynamic"]  # whatever is scored
     line = "dynamic: learned after every 16 symbols, rms, rate {rate:.4g}, decay {decay:.4g}; ".format(**got["dynamic"])
     assert f"{line}rate and decay chosen on training text\n" in jaxrnn("evaluate run --dynamic")[1]
+
+
+def test_a_training_text_is_scored_with_given_numbers_and_sgd_needs_no_other_text(place, tmp_path, jaxrnn, monkeypatch):
+    given = "--dynamic --dynamic-rate 0.001 --dynamic-decay 0"
+    assert as_json(jaxrnn, f"evaluate run {given} --split-name train")["dynamic"]["rate"] == 0.001
+    (tmp_path / "other.txt").write_text("of the of the of the " * 10)
+    monkeypatch.setattr("jaxrnn.cli.dynamic.training_slice", None)
+    assert as_json(jaxrnn, f"evaluate run {tmp_path}/other.txt {given} --dynamic-rule sgd")["dynamic"]["rule"] == "sgd"
 
 
 @pytest.mark.parametrize("command", ["evaluate run", "sample run --prompt 'the of and to the of and to'"])

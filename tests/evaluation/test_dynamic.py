@@ -65,21 +65,23 @@ def in_numpy(rate, decay, squares=None):
 def test_the_rules_are_their_formulas(params, rule, decay):
     squares = mean_squares(params, TEXT, MODEL, T) if rule == "rms" else None
     ours = pulled(0.05, decay, squares)
-    nats, _ = by_hand(params, in_numpy(0.05, decay, squares), STARTS)
+    nats, last = by_hand(params, in_numpy(0.05, decay, squares), STARTS)
     got = dynamic_surprisals(params, TEXT, MODEL, ours, length=T, starts=STARTS)
     np.testing.assert_allclose(got, nats, rtol=1e-9, atol=1e-9)
+    jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T, STARTS).params, last)
     _, last = by_hand(params, in_numpy(0.05, decay, squares), NO_STARTS)
     jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T).params, last)
 
 
-def test_the_mean_squares_are_those_of_the_gradients_of_the_trained_network(params):
+@pytest.mark.parametrize("starts", [NO_STARTS, STARTS], ids=["one document", "documents"])
+def test_the_mean_squares_are_those_of_the_gradients_of_the_trained_network(params, starts):
     carry, squares = initial_carry(1, MODEL), []
     for begin in range(0, len(TEXT) - 1, T):
-        part = batch(begin, min(begin + T, len(TEXT) - 1), NO_STARTS)
+        part = batch(begin, min(begin + T, len(TEXT) - 1), starts)
         gradient, carry = jax.grad(loss, has_aux=True)(params, carry, part, MODEL)
         squares.append(jax.tree.map(np.square, gradient))
     expected = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *squares)
-    jax.tree.map(np.testing.assert_allclose, mean_squares(params, TEXT, MODEL, T), expected)
+    jax.tree.map(np.testing.assert_allclose, mean_squares(params, TEXT, MODEL, T, starts), expected)
 
 
 @pytest.mark.slow
@@ -110,8 +112,16 @@ def test_it_learns_what_repeats_and_rates_are_chosen_on_the_training_text_alone(
     assert (dynamic.rule, dynamic.length) == ("rms", 16)
     static = surprisals(params, text, MODEL).mean()
     assert dynamic_surprisals(params, text, MODEL, rule).mean() < 0.8 * static
-    given, _ = choose(params, text, MODEL, rule="sgd", rate=0.01, decay=0.5, length=3)
+    given, _ = choose(params, text[:0], MODEL, rule="sgd", rate=0.01, decay=0.5, length=3)  # which needs no text
     assert given == ("sgd", 0.01, 0.5, 3)
+
+
+def test_a_rule_is_chosen_with_the_resets_of_the_training_text(params):
+    text, starts = np.tile(TEXT, 20), np.tile(STARTS, 20)
+    _, rule = choose(params, text, MODEL, rate=1e-3, decay=0.0, starts=starts)
+    ours = rule.init(params).scale
+    expected = pulled(1e-3, 0.0, mean_squares(params, text, MODEL, 16, starts)).init(params).scale
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
 
 @pytest.mark.parametrize(
