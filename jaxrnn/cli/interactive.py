@@ -124,7 +124,7 @@ class Conversation:
         symbols, last = self._vocabulary.symbols, typed[-1:]
         is_within_line = self._tokens and "\n" in symbols and symbols[self._tokens[-1]] != "\n"
         with noted_signals(signal.SIGINT) as received:
-            typed = self._vocabulary.adapt(typed, self._config.unknown)
+            typed = self._writer.adapted(typed, self._config.unknown)
             tokens = self._vocabulary.encode("\n" + typed if typed and is_within_line else typed)
             self._position = self._position.extend(tokens)
             self._tokens += tokens.tolist()

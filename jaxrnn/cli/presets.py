@@ -6,6 +6,11 @@ from jaxrnn.cli.arguments import JsonFlag
 from jaxrnn.cli.output import print_result, table
 from jaxrnn.config.presets import PRESET_FACTS
 
+_HOW = (
+    "Train with one: jaxrnn train novel.txt --preset quick",
+    "Or let text and time decide: jaxrnn train novel.txt --minutes 10",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Presets:
@@ -16,7 +21,7 @@ class Presets:
     def run(self) -> None:
         """Print the table."""
         values = [{"preset": name, **facts._asdict()} for name, facts in PRESET_FACTS.items()]
-        print_result(self.json, values, *preset_table(), "", "Train with one: jaxrnn train novel.txt --preset quick")
+        print_result(self.json, values, *preset_table(), "", *_HOW)
 
 
 def preset_table() -> list[str]:

@@ -1,13 +1,15 @@
 """What is checked before a run begins or resumes, so that nothing is changed if it can't."""
 
+import contextlib
 import dataclasses
 import operator
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxrnn.config import TEXT_RULES, Cell, ModelConfig, TrainConfig, with_settings
-from jaxrnn.errors import DamagedError, JaxrnnError, StorageError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.header import parse, read_metadata
@@ -51,21 +53,33 @@ def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[s
                 f"{path} was trained with {name} {old}, not {new}; "
                 "resume it with the same setting, or begin another run"
             )
-    if run.config.steps < step:
-        raise JaxrnnError(
-            f"{path} has done {step:,} steps, more than {run.config.steps:,}; resume it with --steps {step} or more"
-        )
+    _check_steps(path, run.config.steps, step)
+
+
+def check_steps(path: Path, steps: int) -> None:
+    """Raise JaxrnnError if a run has done more steps than these, before a schedule of so few is made."""
+    with contextlib.suppress(CheckpointError):  # said in full when the run directory is opened
+        if fields := _newest_fields(path):
+            _check_steps(path, steps, fields["counters"]["step"])
+
+
+def _check_steps(path: Path, steps: int, done: int) -> None:
+    if steps < done:
+        raise JaxrnnError(f"{path} has done {done:,} steps, more than {steps:,}; resume it with --steps {done} or more")
 
 
 def check_member(path: Path, run: Run) -> None:
-    """Raise JaxrnnError if the run of a sweep can't continue its newest checkpoint; only its header is read."""
-    for file in all_checkpoints(path):
-        try:
-            fields = parse(read_metadata(file)[0], file)
-        except DamagedError:
-            continue
+    """Raise JaxrnnError if the run of a sweep can't continue its newest checkpoint."""
+    if fields := _newest_fields(path):
         config, cell = fields["config"], run.config.model.cell
         if config.model.cell == "custom" and isinstance(cell, Cell):
             config = with_settings(config, {"cell": cell})
         check_resumable(path, run, config, fields["corpus"], fields["counters"]["step"])
-        return
+
+
+def _newest_fields(path: Path) -> dict[str, Any] | None:
+    """Return what the header of a run's newest checkpoint says that is not damaged; None if there is none."""
+    for file in all_checkpoints(path):
+        with contextlib.suppress(DamagedError):
+            return parse(read_metadata(file)[0], file)
+    return None

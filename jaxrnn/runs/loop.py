@@ -17,6 +17,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params
 from jaxrnn.runs.checkpoint import Checkpoint
+from jaxrnn.runs.checks import check_steps
 from jaxrnn.runs.child import child_state
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports, call_each
@@ -93,6 +94,8 @@ def fit(
         config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
     if not resume:  # it begins from no other run, as `begin_run` would
         config = with_settings(config, {"parent": ""})
+    if resume and run_dir is not None:
+        check_steps(Path(run_dir), config.steps)
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     run = prepare(config, corpus_of(corpus, config), mesh=mesh, loss=loss, optimizer=optimizer)

@@ -16,7 +16,7 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.checks import check_member, check_room
+from jaxrnn.runs.checks import check_member, check_room, check_steps
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.lock import WriterLock
@@ -98,8 +98,12 @@ def fit_many(
     check_arguments(fit_many, locals())
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory of the sweep to resume")
-    first = next(iter(combinations(config, axes).values()))
-    run = prepare(first, corpus_of(corpus, config))
+    path, lock = Path(run_dir) if run_dir is not None else None, None
+    members = combinations(config, axes)
+    if path and resume:
+        for name, member in members.items():
+            check_steps(path / name, member.steps)
+    run = prepare(next(iter(members.values())), corpus_of(corpus, config))
     names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives
     config = with_settings(config, {name: operator.attrgetter(SETTINGS[name])(run.config) for name in names})
     members = combinations(config, axes)
@@ -108,7 +112,6 @@ def fit_many(
             prepare(members[name], run.corpus)  # raises if it doesn't fit the text
         except JaxrnnError as error:
             raise type(error)(f"{name}: {error}") from error
-    path, lock = Path(run_dir) if run_dir is not None else None, None
     if path:
         runs = {path / name: run._replace(config=member) for name, member in members.items()}
         for member_path, member_run in runs.items() if resume else ():

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.lib.stride_tricks import sliding_window_view
 
-from jaxrnn.config import ModelConfig, SampleConfig
+from jaxrnn.config import ModelConfig, SampleConfig, Unknown
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
@@ -110,11 +110,20 @@ class Writer:
 
     def checked(self, options: SampleConfig) -> SampleConfig:
         """Return options with the prompt that the network reads; raise JaxrnnError if it can't write with them."""
-        options = dataclasses.replace(options, prompt=self.vocabulary.adapt(options.prompt, options.unknown))
-        self.vocabulary.encode(options.prompt)
+        options = dataclasses.replace(options, prompt=self.adapted(options.prompt, options.unknown))
         self._stop_tokens(options)
         check_draw(len(self.vocabulary), options.temperature, options.top_k, options.top_p)
         return options
+
+    def adapted(self, prompt: str, unknown: Unknown) -> str:
+        """Return a prompt with unknown characters as `unknown` says; raise JaxrnnError if some are left."""
+        prompt = self.vocabulary.adapt(prompt, unknown)
+        try:
+            self.vocabulary.encode(prompt)
+        except JaxrnnError as error:
+            others = "unknown=drop" if unknown == "map" else "unknown=map or drop"
+            raise JaxrnnError(f"{error}; {others} adapts a prompt (--unknown)") from None
+        return prompt
 
     def _stop_tokens(self, options: SampleConfig) -> Tokens:
         """Return the stop string as tokens, int [S]; raise JaxrnnError if the network can't write it."""

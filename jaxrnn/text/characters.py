@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 
 _STRAIGHT = {**dict.fromkeys("\u2018\u2019\u201a\u201b", "'"), **dict.fromkeys("\u201c\u201d\u201e\u201f", '"')}
+_QUOTES = "\"'"
 _DASHES = "-\u2013\u2014\u2012\u2015\u2212\u2010\u2011"
 
 
@@ -24,6 +25,8 @@ def alternatives(character: str) -> Iterator[str]:
     decomposed = unicodedata.normalize("NFD", character)
     base = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
     quotes = [curly for curly, straight in _STRAIGHT.items() if straight == character]
+    if straight_quotes(character) in _QUOTES:  # a text may have one kind of quotes only
+        quotes += _QUOTES
     dashes = _DASHES if character in _DASHES else ""
     compatible = unicodedata.normalize("NFKC", character)
     near = straight_quotes(character), decomposed, *quotes, *dashes, character.swapcase(), compatible, base

@@ -118,7 +118,7 @@ class Vocabulary:
         instead = f", such as {', '.join(known)}" if known else ""
         return (
             f"the model has never seen {listed(names, 4)}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
-            f"info RUN --vocabulary){instead}; `sample --unknown map` or `drop` adapts a prompt"
+            f"info RUN --vocabulary){instead}"
         )
 
     def knows(self, text: str) -> bool:

@@ -18,7 +18,7 @@ from command_line import process
 from small_runs import contents, metrics, run, tiny
 
 from jaxrnn.cli import main
-from jaxrnn.config import ModelConfig, TrainConfig, from_json
+from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.evaluation.score import evaluate
 from jaxrnn.network.model import init_params
@@ -88,6 +88,18 @@ def test_fewer_steps_than_are_done_are_refused_with_both_numbers(home, text):
     with pytest.raises(JaxrnnError, match=message):
         fit_many(tiny(text, steps=20), AXES, run_dir="sweep", resume=True)
     assert contents(home) == before
+
+
+def test_fewer_steps_than_a_schedule_needs_are_refused_with_the_steps_that_are_done(text):
+    rule = OptimizerConfig("adam", schedule="cosine", warmup_steps=22)
+    run(tiny(text, optimizer=rule), "cosine")
+    list(fit_many(tiny(text, optimizer=rule), AXES, run_dir="cosines"))
+    message = r"has done 24 steps, more than 20; resume it with --steps 24 or more"
+    config = tiny(text, optimizer=rule, steps=20)
+    with pytest.raises(JaxrnnError, match=message):
+        fit(config, run_dir="cosine", resume=True)
+    with pytest.raises(JaxrnnError, match=message):
+        fit_many(config, AXES, run_dir="cosines", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def test_a_prompt_is_mapped_to_what_is_known_or_loses_the_rest(text, mapped, kep
 
 def test_straight_quotes_become_curly_ones_where_only_these_are_known():
     assert Vocabulary.of("don\u2019t").adapt("don't", "map") == "don\u2019t"
+    assert Vocabulary.of("'no'").adapt("\u201cno\u201d", "map") == "'no'"  # there is one kind of quotes
+    assert Vocabulary.of('"no"').adapt("\u2018no'", "map") == '"no"'
 
 
 def test_a_network_of_bytes_knows_a_character_if_it_knows_its_bytes():
@@ -76,7 +78,6 @@ def test_a_refusal_says_what_is_known_instead():
     assert "\u25cc\u0301 (U+0301 COMBINING ACUTE ACCENT)" in message
     assert "such as 's' for S" in message
     assert '"\'" for \u2018' in message
-    assert "`sample --unknown map` or `drop` adapts a prompt" in message
     assert f"it knows {len(KNOWN)} characters (listed by jaxrnn info RUN --vocabulary)" in message
 
 
@@ -185,6 +186,13 @@ def test_a_run_of_characters_lists_its_vocabulary_and_reads_prompts_as_its_text(
     assert mapped[1] == straight[1]
     assert 'the prompt is read as "d\'\u00e9t\u00e9\\n"' in mapped[2]
     assert command("evaluate run text.txt")[0] == 0
+
+
+def test_a_refused_prompt_names_what_would_adapt_it(command):
+    assert command(f"{TRAIN} --run-dir run --encoding cp1252 --normalize newlines")[0] == 0
+    for flag, advice in {"": "unknown=map or drop", " --unknown map": "unknown=drop"}.items():
+        code, _, err = command(f"sample run --prompt '\u732b'{flag}")
+        assert (code, f"; {advice} adapts a prompt (--unknown)" in err) == (2, True), err
 
 
 def test_a_run_of_bytes_writes_bytes_to_a_pipe_and_text_as_json(tmp_path, capfdbinary, monkeypatch):
