@@ -267,12 +267,13 @@ def test_a_run_reads_its_text_again_as_it_read_it_first(folder):
     again = reload_corpus(checkpoint)
     assert again.vocabulary.decode(again.tokens) == "bbé\n" * 9 + "|cb"
     assert again.vocabulary == checkpoint.vocabulary
-    *_, report = fit(dataclasses.replace(checkpoint.config, steps=6), run_dir="run", resume=True)
+    config = dataclasses.replace(checkpoint.config, steps=6)
+    *_, report = fit(config, run_dir="run", resume=True)
     assert report.step == 6
     with pytest.raises(JaxrnnError, match="SHA-256"):
-        fit(dataclasses.replace(checkpoint.config, join=";"), run_dir="run", resume=True)
+        fit(dataclasses.replace(config, join=";"), run_dir="run", resume=True)
     with pytest.raises(JaxrnnError, match="was trained with encoding cp1252, not latin-1"):
-        fit(dataclasses.replace(checkpoint.config, encoding="latin-1"), run_dir="run", resume=True)
+        fit(dataclasses.replace(config, encoding="latin-1"), run_dir="run", resume=True)
     (folder / "c.md").write_text("cc")
     with pytest.raises(JaxrnnError, match=r"no longer the text of the run .\S*/c.md differs.: its SHA-256 is"):
         reload_corpus(checkpoint)
