@@ -123,13 +123,13 @@ def parse(arguments: list[str]) -> Any:
                 return _parse_command(name, rest, console_outputs=False)
             except SystemExit:
                 _refuse_flags_of_others(name, rest)
+                _refuse_stray_words(name, rest)
         return _parse_command(name, rest)  # prints help, or what is wrong
 
 
-def _parse_command(name: str, arguments: list[str], *, console_outputs: bool = True) -> Any:
+def _parse_command(name: str, arguments: list[str], **options: Any) -> Any:
     with HOME_EXPANDED:
-        prog = f"jaxrnn {name}"
-        return tyro.cli(COMMANDS[name], prog=prog, args=arguments, config=_TYRO, console_outputs=console_outputs)
+        return tyro.cli(COMMANDS[name], prog=f"jaxrnn {name}", args=arguments, config=_TYRO, **options)
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -158,6 +158,17 @@ def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
         if owners:
             hint = did_you_mean(flag, own, f"`jaxrnn {name} --help` lists its own", cutoff=0.7)
             raise JaxrnnError(f"{flag} is a flag of {listed(owners, 3)}, not of `jaxrnn {name}`; {hint}")
+
+
+def _refuse_stray_words(name: str, arguments: list[str]) -> None:
+    """Raise JaxrnnError if words that are neither flags nor their values stand where no more are taken."""
+    with contextlib.suppress(SystemExit):
+        _, words = _parse_command(name, arguments, console_outputs=False, return_unknown_args=True)
+        if words and not any(word.startswith("-") for word in words):
+            raise JaxrnnError(
+                f"`jaxrnn {name}` can't take {shlex.join(words)} there: files and runs come first, together, and then "
+                "the flags; a text with spaces stands in quotes"
+            )
 
 
 @functools.cache

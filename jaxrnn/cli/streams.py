@@ -1,9 +1,9 @@
 """The standard streams of the command line, made safe: all that it prints passes here.
 
 On a terminal, control characters in a text, a name or an error are shown as Python writes them: raw, they could move
-the cursor, change the title or hide what was shown before. A pipe or a file gets every character as it is,
-in UTF-8 unless PYTHONIOENCODING names another encoding. A closed stream acts as /dev/null, as does a stderr that can't
-be written to: a run is worth more than its log.
+the cursor, change the title, hide what was shown before or reverse the order of what follows. A pipe or a file gets
+every character as it is, in UTF-8 unless PYTHONIOENCODING names another encoding. A closed stream acts as /dev/null, as
+does a stderr that can't be written to: a run is worth more than its log.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from jaxrnn.errors import StorageError
 
 _STYLE = f"\x1b{secrets.token_hex(8)}"  # begins an escape code of ours; no text can contain it
-_CONTROLS = r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+_CONTROLS = r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _OUR_STYLES = re.compile(rf"{_STYLE}(\[\d+m)|{_CONTROLS}")
 _ALL_STYLES = re.compile(rf"\x1b(\[[\d;]*m)|{_CONTROLS}")
 _SURROGATES, _NO_BYTES = re.compile("[\ud800-\udfff]"), re.compile("[\ud800-\udc7f\udd00-\udfff]")

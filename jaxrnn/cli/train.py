@@ -178,14 +178,14 @@ class Train(TrainingFlags):
         """Show reports as they come; return the last one."""
         from jaxrnn.runs.report import losses_in_words, sample_title
 
-        step_of_rise = -1
+        step_of_rise, prints_samples = -1, not self.options.json
         log = contextlib.closing(events) if events else contextlib.nullcontext()
         with contextlib.closing(reports), log, display:
             for report in reports:
                 display.show(report.step, losses_in_words(report), finished=report.finished)
-                if report.sample is not None and (report.finished or shows) and not self.options.json:
+                if report.sample is not None and (report.finished or shows) and prints_samples:
                     with display.hidden():
-                        _print_sample(f"{sample_title(report)}\n{advice.shown_sample(report)}")
+                        prints_samples = _print_sample(f"{sample_title(report)}\n{advice.shown_sample(report)}")
                 if events:
                     events.add(report)
                 line = advice.rising_line(report) if shows else None
@@ -237,13 +237,18 @@ class Train(TrainingFlags):
         return advice.closing_lines(run_dir, {name: changes.get(name) for name in ("cell", "optimizer")}, flags)
 
 
-def _print_sample(text: str) -> None:
+def _print_sample(text: str) -> bool:
+    """Print a sample; return whether that was possible. If not, the training goes on, and its result says it again."""
     try:
         print(text, flush=True)
-    except (BrokenPipeError, StorageError) as error:  # its reader, such as `| head`, has ended, or the disk is full
-        discard(sys.stdout)
-        reason = "stdout is closed" if isinstance(error, BrokenPipeError) else error
+    except (BrokenPipeError, StorageError) as error:
+        reason: object = error  # the disk is full
+        if isinstance(error, BrokenPipeError):  # the reader, such as `| head`, has ended, which is no failure
+            reason = "stdout is closed"
+            discard(sys.stdout)
         print(f"jaxrnn: {reason}; training goes on without printing samples", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def _sweep_line(report: "jaxrnn.Report") -> str | None:

@@ -151,7 +151,7 @@ def _shaped(shape: Shape, text: tuple[int, int], settings: Mapping[str, Any]) ->
     config = TrainConfig(
         model=ModelConfig("gru", shape.hidden_size, shape.num_layers, init="fan_in", products=products),
         optimizer=optimizer,
-        sequence_length=shape.sequence_length,
+        sequence_length=max(1, min(shape.sequence_length, num_symbols // 10 - 2)),  # for the slice that is held out
         batch_size=max(1, min(shape.batch_size, num_symbols // (20 * shape.sequence_length))),
     )
     sizes = ("cell", "hidden_size", "num_layers", "sequence_length", "batch_size", "optimizer")

@@ -209,13 +209,15 @@ def check_in(config: object, interval: str, *names: str) -> None:
         if value is None or is_traced(value):
             continue
         above = value >= float(low) if interval[0] == "[" else value > float(low)
-        below = value <= float(high) if interval[-1] == "]" else value < float(high)
+        below = value <= float(high) if interval[-1] == "]" else value < float(high) - 2**-25  # else 1 in float32
         if not (above and below):
             expected = "a finite number above 0" if interval == "(0, inf)" else f"in {interval}"
             if interval[0] == "[" and not above:
                 expected = f"at least {low}"
             elif interval[-1] == "]" and not below:
                 expected = f"at most {high}"
+            elif above and value < float(high):
+                expected = f"below {high} in float32"
             raise JaxrnnError(f"{name} must be {expected}, got {value}")
 
 

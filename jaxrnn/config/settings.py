@@ -218,10 +218,9 @@ class TrainConfig(Checked):
     def _check(self) -> None:
         check_text_options(self.vocabulary, self.encoding, self.normalize)
         given = ",".join(map(str, self.split)) or "none"
-        if not 1 <= len(self.split) <= 3 or not all(0 < fraction <= 1 for fraction in self.split):
-            raise JaxrnnError(f"split must be one to three fractions above 0, got {given}; try 0.9,0.1")
-        if not abs(math.fsum(self.split) - 1) <= 1e-9:
-            raise JaxrnnError(f"split must be fractions that add up to 1, got {given}; try 0.9,0.1")
+        are_fractions = 1 <= len(self.split) <= 3 and all(0 < fraction <= 1 for fraction in self.split)
+        if not (are_fractions and abs(math.fsum(self.split) - 1) <= 1e-9):
+            raise JaxrnnError(f"split must be one to three fractions that add up to 1, got {given}; try 0.9,0.1")
         if self.validate_every and len(self.split) < 2:
             raise JaxrnnError("validate_every needs a validation slice; set split, for example to 0.9,0.1")
         if self.patience and not self.validate_every:

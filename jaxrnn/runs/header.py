@@ -127,6 +127,8 @@ def _contradictions(
         yield "a counter is below 0"
     if any(0 < len(counters.keys() & names) < len(names) for names in _TOGETHER):
         yield "a counter is missing"
+    if counters.get("best_step", 0) > counters["step"]:
+        yield "its best step is after its last"
     if not {"jax", "device"} <= computed_by.keys() or not all(
         type(value) in (str, int) for value in computed_by.values()
     ):

@@ -107,7 +107,7 @@ def fit_many(
     names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives
     config = with_settings(config, {name: operator.attrgetter(SETTINGS[name])(run.config) for name in names})
     members = combinations(config, axes)
-    for name, *_ in group_by_program(members):
+    for name, *_ in group_by_program(members)[1:]:
         try:
             prepare(members[name], run.corpus)  # raises if it doesn't fit the text
         except JaxrnnError as error:

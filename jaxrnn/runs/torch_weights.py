@@ -142,7 +142,11 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
         bottom, *above = params.layers
         params = Params((bottom._replace(Wxh=bottom.Wxh[order]), *above), params.Why[:, order], by[order])
     model = ModelConfig(kind, hidden_size, len(layers), dtype=dtype, vocab_size=vocab_size)
-    return Weights(jax.tree.map(lambda array: np.ascontiguousarray(array, dtype), params), model, vocabulary)
+    with np.errstate(over="ignore"):
+        params = jax.tree.map(lambda array: np.ascontiguousarray(array, dtype), params)
+    if not all(np.isfinite(array).all() for array in jax.tree.leaves(params)):
+        raise JaxrnnError(f"{path}: sums or products of its weights are too large for {dtype}; save them as float64")
+    return Weights(params, model, vocabulary)
 
 
 def _read(path: Path) -> tuple[dict[str, Array], Any, dict[str, str]]:

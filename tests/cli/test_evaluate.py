@@ -315,11 +315,11 @@ BAD = [
     ("evaluate run --lanes 10000", "lanes must be from 1 to"),
     ("evaluate run --lanes x", "lanes"),
     ("evaluate", "RUN"),
-    (f"{TRAIN} --split 0.9,0.2", "split must be fractions that add up to 1, got 0.9,0.2"),
+    (f"{TRAIN} --split 0.9,0.2", "split must be one to three fractions that add up to 1, got 0.9,0.2"),
     (f"{TRAIN} --split 0.9;0.1", "split"),
     (
         f"{TRAIN} --split 0.5,0.25,0.125,0.125",
-        "split must be one to three fractions above 0, got 0.5,0.25,0.125,0.125; try",
+        "split must be one to three fractions that add up to 1, got 0.5,0.25,0.125,0.125; try",
     ),
     (f"{TRAIN} --split 1.5,-0.5", "split must be"),
     (f"{TRAIN} --split 0.98,0.02", "the slice validation.*sequence_length 5"),

@@ -59,6 +59,12 @@ def test_its_validations_and_lines_are_due_after_whole_chunks_of_one_length(leng
         assert config.checkpoint_every == config.validate_every
 
 
+@pytest.mark.parametrize("length", [30, 40, 100, 499, 960])
+def test_a_tiny_text_gets_steps_that_its_slices_hold(length):
+    config = choose(length, 12, 60, {2: 300_000}).config
+    assert all(part * length >= config.sequence_length + 2 - 1e-9 for part in config.split)
+
+
 @texts
 @pytest.mark.parametrize("vocab_size", [2, 65, 3500])
 def test_every_choice_fits_its_text(length, vocab_size):

@@ -400,10 +400,11 @@ def test_a_vocabulary_of_any_size_comes_back(tmp_path):
         ({"vocabulary": Vocabulary("ab")}, "the vocabulary has 2 symbols"),
         ({"counters": {"x": float("nan")}}, "a counter is no finite number"),
         ({"counters": {"best_step": 3}}, "a counter is missing"),
+        ({"counters": {"best_step": 3, "best_loss": 1.0, "best_since": 0}}, "its best step is after its last"),
         ({"corpus": {"source": "x"}}, "its corpus lacks"),
         ({"config": replace(CONFIG, prompt="a" * 2**24)}, "shorten its prompt"),
     ],
-    ids=["vocabulary", "counter", "counters", "corpus", "prompt"],
+    ids=["vocabulary", "counter", "counters", "best step", "corpus", "prompt"],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, changes, message):
     values = {"config": CONFIG, "vocabulary": VOCABULARY, "corpus": CORPUS, **changes}

@@ -275,6 +275,13 @@ def test_a_number_that_float32_cannot_hold_is_refused(changes, name):
     TrainConfig(optimizer=optimizer, model=ModelConfig(dtype="float64"))
 
 
+@pytest.mark.parametrize("name", ["beta1", "beta2", "rms_decay", "momentum"])
+def test_a_decay_that_is_1_in_float32_is_refused(name):
+    with pytest.raises(JaxrnnError, match=f"{name} must be below 1 in float32, got 0.99999999"):
+        replace(TrainConfig().optimizer, **{name: 0.99999999})
+    replace(TrainConfig().optimizer, **{name: 0.9999999})
+
+
 def test_runs_that_have_lost_their_checkpoints_are_not_called_finished(home):
     state = lambda: json.loads(jaxrnn("runs", "run", "--json")[1])[0]["state"]  # noqa: E731
     assert state() == "finished"

@@ -206,6 +206,13 @@ def test_a_member_that_does_not_fit_the_text_is_named_before_anything_trains(tex
     assert not (tmp_path / "s").exists()
 
 
+def test_a_text_that_is_not_read_to_the_end_is_told_once():
+    text = "the cat sat on the mat.\n" * 2
+    with pytest.warns(UserWarning, match="training reads 25 of 48 symbols per lane") as warned:
+        fit_many(tiny(text, sequence_length=24), AXES, text).close()
+    assert len(warned) == 1
+
+
 def test_a_directory_that_holds_something_else_is_refused(text, tmp_path, swept):
     def refused(words, axes=AXES, **how):
         before = contents(tmp_path)

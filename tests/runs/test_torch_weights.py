@@ -192,6 +192,20 @@ def test_weights_are_widened_before_they_are_combined(tmp_path, dtype):
     np.testing.assert_allclose(layer.bh, wide["rnn.bias_ih_l0"] + wide["rnn.bias_hh_l0"], rtol=1e-7)
 
 
+@pytest.mark.parametrize("combined", ["product", "sum"])
+def test_weights_whose_product_or_sum_exceeds_their_type_are_refused(tmp_path, combined):
+    large = np.full((4 * H, V), 2e38, np.float32)
+    tensors = state_dict("lstm")
+    if combined == "product":
+        tensors |= {"rnn.weight_ih_l0": large, "encoder.weight": np.ones((V, V), np.float32)}
+    else:
+        tensors |= {"rnn.bias_ih_l0": large[:, 0], "rnn.bias_hh_l0": large[:, 0]}
+    with pytest.raises(JaxrnnError, match="w: sums or products of its weights are too large for float32; save them as"):
+        load_weights(write(tmp_path / "w", tensors))
+    wide = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    assert load_weights(write(tmp_path / "w", wide)).model.dtype == "float64"
+
+
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_the_nonlinearity_of_an_rnn_is_asked_for_unless_the_metadata_tell_it(tmp_path, nonlinearity):
     tensors = state_dict(nonlinearity)
