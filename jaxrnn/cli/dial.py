@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
 _COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
 _MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
+_LONGEST_MEASURED = 20.0  # seconds that a measurement takes at most: longer makes it no better
 _MOST_MEASURING = 0.2  # part of the time after which no other shape is measured
 
 
@@ -49,7 +50,8 @@ def dialed(
         if choice.shape in speeds or (speeds and past > _MOST_MEASURING * 60 * minutes):
             return config, _lines(choice, minutes, corpus, len(speeds))
         mesh = device.set_up_training(config).mesh("batch_size", config.batch_size)
-        speeds[choice.shape], compilation = _measure(choice.config, corpus, _MEASURED * 60 * minutes, optimizer, mesh)
+        seconds = min(_LONGEST_MEASURED, _MEASURED * 60 * minutes)
+        speeds[choice.shape], compilation = _measure(choice.config, corpus, seconds, optimizer, mesh)
 
 
 def _measure(

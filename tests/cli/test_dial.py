@@ -74,6 +74,14 @@ def test_what_is_no_time_and_what_says_otherwise_is_refused(measured, tmp_path, 
     assert_refused(tmp_path, jaxrnn, f"train poems.txt {flags}", 2, message)
 
 
+def test_a_long_time_is_not_measured_longer(measured, monkeypatch, jaxrnn):
+    times = []
+    monkeypatch.setattr(dial, "_measure", lambda config, corpus, seconds, *_: times.append(seconds) or (1000.0, 0.5))
+    for minutes in (0.1, 1, 1e9):
+        assert jaxrnn(f"train poems.txt --minutes {minutes} --dry-run {SMALL}")[0] == 0
+    assert times == pytest.approx([0.15, 1.5, 20])
+
+
 @pytest.mark.slow
 def test_this_machine_is_measured(tmp_path, monkeypatch, jaxrnn):
     (tmp_path / "poems.txt").write_text(TEXT)
