@@ -1,8 +1,12 @@
-"""Compare arrays bit by bit, and round them."""
+"""Compare arrays bit by bit, and round them; parameters for tests."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxrnn.network import model
+
+init_params = jax.jit(model.init_params, static_argnames="config")  # or each operation is compiled alone
 
 
 def assert_same_bits(got, expected):

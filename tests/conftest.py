@@ -1,5 +1,8 @@
 """What every test gets: strict broadcasting, eight devices, empty directories of its own, and a switch for float64."""
 
+import contextlib
+import copy
+import dataclasses
 import functools
 import gc
 import os
@@ -7,20 +10,40 @@ import re
 import shlex
 import signal
 import tempfile
+import types
 from pathlib import Path
 from unittest import mock
 
 import jax
 import pytest
+from jax._src import compiler
+
+from jaxrnn.config import TrainConfig
 
 # A [B, V] array silently added to a [V] array hides a missing axis.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Some tests need many devices; the others use the first one, which computes as a single device does.
 jax.config.update("jax_num_cpu_devices", 8)
 
-# Most of a test's time is compilation. XLA's slowest optimizations are left out, which take a third of it, except by
-# `compiled_fully`. Many tests compile the same programs. The smallest ones cost more to cache than to compile again.
+# Most of a test's time is compilation. XLA's slowest optimizations are left out, a third of it, and the newer
+# emitters of its kernels, two thirds of the rest, where it has older ones; `compiled_fully` is for the other tests.
+# Many tests compile the same programs. The smallest ones cost more to cache than to compile again.
 jax.config.update("jax_disable_most_optimizations", True)
+QUICKLY = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+try:
+    jax.jit(lambda x: x, compiler_options=QUICKLY).lower(0).compile()
+except jax.errors.JaxRuntimeError:  # no such option
+    QUICKLY.clear()
+full_options = compiler.get_compile_options
+
+
+def quick_options(*arguments, env_options_overrides=None, **options):
+    """Compile as JAX would, with QUICKLY beside the test's own options."""
+    quickly = QUICKLY if jax.config.values["jax_disable_most_optimizations"] else {}
+    return full_options(*arguments, env_options_overrides=quickly | dict(env_options_overrides or {}), **options)
+
+
+compiler.get_compile_options = quick_options
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -92,6 +115,20 @@ def compiled_fully():
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+READ_BY_PROGRAMS = {"model", "optimizer", "sequence_length", "batch_size", "average_decay", "sample_length"}
+
+
+def as_programs_see_it(value):
+    """Return a config whose other fields are None: a program that computes with one of those fails."""
+    if not isinstance(value, TrainConfig):
+        return value
+    config, read = copy.copy(value), READ_BY_PROGRAMS | ({"steps"} if value.optimizer.schedule != "constant" else set())
+    for field in dataclasses.fields(config):
+        if field.name not in read:
+            object.__setattr__(config, field.name, None)
+    return config
+
+
 class SharingJax:
     """JAX, but a function that is jitted again, with equal values in its closure, is the one that was jitted before."""
 
@@ -102,25 +139,39 @@ class SharingJax:
         return getattr(jax, name)
 
     def jit(self, function, **options):
-        closure = [cell.cell_contents for cell in function.__closure__ or ()]
-        jitted = jax.jit(function, **options)
+        closure = [as_programs_see_it(cell.cell_contents) for cell in function.__closure__ or ()]
+        cells = tuple(map(types.CellType, closure))
+        jitted = jax.jit(types.FunctionType(function.__code__, function.__globals__, closure=cells), **options)
         try:
             return self.jitted.setdefault((function.__code__, *closure, *options.items()), jitted)
         except TypeError:  # an array, or shardings: they have no hash
             return jitted
 
 
-@pytest.fixture(scope="module")
-def programs_shared():
-    """Trace and load a program once for all runs of a module that have the same config; else each run does."""
+@pytest.fixture(scope="session")
+def _programs():
+    """What `programs_shared` replaces: each remembers its programs until the end."""
     from jaxrnn.runs import many, programs
 
     make_train_chunk = functools.cache(programs.make_train_chunk)
     make_sweep_chunk = functools.cache(lambda *configs, make=many.make_sweep_chunk: make(configs))
-    with (
-        mock.patch.multiple(programs, jax=SharingJax(), make_train_chunk=make_train_chunk),
-        mock.patch.object(many, "make_sweep_chunk", lambda configs: make_sweep_chunk(*configs)),
-    ):
+
+    def shared_chunk(config, **options):
+        return make_train_chunk(as_programs_see_it(config), **options)
+
+    sharing = SharingJax()
+    return {
+        programs: {"jax": sharing, "make_train_chunk": shared_chunk},
+        many: {"jax": sharing, "make_sweep_chunk": lambda configs: make_sweep_chunk(*configs)},
+    }
+
+
+@pytest.fixture(scope="module")
+def programs_shared(_programs):
+    """Trace and load a program once for all runs of such modules that compute the same; else each run does."""
+    with contextlib.ExitStack() as stack:
+        for module, replacements in _programs.items():
+            stack.enter_context(mock.patch.multiple(module, **replacements))
         yield
 
 
@@ -132,12 +183,21 @@ def tinyshakespeare():
     return SHARED_TEXT
 
 
+@pytest.fixture(scope="session")
+def _all_directories(tmp_path_factory):
+    return tmp_path_factory.mktemp("own")
+
+
 @pytest.fixture(autouse=True)
-def _own_directories(tmp_path_factory, monkeypatch):
-    """No test reads what another one cached, and none leaves a run in the working directory."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+def _own_directories(_all_directories, monkeypatch):
+    """No test reads what another one cached, and none leaves a run in the working directory.
+
+    Only the latter is made: thousands of directories take long to remove, and `mktemp` lists them all each time.
+    """
+    directory = tempfile.mkdtemp(dir=_all_directories)
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{directory}-cache")
+    monkeypatch.setenv("XDG_STATE_HOME", f"{directory}-state")
+    monkeypatch.chdir(directory)
 
 
 @pytest.fixture

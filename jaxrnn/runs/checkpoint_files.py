@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -134,7 +135,7 @@ def set_aside(run: Path, path: Path) -> Path:
     folder = run / "checkpoints" / _DAMAGED
     try:
         folder.mkdir(exist_ok=True)
-        names = (path.name, *(f"{path.name}.{number}" for number in range(2, 1_000_000)))
+        names = chain([path.name], (f"{path.name}.{number}" for number in count(2)))
         target = next(folder / name for name in names if not os.path.lexists(folder / name))
         return path.rename(target)
     except OSError as error:

@@ -4,12 +4,12 @@ import sys
 
 import jax
 import pytest
+from arrays import init_params
 from terminal import Terminal
 
 from jaxrnn.cli import main
 from jaxrnn.cli.interactive import WORDS, history_file
 from jaxrnn.config import ModelConfig, TrainConfig
-from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
 from jaxrnn.text import load_corpus
 

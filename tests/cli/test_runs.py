@@ -11,11 +11,11 @@ from pathlib import Path
 
 import jax
 import pytest
+from arrays import init_params
 from terminal import Terminal
 
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, to_json
-from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
 from jaxrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.runs.lock import WriterLock

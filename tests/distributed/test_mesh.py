@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, SampleConfig, TrainConfig
 from jaxrnn.distributed.cores import available_cores
@@ -13,7 +14,7 @@ from jaxrnn.distributed.mesh import by_lanes, make_mesh, replicate
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.score import evaluate, surprisals
 from jaxrnn.network.loss import loss as cross_entropy
-from jaxrnn.network.model import init_params, initial_carry
+from jaxrnn.network.model import initial_carry
 from jaxrnn.runs import fit
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.sampling.generate import write_many

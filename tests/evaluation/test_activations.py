@@ -2,12 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.activations import CARRY_NAMES, GATE_NAMES, SATURABLE, activations
 from jaxrnn.network import CELLS, Cell
-from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.network.model import forward, initial_carry
 
 T, B, H, V = 12, 3, 5, 7
 TOKENS = np.random.default_rng(0).integers(0, V, (T, B))

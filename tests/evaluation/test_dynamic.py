@@ -4,13 +4,14 @@ import jax
 import numpy as np
 import optax
 import pytest
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.dynamic import adapt, choose, dynamic_surprisals, mean_squares, pulled
 from jaxrnn.evaluation.score import surprisals
 from jaxrnn.network.loss import loss
-from jaxrnn.network.model import init_params, initial_carry
+from jaxrnn.network.model import initial_carry
 from jaxrnn.text import Batch
 
 V, T = 7, 5
@@ -18,6 +19,8 @@ MODEL = ModelConfig(cell="gru", vocab_size=V, hidden_size=6, init_scale=0.7, dty
 TEXT = np.random.default_rng(0).choice(V, 43, p=np.arange(1, V + 1) / 28)
 NO_STARTS = np.zeros(43, bool)
 STARTS = np.random.default_rng(1).random(43) < 0.1
+loss = jax.jit(loss, static_argnums=3)
+gradients = jax.jit(jax.grad(loss, has_aux=True), static_argnums=3)
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def by_hand(params, update, starts):
             one = jax.tree.map(lambda array, t=t: array[: t + 1] if array.ndim else array, part)
             total = float(loss(params, carry, one, MODEL)[0])
             nats.append(total - sum(nats[len(nats) - t :]) if t else total)
-        gradient, after = jax.grad(loss, has_aux=True)(params, carry, part, MODEL)
+        gradient, after = gradients(params, carry, part, MODEL)
         params, carry = update(params, gradient, trained), after
     return np.array(nats), params
 
@@ -78,7 +81,7 @@ def test_the_mean_squares_are_those_of_the_gradients_of_the_trained_network(para
     carry, squares = initial_carry(1, MODEL), []
     for begin in range(0, len(TEXT) - 1, T):
         part = batch(begin, min(begin + T, len(TEXT) - 1), starts)
-        gradient, carry = jax.grad(loss, has_aux=True)(params, carry, part, MODEL)
+        gradient, carry = gradients(params, carry, part, MODEL)
         squares.append(jax.tree.map(np.square, gradient))
     expected = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *squares)
     jax.tree.map(np.testing.assert_allclose, mean_squares(params, TEXT, MODEL, T, starts), expected)

@@ -18,6 +18,7 @@ CONFIG = ModelConfig(vocab_size=V, hidden_size=6, num_layers=2, cell="gru", init
 PARAMS = jax.jit(init_params, static_argnames="config")(jax.random.key(0), CONFIG)
 TOKENS = np.random.default_rng(0).integers(0, V, N).astype(np.uint8)
 STARTS = document_starts(TOKENS, np.array([0, 1]))
+forward = jax.jit(forward, static_argnames="config")
 
 
 def whole(tokens, starts=None):

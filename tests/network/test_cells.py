@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import CELLS, GRU, LSTM, TANH, Cell
 from jaxrnn.network.cells import get_cell
-from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.network.model import forward, initial_carry
 
 T, H, V = 6, 4, 7
 

@@ -6,12 +6,13 @@ import json
 import jax
 import numpy as np
 import pytest
+from arrays import init_params
 from small_runs import assert_bit_identical, metrics, run, tiny
 
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import evaluate
-from jaxrnn.network import init_params, loss
+from jaxrnn.network import loss
 from jaxrnn.runs import begin_run, load_run_corpus, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.text import batches

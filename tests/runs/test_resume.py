@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from arrays import init_params
 from command_line import process
 from small_runs import contents, metrics, run, tiny
 
@@ -21,7 +22,6 @@ from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.evaluation.score import evaluate
-from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run, fit, fit_many
 from jaxrnn.runs.checkpoint import checkpoint_size, load_checkpoint
 from jaxrnn.text import load_corpus

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig, SampleConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.network.model import forward, initial_carry
 from jaxrnn.sampling.generate import PIECE, Writer, write, write_many
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import Vocabulary, document_starts

@@ -3,11 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.categorical import draw
-from jaxrnn.network.model import forward, init_params, initial_carry
+from jaxrnn.network.model import forward, initial_carry
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import document_starts
 

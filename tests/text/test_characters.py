@@ -6,12 +6,12 @@ import shlex
 import jax
 import numpy as np
 import pytest
+from arrays import init_params
 
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, SampleConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import evaluate
-from jaxrnn.network.model import init_params
 from jaxrnn.sampling import write, write_many
 from jaxrnn.text import Corpus, Vocabulary, batches, split
 
