@@ -83,6 +83,7 @@ class Reference:
                 hidden, carry = self.rnn(nn.functional.embedding(self.inputs[k], self.rows), self.carry)
                 logits = self.readout(hidden).flatten(0, 1)
             self.carry = tuple(entry.detach() for entry in carry) if isinstance(carry, tuple) else carry.detach()
+            logits = logits.to(self.rows.dtype)  # a sum of many rounded losses would be rounded to three digits
             loss = nn.functional.cross_entropy(logits, self.targets[k].flatten(), reduction="sum") / hidden.shape[1]
             loss.backward()
             nn.utils.clip_grad_value_(self.trained, self.clip_value)

@@ -137,8 +137,8 @@ class Bench:
             jaxrnn.plots.check_plot_file(options.plot)
         if options.save:
             check_writable(options.save)
-        if "chunk_length" not in self.workload:  # a quarter of a second, where a training run takes up to two
-            config = config.changed(chunk_length=ChunkLimit(config.training, models=8).steps)
+        if "chunk_length" not in self.workload:  # as many as in a training run
+            config = config.changed(chunk_length=ChunkLimit(config.training).steps)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
         machine = output.describe_machine()
         values: dict[str, Any] = {

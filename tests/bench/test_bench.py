@@ -206,8 +206,9 @@ def test_torch_does_our_work_with_the_optimizers_and_schedules_of_the_presets(ce
 @pytest.mark.slow
 def test_rounded_products_race_with_the_autocast_of_torch():
     pytest.importorskip("torch")
-    workload = small_workload(cell="lstm", products="bfloat16", dtype="float32")
-    timings, notes = raced(workload, "PyTorch autocast", tolerance=1e-2)
+    # The loss is about 390 nats, which bfloat16 would round to multiples of two.
+    workload = small_workload(cell="lstm", products="bfloat16", dtype="float32", sequence_length=200)
+    timings, notes = raced(workload, "PyTorch autocast", tolerance=1e-3)
     assert timings["PyTorch autocast"].median > 0
     assert notes[0].endswith("products in bfloat16")
 
