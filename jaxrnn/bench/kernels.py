@@ -16,12 +16,14 @@ from jaxrnn.kernels import KERNELS, plain
 _SAMPLE_LENGTH = 2000  # characters of each stream per call
 _GRU: dict[str, Any] = {"cell": "gru", "optimizer": "adam"}
 _LSTM: dict[str, Any] = {"cell": "lstm", "optimizer": "adam"}
+_DROPOUT: dict[str, Any] = {"dropout": 0.1, "weight_dropout": 0.1}
 WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-char-rnn's
     "seed": {},
     "seed-call": {},
     "gru": _GRU | {"batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
     "lstm": _LSTM | {"batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
     "lstm-512": _LSTM | {"batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
+    "gru-dropout": _GRU | _DROPOUT | {"batch_size": 32, "sequence_length": 64, "hidden_size": 384, "chunk_length": 4},
     "sample-1": {},
     "sample-64": {},
     "vocab-5000": {"vocab_size": 5000},

@@ -139,16 +139,21 @@ def gather_lanes(array: jax.Array, axis: int) -> jax.Array:
     return lax.all_gather(array, LANES, axis=axis, tiled=True)
 
 
+def place_among_lanes(size: int) -> tuple[jax.Array | int, int]:
+    """Return the number of this device's first lane among all lanes, and how many devices have `size` lanes each."""
+    if not _inside_over_lanes():
+        return 0, 1
+    return lax.axis_index(LANES) * size, lax.axis_size(LANES)
+
+
 def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...], axis: int) -> jax.Array:
     """Return draw(shape), as if one device had drawn it for the lanes of all, and this one had taken its own.
 
     `shape` is that of this device's lanes, along `axis`; what `draw` returns must be equal on every device.
     """
-    if not _inside_over_lanes():
-        return draw(shape)
-    size = shape[axis]
-    all_lanes = draw((*shape[:axis], size * lax.axis_size(LANES), *shape[axis + 1 :]))
-    return lax.dynamic_slice_in_dim(all_lanes, lax.axis_index(LANES) * size, size, axis)
+    begin, count = place_among_lanes(shape[axis])
+    all_lanes = draw((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
+    return all_lanes if count == 1 else lax.dynamic_slice_in_dim(all_lanes, begin, shape[axis], axis)
 
 
 def local_lanes(mesh: Mesh | None, lanes: int) -> slice:

@@ -8,6 +8,7 @@ top what its kernel earns, as time without it / time with it. `jaxrnn bench kern
     matmul        h @ W inside a loop, a.T @ b after it
     sequential    the body itself, without a loop around it
     categorical   a cumulative sum over all tokens
+    bernoulli     `jax.random.bernoulli`, of which each device takes its lanes
     sparse_rows   the training step, with a dense update of Wxh
 """
 
@@ -21,7 +22,7 @@ from jaxrnn.errors import JaxrnnError
 
 __all__ = ["KERNELS", "plain", "uses"]
 
-KERNELS = ("unroll", "matmul", "sequential", "categorical", "sparse_rows")
+KERNELS = ("unroll", "matmul", "sequential", "categorical", "bernoulli", "sparse_rows")
 
 # Part of the key of JAX's caches, as `jax.default_matmul_precision` is: where it differs, functions are traced again.
 _plain: Any = jax.make_user_context(default_value=frozenset())

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.distributed.mesh import own_lanes
+from jaxrnn.kernels.bernoulli import bernoulli
 
 
 class Masks(NamedTuple):
@@ -34,8 +34,8 @@ class Masks(NamedTuple):
 def draw_masks(key: jax.Array | None, shape: tuple[int, ...], gates: int, config: ModelConfig) -> Masks:
     """Return the masks of a training step for tokens [T, B]; without a key, masks that keep everything.
 
-    Each is one draw, outside of every loop over t. All devices draw the masks of all lanes and take their own: any
-    number of devices then trains alike.
+    Each is one draw, outside of every loop over t. A device's masks are those of its lanes among all lanes: any number
+    of devices then trains alike.
     """
     if key is None or not config.has_dropout:
         return Masks()
@@ -45,11 +45,7 @@ def draw_masks(key: jax.Array | None, shape: tuple[int, ...], gates: int, config
         if not any(rates):
             return None
         keep = jnp.asarray([1 - rate for rate in rates]).reshape(-1, *[1] * (len(shape) - 1))
-
-        def mask(shape: tuple[int, ...]) -> jax.Array:
-            return jax.random.bernoulli(key, keep, shape)
-
-        return mask(shape) if lanes is None else own_lanes(mask, shape, axis=lanes)
+        return bernoulli(key, keep, shape, lanes)
 
     def other(number: int) -> jax.Array:  # the masks of outputs have the key itself, as in version 0.1.0
         return jax.random.fold_in(key, number)

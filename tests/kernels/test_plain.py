@@ -8,6 +8,7 @@ import pytest
 from jaxrnn import kernels
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels.bernoulli import bernoulli
 from jaxrnn.kernels.categorical import draw
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
 from jaxrnn.kernels.sequential import run_sequentially
@@ -66,6 +67,7 @@ TABLE = {
     "matmul transposed": (transposed_product, (normal(20, 4), normal(20, 5))),
     "sequential": (doubled, (normal(5),)),
     "categorical": (draw, (jnp.exp(normal(64, 200)), jnp.asarray(RANDOM.random(64), jnp.float32))),
+    "bernoulli": (lambda key: bernoulli(key, jnp.asarray([[0.3], [0.8]]), (2, 90), 1), (jax.random.key(1),)),
     "sparse_rows": trained(vocab_size=60),
 }
 

