@@ -1,7 +1,6 @@
 """The flags of dynamic evaluation, which `evaluate` and `sample` share."""
 
 import dataclasses
-import math
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,8 +55,8 @@ class DynamicFlags:
                 raise JaxrnnError("the flags --dynamic-... need --dynamic; give it too")
             return None
         for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
-            if value is not None and not least <= value < math.inf:
-                raise JaxrnnError(f"--dynamic-{flag} must be at least {least}, got {value}")
+            if value is not None and not least <= value <= 3.4e38:  # float32 holds no more
+                raise JaxrnnError(f"--dynamic-{flag} must be from {least} to 3.4e+38, got {value}")
         if self.chosen and scores_training:
             raise JaxrnnError(
                 "the training text is scored here, and --dynamic must not choose on the text that it scores; give "
