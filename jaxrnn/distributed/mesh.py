@@ -139,11 +139,9 @@ def gather_lanes(array: jax.Array, axis: int) -> jax.Array:
     return lax.all_gather(array, LANES, axis=axis, tiled=True)
 
 
-def place_among_lanes(size: int) -> tuple[jax.Array | int, int]:
-    """Return the number of this device's first lane among all lanes, and how many devices have `size` lanes each."""
-    if not _inside_over_lanes():
-        return 0, 1
-    return lax.axis_index(LANES) * size, lax.axis_size(LANES)
+def place_among_devices() -> tuple[jax.Array | int, int]:
+    """Return the number of this device among all of `over_lanes`, and how many there are; outside of it, 0 and 1."""
+    return (lax.axis_index(LANES), lax.axis_size(LANES)) if _inside_over_lanes() else (0, 1)
 
 
 def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...], axis: int) -> jax.Array:
@@ -151,9 +149,10 @@ def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ..
 
     `shape` is that of this device's lanes, along `axis`; what `draw` returns must be equal on every device.
     """
-    begin, count = place_among_lanes(shape[axis])
-    all_lanes = draw((*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
-    return all_lanes if count == 1 else lax.dynamic_slice_in_dim(all_lanes, begin, shape[axis], axis)
+    index, count = place_among_devices()
+    size = shape[axis]
+    all_lanes = draw((*shape[:axis], size * count, *shape[axis + 1 :]))
+    return all_lanes if count == 1 else lax.dynamic_slice_in_dim(all_lanes, index * size, size, axis)
 
 
 def local_lanes(mesh: Mesh | None, lanes: int) -> slice:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.distributed.mesh import own_lanes, place_among_lanes
+from jaxrnn.distributed.mesh import own_lanes, place_among_devices
 from jaxrnn.kernels import uses
 
 
@@ -22,8 +22,13 @@ def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], la
 
     Along the axis `lanes` stand this device's own; None: every device draws the same.
     """
-    if _has_known_bits(key, probability, shape) and uses("bernoulli"):
-        return _bernoulli_in_one_pass(key, probability, shape, lanes)
+    index, count = (0, 1) if lanes is None else place_among_devices()
+    if uses("bernoulli") and _has_known_bits(key, probability) and math.prod(shape) * count < 2**32:
+        axis = len(shape) if lanes is None else lanes
+        number = _numbers(math.prod(shape[:axis]), math.prod(shape[axis:]), index, count)
+        first, second = _threefry(jax.random.key_data(key), number)
+        # jax.random.uniform takes the upper 23 bits for a multiple of 2^-23; so many multiples are below a probability.
+        return (first ^ second).reshape(shape) >> 9 < jnp.ceil(probability * 2**23).astype(jnp.uint32)
 
     def draw(shape: tuple[int, ...]) -> jax.Array:
         return jax.random.bernoulli(key, probability, shape)
@@ -31,24 +36,15 @@ def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], la
     return draw(shape) if lanes is None else own_lanes(draw, shape, axis=lanes)
 
 
-def _has_known_bits(key: jax.Array, probability: jax.Array, shape: tuple[int, ...]) -> bool:
-    is_threefry = str(jax.random.key_impl(key)) == "threefry2x32" and jax.config.read("jax_threefry_partitionable")
-    return bool(is_threefry) and probability.dtype == jnp.float32
+def _has_known_bits(key: jax.Array, probability: jax.Array) -> bool:
+    is_partitionable: bool = jax.config.jax_threefry_partitionable  # type: ignore[attr-defined]
+    return is_partitionable and str(jax.random.key_impl(key)) == "threefry2x32" and probability.dtype == jnp.float32
 
 
-def _bernoulli_in_one_pass(
-    key: jax.Array, probability: jax.Array, shape: tuple[int, ...], lanes: int | None
-) -> jax.Array:
-    # An entry's bits depend on its number among all entries, those of other devices included.
-    axis = len(shape) if lanes is None else lanes
-    begin, count = (0, 1) if lanes is None else place_among_lanes(shape[lanes])
-    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis:])
-    row = lax.broadcasted_iota(jnp.uint32, (outer, inner), 0) * jnp.uint32(count * inner)
-    number = row + lax.broadcasted_iota(jnp.uint32, (outer, inner), 1) + jnp.uint32(begin) * jnp.uint32(inner)
-    first, second = _threefry(jax.random.key_data(key), number)
-    # jax.random.uniform takes the upper 23 bits for a multiple of 2^-23, and this is how many are below a probability.
-    multiple = (first ^ second).reshape(shape) >> 9
-    return multiple < jnp.ceil(probability * 2**23).astype(jnp.uint32)
+def _numbers(rows: int, columns: int, index: jax.Array | int, count: int) -> jax.Array:
+    """Return the numbers of the entries [rows, columns] of a device; those of `count` devices stand side by side."""
+    row, column = (lax.broadcasted_iota(jnp.uint32, (rows, columns), axis) for axis in (0, 1))
+    return (row * jnp.uint32(count) + jnp.uint32(index)) * jnp.uint32(columns) + column
 
 
 _ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)

@@ -23,3 +23,6 @@ def test_keys_and_types_whose_bits_it_does_not_know_are_left_to_jax(x64):
     ):
         ours = bernoulli(key, jnp.asarray(probability), (50,), None)
         np.testing.assert_array_equal(ours, jax.random.bernoulli(key, probability, (50,)))
+    with jax.threefry_partitionable(False):
+        ours = bernoulli(jax.random.key(0), jnp.float32(0.3), (50,), None)
+        np.testing.assert_array_equal(ours, jax.random.bernoulli(jax.random.key(0), np.float32(0.3), (50,)))
