@@ -129,6 +129,13 @@ def as_programs_see_it(value):
     return config
 
 
+@pytest.fixture
+def processes_compile_quickly(monkeypatch):
+    """Let the processes that a test starts compile as the tests do."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    monkeypatch.setenv("XLA_FLAGS", " ".join(f"--{name}={str(value).lower()}" for name, value in QUICKLY.items()))
+
+
 class SharingJax:
     """JAX, but a function that is jitted again, with equal values in its closure, is the one that was jitted before."""
 

@@ -16,8 +16,8 @@ def notebook(request):
 # Jupyter's client closes its sockets late, and warns that its connection to the local kernel is not encrypted.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
-def test_it_runs_from_top_to_bottom(notebook, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+@pytest.mark.usefixtures("processes_compile_quickly")
+def test_it_runs_from_top_to_bottom(notebook):
     for cell in notebook.cells:  # few steps, and few rounds of measurements
         cell.source, _ = re.subn(r"^steps = [\d_]+$", "steps = 200", cell.source, flags=re.MULTILINE)
         cell.source = re.sub(r"\brounds=\d+", "rounds=2", cell.source)

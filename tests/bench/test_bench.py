@@ -590,6 +590,7 @@ def test_a_mistake_is_reported_before_anything_is_measured(flags, message, capsy
     assert err.startswith("jaxrnn: ") or "--help" in err
 
 
+@pytest.mark.slow
 def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     command = f"bench {SMALL_FLAGS}"

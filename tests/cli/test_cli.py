@@ -832,6 +832,9 @@ def test_debug_shows_the_traceback_of_a_mistake_too(place, jaxrnn):
 def test_a_text_may_begin_with_a_dash(home, jaxrnn, prompt):
     code, out, _ = jaxrnn(f"train --prompt '{prompt}' --dry-run --json")
     assert (code, json.loads(out)["prompt"]) == (0, prompt)
+
+
+def test_a_number_may_begin_with_a_minus(home, jaxrnn):
     assert jaxrnn("plot run --kind units --layer -1 --out layer.png")[0] == 0
 
 

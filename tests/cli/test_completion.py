@@ -100,6 +100,7 @@ def test_bash_completes_commands_flags_values_and_files(script):
             bash.completes(line, line + rest)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 def test_zsh_completes_commands_flags_values_and_files(script, tmp_path):
     with Typing("zsh", "-f", "-i") as zsh:

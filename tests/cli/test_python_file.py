@@ -154,6 +154,7 @@ def test_a_cell_that_breaks_its_contract_is_told_before_anything_is_written(home
     assert not (home / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_user_defined_optimizer_trains_and_resumes_bit_for_bit_on_the_command_line(home, jaxrnn):
     train = f"train text.txt {FLAGS} --cell mine.py:MGU --optimizer optimizers.py:LION"
     assert jaxrnn(f"{train} --steps 8 --run-dir whole")[0] == 0

@@ -134,6 +134,7 @@ def test_a_child_begins_where_its_parent_is(home, jaxrnn):
     assert json.loads(out)["train_bits_per_character"] < parent + 1 < np.log2(len(set(prose())))
 
 
+@pytest.mark.slow
 def test_bytes_and_an_unknown_symbol_go_on(home, jaxrnn):
     for flags in ("--vocabulary bytes", "--min-count 30"):
         common = "--hidden-size 4 --steps 5 --quiet --overwrite"

@@ -103,6 +103,7 @@ def test_tensorboard_gets_what_the_metrics_hold_and_a_resumed_run_repeats_nothin
 
 
 @needs_tensorboard
+@pytest.mark.slow
 def test_a_run_can_be_shown_in_tensorboard_later_and_another_in_its_place_leaves_no_events(home):
     assert main(["train", "--config", "config.json", "--run-dir", "run", "--quiet"]) == 0
     assert event_files("run") == []

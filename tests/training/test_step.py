@@ -78,7 +78,11 @@ def distance(state, trainer):
 @pytest.mark.usefixtures("compiled_fully")
 @pytest.mark.parametrize(
     ("hidden_size", "learning_rate", "sequence_length", "lanes"),
-    [(100, 0.01, 25, 1), pytest.param(16, 0.1, 25, 1, marks=pytest.mark.slow), (100, 0.01, 7, 4)],
+    [
+        (100, 0.01, 25, 1),
+        pytest.param(16, 0.1, 25, 1, marks=pytest.mark.slow),
+        pytest.param(100, 0.01, 7, 4, marks=pytest.mark.slow),
+    ],
     ids=["H = 100", "learning rate 0.1", "four lanes"],
 )
 def test_500_steps_are_those_of_the_oracle(hidden_size, learning_rate, sequence_length, lanes, x64):
