@@ -60,13 +60,12 @@ def _measure(
     """Return the symbols per second of training, measured for some seconds, and how long compilation took."""
     import jax
 
-    from jaxrnn.runs.programs import spread
+    from jaxrnn.runs.programs import ChunkLimit, spread
     from jaxrnn.text import batches
     from jaxrnn.training import init_train_state, make_train_chunk
 
     symbols = config.sequence_length * config.batch_size
-    work = config.model.hidden_size**2 * config.model.num_layers * symbols
-    steps = max(2, min(config.chunk_length, 10**9 // work))  # of a call: at most about a tenth of a second
+    steps = ChunkLimit(config).steps  # of a call, as in the run: its memory is new to the process, which takes time
     state = init_train_state(jax.random.key(config.seed), config, optimizer=optimizer)
     chunk = make_train_chunk(config, optimizer=optimizer, mesh=mesh)
     feed = batches(corpus.tokens, 0, steps, config)
