@@ -108,5 +108,5 @@ def _check(config: TrainConfig, distribution: str | None = None) -> None:
         raise LeftOut(f"{distribution} is not installed; pip install {distribution}")
     if not isinstance(config.model.cell, str):
         raise LeftOut("the cell is user-defined")
-    if config.model.dropout:
+    if config.model.has_dropout:
         raise LeftOut("dropout draws other numbers there")

@@ -1,42 +1,51 @@
 """Complete configurations with a name: `jaxrnn train --preset NAME`.
 
-A preset does not choose the corpus. char-rnn counts epochs; here they are steps, for a training slice as long as that
-of tinyshakespeare, 1,003,854 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
+`quick` and `best` are what `--minutes 1` and `--minutes 10` choose for tinyshakespeare on two cores of an Intel Xeon
+(Sapphire Rapids). A preset does not choose the corpus: for a text of another length, `--minutes` chooses better.
+char-rnn counts epochs; here they are steps, for a training slice as long as that of tinyshakespeare, 1,003,854
+characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 
-How good they are: best validation loss in nats per character on the last tenth of tinyshakespeare, with version 0.1.0,
-seed 0, on two cores of an AMD EPYC (Zen 5; (4) marks Zen 4). Seconds include the validations.
+How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seed 0. Seconds include
+the validations; of two cores of the Intel Xeon, or (5) of an AMD EPYC (Zen 5), (4) Zen 4, with version 0.1.0.
 
-    | network                                                 | parameters | loss  | after                           |
-    | ------------------------------------------------------- | ---------- | ----- | ------------------------------- |
-    | quick: GRU 128, Adam 0.004, B 16, T 48, 13,000 steps    | 83,265     | 1.576 | 29 s; below 1.88 after 3 s      |
-    | GRU 192, 7,500 steps                                    | 161,729    | 1.545 | 51 s; below 1.88 after 9 s (4)  |
-    | GRU 256, Adam 0.003, 4,800 steps                        | 264,769    | 1.530 | 68 s; below 1.88 after 16 s (4) |
-    | char-rnn: LSTM 2 x 128; it overfits later               | 239,297    | 1.576 | 146 s, step 6,000 of 20,050     |
-    | char-rnn, seed 1                                        | 239,297    | 1.550 | 152 s, step 6,000               |
-    | best: GRU 2 x 384, AdamW 0.003, B 32, T 64, 2,000 steps | 1,431,617  | 1.432 | 114 s                           |
-    | best, dropout 0.15, 4,000 steps                         | 1,431,617  | 1.443 | 271 s                           |
-    | best, dropout 0.35, 2,000 steps                         | 1,431,617  | 1.508 | 2,000 steps                     |
-    | best, dropout 0.35, 20,000 steps                        | 1,431,617  | 1.469 | 35 minutes, step 13,600 (4)     |
+    | network                                                  | parameters | loss  | after                         |
+    | -------------------------------------------------------- | ---------- | ----- | ----------------------------- |
+    | quick: GRU 256, AdamW 0.003, B 16, T 48, 6,370 steps     | 264,769    | 1.517 | 75 s; other seeds: 1.509, 1.515 |
+    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s                         |
+    | the same without dropout, 2,000 steps                    | 1,431,617  | 1.432 | 114 s (5)                     |
+    | with dropout 0.15 of what layers hand upward, 4,000      | 1,431,617  | 1.443 | 271 s (5)                     |
+    | with dropout 0.35 of that, 20,000 steps                  | 1,431,617  | 1.469 | step 13,600 (4)               |
+    | GRU 128, Adam 0.004, B 16, T 48, 13,000 steps            | 83,265     | 1.576 | 29 s; below 1.88 after 3 s (5) |
+    | char-rnn: LSTM 2 x 128; it overfits later                | 239,297    | 1.576 | 146 s, step 6,000 (5)         |
 
-What helps `best` most is a cosine schedule that reaches zero before the network overfits: four passes over the text do
-better than forty. What does not help: dropout 0.35, which learns more slowly and overfits in the end all the same; a
-little dropout and twice the steps; wider layers within a minute, which end lower but take longer to get below 1.88.
-For comparison, nanoGPT's GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the
-networks here carry their state through the whole slice.
+What helps `best` most is a cosine schedule that ends before the network overfits; with a little dropout at three places
+(between layers, of states and of weights) that is after twelve sweeps over the text, without it after four. For
+comparison, nanoGPT's GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the networks
+here carry their state through the whole slice.
 
-Patience is longer than the validation loss of tinyshakespeare ever pauses: quick, whose learning rate is high for long,
-had at most two validations in a row without improvement, the others none; char-rnn waits as many sweeps over the text
-as its learning rate stays constant. On a text of 60,000 characters quick then ends after 3,000 steps.
+char-rnn waits for as many sweeps over the text as its learning rate stays constant, which is longer than the validation
+loss of tinyshakespeare ever pauses.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from jaxrnn.config.dial import choose
 from jaxrnn.config.grid import with_settings
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError, did_you_mean
 
 _EPOCH = 401  # steps in a sweep over 1,003,854 characters in 50 lanes of 50
+
+# Symbols per second, by the index of a shape of the dial, of two cores of an Intel Xeon (Sapphire Rapids).
+_SPEEDS = {6: 22_000.0}
+
+
+def _dialed(seconds: float) -> TrainConfig:
+    """Return what the dial chooses for tinyshakespeare and so many seconds of training."""
+    choice = choose(1_115_394, 65, seconds, _SPEEDS)
+    return with_settings(choice.config, {"vocab_size": None})
+
 
 PRESETS: Mapping[str, TrainConfig] = {
     "min-char-rnn": TrainConfig(),
@@ -52,27 +61,8 @@ PRESETS: Mapping[str, TrainConfig] = {
         validate_every=_EPOCH,
         patience=10,
     ),
-    "quick": TrainConfig(
-        model=ModelConfig(cell="gru", hidden_size=128, init="fan_in"),
-        optimizer=OptimizerConfig("adam", 0.004, schedule="cosine", warmup_steps=100, final_fraction=0.0),
-        sequence_length=48,
-        batch_size=16,
-        steps=13_000,
-        split=(0.9, 0.1),
-        validate_every=500,
-        patience=5,
-    ),
-    "best": TrainConfig(
-        model=ModelConfig(cell="gru", hidden_size=384, num_layers=2, init="fan_in", products="bfloat16"),
-        optimizer=OptimizerConfig("adamw", 0.003, schedule="cosine", warmup_steps=500, final_fraction=0.0),
-        sequence_length=64,
-        batch_size=32,
-        steps=2_000,
-        split=(0.9, 0.1),
-        validate_every=200,
-        patience=3,
-        checkpoint_every=1000,
-    ),
+    "quick": _dialed(50),
+    "best": _dialed(565),
 }
 
 
@@ -96,16 +86,14 @@ class PresetFacts(NamedTuple):
 
 PRESET_FACTS: Mapping[str, PresetFacts] = {
     "min-char-rnn": PresetFacts(
-        "the published program", "any", (0.1, 0.2), 2.86, "Senease you beise to grow you your has you will sies you"
+        "the published program", "any", (0.1, 0.2), 3.03, "Senease you beise to grow you your has you will sies you"
     ),
-    "quick": PresetFacts(
-        "good text soon", "0.1 to 5 MB", (0.5, 1.0), 2.27, "That they are you to his fought it in all the soul"
-    ),
+    "quick": PresetFacts("good text soon", "0.1 to 5 MB", (1.0, 1.3), 2.18, "Come, come to the devil that our brother"),
     "char-rnn": PresetFacts(
         "char-rnn as published", "about 1 MB", (2.5, 5.0), 2.27, "Not your honour, and thy father, with the death;"
     ),
     "best": PresetFacts(
-        "the best text", "1 MB and more", (2.0, 4.0), 2.07, "Have I not been a man that loves the doing"
+        "the best text", "1 MB and more", (10, 11), 2.05, "I would not stay the heavens, the great poor good souls"
     ),
 }
 
