@@ -13,17 +13,14 @@ from jaxrnn.bench.timing import Contender, Cost, Program, Result, Start, Timing,
 from jaxrnn.bench.workload import make_workload, sampling_program, training_program
 from jaxrnn.kernels import KERNELS, plain
 
-_SAMPLE_LENGTH = 2000  # characters of each stream per call
-_GRU: dict[str, Any] = {"cell": "gru", "optimizer": "adam"}
-_LSTM: dict[str, Any] = {"cell": "lstm", "optimizer": "adam"}
-_DROPOUT: dict[str, Any] = {"dropout": 0.1, "weight_dropout": 0.1}
+_GRU, _LSTM = (dict[str, Any](cell=cell, optimizer="adam") for cell in ("gru", "lstm"))
 WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-char-rnn's
     "seed": {},
     "seed-call": {},
     "gru": _GRU | {"batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
     "lstm": _LSTM | {"batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
     "lstm-512": _LSTM | {"batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
-    "gru-dropout": _GRU | _DROPOUT | {"batch_size": 32, "sequence_length": 64, "hidden_size": 384, "chunk_length": 4},
+    "dropout": _GRU | {"batch_size": 32, "sequence_length": 64, "hidden_size": 384, "chunk_length": 4, "dropout": 0.1},
     "sample-1": {},
     "sample-64": {},
     "vocab-5000": {"vocab_size": 5000},
@@ -52,7 +49,7 @@ def _starts(name: str) -> tuple[dict[str, Start], dict[str, str]]:
     for kernel in ("none", *KERNELS, "all"):
         with _without(kernel):
             if name.startswith("sample-"):
-                program = sampling_program(workload, int(name.removeprefix("sample-")), _SAMPLE_LENGTH)
+                program = sampling_program(workload, int(name.removeprefix("sample-")), length=2000)
             else:
                 program = training_program(workload, chunked=name != "seed-call")
             text = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()

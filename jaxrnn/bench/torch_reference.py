@@ -81,9 +81,8 @@ class Reference:
                 group["lr"] = self.learning_rates[k]
             with self.autocast:
                 hidden, carry = self.rnn(nn.functional.embedding(self.inputs[k], self.rows), self.carry)
-                logits = self.readout(hidden).flatten(0, 1)
+                logits = self.readout(hidden).flatten(0, 1).to(self.rows.dtype)  # else a sum of many is rounded too
             self.carry = tuple(entry.detach() for entry in carry) if isinstance(carry, tuple) else carry.detach()
-            logits = logits.to(self.rows.dtype)  # a sum of many rounded losses would be rounded to three digits
             loss = nn.functional.cross_entropy(logits, self.targets[k].flatten(), reduction="sum") / hidden.shape[1]
             loss.backward()
             nn.utils.clip_grad_value_(self.trained, self.clip_value)
