@@ -8,15 +8,15 @@ characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seed 0. Seconds include
 the validations; of two cores of the Intel Xeon, or (5) of an AMD EPYC (Zen 5), (4) Zen 4, with version 0.1.0.
 
-    | network                                                  | parameters | loss  | after                         |
-    | -------------------------------------------------------- | ---------- | ----- | ----------------------------- |
+    | network                                                  | parameters | loss  | after                           |
+    | -------------------------------------------------------- | ---------- | ----- | ------------------------------- |
     | quick: GRU 256, AdamW 0.003, B 16, T 48, 6,370 steps     | 264,769    | 1.517 | 75 s; other seeds: 1.509, 1.515 |
-    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s                         |
-    | the same without dropout, 2,000 steps                    | 1,431,617  | 1.432 | 114 s (5)                     |
-    | with dropout 0.15 of what layers hand upward, 4,000      | 1,431,617  | 1.443 | 271 s (5)                     |
-    | with dropout 0.35 of that, 20,000 steps                  | 1,431,617  | 1.469 | step 13,600 (4)               |
-    | GRU 128, Adam 0.004, B 16, T 48, 13,000 steps            | 83,265     | 1.576 | 29 s; below 1.88 after 3 s (5) |
-    | char-rnn: LSTM 2 x 128; it overfits later                | 239,297    | 1.576 | 146 s, step 6,000 (5)         |
+    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s                           |
+    | the same without dropout, 2,000 steps                    | 1,431,617  | 1.432 | 114 s (5)                       |
+    | with dropout 0.15 of what layers hand upward, 4,000      | 1,431,617  | 1.443 | 271 s (5)                       |
+    | with dropout 0.35 of that, 20,000 steps                  | 1,431,617  | 1.469 | step 13,600 (4)                 |
+    | GRU 128, Adam 0.004, B 16, T 48, 13,000 steps            | 83,265     | 1.576 | 29 s; below 1.88 after 3 s (5)  |
+    | char-rnn: LSTM 2 x 128; it overfits later                | 239,297    | 1.576 | 146 s, step 6,000 (5)           |
 
 What helps `best` most is a cosine schedule that ends before the network overfits; with a little dropout at three places
 (between layers, of states and of weights) that is after twelve sweeps over the text, without it after four. For
