@@ -108,7 +108,7 @@ def test_a_run_with_a_cell_of_the_users_own_needs_it_again_and_takes_no_other(ho
     for call, message in [
         (lambda: load_checkpoint("run"), "user-defined, which no file holds; hand it over again"),
         (
-            lambda: fit(builtin, run_dir="run", resume=True),
+            lambda: fit(dataclasses.replace(builtin, steps=8), run_dir="run", resume=True),
             "user-defined, which no file holds; hand it over again",
         ),
         (lambda: load_checkpoint("builtin", mine), "trained with the cell tanh; leave yours out"),
