@@ -32,7 +32,7 @@ so is Ctrl-C: of 400 interrupts before that, 395 held.
     | random COLUMNS, encodings and streams: documented codes, no traceback, no hang     |   5,000 |   4,999 |         |
     | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     900 |
     | the reader of stdout goes at a random moment: the training ends as if nobody read  |     100 |     100 |     538 |
-    | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     100 |     100 |         |
+    | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     200 |     200 |   1,048 |
 """
 
 import argparse
