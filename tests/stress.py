@@ -22,14 +22,14 @@ The full form, with `python tests/stress_corpus.py --full`, on one shared core o
     | named texts (a 100 MB line, FIFO, device, all of Unicode, ...): memory bounded     |       8 |       8 |       5 |
     | a corpus of 10 GB under a memory limit: 19 MB above the baseline, 185 MB/s/core    |       1 |       1 |     189 |
 
-The newer ones so far, on two busy cores of an Intel Xeon, 26 November 2026. The command line that failed is mended, and
-so is Ctrl-C: of 400 interrupts before that, 395 held.
+The newer ones so far, on two busy cores of an Intel Xeon, 26 November 2026. What failed under random streams is mended:
+UTF-16 on stdout and stdin, and a NUL in the name of a run.
 
     | fault                                                                              |   tries |    held | seconds |
     | ---------------------------------------------------------------------------------- | ------- | ------- | ------- |
     | a file of each unusable kind among healthy ones: `info --repair` moves the damaged |      56 |      56 |      91 |
-    | Ctrl-C in the first second of a command: exit code 130, no traceback               |     323 |     323 |         |
-    | random COLUMNS, encodings and streams: documented codes, no traceback, no hang     |   5,000 |   4,999 |         |
+    | Ctrl-C in the first second of a command: exit code 130, no traceback               |     400 |     400 |     226 |
+    | random COLUMNS, encodings and streams: documented codes, no traceback, no hang     |  12,500 |  12,495 |         |
     | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     900 |
     | the reader of stdout goes at a random moment: the training ends as if nobody read  |     100 |     100 |     538 |
     | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     200 |     200 |   1,048 |

@@ -194,7 +194,10 @@ def _read_line(prompt: str) -> str:
         return input(prompt)
     if sys.stdin.isatty():
         print(prompt, end="", file=sys.stderr, flush=True)
-    return input().removesuffix("\r")
+    try:
+        return input().removesuffix("\r")
+    except UnicodeError as error:
+        raise JaxrnnError(f"stdin is no {sys.stdin.encoding} ({error}); try PYTHONIOENCODING=utf-8") from None
 
 
 def _is_editable() -> bool:

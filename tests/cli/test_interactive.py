@@ -1,5 +1,7 @@
 import io
+import os
 import shlex
+import subprocess
 import sys
 
 import jax
@@ -217,3 +219,13 @@ def test_at_a_terminal_ctrl_c_stops_the_writing_and_ctrl_d_leaves(place, monkeyp
     assert history.read_text("utf-8").splitlines()[:2] == ["the café", "/length 20"]
     assert history.stat().st_mode & 0o777 == 0o600
     assert history.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.slow
+def test_input_in_another_encoding_than_stdins_is_told_in_a_line(place):
+    command = [sys.executable, "-m", "jaxrnn", "sample", str(place / "run"), "--interactive"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-16"}
+    done = subprocess.run(command, input=b"the\n", capture_output=True, env=environment, timeout=100)
+    lines = done.stderr.decode("utf-16").splitlines()
+    assert [line.partition(" (")[0] for line in lines if "stdin" in line] == ["stdin is no utf-16"], lines
+    assert (done.returncode, "this is a bug" in done.stderr.decode("utf-16")) == (0, False)
