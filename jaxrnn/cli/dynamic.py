@@ -54,9 +54,11 @@ class DynamicFlags:
             if self != DynamicFlags():
                 raise JaxrnnError("the flags --dynamic-... need --dynamic; give it too")
             return None
-        for flag, value, least in (("rate", rate, 0), ("decay", decay, 0), ("length", length, 1)):
-            if value is not None and not least <= value <= 3.4e38:  # float32 holds no more
-                raise JaxrnnError(f"--dynamic-{flag} must be from {least} to 3.4e+38, got {value}")
+        largest = 3.4e38  # float32 holds no more
+        ranges = ("rate", rate, 0, largest), ("decay", decay, 0, largest), ("length", length, 1, 2**31 - 1)
+        for flag, value, least, most in ranges:
+            if value is not None and not least <= value <= most:
+                raise JaxrnnError(f"--dynamic-{flag} must be from {least} to {most}, got {value}")
         if self.chosen and scores_training:
             raise JaxrnnError(
                 "the training text is scored here, and --dynamic must not choose on the text that it scores; give "

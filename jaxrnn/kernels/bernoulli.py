@@ -18,9 +18,10 @@ from jaxrnn.kernels import uses
 
 
 def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], lanes: int | None) -> jax.Array:
-    """Return a bool array that is true with some probability, which broadcasts to `shape`.
+    """Return a mask, bool of this shape, whose entries are true with a probability that broadcasts to it.
 
-    Along the axis `lanes` stand this device's own; None: every device draws the same.
+    The axis `lanes` holds this device's own lanes, and its mask is its part of one mask of all lanes; None: there is no
+    such axis, and every device draws the same mask.
     """
     index, count = (0, 1) if lanes is None else place_among_devices()
     if uses("bernoulli") and _has_known_bits(key, probability) and math.prod(shape) * count < 2**32:

@@ -6,7 +6,7 @@ which draws the next characters of texts that stand at a `Position`.
 
 import dataclasses
 from collections.abc import Iterator
-from functools import partial, reduce
+from functools import reduce
 from typing import NamedTuple
 
 import jax
@@ -19,8 +19,9 @@ from jaxrnn.config import ModelConfig, SampleConfig, Unknown
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, check_divides, replicate
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.network import Carry, Params, forward, initial_carry
-from jaxrnn.sampling.draw import COLDEST, check_draw, log_probability
+from jaxrnn.network import Carry, Params, initial_carry
+from jaxrnn.sampling.draw import check_draw
+from jaxrnn.sampling.likelihood import log_probabilities
 from jaxrnn.sampling.sample import advance, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts, encode_separator
 from jaxrnn.text.characters import describe
@@ -201,30 +202,11 @@ class Writer:
         return position if len(position.tokens) else position.extend(self._first)
 
     def log_probabilities(self, texts: list[Tokens], options: SampleConfig) -> tuple[list[float], list[float]]:
-        """Return ln of the probability of each text that was written with these options, in nats.
-
-        The first is that under the network, after the prompt; the second that with which it was drawn, under
-        temperature, top-k and top-p; it is 0 for greedy texts.
-        """
+        """Return ln of the probability of each text written with these options: under the network, and as drawn."""
         position = self._something_to_continue(self._after(options.prompt))
-        begin, length = len(position.tokens), max(map(len, texts))
-        tokens = np.repeat(np.pad(position.tokens, ((0, length), (0, 0))), len(texts), axis=1)
-        written = np.zeros(tokens.shape, np.bool_)
-        for lane, text in enumerate(texts):
-            tokens[begin : begin + len(text), lane], written[begin : begin + len(text), lane] = text, True
-        starts = np.zeros(tokens.shape, np.bool_)
-        if len(self._separator):
-            starts = np.stack([document_starts(lane, self._separator) for lane in tokens.T], axis=1)
-        greedy = options.greedy or options.temperature < COLDEST
-        rule = None if greedy else (options.temperature, options.top_k, options.top_p)
-        carry, sums = initial_carry(len(texts), self._config), np.zeros((2, len(texts)))
-        for start in range(begin - position.unread, len(tokens) - 1, PIECE):
-            window = slice(start, start + PIECE + 1)
-            missing = (0, max(0, start + PIECE + 1 - len(tokens))), (0, 0)  # one shape for all windows, so one program
-            parts = (np.pad(array[window], missing) for array in (tokens, written, starts))
-            nats, carry = _log_probabilities(self._params, carry, *parts, rule, self._config)
-            sums += np.asarray(nats, np.float64).sum(axis=1)
-        return sums[0].tolist(), sums[1].tolist()
+        before = position.tokens[:, 0]
+        first = len(before) - position.unread
+        return log_probabilities(self._params, self._config, options, before, texts, self._separator, first)
 
     def _draw(self, position: Position, options: SampleConfig) -> tuple[Tokens, Position]:
         """Return the next tokens of every lane, int [PIECE, lanes], and the position after them.
@@ -288,24 +270,3 @@ def _keys(seeds: jax.Array, words: list[np.uint32]) -> jax.Array:
 def _words(number: int) -> list[np.uint32]:
     low, high = np.uint32(number % 2**32), number >> 32
     return [low, *_words(high)] if high else [low]
-
-
-@partial(jax.jit, static_argnames="config")
-def _log_probabilities(
-    params: Params,
-    carry: Carry,
-    tokens: jax.Array,
-    written: jax.Array,
-    starts: jax.Array,
-    rule: tuple[float, int | None, float | None] | None,
-    config: ModelConfig,
-) -> tuple[jax.Array, Carry]:
-    """Return ln of the probabilities of tokens 1 to T after those before, under the network and under a rule.
-
-    The shapes are int, bool and bool [T + 1, B] -> [2, T, B]; what was not written counts 0.
-    """
-    logits, carry = forward(params, carry, tokens[:-1], config, starts=starts[:-1])
-    logits, targets = logits.reshape(-1, logits.shape[-1]), tokens[1:].reshape(-1)
-    network = log_probability(logits, targets, 1.0, None, None)
-    drawn = jnp.zeros_like(network) if rule is None else log_probability(logits, targets, *rule)
-    return jnp.where(written[1:], jnp.stack([network, drawn]).reshape(2, *written[1:].shape), 0), carry

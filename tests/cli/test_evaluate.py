@@ -306,7 +306,7 @@ BAD = [
     ("evaluate run --reset-on x --per-document", "reset_on 'x'"),
     ("evaluate run --dynamic-rate 0.1", "--dynamic-... need --dynamic"),
     ("evaluate run --dynamic --lanes 2", "--dynamic reads in one lane"),
-    ("evaluate run --dynamic --dynamic-length 0", r"--dynamic-length must be from 1 to 3.4e\+38, got 0"),
+    ("evaluate run --dynamic --dynamic-length 0", "--dynamic-length must be from 1 to 2147483647, got 0"),
     ("evaluate run --dynamic --dynamic-rate -1", r"--dynamic-rate must be from 0 to 3.4e\+38, got -1.0"),
     ("evaluate run --dynamic --dynamic-rate 1e39", r"--dynamic-rate must be from 0 to 3.4e\+38, got 1e\+39"),
     ("evaluate run --dynamic --split-name train", "must not choose on the text that it scores; give --dynamic-rate"),
