@@ -214,10 +214,10 @@ class Evaluate:
             unseen_line,
         ]
         if tally.unknown:
-            lines.append(f"{tally.unknown:,} {kind} were read as the unknown symbol")
+            lines.append(f"{kind} read as the unknown symbol: {tally.unknown:,}")
         if tally.left_out:
             symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
-            lines.append(f"{tally.left_out.total():,} {kind} that the network does not know were left out ({symbols})")
+            lines.append(f"{kind} left out, as the network does not know them: {tally.left_out.total():,} ({symbols})")
         print_result(self.json, values, *lines)
 
 

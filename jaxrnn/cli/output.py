@@ -129,7 +129,7 @@ def unseen_symbols(
         return 0, None
     symbols = listed([repr(vocabulary.symbols[token]) for token in unseen])
     distinct = f"({len(unseen)} distinct: {symbols})"
-    return count, f"{other}: {count:,} of its {other.kind} never occur in {train.name} {distinct}"
+    return count, f"{other}: {other.kind} that never occur in {train.name}: {count:,} {distinct}"
 
 
 @contextlib.contextmanager

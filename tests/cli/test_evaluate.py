@@ -127,7 +127,7 @@ def test_per_character_writes_a_line_for_every_scored_character(place, tmp_path,
 def test_characters_are_escaped_so_that_a_line_has_three_fields(place, tmp_path, jaxrnn):
     code, out, _ = jaxrnn(f"evaluate folded odd.txt --per-character {tmp_path}/bits.tsv")
     assert code == 0
-    assert re.search(r"\n\d+ characters were read as the unknown symbol", out)
+    assert re.search(r"\ncharacters read as the unknown symbol: \d+", out)
     fields = [line.split("\t") for line in (tmp_path / "bits.tsv").read_text().removesuffix("\n").split("\n")]
     assert [character for _, character, _ in fields] == [
         *("h", "e", "猫", " ", "\\\\", " ", "o", "f", "\\t", "a", "n", "d", "\\n", "猫")
@@ -148,13 +148,13 @@ def test_bytes_are_scored_as_bytes(place, tmp_path, jaxrnn):
 def test_characters_that_the_network_does_not_know_are_left_out_and_reported(place, jaxrnn):
     code, out, _ = jaxrnn("evaluate run odd.txt")
     assert code == 0
-    assert "4 characters that the network does not know were left out ('猫', '\\\\', '\\t')" in out
+    assert "characters left out, as the network does not know them: 4 ('猫', '\\\\', '\\t')" in out
     got = as_json(jaxrnn, "evaluate run odd.txt")
     assert (got["left_out"], got["scored"]) == (4, 10)
 
 
 def test_train_and_evaluate_report_symbols_that_training_never_saw(place, tmp_path, jaxrnn):
-    line = "30 of its characters never occur in train (2 distinct: 'o', 'z')"
+    line = "characters that never occur in train: 30 (2 distinct: 'o', 'z')"
     code, out, err = jaxrnn(f"train late.txt --config tiny.json --split 0.8,0.2 --run-dir {tmp_path}/run")
     assert code == 0
     assert line in out
@@ -170,7 +170,7 @@ def test_json_counts_unseen_and_unknown_symbols(place, tmp_path, jaxrnn):
     folded = load_corpus("text.txt", min_count=8)
     unknown = folded.vocabulary.decode(folded.tokens[int(0.6 * N) :]).count("\ufffd")
     assert as_json(jaxrnn, "evaluate folded")["unknown"] == unknown > 0
-    assert f"{unknown} characters were read as the unknown symbol" in jaxrnn("evaluate folded")[1]
+    assert f"characters read as the unknown symbol: {unknown}" in jaxrnn("evaluate folded")[1]
 
 
 @pytest.mark.parametrize("lanes", ["", "--lanes 3"], ids=["one lane", "three lanes"])
