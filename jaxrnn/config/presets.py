@@ -1,7 +1,9 @@
 """Complete configurations with a name: `jaxrnn train --preset NAME`.
 
 `quick` and `best` are what `--minutes 1` and `--minutes 10` choose for tinyshakespeare on two cores of an Intel Xeon
-(Sapphire Rapids). A preset does not choose the corpus: for a text of another length, `--minutes` chooses better.
+(Sapphire Rapids) where its last tenth is held out. A preset does not choose the corpus: for a text of another length,
+`--minutes` chooses better.
+
 char-rnn counts epochs; here they are steps, for a training slice as long as that of tinyshakespeare, 1,003,854
 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 
@@ -30,19 +32,11 @@ loss of tinyshakespeare ever pauses.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxrnn.config.dial import choose
 from jaxrnn.config.grid import with_settings
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError, did_you_mean
 
 _EPOCH = 401  # steps in a sweep over 1,003,854 characters in 50 lanes of 50
-
-
-def _dialed(seconds: float) -> TrainConfig:
-    """Return what the dial chooses for tinyshakespeare, its last tenth held out, and so many seconds of training."""
-    speeds = {6: 22_000.0}  # of 2 x 384 units, symbols per second on two cores of an Intel Xeon (Sapphire Rapids)
-    choice = choose(1_115_394, 65, seconds, speeds, {"split": (0.9, 0.1)})
-    return with_settings(choice.config, {"vocab_size": None})
 
 
 PRESETS: Mapping[str, TrainConfig] = {
@@ -59,8 +53,36 @@ PRESETS: Mapping[str, TrainConfig] = {
         validate_every=_EPOCH,
         patience=10,
     ),
-    "quick": _dialed(50),
-    "best": _dialed(565),
+    "quick": TrainConfig(
+        model=ModelConfig("gru", 256, init="fan_in"),
+        optimizer=OptimizerConfig(
+            "adamw", 0.003, weight_decay=0.01, schedule="cosine", warmup_steps=318, final_fraction=0.0
+        ),
+        sequence_length=48,
+        batch_size=16,
+        steps=6370,
+        split=(0.9, 0.1),
+        log_every=91,
+        checkpoint_every=637,
+        validate_every=637,
+        patience=3,
+    ),
+    "best": TrainConfig(
+        model=ModelConfig(
+            "gru", 384, 2, dropout=0.15, state_dropout=0.075, weight_dropout=0.075, init="fan_in", products="bfloat16"
+        ),
+        optimizer=OptimizerConfig(
+            "adamw", 0.003, weight_decay=0.06, schedule="cosine", warmup_steps=294, final_fraction=0.0
+        ),
+        sequence_length=64,
+        batch_size=32,
+        steps=5880,
+        split=(0.9, 0.1),
+        log_every=98,
+        checkpoint_every=588,
+        validate_every=588,
+        patience=3,
+    ),
 }
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
+from jaxrnn.config.dial import choose
 from jaxrnn.config.presets import PRESET_FACTS, PRESETS, adapted, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
@@ -31,6 +32,13 @@ def test_char_rnn_has_char_rnns_settings():
     optimizer = config.optimizer
     assert (optimizer.name, optimizer.learning_rate, optimizer.rms_decay) == ("rmsprop", 0.002, 0.95)
     assert (optimizer.clip, optimizer.clip_value) == ("value", 5.0)
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("quick", 50), ("best", 565)])
+def test_quick_and_best_are_what_the_dial_chooses_for_a_minute_and_for_ten(name, seconds):
+    speeds = {6: 22_000.0}  # of 2 x 384 units, symbols per second on two cores of an Intel Xeon (Sapphire Rapids)
+    choice = choose(1_115_394, 65, seconds, speeds, {"split": (0.9, 0.1)})
+    assert preset(name) == with_settings(choice.config, {"vocab_size": None})
 
 
 def test_char_rnns_epochs_are_those_of_nine_tenths_of_tinyshakespeare():
