@@ -27,17 +27,29 @@ def corpus_name(source: str) -> str:
     return f"{name}+{len(more)}" if more else name
 
 
+def _is_text_encoding(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding and codecs.getincrementaldecoder(name)().decode(b"") == ""
+    except (LookupError, ValueError):  # ValueError: a NUL in the name; "undefined"
+        return False
+
+
+def _decodes_any_bytes(encoding: str) -> bool:
+    """Return whether any part of a text can be decoded and encoded on its own, without a byte-order mark."""
+    try:
+        codecs.getincrementaldecoder(encoding)("replace").decode(b"\x80" * 4)
+        return not "".encode(encoding)
+    except UnicodeError:
+        return False
+
+
 def check_text_options(vocabulary: VocabularyKind, encoding: str, normalize: tuple[Normalization, ...]) -> None:
     """Raise JaxrnnError unless a text can be read with these options."""
-    try:
-        codec = codecs.lookup(encoding)
-        codecs.getincrementaldecoder(encoding)
-        known = codec._is_text_encoding
-    except (LookupError, ValueError):  # ValueError: a NUL in the name
-        known = False
-    if not known:
-        names = {name.replace("_", "-") for name in {*aliases, *aliases.values()}}
+    if not _is_text_encoding(encoding):
+        names = {name.replace("_", "-") for name in {*aliases, *aliases.values()} if _is_text_encoding(name)}
         hint = did_you_mean(encoding.lower(), names, "utf-8, cp1252, gbk, shift-jis and koi8-r are some")
         raise JaxrnnError(f"encoding must be the name of a text encoding of Python's, got {encoding!r}; {hint}")
+    if vocabulary == "bytes" and not _decodes_any_bytes(encoding):
+        raise JaxrnnError(f"{encoding} is no encoding for parts of a text; give another one, such as utf-16-le")
     if vocabulary == "bytes" and not {*normalize} <= {"newlines"}:
         raise JaxrnnError("normalize nfc and quotes change characters, and the vocabulary is of bytes; leave them out")

@@ -59,20 +59,22 @@ def contradiction(data: bytes, encoding: str) -> tuple[str, str] | None:
         >>> contradiction("naïve, café, élève, où, déjà, çà".encode(), "cp1252")
         ('utf-8', 'and would be read as naÃ¯ve,')
     """
-    is_wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
-    if not is_wide and (wide := wide_encoding(data)):
+    name, wide = codecs.lookup(encoding).name, wide_encoding(data)
+    is_wide = name.startswith(("utf-16", "utf-32"))
+    if wide and wide[0] != name and not (is_wide and name.endswith("e")):  # utf-16-le needs no mark, utf-16 does
         return wide
-    if is_wide and data.isascii() and 0 not in data and len(data) >= _LEAST_NULS:
+    if name.startswith("utf-8"):
+        return None
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+        read = "" if is_wide else codecs.getincrementaldecoder(encoding)("replace").decode(data)
+    except UnicodeError:
+        return None
+    if is_wide and 0 not in data and len(data) >= _LEAST_NULS:
         return "utf-8", "or ASCII, without the NUL bytes of wide characters"
-    if not is_wide and not codecs.lookup(encoding).name.startswith("utf-8") and not data.isascii():
-        try:
-            text = codecs.getincrementaldecoder("utf-8")().decode(data)
-            read = codecs.getincrementaldecoder(encoding)("replace").decode(data)
-        except UnicodeDecodeError:
-            return None
-        words = [word for word in read.split() if not word.isascii()]
-        if words and len(re.findall(r"[^\x00-\x7f]", text)) >= _LEAST_LETTERS:
-            return "utf-8", f"and would be read as {words[0][:20]}"
+    words = [word for word in read.split() if not word.isascii()]
+    if words and len(re.findall(r"[^\x00-\x7f]", text)) >= _LEAST_LETTERS:
+        return "utf-8", f"and would be read as {words[0][:20]}"
     return None
 
 
@@ -90,7 +92,8 @@ def likely_encodings(data: bytes) -> list[tuple[str, str]]:
             text = codecs.getincrementaldecoder(name)().decode(data)  # may end within a character
         except UnicodeDecodeError:
             continue
-        scores[name] = _plausibility(text)
+        if len(re.findall(r"[\0-\x08\x0e-\x1f]", text)) <= len(text) / 50:  # no text has many control characters
+            scores[name] = _plausibility(text)
     least = max(0.1, max(scores.values(), default=0) / 2)
     best = sorted((name for name, score in scores.items() if score >= least), key=lambda name: -scores[name])
     words: dict[str, str] = {}

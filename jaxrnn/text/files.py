@@ -5,6 +5,7 @@ import errno
 import glob
 import importlib
 import os
+import re
 import stat
 import sys
 import warnings
@@ -18,7 +19,11 @@ from jaxrnn.text import fetch
 
 PIECE = 2**18  # bytes of a text; at least 4, so that the first piece holds a whole byte-order mark
 STDIN = "-"
-_SIGNATURES = (b"%pdf-", b"pk\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0", b"<!doctype html", b"<html")  # lower case
+_DOCUMENT = re.compile(  # how one begins, after byte-order marks, white space and comments, without its NULs
+    rb"(\s|\xef\xbb\xbf|\xff\xfe|\xfe\xff|<\?xml[^>]*>|<!--.*?-->)*"
+    rb"(%pdf-|%!ps|pk[\x03\x05]|{\\rtf|\xd0\xcf\x11\xe0|<!doctype html|<html)",
+    re.IGNORECASE | re.DOTALL,
+)
 _NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3", ".htm", ".html", ".xhtml"}
 _ARCHIVES = {".zip", ".7z", ".tar", ".tgz", ".rar"}
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
@@ -97,9 +102,9 @@ def texts_of(source: str, kind: VocabularyKind, *, once: bool = False) -> list[T
             warnings.warn(message, stacklevel=2)
         return [(source, [fetch.read_named_corpus(source)])]
     if source == STDIN:
-        return [(STDIN, _read_stdin(once))]
+        return [(STDIN, _plain(_read_stdin(once), Path(STDIN), kind))]
     return [
-        (str(path), _read_pipe(path) if once and path.is_fifo() else read_file(path, kind))
+        (str(path), _plain(_read_pipe(path), path, kind) if once and path.is_fifo() else read_file(path, kind))
         for path in find_files(source)
     ]
 
@@ -139,11 +144,8 @@ def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object
             what = "a directory" if path.is_dir() else "not a regular file"
             raise JaxrnnError(f"{path} is {what}; give a text file, or pipe a text into -")
         with path.open("rb") as file, _decompressed(path, file) as text:
-            if kind == "characters":
-                _refuse_other_formats(path, text.read(512))
-                text.seek(0)
             position = 0
-            for block in in_blocks(text):
+            for block in _plain(in_blocks(text), path, kind):
                 progress(file.tell() - position)
                 position = file.tell()
                 yield block
@@ -157,14 +159,22 @@ def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object
         raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
 
 
+def _plain(blocks: Iterable[bytes], path: Path, kind: VocabularyKind) -> Iterator[bytes]:
+    """Yield the blocks of a text; of characters, refuse a document, a web page or an archive."""
+    for number, block in enumerate(blocks):
+        if number == 0 and kind == "characters":
+            _refuse_other_formats(path, block[:512])
+        yield block
+
+
 def _refuse_other_formats(path: Path, start: bytes) -> None:
     suffix = path.suffix.lower()
     if suffix in _ARCHIVES or start[_TAR[0]] == _TAR[1]:
         raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
     for beginning, name in _MAGIC.items():
         if start.startswith(beginning) and not start.isascii():
-            raise JaxrnnError(f"{path} is compressed; give it a name that ends in {name}")
-    if suffix in _NOT_PLAIN or start.lstrip().lower().startswith(_SIGNATURES):
+            raise JaxrnnError(f"{path} is compressed; decompress it, or give it a name that ends in {name}")
+    if suffix in _NOT_PLAIN or _DOCUMENT.match(start.replace(b"\0", b"")):
         raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
 
 

@@ -19,7 +19,7 @@ from jaxrnn.errors import JaxrnnError, StorageError
 from jaxrnn.text.characters import straight_quotes
 from jaxrnn.text.encodings import contradiction, likely_encodings
 from jaxrnn.text.files import Text, texts_of
-from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols
+from jaxrnn.text.vocabulary import Counts, Tokens, Vocabulary, count_symbols, encode_bytes
 
 BLOCK = 2**20  # tokens; their counts take eight times as many bytes
 
@@ -43,6 +43,11 @@ class Rules(NamedTuple):
         """Return the rules of a run."""
         return cls(*(getattr(config, name) for name in cls._fields))
 
+    @property
+    def join_bytes(self) -> bytes:
+        """What stands between files, as bytes; raise JaxrnnError if it has none in the encoding of bytes."""
+        return encode_bytes(self.join, "utf-8" if self.vocabulary == "characters" else self.encoding)
+
     def vocabulary_of(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return a vocabulary with the encoding, if it is of bytes."""
         return dataclasses.replace(vocabulary, encoding=self.encoding) if vocabulary.kind == "bytes" else vocabulary
@@ -61,7 +66,7 @@ def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
     """Yield the text of files, joined, in pieces, as `decode` does, which may refuse it after some of them."""
     for number, (name, blocks) in enumerate(texts):
         if number and rules.join:
-            yield rules.join if rules.vocabulary == "characters" else rules.join.encode(rules.encoding)
+            yield rules.join if rules.vocabulary == "characters" else rules.join_bytes
         yield from decode(blocks, name, rules)
 
 
@@ -112,7 +117,10 @@ def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]
         begin = offset - len(state[0])  # where the decoder's next input begins
         try:
             yield decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
+        except UnicodeError as other:  # codecs that lack a byte-order mark, for one, say no more than that
+            error = other
+            if not isinstance(error, UnicodeDecodeError):
+                error = UnicodeDecodeError(encoding, data or b"\0", 0, 1, str(other))
             where = begin + error.start
             decoder.setstate(state)
             yield decoder.decode(data[: max(0, where - offset)])
@@ -191,7 +199,7 @@ def survey_text(texts: Iterable[Text], name: str, rules: Rules) -> Survey:
 
     def hashed(file: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         if digests:
-            digest.update(rules.join.encode("utf-8" if rules.vocabulary == "characters" else rules.encoding))
+            digest.update(rules.join_bytes)
         digests.append((file, hashlib.sha256()))
         for block in blocks:
             digest.update(block)

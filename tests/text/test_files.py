@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import sys
 import types
 import unicodedata
@@ -66,6 +67,11 @@ def test_files_are_joined_by_a_string_and_hashed_each_and_together(folder):
     ]
     assert text_of("folder", join="") == "bbcbab"
     assert text_of("folder", join="\n", vocabulary="bytes") == "bb\ncb\nab"
+    assert load_corpus("folder", join=os.fsdecode(b"\xe9"), vocabulary="bytes").vocabulary.symbols == "abc\xe9"
+    with pytest.raises(JaxrnnError, match=r"\u2603 .* has no bytes in LATIN-1"):
+        load_corpus("folder", join="\u2603", vocabulary="bytes", encoding="latin-1")
+    with pytest.raises(JaxrnnError, match=r"half a character .* has no bytes in UTF-8"):
+        load_corpus("folder", join="\ud800")
 
 
 def test_big_files_are_one_text_in_the_cache(folder, monkeypatch):
@@ -168,6 +174,16 @@ def test_wide_characters_without_a_mark_are_refused_by_their_name(tmp_path, name
     assert text_of(tmp_path / "text", encoding=name) == text
 
 
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+def test_wide_characters_without_a_mark_are_refused_where_the_encoding_needs_one(tmp_path, name):
+    (tmp_path / "text").write_bytes(TEXT.encode(f"{name}-le"))
+    with pytest.raises(JaxrnnError, match=f"is {name.upper()}-LE by its NUL bytes.*--encoding {name}-le"):
+        load_corpus(tmp_path / "text", encoding=name)
+    (tmp_path / "text").write_bytes(b"ab")
+    with pytest.raises(JaxrnnError, match=f"is not {name.upper()} .byte 0x61. at offset 0"):
+        load_corpus(tmp_path / "text", encoding=name)
+
+
 @pytest.mark.parametrize("data", [b"a\0bc\0def\0" * 20, b"\0" * 64, TEXT.encode(), b"\0" * 7 + b"ab"], ids=range(4))
 def test_a_few_nuls_are_symbols_like_others(data):
     assert wide_encoding(data) is None
@@ -180,6 +196,10 @@ def test_a_few_nuls_are_symbols_like_others(data):
         ("gb18030", "is UTF-8 and would be read as"),
         ("utf-16-le", "is UTF-8 or ASCII, without the NUL bytes"),
         ("latin-1", "is UTF-16-LE by its NUL bytes"),
+        ("utf-16", "is UTF-8 or ASCII, without the NUL bytes"),
+        ("idna", "is not IDNA"),
+        ("undefined", "must be the name of a text encoding"),
+        ("base64", "utf-8, cp1252, gbk, shift-jis and koi8-r are some"),
     ],
 )
 def test_a_text_that_is_in_another_encoding_than_given_is_refused(tmp_path, encoding, message):
@@ -291,5 +311,29 @@ def test_a_corpus_has_a_short_name(source, name):
 def test_a_compressed_file_of_another_name_is_refused_with_the_name_that_it_needs(tmp_path, suffix, compress):
     path = tmp_path / "novel.txt"
     path.write_bytes(compress.compress(TEXT.encode()))
-    with pytest.raises(JaxrnnError, match=f"is compressed; give it a name that ends in {suffix}"):
+    with pytest.raises(JaxrnnError, match=f"is compressed; decompress it, or .* that ends in {suffix}"):
         load_corpus(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"%PDF-1.5\n",
+        b"%!PS-Adobe-3.0\n",
+        b"\xef\xbb\xbf\r\n<html>",
+        b'<?xml version="1.0"?>\n<!-- by: me -->\n<!DOCTYPE HTML PUBLIC>',
+        "\ufeff<HTML>".encode("utf-16"),
+        gzip.compress(b"text"),
+    ],
+    ids=["PDF", "PostScript", "HTML after a mark", "XHTML", "HTML in UTF-16", "gzip"],
+)
+def test_documents_and_compressed_texts_are_refused_from_stdin_too(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(JaxrnnError, match=r"- is (a document or a web page; save it|compressed; decompress it)"):
+        load_corpus("-", normalize=("newlines",))
+    assert Corpus.from_text("%PDF-1.5 is where a file begins").name == "text-in-memory"
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 9, bytes(range(256)) * 4], ids=["PNG", "bytes"])
+def test_no_encoding_is_likely_for_what_is_no_text(data):
+    assert not {name for name, _ in likely_encodings(data)} - {"utf-16-le", "utf-16-be"}
