@@ -50,7 +50,7 @@ def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[s
         old, new = map(operator.attrgetter(name), (config, run.config))
         if old != new:
             raise JaxrnnError(
-                f"{path} was trained with {name} {old}, not {new}; "
+                f"{path} was trained with {name} {old!r}, not {new!r}; "
                 "resume it with the same setting, or begin another run"
             )
     _check_steps(path, run.config.steps, step)

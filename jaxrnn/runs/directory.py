@@ -172,7 +172,7 @@ class RunDirectory:
         config = with_settings(self._run.config, {"vocab_size": None})
         commit(self._path / "config.json", (to_json(config) + "\n").encode())
         for name in _LOGS:
-            with (self._path / name).open("ab") as log:
+            with self._errors(self._path / name), (self._path / name).open("ab") as log:
                 log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
         sync_directory(self._path)
 

@@ -114,7 +114,7 @@ class Vocabulary:
             symbols = [*map(chr, distinct)]
             names = [*map(describe, symbols)]
             nearest = {symbol: next(filter(self.knows, alternatives(symbol)), "") for symbol in symbols[:4]}
-            known = [f"{near!r} for {describe(symbol)[0]}" for symbol, near in nearest.items() if near]
+            known = [f"{near!r} for {describe(symbol).partition(' (')[0]}" for symbol, near in nearest.items() if near]
         instead = f", such as {', '.join(known)}" if known else ""
         return (
             f"the model has never seen {listed(names, 4)}; it knows {len(self):,} {self.kind} (listed by jaxrnn "

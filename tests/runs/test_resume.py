@@ -201,6 +201,13 @@ def test_a_folder_of_checkpoints_that_cannot_be_written_to_is_found_at_once(home
         fit(tiny(text, steps=28), run_dir="run", resume=True)
 
 
+def test_a_log_that_cannot_be_written_is_named(home, text):
+    Path("run/metrics.jsonl").rename("run/old")
+    Path("run/metrics.jsonl").mkdir()
+    with pytest.raises(JaxrnnError, match=r"can't write run/metrics.jsonl \(Is a directory\); give the name of a file"):
+        fit(tiny(text, steps=28), run_dir="run", resume=True)
+
+
 def test_a_run_directory_that_is_removed_meanwhile_is_said_to_be_gone(home, text):
     for gone in ("new", "new/checkpoints"):
         reports = fit(tiny(text), run_dir="new", overwrite=True)

@@ -86,6 +86,8 @@ def test_a_refusal_says_what_is_known_instead():
     assert "such as 's' for S" in message
     assert '"\'" for \u2018' in message
     assert f"it knows {len(KNOWN)} characters (listed by jaxrnn info RUN --vocabulary)" in message
+    with pytest.raises(JaxrnnError, match=r"such as ' ' for '\\xa0'"):
+        Vocabulary.of("to be").encode("to\xa0be")
 
 
 @pytest.mark.parametrize(

@@ -292,7 +292,7 @@ def test_a_run_reads_its_text_again_as_it_read_it_first(folder):
     assert report.step == 6
     with pytest.raises(JaxrnnError, match="SHA-256"):
         fit(dataclasses.replace(config, join=";"), run_dir="run", resume=True)
-    with pytest.raises(JaxrnnError, match="was trained with encoding cp1252, not latin-1"):
+    with pytest.raises(JaxrnnError, match="was trained with encoding 'cp1252', not 'latin-1'"):
         fit(dataclasses.replace(config, encoding="latin-1"), run_dir="run", resume=True)
     (folder / "c.md").write_text("cc")
     with pytest.raises(JaxrnnError, match=r"no longer the text of the run .\S*/c.md differs.: its SHA-256 is"):
