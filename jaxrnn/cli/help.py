@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +43,13 @@ class Docs:
             warnings.filterwarnings("ignore", ".*ForwardRef.'ArrayTree'")
             names = [module.__name__ for module in (jaxrnn, *rooms)]
             try:
-                pdoc.pdoc(*names, output_directory=self.out)
+                self.out.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=self.out) as folder:
+                    pdoc.pdoc(*names, output_directory=Path(folder))
+                    for page in filter(Path.is_file, Path(folder).rglob("*")):  # all are written, or none is there
+                        target = self.out / page.relative_to(folder)
+                        target.parent.mkdir(exist_ok=True)
+                        page.replace(target)
             except OSError as error:
                 raise storage_error(self.out, error) from None
         print(self.out / "index.html")
