@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxrnn.cli.output import quoted
+
 if TYPE_CHECKING:
     from jaxrnn.config import TrainConfig
     from jaxrnn.runs.report import Best, Report
@@ -78,14 +80,14 @@ def closing_lines(
         resume_flags: what to change so that the run continues; None: nothing would help.
         sweep_dir: the sweep that is resumed, in place of the run.
     """
-    run, program = shlex.quote(str(run_dir)), _program()
+    run, program = quoted(run_dir), _program()
     given = {name: f" --{name} {shlex.quote(flag)}" for name, flag in flags.items() if flag and ":" in flag}
     cell = given.get("cell", "")
     lines = [f"sample it:  {program} sample {run}{cell}"]
     if not cell:
         lines.append(f"see it:     {program} page {run}")
     if resume_flags is not None:
-        what = f"sweep --run-dir {shlex.quote(str(sweep_dir))}" if sweep_dir else f"train --run-dir {run}"
+        what = f"sweep --run-dir {quoted(sweep_dir)}" if sweep_dir else f"train --run-dir {run}"
         lines.append(f"go on:      {program} {what} --resume{resume_flags}{''.join(given.values())}")
     return lines
 

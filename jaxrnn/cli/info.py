@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import math
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.arguments import CellFlag, DeviceFlags, JsonFlag, open_checkpoint
-from jaxrnn.cli.output import print_result
+from jaxrnn.cli.output import print_result, quoted
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, set_aside
 
@@ -108,8 +107,8 @@ class Info:
             problems = {file["path"]: file["problem"] for file in files if file["state"] == DamagedError.word}
             for path in (*problems, *left_over):
                 reason = problems.get(path) or f"{path} was left by an interrupted writer"
-                moved = shlex.quote(str(set_aside(run_dir, path)))
-                print(f"{reason}; moved to {moved}, undo: mv {moved} {shlex.quote(str(path))}", file=sys.stderr)
+                moved = quoted(set_aside(run_dir, path))
+                print(f"{reason}; moved to {moved}, undo: mv {moved} {quoted(path)}", file=sys.stderr)
         return [file for file in files if file["path"] not in problems], []
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,6 +71,12 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
         return text.rjust(widths[column]) if column in right else text.ljust(widths[column])
 
     return ["  ".join(cell(text, column) for column, text in enumerate(row)).rstrip() for row in rows]
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a word of a shell command, which is not taken for a flag or a home directory."""
+    name = str(path)
+    return shlex.quote(f"./{name}" if name.startswith(("-", "~")) else name)
 
 
 def in_words(value: Any) -> str:

@@ -11,6 +11,7 @@ import pytest
 from terminal import Terminal
 
 from jaxrnn.cli import main
+from jaxrnn.cli.advice import closing_lines
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.config.presets import PRESET_FACTS
 from jaxrnn.runs.checkpoint_files import list_checkpoints
@@ -158,3 +159,17 @@ def test_a_preset_runs_for_few_steps(jaxrnn, name):
     Path("noise.txt").write_text(30 * text, "utf-8")
     code, out, err = jaxrnn(f"train noise.txt --preset {name} --steps 5 --hidden-size 8 --run-dir run")
     assert (code, "5 of 5 steps" in out) == (0, True), err
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("a run", "'a run'"), ("-run", "./-run"), ("--run dir", "'./--run dir'"), ("~", "'./~'"), ("runs/-1", "runs/-1")],
+    ids=["space", "dash", "dashes", "home", "below"],
+)
+def test_commands_to_copy_name_a_run_as_a_shell_and_a_parser_take_it(name, word):
+    lines = closing_lines(Path(name), {}, "", Path(name))
+    assert [line.partition("jaxrnn ")[2].removesuffix(" --resume") for line in lines] == [
+        f"sample {word}",
+        f"page {word}",
+        f"sweep --run-dir {word}",
+    ]
