@@ -216,7 +216,9 @@ class Evaluate:
         if tally.unknown:
             lines.append(f"{kind} read as the unknown symbol: {tally.unknown:,}")
         if tally.left_out:
-            symbols = listed([repr(symbol) for symbol, _ in tally.left_out.most_common()])
+            from jaxrnn.text.characters import visible
+
+            symbols = listed([repr(visible(symbol)) for symbol, _ in tally.left_out.most_common()])
             lines.append(f"{kind} left out, as the network does not know them: {tally.left_out.total():,} ({symbols})")
         print_result(self.json, values, *lines)
 

@@ -129,12 +129,13 @@ def unseen_symbols(
     train: "jaxrnn.Slice", other: "jaxrnn.Slice", vocabulary: "jaxrnn.Vocabulary"
 ) -> tuple[int, str | None]:
     """Return how many symbols of a slice never occur in the training slice, and a line with them, or None for 0."""
+    from jaxrnn.text.characters import visible
     from jaxrnn.text.documents import never_seen
 
     unseen, count = never_seen(train.tokens, other.tokens, len(vocabulary))
     if not count:
         return 0, None
-    symbols = listed([repr(vocabulary.symbols[token]) for token in unseen])
+    symbols = listed([repr(visible(vocabulary.symbols[token])) for token in unseen])
     distinct = f"({len(unseen)} distinct: {symbols})"
     return count, f"{other}: {other.kind} that never occur in {train.name}: {count:,} {distinct}"
 

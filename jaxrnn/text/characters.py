@@ -35,6 +35,11 @@ def alternatives(character: str) -> Iterator[str]:
             yield text
 
 
+def visible(character: str) -> str:
+    """Return a character; a mark that combines stands on a dotted circle."""
+    return f"\u25cc{character}" if unicodedata.category(character).startswith("M") else character
+
+
 def describe(character: str) -> str:
     r"""Return a character with its code point and name; a mark that combines stands on a dotted circle.
 
@@ -47,7 +52,5 @@ def describe(character: str) -> str:
         return f"the byte 0x{code - 0xDC00:02x}, which is not UTF-8"
     if 0xD800 <= code <= 0xDFFF:
         return f"half a character (U+{code:04X})"
-    shown = character if character.isprintable() and not character.isspace() else repr(character)
-    if unicodedata.category(character).startswith("M"):
-        shown = f"\u25cc{character}"
+    shown = visible(character) if character.isprintable() and not character.isspace() else repr(character)
     return f"{shown} (U+{code:04X}{f' {name}' if (name := unicodedata.name(character, '')) else ''})"

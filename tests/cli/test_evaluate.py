@@ -151,6 +151,7 @@ def test_characters_that_the_network_does_not_know_are_left_out_and_reported(pla
     assert "characters left out, as the network does not know them: 4 ('猫', '\\\\', '\\t')" in out
     got = as_json(jaxrnn, "evaluate run odd.txt")
     assert (got["left_out"], got["scored"]) == (4, 10)
+    assert "not know them: 1 ('\u25cc\u0301')" in jaxrnn("evaluate run --text 'the e\u0301nd'")[1]
 
 
 def test_train_and_evaluate_report_symbols_that_training_never_saw(place, tmp_path, jaxrnn):
