@@ -82,9 +82,9 @@ def test_its_python_runs(capsys, tmp_path, monkeypatch):
 def shortened(command):
     """A command of the README with less to do."""
     if "--resume" in command:
-        return re.sub(r"--steps \d+", "--steps 300", command)
+        return re.sub(r"--steps \d+", "--steps 30", command)
     if command.startswith(("train", "sweep")):
-        return f"{command.replace('--minutes 10', '--minutes 0.1')} --steps 200 --quiet"
+        return f"{command.replace('--minutes 10', '--minutes 0.1')} --steps 20 --quiet"
     command = command.replace("--dynamic", "--dynamic --dynamic-rate 1e-4 --dynamic-decay 0")
     return f"{command} --repeats 1" if command.startswith("bench") else command
 

@@ -1,7 +1,10 @@
 """What commands print is safe on any terminal, and whole in any pipe; streams may be closed or full."""
 
+import contextlib
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +17,7 @@ from jaxrnn.runs import load_checkpoint
 pytestmark = pytest.mark.slow
 
 CONTROLS = "\x1b[31mred \x1b]0;title\x07 \x9b5m \x08\x7f\x0b back\rover \u202edrawkcab\u2066\n"
+NAME = "new\x1b]0;name\x07\r"
 TRAIN = "train --config tiny.json --overwrite --run-dir new"
 WIDE = "кот сидел на ковре.\n" * 20
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -26,11 +30,22 @@ def in_shell(command, **environment):
     )
 
 
-def train(text, directory="new"):
-    with open("text.txt", "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
-        file.write(text)
-    done = in_shell(f"train text.txt --hidden-size 16 --steps 300 --quiet --overwrite --run-dir '{directory}'")
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A directory with a run on control characters and one on letters beyond ASCII."""
+    directory = tmp_path_factory.mktemp("trained")
+    with contextlib.chdir(directory):
+        for text, name in ((CONTROLS * 20, NAME), (WIDE, "wide")):
+            with open("text.txt", "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+                file.write(text)
+            done = in_shell(f"train text.txt --hidden-size 16 --steps 300 --quiet --run-dir '{name}'")
+            assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture
+def at_runs(home, trained):
+    shutil.copytree(trained, home, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
@@ -75,10 +90,8 @@ def test_training_goes_on_where_stdout_is_full(home):
     assert done.stderr.rstrip().endswith(b"make room, or write elsewhere")
 
 
-def test_no_control_character_of_a_text_or_a_name_reaches_a_terminal(home):
-    name = "new\x1b]0;name\x07\r"
-    train(CONTROLS * 20, name)
-    for command in (["sample", name, "--greedy"], ["info", name], ["runs", "."], ["compare", name, "run"]):
+def test_no_control_character_of_a_text_or_a_name_reaches_a_terminal(at_runs):
+    for command in (["sample", NAME, "--greedy"], ["info", NAME], ["runs", "."], ["compare", NAME, "run"]):
         shown, code = Terminal(*command, NO_COLOR="1").rest()
         assert code == 0
         assert r"\x1b]0;" in shown
@@ -94,18 +107,16 @@ def test_a_terminal_still_gets_the_colors_of_this_program(home):
     assert "\x1b[1mrun " in shown
 
 
-def test_a_pipe_gets_samples_as_they_are(home):
-    train(CONTROLS * 20)
-    out, _ = process("sample new --greedy --length 200", encoding="utf-8").communicate()
+def test_a_pipe_gets_samples_as_they_are(at_runs):
+    out, _ = process(shlex.join(["sample", NAME, *["--greedy", "--length", "200"]])).communicate()
     assert out.count("\x1b") > 2
     assert "\\x" not in out
 
 
 @pytest.mark.parametrize("encoding", ["", "latin-1"])
-def test_a_file_gets_utf_8_whatever_the_locale_is(home, encoding):
-    train(WIDE)
+def test_a_file_gets_utf_8_whatever_the_locale_is(at_runs, encoding):
     environment = {**ASCII, **({"PYTHONIOENCODING": encoding} if encoding else {})}
-    done = in_shell("sample new --prompt кот --greedy --length 5", **environment)
+    done = in_shell("sample wide --prompt кот --greedy --length 5", **environment)
     if not encoding:
         assert done.stdout.decode() == "кот сиде\n"
         assert b"encoding" not in done.stderr
@@ -114,17 +125,15 @@ def test_a_file_gets_utf_8_whatever_the_locale_is(home, encoding):
         assert done.stderr.count(b"encoding") == 1
 
 
-def test_a_terminal_whose_encoding_lacks_characters_is_told_once(home):
-    train(WIDE)
-    shown, code = Terminal("sample", "new", "--prompt", "кот", "--greedy", **ASCII).rest()
+def test_a_terminal_whose_encoding_lacks_characters_is_told_once(at_runs):
+    shown, code = Terminal("sample", "wide", "--prompt", "кот", "--greedy", **ASCII).rest()
     assert code == 0
     assert shown.count("the encoding of this terminal is ascii") == 1
     assert r"\u0441\u0438\u0434" in shown
 
 
-def test_a_prompt_can_be_typed_where_python_expects_ascii(home):
-    train(WIDE)
-    command = "sample new --interactive --greedy --length 5"
+def test_a_prompt_can_be_typed_where_python_expects_ascii(at_runs):
+    command = "sample wide --interactive --greedy --length 5"
     options = {"check": True, "capture_output": True, "input": "кот\n".encode(), "env": os.environ | ASCII}
     done = subprocess.run([sys.executable, "-m", "jaxrnn", *command.split()], **options)
     assert done.stdout.decode() == "кот сиде\n"
