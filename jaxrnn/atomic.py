@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     check_writable(path)
     target = path.resolve()  # what a link points to is replaced, not the link
     # A process id alone is not unique where containers share a directory.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         try:
             with temporary.open("xb") as file:
@@ -52,12 +52,14 @@ def check_writable(path: Path) -> None:
     """Raise StorageError if a file can't be written to `path`, as far as is known before anything is computed."""
     target = path.resolve()
     try:
-        if target.exists() and not target.is_file():
-            number = errno.EISDIR if target.is_dir() else errno.EINVAL  # a device or a pipe
-            raise OSError(number, os.strerror(number) if target.is_dir() else "it is not a regular file")
-        if not os.access(target.parent, os.W_OK):
-            number = errno.EACCES if target.parent.is_dir() else errno.ENOENT
+        if path.exists() and not path.is_file():
+            number = errno.EISDIR if path.is_dir() else errno.EINVAL  # a device or a pipe
+            raise OSError(number, os.strerror(number) if path.is_dir() else "it is not a regular file")
+        if not target.parent.is_dir():
+            number = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
             raise OSError(number, os.strerror(number))
+        if not os.access(target.parent, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:  # so that a name may be too long
         raise storage_error(path, error) from None
 

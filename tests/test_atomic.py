@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxrnn import atomic
-from jaxrnn.atomic import replacing
+from jaxrnn.atomic import check_writable, replacing
 from jaxrnn.errors import StorageError
 
 
@@ -47,6 +47,23 @@ def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
         file.write(b"after")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "after"
+
+
+@pytest.mark.parametrize("name", [255 * "x", 85 * "\u732b"], ids=["ASCII", "CJK"])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, name):
+    with replacing(tmp_path / name) as file:
+        file.write(b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+
+
+def test_a_place_in_a_file_and_a_pipe_that_has_no_path_are_refused_before_anything_is_computed(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(StorageError, match=r"file/page .Not a directory.; make its directory first"):
+        check_writable(tmp_path / "file" / "page")
+    if Path("/dev/fd").exists():
+        reader, writer = os.pipe()  # as stdout may be
+        with os.fdopen(reader), os.fdopen(writer, "w"), pytest.raises(StorageError, match="it is not a regular file"):
+            check_writable(Path(f"/dev/fd/{writer}"))
 
 
 def test_what_is_not_a_regular_file_is_not_replaced(tmp_path):
