@@ -183,7 +183,7 @@ def summarize_run(run: str | Path) -> RunSummary:
     newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
     step = int(max([*columns["step"], newest.get("step", 0)]))
     state: State = "stopped"
-    if config and headers and (step >= config.steps or _out_of_patience(config.patience, validation)):
+    if config and headers and (newest["step"] >= config.steps or _out_of_patience(config.patience, validation)):
         state = "finished"
     state = _worst(problems.values()) or state
     if is_locked(run):

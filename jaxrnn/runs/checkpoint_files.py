@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError, UnreadableError
 
-_NAME = re.compile(r"step-(\d{10})\.safetensors")
+_NAME = re.compile(r"step-([0-9]{10})\.safetensors")
 _BEST = "best.safetensors"
 _DAMAGED = "damaged"
 

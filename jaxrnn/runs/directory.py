@@ -66,7 +66,8 @@ def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
 
 def temporaries(path: Path) -> list[Path]:
     """Return the temporary files that writers have left in a run directory."""
-    return sorted(file for folder in (path, path / "checkpoints") for file in folder.glob(".*.tmp"))
+    files = (file for folder in (path, path / "checkpoints") for file in folder.glob(".*.tmp"))
+    return sorted(file for file in files if not file.is_dir())
 
 
 _LOGS = ("metrics.jsonl", "samples.txt")

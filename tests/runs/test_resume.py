@@ -201,6 +201,15 @@ def test_a_folder_of_checkpoints_that_cannot_be_written_to_is_found_at_once(home
         fit(tiny(text, steps=28), run_dir="run", resume=True)
 
 
+def test_files_that_are_no_checkpoints_by_their_names_are_left_alone(home, text):
+    folder = home / "run" / "checkpoints"
+    (folder / ".mine.tmp").mkdir()
+    (folder / "step-000000000\u0666.safetensors").write_text("mine")
+    assert run(tiny(text, steps=28), "run", resume=True)[-1].step == 28
+    assert jaxrnn("info", "run", "--repair")[0] == 0
+    assert ((folder / ".mine.tmp").is_dir(), (folder / "step-000000000\u0666.safetensors").exists()) == (True, True)
+
+
 def test_a_log_that_cannot_be_written_is_named(home, text):
     Path("run/metrics.jsonl").rename("run/old")
     Path("run/metrics.jsonl").mkdir()
@@ -292,6 +301,9 @@ def test_a_decay_that_is_1_in_float32_is_refused(name):
 def test_runs_that_have_lost_their_checkpoints_are_not_called_finished(home):
     state = lambda: json.loads(jaxrnn("runs", "run", "--json")[1])[0]["state"]  # noqa: E731
     assert state() == "finished"
+    files = sorted((home / "run" / "checkpoints").glob("step-*"))
+    files[-1].rename(home / "newest")
+    assert (state(), len(files) > 1) == ("stopped", True)  # it would resume from the one before
     for path in (home / "run" / "checkpoints").iterdir():
         path.unlink()
     assert state() == "stopped"
