@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
+from jaxrnn.atomic import storage_error
 from jaxrnn.cli.arguments import CellFlag, DeviceFlags, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result, quoted
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
@@ -93,13 +94,16 @@ class Info:
     def _files(self, run_dir: Path) -> tuple[list[dict[str, Any]], list[Path]]:
         """Return the checkpoints of a run and the files that interrupted writers left, after a repair if asked for."""
         from jaxrnn.runs.directory import temporaries
-        from jaxrnn.runs.lock import WriterLock
+        from jaxrnn.runs.lock import LOCK, WriterLock
 
         if self.repair and not (run_dir / "checkpoints").is_dir():
             raise JaxrnnError(f"{run_dir} is no run directory; --repair needs one")
         with contextlib.ExitStack() as stack:
             if self.repair:
-                stack.callback(WriterLock(run_dir).close)
+                try:
+                    stack.callback(WriterLock(run_dir).close)
+                except OSError as error:
+                    raise storage_error(run_dir / LOCK, error) from None
             files = [file for path in all_checkpoints(run_dir) if (file := _verify(path, self.cell))]
             left_over = temporaries(run_dir) if run_dir.is_dir() else []
             if not self.repair:

@@ -491,6 +491,13 @@ def test_a_run_all_of_whose_checkpoints_were_damaged_does_not_begin_again_unaske
     assert contents(damaged) == before
 
 
+def test_repair_of_a_run_that_cannot_be_locked_says_what_to_do(damaged, jaxrnn):
+    Path("new/.lock").unlink(missing_ok=True)
+    Path("new/.lock").mkdir()
+    code, _, err = jaxrnn("info new --repair")
+    assert (code, err) == (1, "jaxrnn: can't write new/.lock (Is a directory); give the name of a file\n")
+
+
 def test_repair_leaves_a_checkpoint_that_cannot_be_read_now(damaged, jaxrnn, monkeypatch):
     best, read_bytes = damaged / "checkpoints" / "best.safetensors", Path.read_bytes
 

@@ -63,6 +63,13 @@ def made(tmp_path_factory):
     return path
 
 
+def save_at_step(run, step):
+    checkpoint = load_checkpoint(run)
+    state = checkpoint.state._replace(step=jax.numpy.asarray(step))
+    path = checkpoint.file.with_name(f"step-{step:010d}.safetensors")
+    save_checkpoint(path, state, checkpoint.config, checkpoint.vocabulary, corpus=checkpoint.corpus)
+
+
 @pytest.fixture
 def home(made, tmp_path, monkeypatch):
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
@@ -132,6 +139,7 @@ def test_runs_lists_every_run_with_its_step_model_losses_and_corpus(home, output
 def test_runs_shows_the_state_of_each_run(home, output):
     runs = home / "runs"
     (runs / "b" / "metrics.jsonl").write_text(metrics([9.0] * 11, [None, *[1.0] * 10]))  # all 100 steps
+    save_at_step(runs / "b", 100)
     patient = dataclasses.replace(CONFIG, patience=2)
     (runs / "elsewhere" / "c" / "config.json").write_text(to_json(patient))
     (runs / "elsewhere" / "c" / "metrics.jsonl").write_text(metrics([9.0] * 4, [None, 1.0, 1.5, 1.25]))
@@ -235,11 +243,7 @@ def test_the_newest_run_is_first_and_each_has_its_age(home, output):
 
 
 def test_the_step_of_a_run_that_was_stopped_is_that_of_its_newest_checkpoint(home, output):
-    checkpoints = home / "runs" / "a" / "checkpoints"
-    checkpoint = load_checkpoint(home / "runs" / "a")
-    state = checkpoint.state._replace(step=jax.numpy.asarray(24))
-    corpus, path = checkpoint.corpus, checkpoints / "step-0000000024.safetensors"
-    save_checkpoint(path, state, checkpoint.config, checkpoint.vocabulary, corpus=corpus)
+    save_at_step(home / "runs" / "a", 24)
     assert by_name(output("runs", "--json"))["a"]["step"] == 24  # the metrics end at step 20
     assert "24 of 40" in output("runs")
 
@@ -252,6 +256,8 @@ def sweep(home):
         member = path / f"seed={seed}"
         shutil.copytree(home / "runs" / name, member)
         (member / "config.json").write_text(to_json(dataclasses.replace(CONFIG, steps=20, seed=seed)))
+        if name == "a":
+            save_at_step(member, 20)
         set_age(member, 60 * (seed + 1))
     (path / "sweep.json").write_text(
         json.dumps({"config": json.loads(to_json(CONFIG)), "axes": {"seed": [0, 1, 2, 3]}})
