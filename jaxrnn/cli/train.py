@@ -80,7 +80,8 @@ class Train(TrainingFlags):
         if self.options.from_run:
             cell = self.changes().get("cell", "")
             parent = open_checkpoint(self.options.from_run, None, cell if ":" in cell else None)
-            config = with_settings(config, {"symbols": parent.vocabulary.symbols})
+            symbols = {*parent.vocabulary.symbols, *config.symbols}
+            config = with_settings(config, {"symbols": "".join(sorted(symbols))})
         corpus = self.load_corpus(config)
         if self.minutes is not None:
             settings = {name: operator.attrgetter(SETTINGS[name])(config) for name in self.changes()}
