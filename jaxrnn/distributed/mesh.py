@@ -45,8 +45,8 @@ def use_device(kind: DeviceKind | None = None) -> None:
         backend = jax.default_backend()
     except (RuntimeError, AssertionError) as error:  # what JAX_PLATFORMS names is not there
         cause = str(error).partition("\n")[0] or "what it needs is not installed"
-        names = [name for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME") if os.environ.get(name)]
-        wishes = "".join(f"{name} is {os.environ[name]!r}; " for name in names)
+        names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_NUM_CPU_DEVICES")
+        wishes = "".join(f"{name} is {os.environ[name]!r}; " for name in names if os.environ.get(name))
         backend, reason = "none", f" ({wishes}{cause})"
     if backend != (kind or backend) or backend == "none":
         jax.config.update("jax_platforms", before)

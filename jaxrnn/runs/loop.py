@@ -148,7 +148,11 @@ def begin_run(
     check_arguments(begin_run, locals())
     if optimizer:
         config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
-    parent = f"{source.file.absolute()}, step {source.counters['step']}" if isinstance(source, Checkpoint) else ""
+    parent = ""
+    if isinstance(source, Checkpoint):
+        parent = f"{source.file.absolute()}, step {source.counters['step']}"
+        if Path(run_dir).resolve() in source.file.resolve().parents:
+            raise JaxrnnError(f"{run_dir} holds the checkpoint to begin from, and is kept; choose another --run-dir")
     run = prepare(with_settings(config, {"parent": parent}), corpus, optimizer=optimizer)
     config = run.config
     if isinstance(source, Checkpoint):

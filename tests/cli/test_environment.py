@@ -81,6 +81,9 @@ def test_a_platform_that_is_not_there_is_named(home):
     _, err = running.communicate()
     assert running.returncode == 2
     assert re.fullmatch(r"jaxrnn: there is no device .*JAX_PLATFORMS is 'cuda'.*\n", err)
+    running = process("sample run", env=os.environ | {"JAX_NUM_CPU_DEVICES": "0"})
+    _, err = running.communicate()
+    assert (running.returncode, "there is no device" in err, "JAX_NUM_CPU_DEVICES is '0'" in err) == (2, True, True)
     running = process("sample run --device cpu", env=os.environ | {"JAX_PLATFORMS": "cuda"})
     running.communicate()
     assert running.returncode == 0

@@ -159,6 +159,14 @@ def test_a_mistake_is_told_in_a_line(home, jaxrnn, flags, message):
     assert (code, out, message in err) == (2, "", True), err
 
 
+def test_a_parent_is_not_overwritten_by_its_child(home, jaxrnn):
+    assert jaxrnn("train first.txt --hidden-size 4 --steps 2 --quiet --run-dir a")[0] == 0
+    before = load_checkpoint("a")
+    code, _, err = jaxrnn("train other.txt --from-run a --steps 5 --quiet --run-dir ./a --overwrite")
+    assert (code, "a holds the checkpoint to begin from" in err) == (2, True)
+    assert_bit_identical(load_checkpoint("a").state, before.state)
+
+
 def test_in_python_a_checkpoint_begins_a_run(home, parent, tmp_path):
     text = (home / "other.txt").read_text("utf-8")
     corpus = Corpus.from_text(text, symbols=parent.vocabulary.symbols)
