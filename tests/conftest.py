@@ -11,12 +11,13 @@ import shlex
 import signal
 import tempfile
 import types
+import uuid
 from pathlib import Path
 from unittest import mock
 
 import jax
 import pytest
-from jax._src import compiler
+from jax._src import compiler, lru_cache
 
 from jaxrnn.config import TrainConfig
 
@@ -43,7 +44,15 @@ def quick_options(*arguments, env_options_overrides=None, **options):
     return full_options(*arguments, env_options_overrides=quickly | dict(env_options_overrides or {}), **options)
 
 
+def put_whole(cache, key, value):
+    """Write a compiled program under another name first, as JAX does not: workers share a directory of them."""
+    path = cache.path / str(uuid.uuid4())
+    path.write_bytes(value)
+    path.replace(cache.path / f"{key}{lru_cache._CACHE_SUFFIX}")
+
+
 compiler.get_compile_options = quick_options
+lru_cache.LRUCache.put = put_whole
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -54,10 +63,11 @@ SHARED_TEXT = Path(__file__).parent.parent.parent / "shared" / "data" / "tinysha
 
 
 def pytest_configure(config):
-    """Keep tests and doctests out of the user's cache; each worker has a compilation cache of its own.
+    """Keep tests and doctests out of the user's cache; the workers share a compilation cache.
 
-    Two processes must not share one: JAX would read files that are half written. The processes that a test starts, one
-    after the other, share a second one, which spares most of their time; `own_programs` is for the other tests.
+    It stays where JAXRNN_COMPILED names a directory. The processes that the tests of a worker start, one after the
+    other, share a second one, which spares most of their time; `own_programs` is for the other tests: JAX would read
+    files that are half written.
     """
     # A shell lets its background jobs ignore Ctrl-C, and nohup the end of a terminal: tests send both.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -65,7 +75,9 @@ def pytest_configure(config):
     home = tempfile.TemporaryDirectory(prefix="jaxrnn-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"] = home.name
-    jax.config.update("jax_compilation_cache_dir", str(Path(home.name, "compiled")))
+    # The controlling process sets it for its workers.
+    compiled = os.environ.setdefault("JAXRNN_COMPILED", str(Path(home.name, "compiled")))
+    jax.config.update("jax_compilation_cache_dir", compiled)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home.name, "compiled-by-processes"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
@@ -106,8 +118,9 @@ def x64():
 
 
 @pytest.fixture
-def compiled_fully():
-    """Compile as users do: for tests of the bits that different programs compute."""
+def compiled_fully(monkeypatch):
+    """Compile as users do, in processes too: for tests of the bits that different programs compute."""
+    monkeypatch.delenv("XLA_FLAGS")
     jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
     yield
@@ -129,11 +142,13 @@ def as_programs_see_it(value):
     return config
 
 
-@pytest.fixture
-def processes_compile_quickly(monkeypatch):
-    """Let the processes that a test starts compile as the tests do."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    monkeypatch.setenv("XLA_FLAGS", " ".join(f"--{name}={str(value).lower()}" for name, value in QUICKLY.items()))
+@pytest.fixture(scope="session", autouse=True)
+def _processes_compile_quickly():
+    """Let the processes that tests start compile as the tests do; this one has read its XLA_FLAGS before."""
+    flags = {**QUICKLY, "xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", " ".join(f"--{name}={value}" for name, value in flags.items()))
+        yield
 
 
 class SharingJax:

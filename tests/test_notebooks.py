@@ -25,7 +25,6 @@ def notebook(request):
 # Jupyter's client closes its sockets late, and warns that its connection to the local kernel is not encrypted.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
-@pytest.mark.usefixtures("processes_compile_quickly")
 def test_it_runs_from_top_to_bottom(notebook, request):
     # The last one trains 45 times; others divide the steps by 25.
     steps = f"steps = {10 if request.node.callspec.id == '07_what_was_tried' else 25}"

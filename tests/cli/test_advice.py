@@ -126,6 +126,7 @@ def test_the_first_command_fills_at_most_a_screen_of_40_lines(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "jaxrnn").touch(0o755)  # where jaxrnn is a command, the lines to copy name it
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("XLA_FLAGS")  # it trains for 40,000 steps
     with Terminal("train", columns=80) as terminal:
         shown, code = terminal.rest()
     assert code == 0

@@ -3,6 +3,5 @@ import stress
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_fully")  # as the processes are, whose bits are compared
 def test_a_run_outlives_every_fault_that_is_tried_on_it(capsys):
     assert stress.run_all(), capsys.readouterr().out

@@ -355,6 +355,7 @@ def test_a_user_defined_optimizer_takes_the_place_of_the_configured_one():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_fully")
 def test_with_the_flags_that_the_command_line_sets_the_steps_are_the_oracles_too():
     """They are set before JAX begins: the tests of parity, in a process that has them."""
     script = """
