@@ -417,9 +417,13 @@ OTHER_RUNS = {
     "layers": ({"model": ModelConfig(hidden_size=8, num_layers=2)}, None, "num_layers"),
     "sequence length": ({"sequence_length": 6}, None, "sequence_length 5, not 6"),
     "batch size": ({"batch_size": 2}, None, "batch_size 1, not 2"),
-    "schedule": ({"optimizer": OptimizerConfig(schedule="cosine")}, None, "optimizer.schedule constant, not cosine"),
+    "schedule": (
+        {"optimizer": OptimizerConfig(schedule="cosine")},
+        None,
+        "optimizer.schedule 'constant', not 'cosine'",
+    ),
     "warm-up": ({"optimizer": OptimizerConfig(warmup_steps=1)}, None, "optimizer.warmup_steps 0, not 1"),
-    "vocabulary": ({"vocabulary": "bytes"}, None, "vocabulary characters, not bytes"),
+    "vocabulary": ({"vocabulary": "bytes"}, None, "vocabulary 'characters', not 'bytes'"),
 }
 
 
@@ -464,7 +468,7 @@ def test_a_user_defined_optimizer_trains_and_is_asked_for_again_on_resume(text, 
     assert whole.config.optimizer == OptimizerConfig("custom")
     assert not np.array_equal(whole.state.params.Why, run(config)[-1].state.params.Why)
     run(config, tmp_path / "run", leave=12, optimizer=optimizer())
-    with pytest.raises(JaxrnnError, match=r"trained with optimizer.name custom, not adagrad"):
+    with pytest.raises(JaxrnnError, match=r"trained with optimizer.name 'custom', not 'adagrad'"):
         fit(config, run_dir=tmp_path / "run", resume=True)
     written = from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text())
     with pytest.raises(JaxrnnError, match=r"hand it over again: .*--optimizer FILE.py:NAME"):
