@@ -165,7 +165,7 @@ def test_validation_best_and_patience_go_on_as_if_nothing_had_happened(text, tmp
     ("changes", "message"),
     [
         ({"split": (0.6, 0.4)}, r"split \(0.5, 0.5\), not \(0.6, 0.4\)"),
-        ({"reset_on": " "}, "reset_on , not  "),
+        ({"reset_on": " "}, "reset_on '', not ' '"),
         ({"min_count": 2}, "min_count 1, not 2"),
     ],
 )
