@@ -33,7 +33,7 @@ def list_checkpoints(directory: Path) -> list[Path]:
     """Return the checkpoint files in `directory` without the best one, the one with most steps first."""
     try:
         return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise UnreadableError(f"{directory} can't be read now ({error.strerror or error})") from None
