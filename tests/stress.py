@@ -22,8 +22,8 @@ The full form, with `python tests/stress_corpus.py --full`, on one shared core o
     | named texts (a 100 MB line, FIFO, device, all of Unicode, ...): memory bounded     |       8 |       8 |       5 |
     | a corpus of 10 GB under a memory limit: 19 MB above the baseline, 185 MB/s/core    |       1 |       1 |     189 |
 
-The newer ones so far, on two busy cores of an Intel Xeon, 26 November 2026. What failed under random streams is mended:
-UTF-16 on stdout and stdin, and a NUL in the name of a run.
+The newer ones, and those that were tried again with 0.2.0, on two busy cores of an Intel Xeon, 26 November 2026. What
+failed is mended: UTF-16 on stdout and stdin, and a NUL in an argument.
 
     | fault                                                                              |   tries |    held | seconds |
     | ---------------------------------------------------------------------------------- | ------- | ------- | ------- |
@@ -33,6 +33,14 @@ UTF-16 on stdout and stdin, and a NUL in the name of a run.
     | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     900 |
     | the reader of stdout goes at a random moment: the training ends as if nobody read  |     100 |     100 |     538 |
     | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     200 |     200 |   1,048 |
+    | two processes on one run directory                                                 |     100 |     100 |     203 |
+    | resume at every step of a 60-step run, 4 chunk lengths                             |     240 |     240 |     299 |
+    | failure at every open, write, fsync, rename, unlink                                |      82 |      82 |      72 |
+    | disk full at every write size of a save                                            |   4,668 |   4,668 |      15 |
+    | bit flips, truncations, zeroed ranges                                              |  11,500 |  11,500 |      94 |
+    | hostile checkpoint files                                                           |      20 |      20 |       0 |
+    | NaN or infinity after each step                                                    |     118 |     118 |     121 |
+    | random command lines                                                               |  10,000 |   9,999 |      95 |
 """
 
 import argparse
