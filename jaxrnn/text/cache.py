@@ -88,11 +88,14 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if verify or not _read_record(str(path), status):
+                recorded = _read_record(str(path)).get("sha256")
+                if recorded is None:  # another process may just have written the file, and its record comes next
+                    return None
                 digest = hashlib.sha256()
                 while block := file.read(PIECE):
                     progress("verifying", len(block), status.st_size)
                     digest.update(block)
-                if digest.hexdigest() != _read_record(str(path)).get("sha256"):
+                if digest.hexdigest() != recorded:
                     raise ValueError("it has changed")
                 write_record(str(path), [status], digest.hexdigest())
                 file.seek(0)
@@ -105,9 +108,7 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         warnings.warn(f"{path} can't be read or is damaged ({reason}); it is rebuilt", stacklevel=2)
-        with contextlib.suppress(OSError):
-            path.unlink()  # to make room
-        return None
+        return None  # it is replaced, not removed: another process may have replaced it by now
 
 
 def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens]) -> CachedTokens:

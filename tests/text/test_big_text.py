@@ -156,6 +156,15 @@ def test_damaged_tokens_are_rebuilt_with_a_warning(text, big, damage):
     assert load_corpus(text).cache_file == path
 
 
+def test_tokens_of_which_nothing_is_recorded_yet_are_written_again_and_those_in_use_stay(text, big):
+    first = load_corpus(text)
+    for record in cache.directory().glob("*.json"):  # as while another process, which wrote them, is about to do it
+        record.unlink()
+    again = load_corpus(text)  # without a warning
+    assert again.cache_file == first.cache_file
+    assert [loaded.vocabulary.decode(loaded.tokens) for loaded in (first, again)] == [TEXT, TEXT]
+
+
 def test_silent_damage_is_found_by_verify(text, big):
     loaded = load_corpus(text)
     written = hashlib.sha256(loaded.cache_file.read_bytes()).hexdigest()
