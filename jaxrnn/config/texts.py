@@ -38,7 +38,7 @@ def _decodes_any_bytes(encoding: str) -> bool:
     """Return whether any part of a text can be decoded and encoded on its own, without a byte-order mark."""
     try:
         codecs.getincrementaldecoder(encoding)("replace").decode(b"\x80" * 4)
-        return not "".encode(encoding)
+        return not "".encode(encoding) and "ab".encode(encoding) == "a".encode(encoding) + "b".encode(encoding)
     except UnicodeError:
         return False
 
