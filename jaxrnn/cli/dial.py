@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
 _COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
+_AS_FAST = 0.95  # part of the measured speed that a run reaches, with its lines, samples and checkpoints
 _MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
 _LONGEST_MEASURED = 20.0  # seconds that a measurement takes at most: longer makes it no better
 _MOST_MEASURING = 0.2  # part of the time after which no other shape is measured
@@ -44,7 +45,7 @@ def dialed(
     compilation = 0.0
     while True:
         past = time.perf_counter() - began
-        left = max(1.0, 60 * minutes - past - _COMPILATION * compilation - _STARTUP)
+        left = max(1.0, _AS_FAST * (60 * minutes - past - _COMPILATION * compilation - _STARTUP))
         choice = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds, settings)
         config = with_settings(choice.config, {"vocab_size": None})
         if choice.shape in speeds or (speeds and past > _MOST_MEASURING * 60 * minutes):
@@ -92,7 +93,7 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
     return [
         f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
         f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: of {len(SHAPES)} sizes the lowest loss "
-        f"to expect in {minutes:g} minutes, at {choice.speed:,.0f} {kind} per second here ({measured} measured)",
+        f"to expect with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here ({measured} measured)",
         f"schedule: {config.steps:,} steps of {config.batch_size} x {config.sequence_length} {kind}, "
         f"{choice.sweeps:.3g} sweeps over the text, {rule}; {ends}",
     ]
