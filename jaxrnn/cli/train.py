@@ -145,13 +145,15 @@ class Train(TrainingFlags):
 
             written = self.run_dir / "config.json"  # the newest that a person gave: a checkpoint may hold an older one
             config = read_config(written) if written.exists() else load_fields(self.run_dir)["config"]
+        else:  # the corpus gives it
+            config = with_settings(config, {"vocab_size": None})
         if "cell" in changes:
             changes["cell"] = cell_of(changes["cell"])
         if "optimizer" in changes:
             changes["optimizer"], optimizer = optimizer_of(changes["optimizer"])
         if optimizer is not None:  # a preset's fields of its optimizer are not for this one
             config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
-        return with_settings(config, {"vocab_size": None, **changes}), optimizer
+        return with_settings(config, changes), optimizer
 
     def _begin(
         self, config: TrainConfig, corpus: "jaxrnn.Corpus", parent: "jaxrnn.Checkpoint | None", **options: Any

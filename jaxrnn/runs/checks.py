@@ -19,7 +19,7 @@ from jaxrnn.runs.run import Run
 _SAME = (  # settings that a run keeps
     *(*TEXT_RULES, "split", "reset_on"),
     *(f"model.{field.name}" for field in dataclasses.fields(ModelConfig)),
-    *("sequence_length", "batch_size", "seed", "average_decay"),
+    *("sequence_length", "batch_size", "seed", "average_decay", "parent"),
     *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state
 )
 

@@ -126,8 +126,9 @@ class RunDirectory:
             self._path, lambda file: read_checkpoint(file, lambda _: cell, optimizer), skips=DamagedError
         )
         step = checkpoint.counters["step"]
-        config = with_settings(self._run.config, {"parent": checkpoint.config.parent})
-        self._run = self._run._replace(config=config)
+        if not self._run.config.parent:
+            config = with_settings(self._run.config, {"parent": checkpoint.config.parent})
+            self._run = self._run._replace(config=config)
         check_resumable(self._path, self._run, checkpoint.config, checkpoint.corpus, step)
         if step < self._run.config.steps and self._writes:
             check_room(self._path, [self._run])

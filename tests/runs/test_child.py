@@ -160,11 +160,11 @@ def test_a_mistake_is_told_in_a_line(home, jaxrnn, flags, message):
 
 
 def test_a_parent_is_not_overwritten_by_its_child(home, jaxrnn):
-    assert jaxrnn("train first.txt --hidden-size 4 --steps 2 --quiet --run-dir a")[0] == 0
-    before = load_checkpoint("a")
-    code, _, err = jaxrnn("train other.txt --from-run a --steps 5 --quiet --run-dir ./a --overwrite")
-    assert (code, "a holds the checkpoint to begin from" in err) == (2, True)
-    assert_bit_identical(load_checkpoint("a").state, before.state)
+    assert jaxrnn("train first.txt --hidden-size 4 --steps 2 --quiet --run-dir kept")[0] == 0
+    before = load_checkpoint("kept")
+    code, _, err = jaxrnn("train other.txt --from-run kept --steps 5 --quiet --run-dir ./kept --overwrite")
+    assert (code, "kept holds the checkpoint to begin from" in err) == (2, True)
+    assert_bit_identical(load_checkpoint("kept").state, before.state)
 
 
 def test_in_python_a_checkpoint_begins_a_run(home, parent, tmp_path):

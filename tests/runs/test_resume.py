@@ -109,8 +109,10 @@ def test_fewer_steps_than_a_schedule_needs_are_refused_with_the_steps_that_are_d
         ('"hidden_size": 8', '"hidden_size": 9', "trained with model.hidden_size 8, not 9"),
         ('"hidden_size": 8', '"hidden_sise": 8', "no field 'hidden_sise'"),
         ('"steps": 24', '"steps": 24,,', "config.json: not JSON"),
+        ('"vocab_size": null', '"vocab_size": 5', "vocab_size is 5, but"),
+        ('"parent": ""', '"parent": "another"', "trained with parent '', not 'another'"),
     ],
-    ids=["steps", "size", "misspelled", "syntax"],
+    ids=["steps", "size", "misspelled", "syntax", "symbols", "parent"],
 )
 def test_an_edited_configuration_is_refused_where_it_cannot_be_kept(home, old, new, message):
     edit(home / "run" / "config.json", old, new)
