@@ -8,6 +8,8 @@ from rerun import run
 LESS_TO_DO = {
     r"^K = \d+": "K = 2",  # steps per call
     r"\bhidden_size=(128|256)\b": "hidden_size=16",
+    r'"hidden_size": 256\b': '"hidden_size": 16',
+    r"\bsequence_length=48\b": "sequence_length=12",
     r"\bwarmup_steps=\d+": "warmup_steps=10",
     r"\bcorpus\.tokens, \(0\.8": "corpus.tokens[:60_000], (0.8",
     r"\bsteps // 10\b": "steps // 2",  # between validations

@@ -136,6 +136,8 @@ def standard_streams() -> Iterator[None]:
             if isinstance(stream, Stream):
                 with contextlib.suppress(OSError, ValueError):
                     stream.detach()  # after a flush
+                # Loggers that begin meanwhile keep the stream; JAX's write to it when Python exits.
+                vars(stream).update(write=stream.unfiltered.write, flush=stream.unfiltered.flush)
         sys.stdout, sys.stderr = before
 
 

@@ -89,6 +89,13 @@ def test_a_platform_that_is_not_there_is_named(home):
     assert running.returncode == 0
 
 
+def test_jax_logs_until_python_has_ended(home):
+    running = process("sample run", env=os.environ | {"JAX_LOGGING_LEVEL": "DEBUG"})
+    _, err = running.communicate()
+    assert (running.returncode, "Finished XLA compilation" in err, "Logging error" in err) == (0, True, False)
+    assert "Clearing JAX backend caches" in err.splitlines()[-1]
+
+
 def test_a_loss_that_is_not_finite_is_told_under_debug_nans_too(home):
     command = "train --config tiny.json --learning-rate 1e38 --optimizer sgd --clip none --run-dir new"
     running = process(command, env=os.environ | {"JAX_DEBUG_NANS": "1"})
