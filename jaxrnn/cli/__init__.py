@@ -181,7 +181,7 @@ def _flags(name: str) -> list[str]:
     """Return the flags of a command, which its help shows at the beginning of lines."""
     with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
         _parse_command(name, ["--help"])
-    return re.findall(r"^\W{2}(--[\w-]+)", text.getvalue(), re.MULTILINE)
+    return re.findall(r"^\W{2}(--\w[\w-]*)", text.getvalue(), re.MULTILINE)
 
 
 @contextlib.contextmanager

@@ -239,7 +239,7 @@ def rising(place, tmp_path, monkeypatch):
         "evaluate {}",
         "page {}",
         "export {} --out weights.safetensors --overwrite",
-        pytest.param("plot {} --kind units --out units.svg", marks=pytest.mark.slow),
+        pytest.param("plot {} --kind units --text the --out units.svg", marks=pytest.mark.slow),
     ],
 )
 def test_commands_take_the_best_checkpoint_where_there_was_a_validation_and_say_so(jaxrnn, command):

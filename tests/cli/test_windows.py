@@ -24,7 +24,11 @@ COMMANDS = (
         "runs .",
         "compare new run",
     ),
-    *("plot new --out loss.svg", "plot new --kind units --out units.png", "page new --text the --out model.html"),
+    *(
+        "plot new --out loss.svg",
+        "plot new --kind units --text the --out units.png",
+        "page new --text the --out model.html",
+    ),
     *("page new --text the --out model.html", "plot new --out loss.svg", f"bench step {BENCH}"),
     *("export new --out w.safetensors", "import w.safetensors --corpus text.txt --run-dir imported"),
     *(

@@ -240,7 +240,7 @@ def test_every_cell_learns_to_remember_twenty_characters(cell):
     vocabulary = Vocabulary.of(characters)
     model = ModelConfig(cell=cell, vocab_size=len(vocabulary), hidden_size=64, init="fan_in")
     optimizer = OptimizerConfig(name="adam", learning_rate=0.005, clip="norm", schedule="cosine")
-    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=16, steps=1500)
+    config = TrainConfig(model=model, optimizer=optimizer, sequence_length=44, batch_size=4, steps=1500)
     state, chunk = init(jax.random.key(5), config), make_train_chunk(config)
     losses = []
     for step in range(0, config.steps, 100):
