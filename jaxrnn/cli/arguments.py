@@ -5,7 +5,9 @@ import dataclasses
 import json
 import math
 import os
+import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -187,6 +189,13 @@ def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice"
     return jaxrnn.runs.slices_of(corpus, checkpoint.config)["train"]
 
 
+def check_read(values: dict[str, Any], source: str, *names: str) -> None:
+    """Raise JaxrnnError if there are values of the flags of these names, by which no source is read."""
+    for name in names:
+        if name in values:
+            raise JaxrnnError(f"--{name} says how {source} is read; give that too, or leave --{name} out")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     """Files and output."""
@@ -244,6 +253,10 @@ class TrainingFlags:
 
     def load_corpus(self, config: TrainConfig) -> "jaxrnn.Corpus":
         """Return the text to train on; raise JaxrnnError, with what to do if that of a resumed run has moved."""
+        for name in ("join", "symbols"):  # a prompt or a separator with a backslash that the text lacks is refused
+            if re.search(r"\\[nrt]", str(self.changes().get(name, ""))):
+                message = f"--{name} has a backslash and a letter, as they were typed; a new line is $'\\n' in a shell"
+                warnings.warn(message, stacklevel=2)
         with reading() as progress:
             try:
                 return jaxrnn.runs.load_run_corpus(config, progress)

@@ -21,6 +21,7 @@ from jaxrnn.cli.arguments import (
     JsonFlag,
     ReadingFlags,
     RunArgument,
+    check_read,
     choose_checkpoint,
 )
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
@@ -71,6 +72,8 @@ class Evaluate:
         texts = {"FILE": self.file or None, "--text": self.text, "--split-name": self.split_name}
         if len(given := [name for name, value in texts.items() if value is not None]) > 1:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
+        if not self.file and self.text is None:
+            check_read(self.reading, "FILE", *self.reading)
         if self.lanes > 1 and self.learning.dynamic:
             raise JaxrnnError("--dynamic reads in one lane, in which every symbol is learned from; leave --lanes out")
         if tsv:
@@ -121,7 +124,7 @@ class Evaluate:
             source = "\n".join(self.file)
             name, pieces = one_line(source), read_pieces(source, rules)
         else:
-            rules = rules if rules.vocabulary == "bytes" else rules._replace(encoding="utf-8")
+            rules = rules.of_arguments
             name, pieces = "--text", decode([encode_bytes(self.text or "", rules.encoding)], "--text", rules)
         options: dict[str, Any] = {"reset_on": config.reset_on, "lanes": self.lanes, "mesh": mesh, "reader": reader}
         scored = score_stream(checkpoint.state.params, pieces, vocabulary, config.model, tally, **options)
@@ -238,17 +241,17 @@ def _documents(
 ) -> "Iterator[tuple[int, jaxrnn.Score]]":
     """Score a text; yield the offset and the score of each document, or of all of it; write surprisals to a file."""
     utf8_lengths = vocabulary.utf8_lengths()
-    begin, nats, symbols, utf8_bytes = 0, 0.0, 0, 0
+    begin, nats, symbols, utf8_bytes = text.part.begin if text.part else 0, 0.0, 0, 0
     for scored in text.scored:
         if tsv:
             tsv.write(_tsv_lines(scored).encode())
         starts = scored.starts.nonzero()[0].tolist() if separately and scored.starts is not None else []
         for part, (start, end) in enumerate(itertools.pairwise([0, *starts, len(scored.nats)])):
-            if part and symbols:
-                yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
-                nats, symbols, utf8_bytes = 0.0, 0, 0
+            if part:
+                if symbols:
+                    yield begin, jaxrnn.Score(nats, symbols, utf8_bytes)
+                begin, nats, symbols, utf8_bytes = int(scored.indices[start]), 0.0, 0, 0
             if end > start:
-                begin = begin if symbols else int(scored.indices[start])
                 nats += float(scored.nats[start:end].sum(dtype="float64"))
                 symbols += end - start
                 if vocabulary.kind == "characters" and scored.symbols:

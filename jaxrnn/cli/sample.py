@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -15,6 +15,7 @@ from jaxrnn.cli.arguments import (
     DeviceFlags,
     ReadingFlags,
     RunArgument,
+    check_read,
     choose_checkpoint,
     training_slice,
 )
@@ -24,6 +25,9 @@ from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import json_text
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError
+
+if TYPE_CHECKING:
+    from jaxrnn.text.stream import Rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +54,23 @@ class Sample:
 
     def run(self) -> None:
         """Print what the network writes."""
+        from jaxrnn.text.stream import Rules
+
         turn = {"length": 300} if self.interactive else {}  # what a person reads before the next line
         config = SampleConfig(**{**turn, **self.sampling})
         if self.interactive:
             self._check_interactive(config)
         quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
+        rules = Rules.of(dataclasses.replace(checkpoint.config, **self.reading))
+        if rules.vocabulary == "characters" and self.prompt_file is None:
+            check_read(self.reading, "--prompt-file", "encoding", "join")
+        checkpoint = checkpoint._replace(vocabulary=rules.vocabulary_of(checkpoint.vocabulary))
         mesh = self.device.mesh("num_samples", config.num_samples)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
         params, model, dynamic = checkpoint.state.params, checkpoint.config.model, None
         writer = jaxrnn.sampling.generate.Writer(params, vocabulary, model, reset_on, mesh)
-        given = self._with_prompt(config, checkpoint)
+        given = self._with_prompt(config, rules)
         config = writer.checked(given)
         if config.prompt != given.prompt:
             print(f"the prompt is read as {config.prompt!r}", file=sys.stderr)
@@ -133,21 +143,21 @@ class Sample:
             f"{model.hidden_size}, after step {step:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
         )
 
-    def _with_prompt(self, config: SampleConfig, checkpoint: "jaxrnn.Checkpoint") -> SampleConfig:
-        """Return the configuration with the prompt, which is normalized and decoded as the text of the run was."""
-        from jaxrnn.text.stream import Rules, normalized, read_pieces
+    def _with_prompt(self, config: SampleConfig, rules: "Rules") -> SampleConfig:
+        """Return the configuration with the prompt, which is normalized and decoded by the rules of a text."""
+        from jaxrnn.text.stream import normalized, read_pieces
 
-        settings, prompt = dataclasses.replace(checkpoint.config, **self.reading), config.prompt
+        prompt = config.prompt
         if self.prompt_file is not None:
             if config.prompt:
                 raise JaxrnnError("--prompt and --prompt-file both give a prompt; give one of them")
-            pieces = read_pieces(self.prompt_file, Rules.of(settings))
-            if settings.vocabulary == "characters":
+            pieces = read_pieces(self.prompt_file, rules)
+            if rules.vocabulary == "characters":
                 prompt = "".join(map(str, pieces))
             else:  # of any bytes, as Python passes those of a command line
                 data = b"".join(piece for piece in pieces if isinstance(piece, bytes))
-                prompt = data.decode(settings.encoding, "surrogateescape")
-        return dataclasses.replace(config, prompt=normalized(prompt, settings.normalize))
+                prompt = data.decode(rules.encoding, "surrogateescape")
+        return dataclasses.replace(config, prompt=normalized(prompt, rules.normalize))
 
 
 def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Copy]":

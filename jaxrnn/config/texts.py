@@ -16,12 +16,12 @@ def corpus_name(source: str) -> str:
     r"""Return a short name of a corpus: the stem of its first line, and how many more there are.
 
     Example:
-        >>> corpus_name("/texts/hamlet.txt.gz"), corpus_name("/a.txt\n/b.txt"), corpus_name("/texts/*.txt")
+        >>> corpus_name("/texts/hamlet.txt.GZ"), corpus_name("/a.txt\n/b.txt"), corpus_name("/texts/*.txt")
         ('hamlet', 'a+1', 'texts')
     """
     first, *more = source.split("\n")
     path = Path(first)
-    while "*" in path.name or path.suffix in (".gz", ".bz2", ".xz", ".zst"):
+    while "*" in path.name or path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst"):
         path = path.parent if "*" in path.name else path.with_suffix("")
     name = "stdin" if source == "-" else path.stem
     return f"{name}+{len(more)}" if more else name

@@ -188,7 +188,7 @@ class RunDirectory:
     def _append(self, name: str, text: str = "", *, sync: bool = False) -> int:
         """Append to a log; return its size in bytes, which a checkpoint keeps."""
         with self._errors(self._path / name), (self._path / name).open("ab") as log:
-            log.write(text.encode())
+            log.write(text.encode(errors="backslashreplace"))
             if sync:
                 log.flush()
                 os.fsync(log.fileno())

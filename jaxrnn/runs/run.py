@@ -178,11 +178,19 @@ def unread(num_tokens: int, config: TrainConfig) -> str | None:
         training reads 51 of 101 symbols per lane: for a step of sequence_length 50 the rest is too short; 49 reads 99
     """
     lane_length, length = num_tokens // config.batch_size, config.sequence_length
-    steps = steps_per_sweep(num_tokens, config)
-    if num_tokens - config.batch_size * (steps * length + 1) <= num_tokens / 10:
+
+    def reads(length: int) -> int:
+        return lane_length - 1 - (lane_length - 2) % length
+
+    def is_enough(length: int) -> bool:
+        return num_tokens - config.batch_size * reads(length) <= num_tokens / 10
+
+    if is_enough(length):
         return None
-    shorter = (lane_length - 2) // (steps + 1)
+    more_steps = range(steps_per_sweep(num_tokens, config) + 1, lane_length - 1)
+    shorter = next(filter(is_enough, ((lane_length - 2) // steps for steps in more_steps)), 1)
+    advice = f"{shorter} reads {reads(shorter):,}" if reads(shorter) > reads(length) else "give a longer text"
     return (
-        f"training reads {steps * length + 1:,} of {lane_length:,} symbols per lane: for a step of sequence_length "
-        f"{length} the rest is too short; {shorter} reads {(steps + 1) * shorter + 1:,}"
+        f"training reads {reads(length):,} of {lane_length:,} symbols per lane: for a step of sequence_length {length} "
+        f"the rest is too short; {advice}"
     )

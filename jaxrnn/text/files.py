@@ -79,7 +79,7 @@ def _files_of(path: Path) -> list[Path]:
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
         pattern = str(path.relative_to(path.anchor))
         below = [file for file in Path(path.anchor).glob(pattern) if not _is_hidden(file.name)]
-        what = "matches no files"
+        what = f"matches only folders, whose files are {path / '*'}" if below else "matches no files"
     else:
         return [path]
     if files := sorted(file for file in below if file.is_file()):

@@ -44,9 +44,14 @@ class Rules(NamedTuple):
         return cls(*(getattr(config, name) for name in cls._fields))
 
     @property
+    def of_arguments(self) -> "Rules":
+        """The rules for a text that is an argument: its characters are in UTF-8, its bytes in their encoding."""
+        return self if self.vocabulary == "bytes" else self._replace(encoding="utf-8")
+
+    @property
     def join_bytes(self) -> bytes:
         """What stands between files, as bytes; raise JaxrnnError if it has none in the encoding of bytes."""
-        return encode_bytes(self.join, "utf-8" if self.vocabulary == "characters" else self.encoding)
+        return encode_bytes(self.join, self.of_arguments.encoding)
 
     def vocabulary_of(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return a vocabulary with the encoding, if it is of bytes."""
@@ -66,7 +71,7 @@ def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
     """Yield the text of files, joined, in pieces, as `decode` does, which may refuse it after some of them."""
     for number, (name, blocks) in enumerate(texts):
         if number and rules.join:
-            yield rules.join if rules.vocabulary == "characters" else rules.join_bytes
+            yield from decode([rules.join_bytes], "the join string", rules.of_arguments)
         yield from decode(blocks, name, rules)
 
 

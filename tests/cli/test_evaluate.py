@@ -383,7 +383,7 @@ def test_each_document_has_a_line_with_its_loss_alone(place, jaxrnn, lanes):
     got = as_json(jaxrnn, command)
     # A document is predicted from the separator alone; the first begins with a symbol that nothing predicts.
     lines = ["the cat is\n", "\nin a\n", "\n\n", "\nof that is"]
-    assert [document["begin"] for document in got["documents"]] == [1, 11, 16, 17]
+    assert [document["begin"] for document in got["documents"]] == [0, 11, 16, 17]
     for document, line in zip(got["documents"], lines, strict=True):
         assert document["symbols"] == len(line) - 1
         assert document["nats"] == pytest.approx(nats_of("run", line).sum(), rel=1e-4)

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -58,6 +59,40 @@ def test_a_configuration_is_read_in_the_encodings_of_windows(folder, jaxrnn, enc
     text = jaxrnn("train a.txt --hidden-size 7 --dry-run")[1]
     (folder / "config.json").write_bytes(codecs.encode(text.replace("\n", "\r\n"), encoding))
     assert json.loads(jaxrnn("train --config config.json --dry-run")[1])["model"]["hidden_size"] == 7
+
+
+def test_the_encoding_of_bytes_decodes_their_samples_and_encodes_prompts(folder, jaxrnn):
+    (folder / "latin").write_bytes("\u00e9\u00e8 caf\u00e9\n".encode("latin-1") * 9)
+    assert jaxrnn(f"train latin --vocabulary bytes --run-dir run {TRAIN}")[0] == 0
+    (folder / "prompt").write_bytes(b"\xe9")
+    for prompt in ("--prompt '\u00e9'", "--prompt-file prompt"):
+        values = json.loads(jaxrnn(f"sample run --encoding latin-1 --length 99 --json {prompt}")[1])
+        assert values["prompt"] == "\u00e9"
+        assert set(values["samples"][0]) == set("\u00e9\u00e8 caf\n")
+    assert "\ufffd" in json.loads(jaxrnn("sample run --length 99 --json")[1])["samples"][0]
+
+
+@pytest.mark.parametrize(
+    "command", ["sample run --encoding latin-1", "sample run --join x", "evaluate run --normalize quotes --encoding x"]
+)
+def test_a_flag_by_which_nothing_is_read_is_refused(folder, jaxrnn, command):
+    assert jaxrnn(f"train a.txt --run-dir run {TRAIN}")[0] == 0
+    code, _, err = jaxrnn(command)
+    assert code == 2
+    assert re.search(r"--(\w+) says how (FILE|--prompt-file) is read; give that too, or leave --\1 out", err)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_new_line_that_the_shell_has_not_made_is_told(folder, jaxrnn):
+    code, _, err = jaxrnn(f"train a.txt a.txt --join '\\n' --run-dir run {TRAIN}")
+    assert code == 0
+    assert r"--join has a backslash and a letter, as they were typed; a new line is $'\n' in a shell" in err
+
+
+def test_symbols_that_are_half_a_character_can_be_sampled(folder, jaxrnn):
+    command = f"train a.txt --symbols '\ud800' --run-dir run {TRAIN}".replace("sample-length 5", "sample-length 99")
+    assert jaxrnn(command)[0] == 0
+    assert r"\ud800" in (folder / "run/samples.txt").read_text()
 
 
 def test_normalizations_are_a_list(folder, jaxrnn):

@@ -72,6 +72,17 @@ def test_files_are_joined_by_a_string_and_hashed_each_and_together(folder):
         load_corpus("folder", join="\u2603", vocabulary="bytes", encoding="latin-1")
     with pytest.raises(JaxrnnError, match=r"half a character .* has no bytes in UTF-8"):
         load_corpus("folder", join="\ud800")
+    with pytest.raises(JaxrnnError, match=r"the join string is not UTF-8 \(byte 0xe9\)"):
+        load_corpus("folder", join=os.fsdecode(b"\xe9"))
+
+
+def test_the_string_between_files_is_read_and_normalized_as_they_are(folder):
+    with pytest.raises(JaxrnnError, match=r"the join string has CRLF line ends .*--normalize newlines"):
+        load_corpus("folder", join="\r\n")
+    assert text_of("folder", join="\r\n", normalize=("newlines",)) == "bb\ncb\nab"
+    assert text_of("folder", join="\r\n", normalize=("newlines",), vocabulary="bytes") == "bb\ncb\nab"
+    assert text_of("folder", join="\u201de\u0301", normalize=("nfc", "quotes")) == 'bb"\u00e9cb"\u00e9ab'
+    assert text_of("folder", join="\u00e9", encoding="latin-1") == "bb\u00e9cb\u00e9ab"
 
 
 def test_big_files_are_one_text_in_the_cache(folder, monkeypatch):
@@ -91,6 +102,7 @@ def test_big_files_are_one_text_in_the_cache(folder, monkeypatch):
     [
         ("empty", "empty has no files; give a text file"),
         ("*.nothing", "matches no files"),
+        ("fold*", r"fold\* matches only folders, whose files are .*/fold\*/\*; give a text file"),
         (["folder/b.txt", "nowhere.txt"], "no such file: .*/nowhere.txt"),
         (["folder/b.txt", "-"], "- is a corpus by itself"),
         (["python-docs", "folder/b.txt"], "python-docs is a corpus by itself"),

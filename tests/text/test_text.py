@@ -297,7 +297,16 @@ def test_targets_are_the_inputs_shifted_by_one():
 
 @pytest.mark.parametrize(
     ("N", "T", "B", "reads"),
-    [(101, 50, 1, 99), (7, 3, 1, 5), (303, 50, 3, 99), (151, 50, 1, 148), (350, 50, 1, 344), (402, 50, 1, None)],
+    [
+        (101, 50, 1, 99),
+        (7, 3, 1, 6),
+        (13, 2, 1, 12),
+        (49, 7, 2, 23),
+        (303, 50, 3, 99),
+        (151, 50, 1, 148),
+        (350, 50, 1, 344),
+        (402, 50, 1, None),
+    ],
 )
 def test_lanes_that_are_not_read_to_the_end_are_told_with_a_length_that_reads_more(N, T, B, reads):
     config = TrainConfig(sequence_length=T, batch_size=B)
