@@ -96,6 +96,7 @@ class Export:
 class Import:
     """Make a run of a PyTorch model's weights (a state dict, safetensors), to sample from or to train further."""
 
+    settings: Annotated[Any, field_flags(TrainConfig, *TEXT_RULES)]
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.safetensors")]
     """File from `jaxrnn export`, or from safetensors.torch.save_file of recurrent layers and a linear layer."""
     corpus: Annotated[str, tyro.conf.arg(metavar="CORPUS")]
@@ -114,7 +115,7 @@ class Import:
 
     def run(self) -> None:
         """Make the run, and describe it."""
-        config = read_config(self.config) if self.config else TrainConfig()
+        config = with_settings(read_config(self.config) if self.config else TrainConfig(), self.settings)
         if self.cell and self.nonlinearity:
             raise JaxrnnError("--nonlinearity tells the cell of a torch.nn.RNN, as --cell does; give one of them")
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
@@ -142,7 +143,7 @@ def _check_symbols(file: Path, weights: "jaxrnn.Weights", corpus: "jaxrnn.Corpus
     size, theirs, ours = weights.model.vocab_size, weights.vocabulary, corpus.vocabulary
     advice = "import it with the text that it was trained on"
     if theirs and theirs.unknown and not ours.unknown:
-        raise JaxrnnError(f"{file} has an unknown symbol for rare ones; give the run's config.json, with its min_count")
+        raise JaxrnnError(f"{file} has an unknown symbol for rare ones; give its --min-count, or the run's config.json")
     if len(ours) != size:
         raise JaxrnnError(f"{file} is for {size} symbols, and {corpus.name} has {len(ours)} distinct ones; {advice}")
     if theirs and theirs != ours:

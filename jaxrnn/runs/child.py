@@ -32,14 +32,13 @@ def child_state(
         JaxrnnError: the network or the vocabulary is another one, or the optimizer's memory does not fit.
     """
     theirs, ours = parent.config.model, config.model
-    for name in ("cell", "hidden_size", "num_layers", "dtype"):
-        then, now = getattr(theirs, name), getattr(ours, name)
+    for name in ("vocabulary", "cell", "hidden_size", "num_layers", "dtype"):
+        then, now = getattr(theirs, name, parent.vocabulary.kind), getattr(ours, name, vocabulary.kind)
         if then != now:
             raise JaxrnnError(f"{parent.file} is of a network with {name} {then}, not {now}; leave {name} out")
-    if vocabulary.kind != parent.vocabulary.kind or not set(parent.vocabulary.symbols) <= set(vocabulary.symbols):
+    if not set(parent.vocabulary.symbols) <= set(vocabulary.symbols):
         raise JaxrnnError(
-            f"the corpus must have the vocabulary of {parent.file}, {parent.vocabulary.kind}; load it with "
-            "symbols=checkpoint.vocabulary.symbols"
+            f"the corpus must have the symbols of {parent.file}; load it with symbols=checkpoint.vocabulary.symbols"
         )
     small = dataclasses.replace(config, model=dataclasses.replace(ours, init="normal", init_scale=_NEW))
     fresh = init_train_state(jax.random.key(np.uint32(config.seed)), small, optimizer=optimizer)

@@ -173,6 +173,8 @@ def _linear_and_embedding(path: Path, tensors: Mapping[str, Array], hidden_size:
     """Return the names of the linear layer's weight [V, H], and of the embedding's [V, inputs] if there is one."""
     matrices = [name for name, tensor in tensors.items() if tensor.ndim == 2 and name.endswith("weight")]
     linear = [name for name in matrices if _bias_of(name) in tensors] or matrices
+    if len(linear) > 1:  # without biases, the shapes tell it from an embedding
+        linear = [name for name in linear if tensors[name].shape[1] == hidden_size] or linear
     if len(linear) != 1:
         raise JaxrnnError(
             f"{path} must hold one linear layer [V, {hidden_size}] beside the recurrent ones, "

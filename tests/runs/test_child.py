@@ -106,6 +106,8 @@ def test_what_does_not_fit_is_refused(parent, changes, message):
         child_state(parent, config, parent.vocabulary)
     with pytest.raises(JaxrnnError, match=r"symbols=checkpoint\.vocabulary"):
         child_state(parent, parent.config, Vocabulary("ab"))
+    with pytest.raises(JaxrnnError, match="a network with vocabulary characters, not bytes; leave vocabulary out"):
+        child_state(parent, parent.config, Vocabulary("ab", "bytes"))
 
 
 def test_a_child_names_its_parent_and_resumes_exactly(home, jaxrnn):

@@ -154,6 +154,9 @@ def test_what_the_two_parts_are_called_does_not_matter(tmp_path, rnn, linear):
 def test_biases_that_are_not_there_are_zero(tmp_path):
     tensors = {name: tensor for name, tensor in state_dict("gru", 2).items() if "bias" not in name}
     params = load_weights(write(tmp_path / "w", tensors)).params
+    embedded = {**tensors, "rnn.weight_ih_l0": tensors["rnn.weight_ih_l0"][:, :3], "embedding.weight": np.eye(V, 3)}
+    bottom = load_weights(write(tmp_path / "e", embedded)).params.layers[0].Wxh
+    np.testing.assert_array_equal(bottom, params.layers[0].Wxh * (np.arange(V) < 3)[:, None])
     assert not any(leaf.any() for leaf in (params.by, *(b for layer in params.layers for b in (layer.bh, layer.bhh))))
 
 
@@ -353,9 +356,18 @@ def test_weights_of_a_run_with_an_unknown_symbol_come_back_with_its_config(home,
     assert jaxrnn("train rare.txt --config tiny.json --min-count 2 --quiet --run-dir folded")[0] == 0
     assert jaxrnn("export folded --out folded.safetensors")[0] == 0
     code, _, err = jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run")
-    assert (code, "unknown symbol for rare ones; give the run's config.json" in err) == (2, True)
+    assert (code, "unknown symbol for rare ones; give its --min-count" in err) == (2, True)
     assert jaxrnn("import folded.safetensors --corpus rare.txt --run-dir run --config folded/config.json")[0] == 0
     assert load_checkpoint("run").vocabulary == load_checkpoint("folded").vocabulary
+
+
+def test_the_text_of_weights_is_read_as_the_flags_say(home, jaxrnn):
+    (home / "windows.txt").write_bytes(TEXT.replace("\n", "\r\n").encode("utf-16"))
+    command = "import gru.safetensors --corpus windows.txt --run-dir run --encoding utf-16"
+    assert "--normalize newlines" in jaxrnn(command)[2]
+    assert jaxrnn(f"{command} --normalize newlines")[0] == 0
+    assert load_checkpoint("run").vocabulary == VOCABULARY
+    assert load_checkpoint("run").config.encoding == "utf-16"
 
 
 def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, jaxrnn):
