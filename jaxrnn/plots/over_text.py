@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _SIGNED = ("#e8804a", "#fcfbf8", "#4a94d1")  # the colors of values from below 0 to above
 _SHARES = ("#fcfbf8", "#4a94d1", "#12507f")  # the colors of values from 0 to 1
 _FONT = "DejaVu Sans Mono"  # comes with matplotlib
+_MOST_LINES = 100  # each is a panel: matplotlib lays out so many in seconds, 300 in minutes
 _GLYPHS = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 
@@ -163,6 +164,9 @@ def _heat_map(
     if not text or len(text) != length:
         raise JaxrnnError(f"text must be the {length} characters of the values, got {len(text)}")
     num_lines = -(-length // columns)
+    if num_lines > _MOST_LINES:
+        advice = "give a shorter text or more columns"
+        raise JaxrnnError(f"a figure has at most {_MOST_LINES} lines of text, got {num_lines:,}; {advice}")
     figure = new_figure((0.115 * columns + 1.6, 0.3 + num_lines * (0.19 * (1 + rows) + 0.12)))
     panels = list(figure.subplots(num_lines, 1, squeeze=False)[:, 0])
     padded = np.full((num_lines * columns, rows), np.nan)

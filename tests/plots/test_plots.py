@@ -170,6 +170,7 @@ def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
         ("gru --kind units --text '' --out figure.png", "the text is empty"),
         ("gru --kind units --text xyz --out figure.png", "never seen x .*, y .*, z "),
         ("gru --kind units --columns 0 --out figure.png", "columns must be at least 1"),
+        ("gru --kind units --columns 2 --out figure.png", "at most 100 lines of text, got 160; .* more columns"),
         ("gru --smoothing 1 --out figure.png", "smoothing must be from 0 to below 1"),
         ("nowhere --out figure.png", "nowhere has no metrics to read"),
     ],
