@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     reason, if the file can't be written.
     """
     check_writable(path)
-    target = path.resolve()  # what a link points to is replaced, not the link
+    target = _target(path)
     # A process id alone is not unique where containers share a directory.
     temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -50,8 +50,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def check_writable(path: Path) -> None:
     """Raise StorageError if a file can't be written to `path`, as far as is known before anything is computed."""
-    target = path.resolve()
     try:
+        target = _target(path)
         if path.exists() and not path.is_file():
             number = errno.EISDIR if path.is_dir() else errno.EINVAL  # a device or a pipe
             raise OSError(number, os.strerror(number) if path.is_dir() else "it is not a regular file")
@@ -62,6 +62,11 @@ def check_writable(path: Path) -> None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:  # so that a name may be too long
         raise storage_error(path, error) from None
+
+
+def _target(path: Path) -> Path:
+    """Return what a link points to, which is replaced, not the link; of links in a loop, one of them."""
+    return Path(os.path.realpath(path))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -49,6 +49,21 @@ def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
     assert (tmp_path / "file").read_text() == "after"
 
 
+def test_a_link_to_itself_is_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"whole")
+    assert (tmp_path / "link").read_bytes() == b"whole"
+
+
+def test_a_place_below_a_directory_that_was_removed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StorageError, match="can't write file"):
+        check_writable(Path("file"))
+
+
 @pytest.mark.parametrize("name", [255 * "x", 85 * "\u732b"], ids=["ASCII", "CJK"])
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, name):
     with replacing(tmp_path / name) as file:

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import math
 import os
 import re
@@ -19,7 +18,7 @@ from jaxrnn.cli.output import json_text, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
-from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json
+from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
@@ -280,8 +279,7 @@ class TrainingFlags:
 def read_config(file: Path) -> TrainConfig:
     """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
     try:
-        data = file.read_bytes()
-        return from_json(TrainConfig, data.decode(json.detect_encoding(data)))
+        return from_json(TrainConfig, read_text(file))
     except JaxrnnError as error:
         raise JaxrnnError(f"{file}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrnn.bench.references import YARDSTICKS
 from jaxrnn.bench.timing import Timing
 from jaxrnn.cli.bench_output import machine_line, number
+from jaxrnn.config import read_text
 from jaxrnn.errors import JaxrnnError
 
 
@@ -19,7 +20,7 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
     Raises JaxrnnError unless it measured the same: "suite" and "config" of `values`, which has the "machine" too.
     """
     try:
-        saved = json.loads(file.read_text("utf-8"))
+        saved = json.loads(read_text(file))
         theirs, ours = ({"suite": source["suite"], **_flat(source["config"])} for source in (saved, values))
         seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
         timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}

@@ -2,7 +2,7 @@
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, TEXT_RULES, combinations, with_settings
-from jaxrnn.config.json_text import from_json, to_json
+from jaxrnn.config.json_text import from_json, read_text, to_json
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
     CellName,
@@ -17,4 +17,5 @@ from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_te
 
 __all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "TEXT_RULES", "Cell", "CellName", "ModelConfig", "Normalization"]
 __all__ += ["OptimizerConfig", "OptimizerName", "Products", "SampleConfig", "TrainConfig", "Unknown", "VocabularyKind"]
-__all__ += ["check_text_options", "combinations", "corpus_name", "from_json", "preset", "to_json", "with_settings"]
+__all__ += ["check_text_options", "combinations", "corpus_name", "from_json", "preset", "read_text", "to_json"]
+__all__ += ["with_settings"]

@@ -1,6 +1,7 @@
 """Configurations as JSON text, from which they are read exactly."""
 
 import json
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jaxrnn.config.cell import Cell
@@ -26,6 +27,17 @@ def to_json(config: Checked) -> str:
 def _values(config: Checked) -> dict[str, Any]:
     values = {name: _values(value) if isinstance(value, Checked) else value for name, value in vars(config).items()}
     return {**values, "cell": "custom"} if isinstance(values.get("cell"), Cell) else values
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file of JSON, in the UTF-8, UTF-16 or UTF-32 that an editor has chosen.
+
+    Raises:
+        OSError: the file can't be read.
+        UnicodeDecodeError: it is in another encoding.
+    """
+    data = path.read_bytes()
+    return data.decode(json.detect_encoding(data))
 
 
 def from_json(kind: type[Config], text: str) -> Config:

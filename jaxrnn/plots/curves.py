@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrnn.config import TrainConfig, from_json
+from jaxrnn.config import TrainConfig, from_json, read_text
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.plots.fonts import printable
@@ -128,9 +128,10 @@ def _loss_label(configs: Sequence[TrainConfig], unit: Unit) -> str:
 
 def _config(run: str | Path) -> TrainConfig:
     try:
-        return from_json(TrainConfig, (Path(run) / "config.json").read_text("utf-8"))
+        return from_json(TrainConfig, read_text(Path(run) / "config.json"))
     except (OSError, ValueError) as error:
-        raise JaxrnnError(f"{run} has no configuration to read ({error}); give a run directory") from None
+        reason = getattr(error, "strerror", None) or error
+        raise JaxrnnError(f"{run} has no configuration to read ({reason}); give a run directory") from None
 
 
 def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxrnn.config import TrainConfig, from_json
+from jaxrnn.config import TrainConfig, from_json, read_text
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, has_lost_all, is_run, other_run
 from jaxrnn.runs.header import parse, read_metadata
@@ -165,7 +165,7 @@ def summarize_run(run: str | Path) -> RunSummary:
     problems: dict[str, State] = {}
     config, columns, files, headers = None, dict.fromkeys(METRICS, np.zeros(0)), list[Path](), []
     with _noting(problems, "config.json"):
-        text = (run / "config.json").read_text("utf-8")
+        text = read_text(run / "config.json")
         json.loads(text)  # what is not even JSON is damaged, and else of another version
         config = from_json(TrainConfig, text)
     with _noting(problems, "metrics.jsonl"):

@@ -51,7 +51,7 @@ from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_lost_all, newest_good, prune
 from jaxrnn.runs.checks import check_resumable, check_room
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
-from jaxrnn.runs.metrics import event_files, metrics_of
+from jaxrnn.runs.metrics import event_files, metrics_of, read_columns
 from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.run import Run
@@ -118,6 +118,14 @@ class RunDirectory:
                 f"{self._path} was to begin from {self._run.config.parent} and did not; begin another run"
             )
         if not has_begun and (self._path / "config.json").is_file():
+            done = 0
+            with contextlib.suppress(OSError, ValueError):
+                done = int(max(read_columns(self._path)["step"], default=0))
+            if done > (self._run.config.checkpoint_every or done):
+                raise JaxrnnError(
+                    f"{self._path} has done {done:,} steps, and its checkpoints are gone; put them back, or begin "
+                    "again with --overwrite"
+                )
             warnings.warn(f"{self._path} has no checkpoint yet; its run begins again", stacklevel=1)
             return None
         given, optimizer = self._run.config.model.cell, self._run.optimizer
@@ -174,8 +182,12 @@ class RunDirectory:
         config = with_settings(self._run.config, {"vocab_size": None})
         commit(self._path / "config.json", (to_json(config) + "\n").encode())
         for name in _LOGS:
-            with self._errors(self._path / name), (self._path / name).open("ab") as log:
-                log.truncate(min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0)
+            with self._errors(self._path / name), (self._path / name).open("a+b") as log:
+                size = min(log.tell(), int(checkpoint.counters.get(name, log.tell()))) if checkpoint else 0
+                log.seek(max(size - 1, 0))
+                line = log.readline() if size else b""  # whole, where an editor has changed the sizes of lines
+                log.truncate(max(size - 1, 0) + len(line))
+                log.write(b"" if line.endswith(b"\n") or not line else b"\n")
         sync_directory(self._path)
 
     def log(self, report: Report) -> None:

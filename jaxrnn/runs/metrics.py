@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn.config import read_text
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import other_run
 
@@ -86,7 +87,7 @@ def read_columns(run: Path) -> Columns:
         OSError: the file can't be read.
         ValueError: it is damaged.
     """
-    text = (run / "metrics.jsonl").read_text("utf-8")
+    text = read_text(run / "metrics.jsonl")
     try:
         # What follows the last newline is a line that is being written.
         lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrnn.atomic import commit
-from jaxrnn.config import SWEEPABLE, TrainConfig, from_json, to_json, with_settings
+from jaxrnn.config import SWEEPABLE, TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, other_run
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
@@ -41,7 +41,7 @@ def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
 
 def sweep_of(path: Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
     """Return what `read_sweep` returns; raise OSError, JaxrnnError for another version, or any other ValueError."""
-    text = (path / SWEEP).read_text("utf-8")
+    text = read_text(path / SWEEP)
     try:
         values = json.loads(text)
         config, axes = json.dumps(values["config"]), values["axes"]

@@ -24,6 +24,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.evaluation.score import evaluate
 from jaxrnn.runs import begin_run, fit, fit_many
 from jaxrnn.runs.checkpoint import checkpoint_size, load_checkpoint
+from jaxrnn.runs.metrics import read_metrics
 from jaxrnn.text import load_corpus
 
 AXES = {"learning_rate": [0.05, 0.1]}
@@ -133,6 +134,35 @@ def test_an_edited_configuration_counts_and_flags_win_over_it(home):
     edit(home / "sweep" / "sweep.json", '"steps": 24', '"steps": 26')
     assert jaxrnn("sweep", "--resume", "--run-dir", "sweep", "--quiet")[0] == 0
     assert [load_checkpoint(path).counters["step"] for path in (home / "sweep").glob("learning*")] == [26, 26]
+
+
+EDITORS = {
+    "mark": lambda data: b"\xef\xbb\xbf" + data,
+    "Windows line ends": lambda data: data.replace(b"\n", b"\r\n"),
+    "no last line end": lambda data: data[:-1],
+    "UTF-16": lambda data: data.decode().encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("editor", EDITORS.values(), ids=list(EDITORS))
+def test_what_an_editor_has_saved_in_its_own_way_is_read_and_continued(home, editor):
+    for name in ("config.json", "metrics.jsonl")[: 1 if editor is EDITORS["UTF-16"] else 2]:
+        (home / "run" / name).write_bytes(editor((home / "run" / name).read_bytes()))
+    assert "finished" in jaxrnn("runs", "run")[1]
+    assert jaxrnn("train", "--run-dir", "run", "--resume", "--steps", "36")[0] == 0
+    code, out, _ = jaxrnn("runs", "run", "--json")
+    assert (code, json.loads(out)[0]["state"]) == (0, "finished")
+    steps = read_metrics("run")["step"]
+    assert (list(steps), steps[-1]) == (sorted({*steps}), 36)
+
+
+def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home):
+    edit(home / "run/config.json", '"checkpoint_every": 12', '"checkpoint_every": 5')
+    (home / "run/checkpoints").rename(home / "elsewhere")
+    before = contents(home / "run")
+    code, _, err = jaxrnn("train", "--run-dir", "run", "--resume")
+    assert (code, contents(home / "run")) == (2, before)
+    assert "has done 24 steps, and its checkpoints are gone; put them back" in err
 
 
 def test_a_file_beside_resume_is_refused(home):
