@@ -21,7 +21,8 @@ Dropout follows from the sweeps alone. Losses on a held-out tenth at the end of 
     | Chinese poems of 230,000 characters, 256, 7 | 0.07: 4.775, 0.4: 4.841                                |
     | tinyshakespeare, 2 x 384, 12                | 0.08: 1.425, 0.15: 1.421                               |
     | stories of 170 kB, 2 x 256, 14              | 0.1: 1.392, 0.2: 1.421, 0.33: 1.500                    |
-    | tinyshakespeare, 2 x 512, 46                | 0.43: 1.424                                            |
+    | tinyshakespeare, 256, 31                    | 0.1: 1.456                                             |
+    | tinyshakespeare, 2 x 512, 45                | 0.3: 1.386, 0.43: 1.424                                |
     | poems of 60 kB, 256, 97                     | 0.2: 1.793 (1.754 at its best), 0.3: 1.719, 0.5: 1.730 |
     | poems of 20 kB, 192, 99                     | 0.3: 2.075 (2.040 at its best), 0.4: 2.005, 0.5: 2.000 |
 """
