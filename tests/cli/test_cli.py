@@ -528,6 +528,7 @@ def test_a_run_without_a_checkpoint_whose_left_over_files_are_moved_has_lost_non
     folder = home / "run" / "checkpoints"
     for file in list(folder.iterdir()):
         file.rename(folder / f".{file.name}.7.tmp")
+    (home / "run" / "metrics.jsonl").write_text("")
     code, _, err = jaxrnn("info run --repair")
     assert (code, err.splitlines()[-1]) == (
         2,
