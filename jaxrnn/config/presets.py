@@ -13,7 +13,7 @@ the validations; of two cores of the Intel Xeon, or (5) of an AMD EPYC (Zen 5), 
     | network                                                  | parameters | loss  | after                           |
     | -------------------------------------------------------- | ---------- | ----- | ------------------------------- |
     | quick: GRU 256, AdamW 0.003, B 16, T 48, 6,370 steps     | 264,769    | 1.513 | 50 s; other seeds: 1.514, 1.511 |
-    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s                           |
+    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s; seeds 1, 2: 1.413, 1.422 |
     | GRU 2 x 512, dropout 0.3, 21,400 steps: --minutes 60     | 2,498,625  | 1.386 | 5,679 s on one core             |
     | the same as best without dropout, 2,000 steps            | 1,431,617  | 1.432 | 114 s (5)                       |
     | with dropout 0.15 of what layers hand upward, 4,000      | 1,431,617  | 1.443 | 271 s (5)                       |
