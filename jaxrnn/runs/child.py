@@ -32,8 +32,9 @@ def child_state(
         JaxrnnError: the network or the vocabulary is another one, or the optimizer's memory does not fit.
     """
     theirs, ours = parent.config.model, config.model
-    for name in ("vocabulary", "cell", "hidden_size", "num_layers", "dtype"):
-        then, now = getattr(theirs, name, parent.vocabulary.kind), getattr(ours, name, vocabulary.kind)
+    names = ("cell", "hidden_size", "num_layers", "dtype")
+    pairs = {name: (getattr(theirs, name), getattr(ours, name)) for name in names}
+    for name, (then, now) in {"vocabulary": (parent.vocabulary.kind, vocabulary.kind), **pairs}.items():
         if then != now:
             raise JaxrnnError(f"{parent.file} is of a network with {name} {then}, not {now}; leave {name} out")
     if not set(parent.vocabulary.symbols) <= set(vocabulary.symbols):

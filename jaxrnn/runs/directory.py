@@ -44,7 +44,7 @@ from pathlib import Path
 import jax
 
 from jaxrnn.atomic import commit, make_directory, storage_error, sync_directory
-from jaxrnn.config import to_json, with_settings
+from jaxrnn.config import TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
@@ -118,10 +118,11 @@ class RunDirectory:
                 f"{self._path} was to begin from {self._run.config.parent} and did not; begin another run"
             )
         if not has_begun and (self._path / "config.json").is_file():
-            done = 0
+            done, every = 0, None  # as the run was begun: what is asked for now may be another interval
             with contextlib.suppress(OSError, ValueError):
+                every = from_json(TrainConfig, read_text(self._path / "config.json")).checkpoint_every
                 done = int(max(read_columns(self._path)["step"], default=0))
-            if done > (self._run.config.checkpoint_every or done):
+            if every and done > every:
                 raise JaxrnnError(
                     f"{self._path} has done {done:,} steps, and its checkpoints are gone; put them back, or begin "
                     "again with --overwrite"

@@ -165,6 +165,15 @@ def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home):
     assert "has done 24 steps, and its checkpoints are gone; put them back" in err
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again_with_another_interval(home):
+    edit(home / "run/config.json", '"checkpoint_every": 12', '"checkpoint_every": 40')
+    (home / "run/checkpoints").rename(home / "elsewhere")
+    code, _, err = jaxrnn("train", "--run-dir", "run", "--resume", "--checkpoint-every", "5", "--quiet")
+    assert (code, "has no checkpoint yet; its run begins again" in err) == (0, True), err
+    assert [line["step"] for line in metrics(home / "run")][-1] == 24
+
+
 def test_a_file_beside_resume_is_refused(home):
     before = contents(home)
     for command in ("train", "sweep"):
