@@ -25,6 +25,11 @@ def listed(items: Sequence[object], most: int = 8) -> str:
     return ", ".join(map(str, items[:most])) + more
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a noun, which is given in the plural: 1 step, 2,000 steps."""
+    return f"{count:,} {noun[:-1] if count == 1 else noun}"
+
+
 class JaxrnnError(ValueError):
     """A mistake of the user: the message says what was expected, what was given, and what to do."""
 

@@ -123,7 +123,7 @@ def main() -> None:
     except (OSError, UnicodeError) as error:
         parser.error(f"can't read {arguments.file} ({error}); give a text in UTF-8")
     if len(text) < T + 2:
-        parser.error(f"{arguments.file} has {len(text)} characters; give a text of at least {T + 2}")
+        parser.error(f"{arguments.file} is too short, {len(text)} of {T + 2} characters; give a longer text")
     vocabulary = sorted(set(text))
     index = {character: token for token, character in enumerate(vocabulary)}
     tokens = np.array([index[character] for character in text], np.int32)

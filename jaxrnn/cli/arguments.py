@@ -18,7 +18,7 @@ from jaxrnn.cli.output import json_text, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
-from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text
+from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text, with_settings
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
@@ -247,7 +247,7 @@ class TrainingFlags:
         if self.resume and self.options.overwrite:
             raise JaxrnnError("--resume continues what is in --run-dir and --overwrite replaces it; give one of them")
         if self.options.config:
-            return read_config(self.options.config)
+            return read_config(self.options.config, may_wait=True)
         return adapted(PRESETS[self.preset or "min-char-rnn"], self.changes())
 
     def load_corpus(self, config: TrainConfig) -> "jaxrnn.Corpus":
@@ -276,10 +276,22 @@ class TrainingFlags:
         return {**corpus, **collections.ChainMap(*self.settings.values())}
 
 
-def read_config(file: Path) -> TrainConfig:
+def with_flags(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
+    """Return a configuration with the settings of flags; symbols that are typed for bytes are given by their bytes."""
+    config = with_settings(config, changes)
+    if "symbols" in changes and config.vocabulary == "bytes":
+        from jaxrnn.text.stream import Rules
+        from jaxrnn.text.vocabulary import encode_bytes
+
+        symbols = encode_bytes(config.symbols, Rules.of(config).of_arguments.encoding)
+        config = with_settings(config, {"symbols": symbols.decode("latin-1")})
+    return config
+
+
+def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:
     """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
     try:
-        return from_json(TrainConfig, read_text(file))
+        return from_json(TrainConfig, read_text(file, may_wait=may_wait))
     except JaxrnnError as error:
         raise JaxrnnError(f"{file}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

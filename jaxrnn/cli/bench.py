@@ -92,7 +92,7 @@ class Bench:
         if self.preset and self.config:
             raise JaxrnnError("--preset and --config both say what to start from; give one of them")
         settings, optimizer = dict(self.workload), None
-        training = read_config(self.config) if self.config else PRESETS[self.preset or "min-char-rnn"]
+        training = read_config(self.config, may_wait=True) if self.config else PRESETS[self.preset or "min-char-rnn"]
         if self.suite == "devices" and not (self.preset or self.config):  # lanes to share
             settings = {"batch_size": 64, "hidden_size": 256, **settings}
         if "cell" in settings:

@@ -20,7 +20,7 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
     Raises JaxrnnError unless it measured the same: "suite" and "config" of `values`, which has the "machine" too.
     """
     try:
-        saved = json.loads(read_text(file))
+        saved = json.loads(read_text(file, may_wait=True))
         theirs, ours = ({"suite": source["suite"], **_flat(source["config"])} for source in (saved, values))
         seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
         timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}

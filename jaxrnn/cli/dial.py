@@ -9,7 +9,7 @@ import jaxrnn
 from jaxrnn.cli.arguments import ProcessFlags
 from jaxrnn.config import TrainConfig, with_settings
 from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -94,6 +94,6 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
         f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
         f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: of {len(SHAPES)} sizes the lowest loss "
         f"to expect with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here ({measured} measured)",
-        f"schedule: {config.steps:,} steps of {config.batch_size} x {config.sequence_length} {kind}, "
+        f"schedule: {counted(config.steps, 'steps')} of {config.batch_size} x {config.sequence_length} {kind}, "
         f"{choice.sweeps:.3g} sweeps over the text, {rule}; {ends}",
     ]

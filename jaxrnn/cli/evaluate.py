@@ -27,7 +27,7 @@ from jaxrnn.cli.arguments import (
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
 from jaxrnn.config import TrainConfig
-from jaxrnn.errors import JaxrnnError, NonFiniteError, listed
+from jaxrnn.errors import JaxrnnError, NonFiniteError, counted, listed
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -104,9 +104,9 @@ class Evaluate:
                     documents.append(values)
                 elif self.per_document:
                     bits = f"{score.bits_per_character:.4f} bits/{unit[:-1]}"
-                    print(f"document at {begin:,}: {bits}, {score.symbols:,} {unit} scored")
+                    print(f"document at {begin:,}: {bits}, {counted(score.symbols, unit)} scored")
             if not total.symbols:
-                counts = f"{text.tally.read} {unit}, {text.tally.left_out.total()} of them unknown"
+                counts = f"{counted(text.tally.read, unit)}, {text.tally.left_out.total()} of them unknown"
                 raise JaxrnnError(f"{text.source} has {counts}; 2 known ones are needed to score one")
             if not math.isfinite(total.nats):
                 raise NonFiniteError(f"the loss of {text.source} is not finite; with --dynamic, try a smaller rate")
@@ -212,7 +212,8 @@ class Evaluate:
             f"{text.source}{f', {part}' if part else ''}, by the network after step {step:,}",
             f"{score.nats_per_character:.4f} nats/{kind[:-1]}, {score.bits_per_character:.4f} bits/{kind[:-1]}, "
             f"{per_byte}perplexity {score.perplexity:.5g}",
-            f"{score.symbols:,} {kind} scored ({score.utf8_bytes:,} bytes), all but the first{in_lanes}",
+            f"{counted(score.symbols, kind)} scored ({counted(score.utf8_bytes, 'bytes')}), all but "
+            f"the first{in_lanes}",
             f"{dynamic}{self.learning.chosen}" if dynamic else None,
             unseen_line,
         ]

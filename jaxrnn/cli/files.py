@@ -18,6 +18,7 @@ from jaxrnn.cli.arguments import (
     RunArgument,
     choose_checkpoint,
     read_config,
+    with_flags,
 )
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
@@ -47,7 +48,8 @@ class Prepare:
                 bytes_read += more if phase == "reading" else 0
                 progress(phase, more, total)
 
-            config = TrainConfig(corpus="\n".join(self.corpus) or TrainConfig.corpus, **self.settings)
+            source = {"corpus": "\n".join(self.corpus)} if self.corpus else {}
+            config = with_flags(TrainConfig(), {**source, **self.settings})
             corpus = jaxrnn.runs.load_run_corpus(config, count, verify=self.verify)
         seconds, cached = time.perf_counter() - start, corpus.cache_file
         values = {
@@ -115,7 +117,8 @@ class Import:
 
     def run(self) -> None:
         """Make the run, and describe it."""
-        config = with_settings(read_config(self.config) if self.config else TrainConfig(), self.settings)
+        start = read_config(self.config, may_wait=True) if self.config else TrainConfig()
+        config = with_flags(start, self.settings)
         if self.cell and self.nonlinearity:
             raise JaxrnnError("--nonlinearity tells the cell of a torch.nn.RNN, as --cell does; give one of them")
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)

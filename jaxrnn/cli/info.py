@@ -15,7 +15,7 @@ import jaxrnn
 from jaxrnn.atomic import storage_error
 from jaxrnn.cli.arguments import CellFlag, DeviceFlags, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result, quoted
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, counted
 from jaxrnn.runs.checkpoint_files import all_checkpoints, set_aside
 
 
@@ -137,7 +137,7 @@ def _verify(path: Path, cell: str | None) -> dict[str, Any] | None:
 
 
 def _file_line(file: dict[str, Any]) -> str:
-    size = f"{file['size']:,} bytes, {file['modified']}"
+    size = f"{counted(file['size'], 'bytes')}, {file['modified']}"
     if file["problem"]:
         advice = "; --repair moves it aside" if file["state"] == DamagedError.word else ""
         return f"{file['state']} checkpoint: {file['problem']}; {size}{advice}"

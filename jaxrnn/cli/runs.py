@@ -16,7 +16,7 @@ import jaxrnn
 from jaxrnn.cli.arguments import JsonFlag
 from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, in_words, print_result, styled, table
 from jaxrnn.config import SETTINGS, TEXT_RULES, TrainConfig, corpus_name
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 
 _Row: TypeAlias = "jaxrnn.runs.RunSummary | jaxrnn.runs.SweepSummary"  # of the list of runs
 _STYLES = {"running": GREEN, "finished": "", "stopped": YELLOW, "damaged": RED, "unusable": RED, "unreadable": RED}
@@ -74,7 +74,7 @@ def _row(row: "_Row") -> list[str]:
     step, model = f"{run.step:,}", "-"
     if isinstance(row, jaxrnn.runs.SweepSummary):
         step = f"{sum(member.step for member in row.members):,}"
-        model = f"{sum(member.state == 'finished' for member in row.members)} of {row.size} models"
+        model = f"{sum(member.state == 'finished' for member in row.members)} of {counted(row.size, 'models')}"
     elif run.config:
         model = f"{run.config.model.cell} {run.config.model.num_layers} x {run.config.model.hidden_size}"
         step += f" of {run.config.steps:,}" if run.step < run.config.steps else ""

@@ -24,7 +24,7 @@ from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
 from jaxrnn.cli.output import json_text
 from jaxrnn.config import SampleConfig
-from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.errors import JaxrnnError, NonFiniteError, counted
 
 if TYPE_CHECKING:
     from jaxrnn.text.stream import Rules
@@ -179,6 +179,6 @@ def _copy_line(sample: str, find_copy: "Callable[[str], jaxrnn.Copy] | None") ->
         return ""
     copy = find_copy(sample)
     return (
-        f"\n---- longest copy: {len(copy.text)} of {len(sample)} characters, from {copy.sample_offset} on, in the "
-        f"training text from {copy.text_offset} on: {copy.text!r} ----"
+        f"\n---- longest copy: {len(copy.text)} of {counted(len(sample), 'characters')}, from {copy.sample_offset} on, "
+        f"in the training text from {copy.text_offset} on: {copy.text!r} ----"
     )

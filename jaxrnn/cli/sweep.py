@@ -11,13 +11,13 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.advice import closing_lines, guessing_line
-from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags
+from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags, with_flags
 from jaxrnn.cli.flags import setting_flags
 from jaxrnn.cli.output import fields_of, loss_values, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.config import SWEEPABLE, TrainConfig, combinations, with_settings
-from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.config import SWEEPABLE, TrainConfig, combinations
+from jaxrnn.errors import JaxrnnError, NonFiniteError, counted
 from jaxrnn.runs.progress import TrainingProgress
 
 
@@ -72,14 +72,17 @@ class Sweep(TrainingFlags):
             reports = jaxrnn.fit_many(config, axes, corpus, should_stop=lambda: received, **flags)
             if not options.quiet:
                 lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
-                print("\n".join([str(corpus), *lines, f"sweep: {run_dir}, {len(members)} models"]), file=sys.stderr)
+                print(
+                    "\n".join([str(corpus), *lines, f"sweep: {run_dir}, {counted(len(members), 'models')}"]),
+                    file=sys.stderr,
+                )
             with contextlib.closing(reports), display:
                 for report in reports:
                     steps = sum(member.step for member in report.reports.values())
                     display.show(steps, _in_short(report), finished=report.finished)
         values, table_lines = _result(report, axes, members, run_dir)
         if not report.finished:
-            table_lines.append(f"stopped after {steps:,} of {display.total:,} steps")
+            table_lines.append(f"stopped after {steps:,} of {counted(display.total, 'steps')}")
         table_lines.append(f"sweep: {run_dir}")
         if options.plot:
             table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))
@@ -109,7 +112,7 @@ class Sweep(TrainingFlags):
         if "cell" in single:
             lists["cell"] = [cell_of(*lists["cell"])]
         first_values = {name: values[0] for name, values in lists.items()}
-        config = with_settings(config, {"vocab_size": None, **changes, **first_values})
+        config = with_flags(config, {"vocab_size": None, **changes, **first_values})
         axes |= {name: values for name, values in lists.items() if name not in single}
         if self.seeds is not None:
             if self.seeds < 1:
@@ -127,7 +130,7 @@ class Sweep(TrainingFlags):
 def _in_short(report: "jaxrnn.SweepReport") -> list[str]:
     ended = sum(member.finished for member in report.reports.values())
     losses = [member.bits_per_character for name, member in report.reports.items() if name not in report.failed]
-    parts = [f"{ended} of {len(report.members)} models done"]
+    parts = [f"{ended} of {counted(len(report.members), 'models')} done"]
     if losses:
         parts.insert(0, f"{min(losses):.3f} to {max(losses):.3f} {next(iter(report.members.values())).loss_unit}")
     if report.failed:

@@ -16,14 +16,23 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli import advice
-from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
+from jaxrnn.cli.arguments import (
+    DEVICE,
+    OPTIONS,
+    ProcessFlags,
+    RunOptions,
+    TrainingFlags,
+    open_checkpoint,
+    read_config,
+    with_flags,
+)
 from jaxrnn.cli.dial import dialed
 from jaxrnn.cli.output import corpus_values, fields_of, loss_values, print_result, slice_lines, unseen_symbols
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
 from jaxrnn.config import SETTINGS, OptimizerConfig, TrainConfig, with_settings
-from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError
+from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError, counted
 from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
 
@@ -101,7 +110,7 @@ class Train(TrainingFlags):
             if shows:
                 about = [str(corpus), *slice_lines(slices, corpus.vocabulary), f"run: {run_dir}"]
                 if mesh and self.device.devices == "auto" and jax.process_count() == 1:
-                    about.append(f"devices: {mesh.size}, each with {config.batch_size // mesh.size} lanes")
+                    about.append(f"devices: {mesh.size}, each with {counted(config.batch_size // mesh.size, 'lanes')}")
                 print("\n".join(about), file=sys.stderr)
             events = EventLog(run_dir) if self.options.tensorboard and prints else None
             try:
@@ -153,7 +162,7 @@ class Train(TrainingFlags):
             changes["optimizer"], optimizer = optimizer_of(changes["optimizer"])
         if optimizer is not None:  # a preset's fields of its optimizer are not for this one
             config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
-        return with_settings(config, changes), optimizer
+        return with_flags(config, changes), optimizer
 
     def _begin(
         self, config: TrainConfig, corpus: "jaxrnn.Corpus", parent: "jaxrnn.Checkpoint | None", **options: Any
@@ -214,7 +223,7 @@ class Train(TrainingFlags):
         }
         trained_on = f" ({slices['train']})" if len(slices) > 1 else ""
         lines: list[str | None] = [
-            f"{report.step:,} of {config.steps:,} steps, {report.seconds:.1f} s: "
+            f"{report.step:,} of {counted(config.steps, 'steps')}, {report.seconds:.1f} s: "
             f"{report.bits_per_character:.3f} {unit}{trained_on}",
             advice.guessing_line(report),
             _sweep_line(report),
@@ -229,7 +238,7 @@ class Train(TrainingFlags):
             lines.append(f"{validation}: {advice.best_line(best, config)}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
-                lines.append(f"stopped early: no better validation loss in {best.since} validations")
+                lines.append(f"stopped early: no better validation loss in {counted(best.since, 'validations')}")
         if self.options.quiet:
             lines.append(str(corpus))  # else it stands at the beginning
         lines += [f"run: {run_dir}", *self._closing_lines(run_dir, advice.resume_flags(report))]

@@ -1,5 +1,6 @@
 """Configurations as JSON text, from which they are read exactly."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +30,15 @@ def _values(config: Checked) -> dict[str, Any]:
     return {**values, "cell": "custom"} if isinstance(values.get("cell"), Cell) else values
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, may_wait: bool = False) -> str:
     """Return the text of a file of JSON, in the UTF-8, UTF-16 or UTF-32 that an editor has chosen.
 
     Raises:
-        OSError: the file can't be read.
+        OSError: the file can't be read, or is not a regular one: a pipe is read only by those who `may_wait` for it.
         UnicodeDecodeError: it is in another encoding.
     """
+    if not may_wait and path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
     data = path.read_bytes()
     return data.decode(json.detect_encoding(data))
 

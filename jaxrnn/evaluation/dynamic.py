@@ -18,7 +18,7 @@ from jax import lax
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.evaluation.score import Nats, score
 from jaxrnn.evaluation.stream import Reader, read_in_parts
 from jaxrnn.network import Carry, Params, initial_carry
@@ -183,7 +183,9 @@ def _all(
 ) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
     if len(tokens) < 2 or length < 1:
-        raise JaxrnnError(f"2 symbols and a length of 1 are needed, got {len(tokens)} symbols and length {length}")
+        raise JaxrnnError(
+            f"2 symbols and a length of 1 are needed, got {counted(len(tokens), 'symbols')}, length {length}"
+        )
     nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))
     for indices, part, state in read_in_parts(reader(params, config, rule, length, parts), tokens, starts):
         nats[indices], learner = part, state
@@ -206,7 +208,7 @@ class Dynamic(NamedTuple):
             'dynamic: learned after every 16 symbols, rms, rate 0.0001, decay 0.001'
         """
         rule = f"{self.rule}, rate {self.rate:.4g}, decay {self.decay:.4g}"
-        return f"dynamic: learned after every {self.length} symbols, {rule}"
+        return f"dynamic: learned after every {counted(self.length, 'symbols')}, {rule}"
 
 
 def choose(

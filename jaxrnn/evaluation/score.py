@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate, to_mesh
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
 from jaxrnn.text import Batch, Tokens, Vocabulary
@@ -123,7 +123,7 @@ def surprisals_in_parts(
     """
     count = len(tokens) - 1
     if count < 1:
-        raise JaxrnnError(f"the text has {len(tokens)} symbols; 2 are needed to score one")
+        raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")
     if not 1 <= lanes <= count:
         raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
     all_lanes = lanes

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrnn.config.fields import of_fields
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 
 Array = NDArray[Any]
 
@@ -130,8 +130,8 @@ def find_units(
     for part, values in (("first", truth[:split]), ("held-out", truth[split:])):
         if len(np.unique(values)) < 2:
             raise JaxrnnError(
-                f"the property is the same for all {len(values)} characters of the {part} part; give a longer text, "
-                "one where it varies"
+                f"the property is the same for all {counted(len(values), 'characters')} of the {part} part; give a "
+                "longer text, one where it varies"
             )
     score = _score_flag if truth.dtype == bool else _score_number
     units = []

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxrnn.config import SampleConfig, corpus_name
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network import CELLS, Params
 from jaxrnn.network.cells import built_in_name
 from jaxrnn.runs.checkpoint import Checkpoint
@@ -136,9 +136,9 @@ def _summary(checkpoint: Checkpoint, cell: str) -> str:
     if counters.get("best_step") == counters["step"]:
         cost = f"{counters['best_loss'] / math.log(2):.2f} bits each on a text that it did not learn from"
     return (
-        f"A recurrent network, {layers} of {model.hidden_size:,} {units} units. It reads one "
+        f"A recurrent network, {layers} of {counted(model.hidden_size, f'{units} units')}. It reads one "
         f"{'byte' if checkpoint.vocabulary.kind == 'bytes' else 'character'} at a time and guesses the next: after "
-        f"{int(state.step):,} steps of training, at a cost of {cost}."
+        f"{counted(int(state.step), 'steps')} of training, at a cost of {cost}."
     )
 
 

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError, UnreadableError
+from jaxrnn.errors import CheckpointError, JaxrnnError, StorageError, UnreadableError, UnusableError
 
 _NAME = re.compile(r"step-([0-9]{10})\.safetensors")
 _BEST = "best.safetensors"
@@ -34,6 +34,8 @@ def list_checkpoints(directory: Path) -> list[Path]:
     try:
         return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
+        if os.path.lexists(directory):
+            raise UnusableError(f"{directory} is not a directory; move it elsewhere") from None
         return []
     except OSError as error:
         raise UnreadableError(f"{directory} can't be read now ({error.strerror or error})") from None

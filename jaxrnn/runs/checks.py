@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrnn.config import TEXT_RULES, Cell, ModelConfig, TrainConfig, with_settings
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, counted
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.header import parse, read_metadata
@@ -65,7 +65,9 @@ def check_steps(path: Path, steps: int) -> None:
 
 def _check_steps(path: Path, steps: int, done: int) -> None:
     if steps < done:
-        raise JaxrnnError(f"{path} has done {done:,} steps, more than {steps:,}; resume it with --steps {done} or more")
+        raise JaxrnnError(
+            f"{path} has done {counted(done, 'steps')}, more than {steps:,}; resume it with --steps {done} or more"
+        )
 
 
 def check_member(path: Path, run: Run) -> None:

@@ -43,7 +43,7 @@ from pathlib import Path
 
 import jax
 
-from jaxrnn.atomic import commit, make_directory, storage_error, sync_directory
+from jaxrnn.atomic import check_writable, commit, make_directory, storage_error, sync_directory
 from jaxrnn.config import TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
@@ -134,7 +134,10 @@ class RunDirectory:
         checkpoint = newest_good(
             self._path, lambda file: read_checkpoint(file, lambda _: cell, optimizer), skips=DamagedError
         )
-        step = checkpoint.counters["step"]
+        step, file = checkpoint.counters["step"], checkpoint.file
+        if file not in (checkpoint_path(file.parent, step), checkpoint_path(file.parent, "best")):
+            name = checkpoint_path(file.parent, step).name
+            raise JaxrnnError(f"{file} is the checkpoint of another step; rename it to {name}, or move it elsewhere")
         if not self._run.config.parent:
             config = with_settings(self._run.config, {"parent": checkpoint.config.parent})
             self._run = self._run._replace(config=config)
@@ -169,6 +172,11 @@ class RunDirectory:
     def _begin(self) -> None:
         """Leave in the directory what belongs to the run up to the checkpoint."""
         checkpoint = self.checkpoint
+        for file in map(self._path.joinpath, _LOGS):
+            check_writable(file)
+            encoding = json.detect_encoding(file.read_bytes()[:4]) if checkpoint and file.exists() else "utf-8"
+            if not encoding.startswith("utf-8"):
+                raise JaxrnnError(f"{file} is in {encoding.upper()}, and the run goes on in UTF-8; convert it to that")
         (self._path / "checkpoints").mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=self._path / "checkpoints"):  # raises where no checkpoint could be written
             pass

@@ -42,7 +42,7 @@ def _lock(descriptor: int, *, shared: bool = False) -> None:
 def is_locked(directory: Path) -> bool:
     """Return whether a process trains in a directory now; nothing is written."""
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDONLY)
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # it may be a pipe
     except OSError:
         return False
     try:

@@ -68,7 +68,7 @@ def read_metrics(run: str | Path) -> Columns:
 def has_metrics(run: Path) -> bool:
     """Return whether a run has a line of metrics; an imported one has none before it is trained."""
     file = run / "metrics.jsonl"
-    return file.is_file() and b"\n" in file.read_bytes()
+    return file.is_file() and b"\n" in file.read_bytes().lstrip()
 
 
 def _read_or_refuse(run: Path) -> Columns:
@@ -90,7 +90,7 @@ def read_columns(run: Path) -> Columns:
     text = read_text(run / "metrics.jsonl")
     try:
         # What follows the last newline is a line that is being written.
-        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]
         lines = [_converted(line, lines[0]) if "smooth_loss" in line else line for line in lines]
         columns = {name: np.array([line.get(name) for line in lines], float) for name in METRICS}  # None becomes NaN
     except (TypeError, AttributeError, KeyError, ZeroDivisionError, OverflowError, RecursionError):

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
@@ -161,8 +161,8 @@ def prepare(
     for part in slices.values():
         if len(part.tokens) < config.sequence_length + 2:
             raise JaxrnnError(
-                f"the slice {part} has {len(part.tokens)} symbols and needs sequence_length {config.sequence_length} "
-                "+ 2 at least; give a longer text, another split, or a smaller sequence_length"
+                f"the slice {part} has {counted(len(part.tokens), 'symbols')} and needs sequence_length "
+                f"{config.sequence_length} + 2 at least; give a longer text, another split, or make that smaller"
             )
     config = dataclasses.replace(config, prompt=normalized(config.prompt, config.normalize))
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks

@@ -92,6 +92,9 @@ def load_weights(path: str | Path, cell: str | Cell | None = None) -> Weights:
     check_arguments(load_weights, locals())
     path = Path(path)
     tensors, dtype, metadata = _read(path)
+    for part, argument in {"_reverse": "bidirectional=True", ".weight_hr_l": "proj_size"}.items():
+        if any(part in f".{name}" for name in tensors):
+            raise JaxrnnError(f"{path} is of a module with {argument}, which no network here has; train one without")
     layers = sorted(match.groups() for name in tensors if (match := re.fullmatch(r"(.*)weight_hh_l(\d+)", name)))
     prefixes = sorted({prefix for prefix, _ in layers})
     if len(prefixes) != 1:

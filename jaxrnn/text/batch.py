@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import check_arguments, of_fields
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.vocabulary import Tokens, check_tokens
 
@@ -78,8 +78,8 @@ def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -
     length, lanes = config.sequence_length, config.batch_size
     if num_tokens // lanes < length + 2:
         raise JaxrnnError(
-            f"{name} has {num_tokens} symbols, but sequence_length {length} and batch_size {lanes} need at least "
-            f"{lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
+            f"{name} has {counted(num_tokens, 'symbols')}, but sequence_length {length} and batch_size {lanes} need at "
+            f"least {lanes} x ({length} + 2) = {lanes * (length + 2)}; give a longer text or make them smaller"
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrnn.config import Normalization, VocabularyKind, check_text_options, corpus_name
 from jaxrnn.config.fields import check_arguments, in_short
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.text import cache, fetch
 from jaxrnn.text.files import STDIN, Text, absolute, find_files, in_blocks, one_line, read_file, texts_of
 from jaxrnn.text.stream import Progress, Rules, blocks, encode_text, silent, survey_text
@@ -117,7 +117,7 @@ class Corpus:
 
     def __repr__(self) -> str:
         """Summarize the corpus without its tokens."""
-        size = f"{len(self):,} {self.vocabulary.kind}, {len(self.vocabulary):,} distinct"
+        size = f"{counted(len(self), self.vocabulary.kind)}, {len(self.vocabulary):,} distinct"
         return f"Corpus({self.name}: {size}, sha256 {self.sha256[:12]})"
 
 

@@ -1,5 +1,6 @@
 """The files of a text: found by their names, a folder or a pattern, decompressed, and read in blocks."""
 
+import collections
 import contextlib
 import errno
 import glob
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxrnn.config import VocabularyKind
-from jaxrnn.errors import JaxrnnError, did_you_mean
+from jaxrnn.errors import JaxrnnError, did_you_mean, listed
 from jaxrnn.text import fetch
 
 PIECE = 2**18  # bytes of a text; at least 4, so that the first piece holds a whole byte-order mark
@@ -69,7 +70,11 @@ def find_files(source: str) -> tuple[Path, ...]:
     for line in lines if len(lines) > 1 else ():
         if line in (*fetch.NAMED, STDIN):
             raise JaxrnnError(f"{line} is a corpus by itself, which can't be joined with others; give files")
-    return tuple(file for line in lines for file in _files_of(_path(line)))
+    files = tuple(file for line in lines for file in _files_of(_path(line)))
+    counts = collections.Counter(map(os.path.normpath, files))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        warnings.warn(f"the text has files more than once: {listed(twice, 3)}; give each one once", stacklevel=2)
+    return files
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -173,7 +178,8 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
         raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
     for beginning, name in _MAGIC.items():
         if start.startswith(beginning) and not start.isascii():
-            raise JaxrnnError(f"{path} is compressed; decompress it, or give it a name that ends in {name}")
+            advice = f", or give it a name that ends in {name}" if path.is_absolute() and path.is_file() else ""
+            raise JaxrnnError(f"{path} is compressed; decompress it{advice}")
     if suffix in _NOT_PLAIN or _DOCUMENT.match(start.replace(b"\0", b"")):
         raise JaxrnnError(f"{path} is a document or a web page; save it as plain text (UTF-8)")
 

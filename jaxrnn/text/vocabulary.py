@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrnn.config import Unknown, VocabularyKind, check_text_options
 from jaxrnn.config.fields import check_arguments, in_short
-from jaxrnn.errors import JaxrnnError, listed
+from jaxrnn.errors import JaxrnnError, counted, listed
 from jaxrnn.text.characters import alternatives, describe
 
 Tokens = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
@@ -89,7 +89,7 @@ class Vocabulary:
         """Show the number of symbols, and at most the first hundred."""
         more = f" and {len(self) - 100:,} more" if len(self) > 100 else ""
         unknown = ", one of them for all others" if self.unknown else ""
-        return f"Vocabulary({len(self):,} {self.kind}{unknown}: {self.symbols[:100]!r}{more})"
+        return f"Vocabulary({counted(len(self), self.kind)}{unknown}: {self.symbols[:100]!r}{more})"
 
     def __len__(self) -> int:
         """Return V, the number of symbols."""
@@ -117,7 +117,7 @@ class Vocabulary:
             known = [f"{near!r} for {describe(symbol).partition(' (')[0]}" for symbol, near in nearest.items() if near]
         instead = f", such as {', '.join(known)}" if known else ""
         return (
-            f"the model has never seen {listed(names, 4)}; it knows {len(self):,} {self.kind} (listed by jaxrnn "
+            f"the model has never seen {listed(names, 4)}; it knows {counted(len(self), self.kind)} (listed by jaxrnn "
             f"info RUN --vocabulary){instead}"
         )
 

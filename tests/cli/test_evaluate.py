@@ -205,7 +205,7 @@ def test_train_names_the_slices_in_its_result(place, tmp_path, jaxrnn):
     assert code == 0
     assert f"bits per character (train, characters 0-{int(0.6 * N):,})" in out
     assert f"validation, characters {int(0.6 * N):,}-{N:,}: " in out
-    assert "stopped early: no better validation loss in 1 validations\n" in out
+    assert "stopped early: no better validation loss in 1 validation\n" in out
 
 
 def test_checkpoints_are_chosen_by_name_or_step(place, jaxrnn):
@@ -296,14 +296,14 @@ BAD = [
     ("evaluate run nowhere.txt", "no such file: .*nowhere.txt; give a text file"),
     ("evaluate run empty", "empty has no files"),
     ("evaluate run empty.txt", "empty.txt has 0 characters.* 2 known ones are needed"),
-    ("evaluate run single.txt", "single.txt has 1 characters.* 2 known ones are needed"),
+    ("evaluate run single.txt", "single.txt has 1 character,.* 2 known ones are needed"),
     ("evaluate run empty.txt --lanes 2", "2 known ones are needed"),
     ("evaluate run empty.txt --per-character bits.tsv", "2 known ones are needed"),
     ("evaluate run latin1.txt --per-character bits.tsv", "latin1.txt is not UTF-8 .byte 0xe9. at offset 3"),
     ("evaluate run crlf.txt", "CRLF.*in line 1.*--normalize"),
     ("evaluate run text.txt --split-name train", "FILE and --split-name both say what to score; give one of them"),
     ("evaluate run text.txt --text x", "FILE and --text both say what to score; give one of them"),
-    ("evaluate run --text x", "--text has 1 characters.* 2 known ones are needed"),
+    ("evaluate run --text x", "--text has 1 character,.* 2 known ones are needed"),
     ("evaluate run --reset-on x --per-document", "reset_on 'x'"),
     ("evaluate run --dynamic-rate 0.1", "--dynamic-... need --dynamic"),
     ("evaluate run --dynamic --lanes 2", "--dynamic reads in one lane"),

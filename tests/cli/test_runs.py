@@ -156,7 +156,9 @@ def test_runs_shows_the_state_of_each_run(home, output):
         ("config.json", b"{", "damaged", "config.json can't be read"),
         ("config.json", b'{"stepps": 3}', "unusable", "config.json can't be read"),
         ("config.json", None, "damaged", "config.json can't be read (No such file"),
-        ("config.json", "folder", "unreadable", "config.json can't be read (Is a directory"),
+        ("config.json", os.mkdir, "unreadable", "config.json can't be read (it is not a regular file"),
+        ("config.json", os.mkfifo, "unreadable", "config.json can't be read (it is not a regular file"),
+        ("metrics.jsonl", os.mkfifo, "unreadable", "metrics.jsonl can't be read (it is not a regular file"),
         ("config.json", b"\xff\xfe", "damaged", "config.json can't be read"),
         ("metrics.jsonl", b"garbage\n", "damaged", "metrics.jsonl can't be read"),
         ("metrics.jsonl", b"[]\n7\n", "damaged", "metrics.jsonl can't be read"),
@@ -168,7 +170,7 @@ def test_runs_shows_the_state_of_each_run(home, output):
         ("metrics.jsonl", None, "damaged", "metrics.jsonl can't be read (No such file"),
         ("checkpoints/step-0000000000.safetensors", b"", "damaged", "step-0000000000.safetensors is damaged"),
         ("checkpoints/step-0000000000.safetensors", b"\0" * 99, "damaged", "step-0000000000.safetensors is damaged"),
-        ("checkpoints/step-0000000000.safetensors", "folder", "unusable", "is not a regular file"),
+        ("checkpoints/step-0000000000.safetensors", os.mkdir, "unusable", "is not a regular file"),
         ("checkpoints/best.safetensors", b"half", "damaged", "best.safetensors is damaged"),
     ],
     ids=str,
@@ -176,8 +178,8 @@ def test_runs_shows_the_state_of_each_run(home, output):
 def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_listed(home, output, name, content, state, message):
     path = home / "runs" / "a" / name
     path.unlink(missing_ok=True)
-    if content == "folder":
-        path.mkdir()
+    if callable(content):
+        content(path)
     elif content is not None:
         path.write_bytes(content)
     runs = by_name(output("runs", "--json"))
@@ -206,8 +208,21 @@ def test_a_folder_of_checkpoints_that_cannot_be_listed_now_is_reported(home, out
     assert capsys.readouterr().err == "jaxrnn: runs/a/checkpoints can't be read now (Permission denied)\n"
 
 
-def test_a_line_of_the_metrics_may_lack_fields(home, output):
-    (home / "runs" / "a" / "metrics.jsonl").write_text('{"step": 30}\n{"step": 40}\n')
+def test_a_folder_of_checkpoints_that_is_none_is_reported(home, output):
+    (home / "runs" / "a" / "checkpoints").rename(home / "kept")
+    (home / "runs" / "a" / "checkpoints").touch()
+    problem = "runs/a/checkpoints is not a directory; move it elsewhere"
+    assert by_name(output("runs", "--json"))["a"]["problem"] == problem
+
+
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(home, output):
+    (home / "runs" / "a" / ".lock").unlink(missing_ok=True)
+    os.mkfifo(home / "runs" / "a" / ".lock")
+    assert by_name(output("runs", "--json"))["a"]["state"] == "stopped"
+
+
+def test_lines_of_the_metrics_may_be_blank_or_lack_fields(home, output):
+    (home / "runs" / "a" / "metrics.jsonl").write_text('\n{"step": 30}\n \n{"step": 40}\n\n')
     for command in (["runs"], ["runs", "--json"], ["compare", "runs/a", "runs/b"]):
         output(*command)
     assert by_name(output("runs", "--json"))["a"]["step"] == 40

@@ -89,6 +89,35 @@ def test_a_new_line_that_the_shell_has_not_made_is_told(folder, jaxrnn):
     assert r"--join has a backslash and a letter, as they were typed; a new line is $'\n' in a shell" in err
 
 
+def test_symbols_for_bytes_are_given_by_their_bytes(folder, jaxrnn):
+    command = f"train a.txt --vocabulary bytes --run-dir run {TRAIN}"
+    for more in (" --symbols \u00e9", " --resume --steps 6 --symbols \u00e9"):
+        assert jaxrnn(command + more)[0] == 0
+    assert {"c3", "a9"} <= {*jaxrnn("info run --vocabulary")[1].replace("0x", " ").split()}
+    assert jaxrnn("sample run --json --prompt \u00e9")[0] == 0
+    assert " 15 distinct" in jaxrnn("prepare a.txt --vocabulary bytes --symbols \u0436\udcff")[1]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_is_read_twice_is_told(folder, jaxrnn):
+    for files in ("a.txt './*.gz' b.txt.gz", f"b.txt.gz ../{folder.name}/*.gz"):
+        code, _, err = jaxrnn(f"train {files} {TRAIN}")
+        warning = f"jaxrnn: warning: the text has files more than once: {folder}/b.txt.gz; give each one once\n"
+        assert (code, err) == (0, warning)
+
+
+def test_a_compressed_text_without_a_name_is_to_be_decompressed(folder, jaxrnn, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((folder / "b.txt.gz").read_bytes())))
+    assert jaxrnn(f"train - {TRAIN}")[2] == "jaxrnn: - is compressed; decompress it\n"
+
+
+def test_one_of_something_is_named_in_the_singular(folder, jaxrnn):
+    (folder / "one.txt").write_text("a")
+    assert jaxrnn(f"train a.txt --run-dir run {TRAIN} --steps 1")[1].count("1 of 1 step,") == 1
+    assert "one.txt has 1 character, 0 of them unknown" in jaxrnn("evaluate run one.txt")[2]
+    assert "1 character scored (1 byte)" in jaxrnn("evaluate run --text at")[1]
+
+
 def test_symbols_that_are_half_a_character_can_be_sampled(folder, jaxrnn):
     command = f"train a.txt --symbols '\ud800' --run-dir run {TRAIN}".replace("sample-length 5", "sample-length 99")
     assert jaxrnn(command)[0] == 0

@@ -86,7 +86,7 @@ def test_the_units_are_what_their_names_say():
     ("length", "lanes", "message"),
     [
         (0, 1, "has 0 symbols; 2 are needed"),
-        (1, 1, "has 1 symbols; 2 are needed"),
+        (1, 1, "has 1 symbol; 2 are needed"),
         (10, 10, "lanes must be from 1 to 9"),
         (10, 0, "lanes must be from 1 to 9"),
     ],

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -154,6 +155,35 @@ def test_what_an_editor_has_saved_in_its_own_way_is_read_and_continued(home, edi
     assert (code, json.loads(out)[0]["state"]) == (0, "finished")
     steps = read_metrics("run")["step"]
     assert (list(steps), steps[-1]) == (sorted({*steps}), 36)
+
+
+def test_metrics_in_utf_16_are_converted_before_a_run_goes_on(home):
+    log = home / "run/metrics.jsonl"
+    log.write_bytes(EDITORS["UTF-16"](log.read_bytes()))
+    before = contents(home)
+    code, _, err = jaxrnn("train", "--run-dir", "run", "--resume", "--steps", "36")
+    message = "jaxrnn: run/metrics.jsonl is in UTF-16, and the run goes on in UTF-8; convert it to that\n"
+    assert (code, err.splitlines(True)[-1], contents(home)) == (2, message, before)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "samples.txt", "../sweep/sweep.json"])
+def test_a_pipe_among_the_files_of_a_run_is_refused_not_waited_for(home, name):
+    path = home / "run" / name
+    path.unlink()
+    os.mkfifo(path)
+    command = "sweep" if "sweep" in name else "train"
+    code, _, err = jaxrnn(command, "--run-dir", str(path.parent), "--resume")
+    assert code in (1, 2)
+    assert "it is not a regular file" in err
+
+
+def test_a_checkpoint_with_the_name_of_another_step_is_told_and_not_resumed(home):
+    (home / "run/checkpoints/step-0000000024.safetensors").rename(home / "run/checkpoints/step-0000000099.safetensors")
+    problem = "step-0000000099.safetensors is the checkpoint of another step; rename it to step-0000000024.safetensors"
+    code, _, err = jaxrnn("train", "--run-dir", "run", "--resume")
+    assert (code, problem in err) == (2, True)
+    assert "step-0000000099.safetensors, step 24," in jaxrnn("info", "run")[1]
+    assert "after step 24\n" in jaxrnn("sample", "run")[2]
 
 
 def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home):

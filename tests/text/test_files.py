@@ -50,12 +50,16 @@ def text_of(source, **options):
         ("folder/*", "bb\ncb"),
         ("folder/**/*.txt", "bb\nab"),
         (["folder/sub", "folder/?.md"], "ab\ncb"),
-        (["folder/c.md", "folder/c.md"], "cb\ncb"),
     ],
-    ids=["list", "lines", "folder", "path", "pattern", "deep pattern", "mixture", "twice"],
+    ids=["list", "lines", "folder", "path", "pattern", "deep pattern", "mixture"],
 )
 def test_several_files_are_one_text_in_a_fixed_order(folder, source, text):
     assert text_of(source) == text
+
+
+def test_a_file_that_is_given_twice_is_read_twice_with_a_warning(folder):
+    with pytest.warns(UserWarning, match=r"more than once: .*/folder/c\.md; give each one once"):
+        assert text_of(["folder/c.md", "./folder/*.md"]) == "cb\ncb"
 
 
 def test_files_are_joined_by_a_string_and_hashed_each_and_together(folder):
