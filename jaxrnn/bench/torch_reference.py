@@ -29,13 +29,15 @@ class Reference:
         dtype: str = "float32",
         device: str = "cpu",
         autocast: bool = False,
+        rounds: bool = False,
     ) -> None:
         """Begin with these parameters and the first batch of inputs int [K, T, B], targets and reset bool [K].
 
-        `numbers` are beta1, beta2, rms_decay, momentum and decay (of weights); `autocast` rounds products to bfloat16.
+        `numbers` are beta1, beta2, rms_decay, momentum and decay (of weights); `autocast` rounds products to bfloat16,
+        `rounds` those of float32 to TensorFloat-32, where the device can.
         """
-        if device != "cpu":
-            torch.set_float32_matmul_precision("high")  # as in JAX there by default
+        torch.set_float32_matmul_precision("high" if rounds else "highest")
+        torch.backends.cudnn.allow_tf32 = rounds
         self.inputs, self.targets = (torch.as_tensor(part, dtype=torch.int64, device=device) for part in batches[:2])
         self.reset, self.learning_rates, self.clip_value, self.steps = batches[2], learning_rates, clip_value, 0
         self.autocast = torch.autocast(device, torch.bfloat16, enabled=autocast)

@@ -14,7 +14,7 @@ import tyro
 import jaxrnn
 from jaxrnn.atomic import check_writable, commit
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.cli.arguments import DeviceFlags, read_config
+from jaxrnn.cli.arguments import ProcessFlags, read_config
 from jaxrnn.cli.flags import some_setting_flags
 from jaxrnn.cli.output import fields_of, json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
@@ -107,11 +107,6 @@ class Bench:
         devices = 8 if self.suite == "devices" else 1
         if self.devices != "auto":
             devices = self.devices
-        elif self.suite == "step":
-            from jaxrnn.distributed.cores import available_cores, devices_for
-            from jaxrnn.runs.programs import step_flops
-
-            devices = devices_for(training.batch_size, step_flops(training), available_cores())
         return BenchConfig(training, optimizer, devices, self.repeats)
 
     def run(self) -> None:
@@ -119,14 +114,15 @@ class Bench:
         config, options = self.bench_config(), self.options
         self._check(config)
         set_up_jax(config.training.model.dtype)
-        device = DeviceFlags(devices=config.devices)
         if self.suite == "devices":
             from jaxrnn.distributed.mesh import make_cpu_devices
 
             make_cpu_devices(config.devices, beyond_cores=True)
-        device.set_up()
+        devices = self.devices if self.suite == "step" else config.devices
+        flags: Any = ProcessFlags(devices=devices, num_processes=1).set_up_training(config.training)
         if self.suite == "step":
-            device.mesh("batch_size", config.training.batch_size)
+            config = dataclasses.replace(config, devices=flags.devices)
+            flags.mesh("batch_size", config.training.batch_size)
         import jax
 
         from jaxrnn.cli import bench_comparison as comparison
