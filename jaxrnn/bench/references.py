@@ -55,7 +55,7 @@ def tolerance(config: TrainConfig) -> float:
 
 
 def _rounds() -> bool:
-    """Return whether products of float32 are rounded: JAX's default where a device can, which the command line changes."""
+    """Return whether products of float32 are rounded, as GPUs do unless JAX is told to keep their full precision."""
     return jax.default_backend() != "cpu" and jax.config.values["jax_default_matmul_precision"] != "highest"
 
 

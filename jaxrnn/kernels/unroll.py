@@ -30,6 +30,7 @@ from jax import lax
 from jaxrnn.config import Products
 from jaxrnn.config.cell import Cell, CellCarry
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
+from jaxrnn.kernels.sequential import scan
 
 
 class Inputs(NamedTuple):
@@ -100,7 +101,7 @@ def _forward(cell: Cell, products: Products, inputs: Inputs) -> tuple[tuple[jax.
         stand_ins = {id(carry_t[0]): _Hidden(), id(carry_tm1[0]): _HiddenTm1()}
         return carry_t, (carry_t[0], jax.tree.map(lambda leaf: stand_ins.get(id(leaf), leaf), pull_back))
 
-    last, (hidden, pull_backs) = lax.scan(step, carry, (projected, starts))
+    last, (hidden, pull_backs) = scan(step, carry, (projected, starts))
     return (hidden, last), _Residuals(inputs, hidden, pull_backs)
 
 
@@ -139,7 +140,7 @@ def _backward(
     buffer = projected if projected.size > _LARGE else jnp.zeros_like(projected)
     last = d_last, buffer, jnp.asarray(projected.shape[0] - 1)
     at_all = d_hidden, pull_backs, starts, hidden, hidden_tm1
-    (d_first, d_projected, _), d_recurrent = lax.scan(step, last, at_all, reverse=True)
+    (d_first, d_projected, _), d_recurrent = scan(step, last, at_all, reverse=True)
     d_recurrent = (d_projected if d_recurrent is None else d_recurrent).reshape(-1, Whh.shape[1])
     d_Whh = transposed_product(apply_mask(mask, hidden_tm1).reshape(-1, Whh.shape[0]), d_recurrent, products)
     d_bhh = None if bhh is None else d_recurrent.sum(axis=0)

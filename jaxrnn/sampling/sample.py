@@ -5,13 +5,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.tree_util import Partial  # a function whose keywords are arguments of compiled programs
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments, is_traced
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.sequential import run_sequentially
+from jaxrnn.kernels.sequential import run_sequentially, scan
 from jaxrnn.network.model import Carry, Params, forward
 from jaxrnn.sampling.draw import COLDEST, check_draw, draw, likeliest
 from jaxrnn.text import Array
@@ -121,7 +120,7 @@ def _write(
             uniforms = jax.vmap(lambda key: jax.random.uniform(key, (length,), params.by.dtype), out_axes=1)(key)
         else:
             uniforms = jax.random.uniform(key, (length, *token.shape), params.by.dtype)
-        (_, carry, _), tokens = lax.scan(step, (token, carry, recent), uniforms)
+        (_, carry, _), tokens = scan(step, (token, carry, recent), uniforms)
         return tokens, carry
 
     # Everything that follows from the key is computed in order; the state to begin with is overwritten.
