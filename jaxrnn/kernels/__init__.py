@@ -9,6 +9,7 @@ top what its kernel earns, as time without it / time with it. `jaxrnn bench kern
     sequential    the body itself, without a loop around it
     categorical   a cumulative sum over all tokens
     bernoulli     `jax.random.bernoulli`, of which each device takes its lanes
+    lookup        W[tokens]
     sparse_rows   the training step, with a dense update of Wxh
 """
 
@@ -22,7 +23,7 @@ from jaxrnn.errors import JaxrnnError
 
 __all__ = ["KERNELS", "plain", "uses"]
 
-KERNELS = ("unroll", "matmul", "sequential", "categorical", "bernoulli", "sparse_rows")
+KERNELS = ("unroll", "matmul", "sequential", "categorical", "bernoulli", "lookup", "sparse_rows")
 
 # Part of the key of JAX's caches, as `jax.default_matmul_precision` is: where it differs, functions are traced again.
 _plain: Any = jax.make_user_context(default_value=frozenset())

@@ -11,6 +11,7 @@ from jaxrnn.config import ModelConfig
 from jaxrnn.config.cell import CellCarry
 from jaxrnn.config.fields import check_arguments, of_fields
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.kernels.lookup import look_up
 from jaxrnn.kernels.matmul import product
 from jaxrnn.network.cells import get_cell
 from jaxrnn.network.check_cell import check_cell
@@ -135,9 +136,9 @@ def forward(
         if index:
             projected = times(hidden, layer.Wxh, config) + layer.bh[None, None]
         elif masks.inputs is None:
-            projected = look_up(layer, tokens)
+            projected = project(layer, tokens)
         else:
-            rows = drop(layer.Wxh[tokens], masks.inputs[..., None], config.input_dropout)
+            rows = drop(look_up(layer.Wxh, tokens), masks.inputs[..., None], config.input_dropout)
             projected = rows + layer.bh[None, None]
         Whh = drop(layer.Whh, weights, config.weight_dropout)
         if states is not None:  # h of which a part is kept is divided by scaling the matrix that it is multiplied by
@@ -149,11 +150,11 @@ def forward(
     return times(hidden, params.Why, config) + params.by[None, None], tuple(last)
 
 
-def look_up(layer: Layer, tokens: jax.Array) -> jax.Array:
+def project(layer: Layer, tokens: jax.Array) -> jax.Array:
     """Return the first layer's input, x_t Wxh + bh for one-hot x_t: rows of Wxh; int [T, B] -> [T, B, G*H]."""
     if layer.Wxh.shape[0] <= tokens.size:  # the bias is added to the fewer rows
-        return (layer.Wxh + layer.bh[None])[tokens]
-    return layer.Wxh[tokens] + layer.bh[None, None]
+        return look_up(layer.Wxh + layer.bh[None], tokens)
+    return look_up(layer.Wxh, tokens) + layer.bh[None, None]
 
 
 def times(hidden: jax.Array, W: jax.Array, config: ModelConfig) -> jax.Array:

@@ -10,6 +10,7 @@ from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.bernoulli import bernoulli
 from jaxrnn.kernels.categorical import draw
+from jaxrnn.kernels.lookup import look_up
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network import GRU, LSTM, TANH, unroll
@@ -17,6 +18,7 @@ from jaxrnn.text import batches
 from jaxrnn.training import init_train_state, make_train_chunk
 
 RANDOM = np.random.default_rng(0)
+TOKENS = RANDOM.integers(0, 30, (7, 11))
 
 
 def normal(*shape):
@@ -68,12 +70,15 @@ TABLE = {
     "sequential": (doubled, (normal(5),)),
     "categorical": (draw, (jnp.exp(normal(64, 200)), jnp.asarray(RANDOM.random(64), jnp.float32))),
     "bernoulli": (lambda key: bernoulli(key, jnp.asarray([[0.3], [0.8]]), (2, 90), 1), (jax.random.key(1),)),
+    "lookup": (jax.grad(lambda W: (look_up(W, TOKENS) ** 2).sum()), (normal(30, 5),)),
     "sparse_rows": trained(vocab_size=60),
 }
 
 
 @pytest.mark.parametrize("case", TABLE)
-def test_a_kernel_computes_what_its_plain_twin_does(case):
+def test_a_kernel_computes_what_its_plain_twin_does(case, monkeypatch):
+    if case == "lookup":  # for a GPU alone
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     function, arguments = TABLE[case]
     fast = jax.jit(function)(*arguments) if arguments else function()
     with kernels.plain(case.split()[0]):
