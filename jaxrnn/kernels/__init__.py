@@ -1,4 +1,4 @@
-"""How the network is made fast on a CPU: each kernel beside its plain twin, the expression that it equals.
+"""How the network is made fast, on a CPU above all: each kernel beside its plain twin, the expression that it equals.
 
 The rest of the package says what is computed; a kernel says how XLA is made to do it fast. Each module states at its
 top what its kernel earns, as time without it / time with it. `jaxrnn bench kernels` measures that on your machine.
@@ -6,10 +6,10 @@ top what its kernel earns, as time without it / time with it. `jaxrnn bench kern
     kernel        its plain twin
     unroll        network.recurrence: a `lax.scan` that JAX differentiates
     matmul        h @ W inside a loop, a.T @ b after it
-    sequential    the body itself, without a loop around it
+    sequential    the body itself, without a loop around it; a `lax.scan` of one step a round
     categorical   a cumulative sum over all tokens
     bernoulli     `jax.random.bernoulli`, of which each device takes its lanes
-    lookup        W[tokens]
+    lookup        W[tokens], whose gradient a GPU adds up in any order
     sparse_rows   the training step, with a dense update of Wxh
 """
 

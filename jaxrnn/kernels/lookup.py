@@ -3,6 +3,9 @@
 The transpose of the plain twin, W[tokens], adds up the rows of each token. A CPU does that in order. A GPU does it in
 an order that differs from one execution to the next, and so does the rounding; then a resumed run is not bit-identical.
 There the kernel's gradient is a product with one-hot vectors instead.
+
+Earns bits, not time: on an NVIDIA H100 a resumed run differed without it. XLA's own remedy, the flag
+--xla_gpu_deterministic_ops, takes 4.2 times as long for LSTM B 64 T 128 H 512, and 1.4 for tanh B 1 T 25 H 100.
 """
 
 import jax
