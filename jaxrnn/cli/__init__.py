@@ -222,6 +222,8 @@ def _report(error: BaseException) -> int:
     code = error.exit_code if isinstance(error, JaxrnnError) else 1
     if isinstance(error, BrokenPipeError):  # the reader of stdout, such as `| head`, has closed it
         code = 0
+    elif isinstance(error, OSError) and error.filename:
+        print(f"jaxrnn: can't use {error.filename} ({error.strerror}); correct that, or give another", file=sys.stderr)
     elif isinstance(error, JaxrnnError | OSError):
         print(f"jaxrnn: {error}", file=sys.stderr)
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # of NumPy and of JAX

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -178,7 +177,7 @@ def summarize_run(run: str | Path) -> RunSummary:
         problem: dict[str, State] = {}
         with _noting(problem, path.name):
             headers.append(_header(path))
-        if os.path.lexists(path):  # else the run has removed it meanwhile
+        if path in all_checkpoints(run):  # else the run has removed it meanwhile
             problems |= problem
     newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
     step = int(max([*columns["step"], newest.get("step", 0)]))

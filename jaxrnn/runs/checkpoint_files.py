@@ -82,10 +82,10 @@ def find_checkpoint(run: Path, which: str) -> Path:
     directory = run / "checkpoints"
     if which != "best" and not (which.isascii() and which.isdigit()):
         raise JaxrnnError(f"a checkpoint is best, last, average or a step, got {which!r}")
-    path = checkpoint_path(directory, "best" if which == "best" else int(which))
-    if not os.path.lexists(path):
-        steps = [int(file.stem.removeprefix("step-")) for file in reversed(list_checkpoints(directory))]
-        names = [*map(str, steps), *["best"] * os.path.lexists(directory / _BEST)]
+    path, files = checkpoint_path(directory, "best" if which == "best" else int(which)), all_checkpoints(run)
+    if path not in files:
+        files.sort(key=lambda file: (file.name == _BEST, file))
+        names = [file.stem.removeprefix("step-").lstrip("0") or "0" for file in files]
         raise JaxrnnError(f"{run} has no checkpoint {which!r}; there is {', '.join(names) or 'none'}")
     return path
 
@@ -120,7 +120,7 @@ def newest_good(
         try:
             contents = read(file)
         except CheckpointError as error:
-            if not os.path.lexists(file):  # the process that trains there has removed it and saved newer ones
+            if file not in all_checkpoints(path):  # the process that trains there has removed it and saved newer ones
                 return newest_good(path, read, best_first=best_first, skips=skips)
             if not isinstance(error, skips):
                 raise type(error)(f"{error}; make it usable, or move it elsewhere to use an older one") from None

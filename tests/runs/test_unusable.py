@@ -53,6 +53,26 @@ def jaxrnn(*command):
     return code, out.getvalue(), err.getvalue()
 
 
+def test_a_folder_that_may_be_listed_but_not_entered_is_not_readable_now(home, monkeypatch):
+    def refusing(function):
+        def call(path, *arguments, **options):
+            if isinstance(path, str | os.PathLike) and Path(path).parent.name == "checkpoints":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    for module, name in ((os, "stat"), (os, "lstat"), (io, "open")):
+        monkeypatch.setattr(module, name, refusing(getattr(module, name)))
+    file = "run/checkpoints/step-0000000024.safetensors"
+    code, _, err = jaxrnn("sample", "run")
+    assert (code, f"jaxrnn: {file} can't be read now (Permission denied)" in err) == (3, True)
+    assert f"unreadable: run: {file} can't be read now (Permission denied)" in jaxrnn("runs", "run")[1]
+    for command in (["info", "run"], ["sample", "run", "--from", "24"]):
+        message = f"jaxrnn: can't use {file} (Permission denied); correct that, or give another\n"
+        assert jaxrnn(*command)[::2] == (1, message)
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """The text, and a run that ended after 24 steps."""
