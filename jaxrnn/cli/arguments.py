@@ -18,7 +18,7 @@ from jaxrnn.cli.output import json_text, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
-from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text, with_settings
+from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
@@ -274,18 +274,6 @@ class TrainingFlags:
         """Return the settings that flags and CORPUS give, by the names of the flags."""
         corpus = {"corpus": "\n".join(self.corpus)} if self.corpus else {}
         return {**corpus, **collections.ChainMap(*self.settings.values())}
-
-
-def with_flags(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
-    """Return a configuration with the settings of flags; symbols that are typed for bytes are given by their bytes."""
-    config = with_settings(config, changes)
-    if "symbols" in changes and config.vocabulary == "bytes":
-        from jaxrnn.text.stream import Rules
-        from jaxrnn.text.vocabulary import encode_bytes
-
-        symbols = encode_bytes(config.symbols, Rules.of(config).of_arguments.encoding)
-        config = with_settings(config, {"symbols": symbols.decode("latin-1")})
-    return config
 
 
 def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:

@@ -18,9 +18,8 @@ from jaxrnn.cli.arguments import (
     RunArgument,
     choose_checkpoint,
     read_config,
-    with_flags,
 )
-from jaxrnn.cli.flags import field_flags
+from jaxrnn.cli.flags import field_flags, with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of

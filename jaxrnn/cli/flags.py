@@ -21,6 +21,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from jaxrnn.cli.output import in_words
 from jaxrnn.config import SETTINGS, SWEEPABLE, CellName, ModelConfig, OptimizerConfig, OptimizerName, TrainConfig
+from jaxrnn.config.grid import with_settings
 
 # The settings by the title of their group in --help. The group without a title has those that people set most often; it
 # comes first, after CORPUS, --preset, --run-dir, --resume and --minutes: ten flags.
@@ -88,6 +89,18 @@ def field_flags(kind: type, *names: str, default: str = "") -> Any:
     `default` says what their default is, if it is not the field's.
     """
     return _flags(lambda: {name: _flag(kind, name, default=default) for name in names or kind.__annotations__})
+
+
+def with_flags(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
+    """Return a configuration with the settings of flags; symbols that are typed for bytes are given by their bytes."""
+    config = with_settings(config, changes)
+    if "symbols" in changes and config.vocabulary == "bytes":
+        from jaxrnn.text.stream import Rules
+        from jaxrnn.text.vocabulary import encode_bytes
+
+        symbols = encode_bytes(config.symbols, Rules.of(config).of_arguments.encoding)
+        config = with_settings(config, {"symbols": symbols.decode("latin-1")})
+    return config
 
 
 def _flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:

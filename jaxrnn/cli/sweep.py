@@ -11,8 +11,8 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.advice import closing_lines, guessing_line
-from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags, with_flags
-from jaxrnn.cli.flags import setting_flags
+from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags
+from jaxrnn.cli.flags import setting_flags, with_flags
 from jaxrnn.cli.output import fields_of, loss_values, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of

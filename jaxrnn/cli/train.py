@@ -16,17 +16,9 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli import advice
-from jaxrnn.cli.arguments import (
-    DEVICE,
-    OPTIONS,
-    ProcessFlags,
-    RunOptions,
-    TrainingFlags,
-    open_checkpoint,
-    read_config,
-    with_flags,
-)
+from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
 from jaxrnn.cli.dial import dialed
+from jaxrnn.cli.flags import with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, loss_values, print_result, slice_lines, unseen_symbols
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of

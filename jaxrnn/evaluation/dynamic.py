@@ -183,9 +183,7 @@ def _all(
 ) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
     if len(tokens) < 2 or length < 1:
-        raise JaxrnnError(
-            f"2 symbols and a length of 1 are needed, got {counted(len(tokens), 'symbols')}, length {length}"
-        )
+        raise JaxrnnError(f"2 symbols and a length of 1 are needed, got {len(tokens)} and {length}")
     nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))
     for indices, part, state in read_in_parts(reader(params, config, rule, length, parts), tokens, starts):
         nats[indices], learner = part, state
