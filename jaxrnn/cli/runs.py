@@ -1,5 +1,6 @@
 """`jaxrnn runs` and `jaxrnn compare`: which runs there are, how far they have come, and how they differ."""
 
+import contextlib
 import dataclasses
 import datetime
 import operator
@@ -44,7 +45,10 @@ class Runs:
         """Print the list."""
         default = Runs().directory
         paths = jaxrnn.runs.find_runs(self.directory) if self.directory != default or default.is_dir() else []
-        runs = list(map(jaxrnn.runs.summarize_run, paths))
+        runs = []
+        for path in paths:
+            with contextlib.suppress(JaxrnnError):  # it was removed meanwhile
+                runs.append(jaxrnn.runs.summarize_run(path))
         is_open = self.members or (self.directory / "sweep.json").exists()
         rows = sorted(runs if is_open else jaxrnn.runs.group_sweeps(runs), key=_KEYS[self.sort])
         if not rows:

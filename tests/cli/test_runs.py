@@ -14,6 +14,7 @@ import pytest
 from arrays import init_params
 from terminal import Terminal
 
+import jaxrnn
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, to_json
 from jaxrnn.runs import begin_run
@@ -213,6 +214,13 @@ def test_a_folder_of_checkpoints_that_is_none_is_reported(home, output):
     (home / "runs" / "a" / "checkpoints").touch()
     problem = "runs/a/checkpoints is not a directory; move it elsewhere"
     assert by_name(output("runs", "--json"))["a"]["problem"] == problem
+
+
+def test_a_run_that_is_removed_while_runs_are_listed_is_left_out(home, output, monkeypatch):
+    found = jaxrnn.runs.find_runs("runs")
+    monkeypatch.setattr(jaxrnn.runs, "find_runs", lambda directory: found)
+    shutil.rmtree(home / "runs" / "a")
+    assert {*by_name(output("runs", "--json"))} == {"b", "elsewhere/c"}
 
 
 def test_a_pipe_in_place_of_the_lock_is_not_waited_for(home, output):
