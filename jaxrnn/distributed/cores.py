@@ -32,9 +32,7 @@ def cpu_quota(root: Path = Path("/")) -> float:
             groups = [PurePosixPath(group), *PurePosixPath(group).parents]
             for folder in (root / mount / str(part).lstrip("/") for mount in mounts for part in groups):
                 with contextlib.suppress(OSError, ValueError):  # "max", or no such group
-                    quota, period = (
-                        float(word) for file in files for word in (folder / file).read_text("utf-8").split()
-                    )
+                    quota, period = (float(word) for file in files for word in (folder / file).read_text().split())
                     quotas.append(quota / period if quota > 0 < period else math.inf)
     return min(quotas)
 
