@@ -8,7 +8,11 @@ import select
 import subprocess
 import sys
 import termios
+import threading
 import time
+from unittest import mock
+
+from jaxrnn.cli import main
 
 # The command gets a session of its own with this as its controlling terminal, and handles Ctrl-C even if the tests run
 # as a background job, for which a shell ignores SIGINT.
@@ -65,3 +69,28 @@ class Terminal:
                 self._unread += self._decoder.decode(piece)
         os.close(self._end)
         return self._unread, self.process.wait(30)
+
+
+def shown_here(*arguments, streams=("stdin", "stdout", "stderr"), columns=0, **environment):
+    """Run a command in this process, with a real terminal for streams; return what it shows, and its exit code."""
+    end, its_end = pty.openpty()
+    termios.tcsetwinsize(its_end, (24, columns))
+    shown = bytearray()
+
+    def read():
+        with contextlib.suppress(OSError):
+            while piece := os.read(end, 4096):
+                shown.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(reader.join)
+        stack.enter_context(mock.patch.dict(os.environ, {"TERM": "xterm", "NO_COLOR": "", **environment}))
+        for name in streams:
+            stream = stack.enter_context(open(os.dup(its_end), "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123
+            stack.enter_context(mock.patch.multiple(sys, **{name: stream, f"__{name}__": stream}))
+        os.close(its_end)
+        code = main(list(arguments))
+    os.close(end)
+    return shown.decode(), code

@@ -3,19 +3,18 @@ import dataclasses
 import io
 import json
 import os
-import pty
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
 import jax
 import pytest
 from command_line import DAMAGES, PROSE, TINY, assert_refused, contents, damage, logged_steps, process
+from terminal import shown_here
 
 from jaxrnn.cli import COMMANDS, main
 from jaxrnn.cli import process as process_settings
@@ -936,28 +935,21 @@ def test_a_full_disk_is_an_error_of_one_line(home, command):
     ("width", "columns", "room"),
     [(100, None, 100), (80, "", 80), (0, "0", 80), (0, "20", 20), (20, None, 20), (1, None, 1), (80, "1", 1)],
 )
-def test_a_terminal_of_any_width_shows_a_bar_and_samples_stay_on_stdout(home, monkeypatch, width, columns, room):
+def test_a_terminal_of_any_width_shows_a_bar_and_samples_stay_on_stdout(
+    home, monkeypatch, capsys, width, columns, room
+):
     monkeypatch.delenv("COLUMNS", raising=False)
-    if columns is not None:
-        monkeypatch.setenv("COLUMNS", columns)
-    terminal, its_end = pty.openpty()
-    termios.tcsetwinsize(its_end, (24, width))
-    running = process("train --config tiny.json --run-dir new", stderr=its_end)
-    os.close(its_end)
-    shown = b""
-    with contextlib.suppress(OSError):  # how Linux says that nobody is at the other end any more
-        while piece := os.read(terminal, 1000):
-            shown += piece
-    os.close(terminal)
-    out, _ = running.communicate()
-    assert running.returncode == 0
-    lines = [line.rstrip() for line in shown.decode().split("run: new", 1)[-1].split("\r")]
+    environment = {} if columns is None else {"COLUMNS": columns}
+    words = "train", "--config", "tiny.json", "--run-dir", "new"
+    shown, code = shown_here(*words, streams=["stderr"], columns=width, **environment)
+    assert code == 0
+    lines = [line.rstrip() for line in shown.split("run: new", 1)[-1].split("\r")]
     assert max(map(len, lines)) <= max(1, room - 1)
     assert "compiling ..."[: max(1, room - 1)] in lines
     if room >= 80:
         last = next(filter(None, reversed(lines)))
         assert re.fullmatch(r"step 20 of 20 \S+ +\d\.\d{3} bits per character, [\d,.]+ steps/s", last)
-    assert out.startswith((home / "new" / "samples.txt").read_text())
+    assert capsys.readouterr().out.startswith((home / "new" / "samples.txt").read_text())
 
 
 def test_without_a_home_directory_it_trains_and_says_what_a_fetched_text_needs(home, jaxrnn, monkeypatch):

@@ -1,7 +1,7 @@
 import subprocess
 
 import pytest
-from terminal import Terminal
+from terminal import Terminal, shown_here
 
 from jaxrnn.cli import COMMANDS, main
 
@@ -11,7 +11,7 @@ from jaxrnn.cli import COMMANDS, main
     ("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
 )
 def test_help_has_colors_on_a_terminal_unless_no_color_is_set(environment, colored):
-    shown, code = Terminal("sample", "--help", **environment).rest()
+    shown, code = shown_here("sample", "--help", **environment)
     assert code == 0
     assert "--temperature" in shown
     assert ("\x1b" in shown) == colored
@@ -39,7 +39,7 @@ def test_an_error_in_a_log_has_no_escape_codes():
 @pytest.mark.slow
 @pytest.mark.parametrize(("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)
 def test_a_mistake_has_colors_at_a_terminal_but_not_with_no_color(environment, colored):
-    shown, code = Terminal("sample", "run", "--temprature", "2", **environment).rest()
+    shown, code = shown_here("sample", "run", "--temprature", "2", **environment)
     assert code == 2
     assert "Perhaps" in shown
     assert ("\x1b" in shown) == colored

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from terminal import Terminal
+from terminal import shown_here
 
 pytestmark = pytest.mark.slow
 
@@ -15,8 +15,7 @@ TRAIN = "train --config tiny.json --overwrite --run-dir runs/new"
 @pytest.mark.parametrize("command", ["--help", "train --help", "train --hiden-size 3", TRAIN, "runs"])
 def test_any_number_of_columns_in_the_environment_will_do(home, columns, command):
     (home / "run").rename(home / "runs")
-    with Terminal(*command.split(), COLUMNS=columns) as terminal:
-        shown, code = terminal.rest()
+    shown, code = shown_here(*command.split(), COLUMNS=columns)
     assert code == (2 if "hiden" in command else 0), shown
     assert {TRAIN: "20 of 20 steps", "runs": "finished"}.get(command, "--help") in shown
 
@@ -24,8 +23,7 @@ def test_any_number_of_columns_in_the_environment_will_do(home, columns, command
 @pytest.mark.parametrize("columns", [1, 3, 10])
 @pytest.mark.parametrize("command", ["sample --help", "sample run --temprature 3", TRAIN, "compare run run"])
 def test_a_terminal_a_few_characters_wide_will_do(home, columns, command):
-    with Terminal(*command.split(), columns=columns) as terminal:
-        shown, code = terminal.rest()
+    shown, code = shown_here(*command.split(), columns=columns)
     assert code == (2 if "temprature" in command else 0), shown
     assert {TRAIN: "20 of 20 steps", "compare run run": "steps done"}.get(command, "--temperature") in shown
 

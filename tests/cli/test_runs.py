@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import pytest
 from arrays import init_params
-from terminal import Terminal
+from terminal import shown_here
 
 import jaxrnn
 from jaxrnn.cli import main
@@ -407,7 +407,7 @@ assert "jax" not in sys.modules and "optax" not in sys.modules
 def test_colors_are_used_on_a_terminal_unless_no_color_is_set(home, output, command):
     assert "\x1b" not in output(*command.split())
     for environment, colored in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
-        shown, code = Terminal(*command.split(), **environment).rest()
+        shown, code = shown_here(*command.split(), **environment)
         assert code == 0
         assert ("\x1b[1m" in shown) == colored
         assert ("\x1b" in shown) == colored
