@@ -67,7 +67,7 @@ for line in sys.argv[1:]:
     child = os.fork()
     if not child:
         sys.exit(jaxrnn.cli.main(line.split()))
-    if code := os.waitpid(child, 0)[1]:
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         sys.exit(code)
 """
 
