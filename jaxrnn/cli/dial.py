@@ -3,16 +3,20 @@
 import math
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import jaxrnn
 from jaxrnn.cli.arguments import ProcessFlags
-from jaxrnn.config import TrainConfig, with_settings
+from jaxrnn.config import Products, TrainConfig, with_settings
 from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose
 from jaxrnn.errors import JaxrnnError, counted
 
 if TYPE_CHECKING:
+    import jax
     from jax.sharding import Mesh
+
+    from jaxrnn.bench.timing import Contender
 
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
 _COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
@@ -42,17 +46,51 @@ def dialed(
     if jax.process_count() > 1:  # each would measure another speed
         raise JaxrnnError("--minutes is for one process; choose by --minutes M --dry-run in one, and give --config")
     speeds: dict[int, float] = {}
+    dropped: dict[int, bool] = {}  # whether the measured shape had dropout
     compilation = 0.0
+    if "products" not in settings and settings.get("dtype", "float32") == "float32":
+        settings = {**settings, "products": _faster_products()}
     while True:
         past = time.perf_counter() - began
         left = max(1.0, _AS_FAST * (60 * minutes - past - _COMPILATION * compilation - _STARTUP))
         choice = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds, settings)
         config = with_settings(choice.config, {"vocab_size": None})
-        if choice.shape in speeds or (speeds and past > _MOST_MEASURING * 60 * minutes):
+        drops = config.model.has_dropout
+        if dropped.get(choice.shape) == drops or (speeds and past > _MOST_MEASURING * 60 * minutes):
             return config, _lines(choice, minutes, corpus, len(speeds))
         mesh = device.set_up_training(config).mesh("batch_size", config.batch_size)
         seconds = min(_LONGEST_MEASURED, _MEASURED * 60 * minutes)
-        speeds[choice.shape], compilation = _measure(choice.config, corpus, seconds, optimizer, mesh)
+        speed, compilation = _measure(choice.config, corpus, seconds, optimizer, mesh)
+        if choice.shape in dropped:  # the masks of dropout take time: there is some only if that leaves sweeps for it
+            again = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds | {choice.shape: speed}, settings)
+            if again.config.model.has_dropout != drops:
+                settings = {"dropout": 0.0, "state_dropout": 0.0, "weight_dropout": 0.0, **settings}
+                if drops:
+                    continue
+        speeds[choice.shape], dropped[choice.shape] = speed, drops
+
+
+def _faster_products() -> Products:
+    """Return which products of a step of a GRU are faster here; some processors round to bfloat16 by software."""
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    from jaxrnn.bench.timing import counted, race
+    from jaxrnn.kernels.matmul import times_matrix
+
+    h, W = jnp.zeros((16, 256)), jnp.zeros((256, 3 * 256))
+
+    @partial(jax.jit, static_argnames="products")
+    def multiply(count: int, products: Products) -> "jax.Array":
+        times = times_matrix(W, len(h), products)
+        return lax.fori_loop(0, count, lambda _, h: times(h)[:, :256] + 1, h)
+
+    def contender(products: Products) -> "Contender":
+        return counted(lambda count: multiply(100 * count, products).block_until_ready(), seconds=0.01)
+
+    times = race({products: contender(products) for products in get_args(Products)}, rounds=5)
+    return min(get_args(Products), key=lambda products: times[products].median)
 
 
 def _measure(

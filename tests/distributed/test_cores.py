@@ -52,7 +52,7 @@ def test_whole_cores_of_the_quota_are_available(quota, expected, monkeypatch):
     ("lanes", "flops", "available", "expected"),
     [
         (1, 1e12, 8, 1),
-        (16, 2.7e8, 2, 2),  # the preset quick
+        (16, 2.7e8, 2, 2),  # a GRU of 256 units
         (50, 2.4e9, 2, 2),  # char-rnn
         (50, 2.4e9, 4, 2),
         (32, 1.8e10, 64, 4),  # best; no fewer than eight lanes each
