@@ -21,7 +21,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the work is done; while Python ends, there is nothing to stop
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the work is done; while Python ends, there is nothing to stop
+            if hasattr(_signal, name):
+                _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
 
 
 def _interrupt(_: int, frame: "FrameType | None") -> None:

@@ -23,8 +23,7 @@ The full form, with `python tests/stress_corpus.py --full`, on one shared core o
     | a corpus of 10 GB under a memory limit: 19 MB above the baseline, 185 MB/s/core    |       1 |       1 |     189 |
 
 The newer ones, and those that were tried again with 0.2.0, on two busy cores of an Intel Xeon, 26 November 2026. What
-failed is mended, UTF-16 on stdout and stdin; five SIGTERM came when the run was over and saved, and ended the process
-themselves, which a shell calls 143 too.
+failed is mended: UTF-16 on stdout and stdin, and five SIGTERM that came when the run was over and saved.
 
     | fault                                                                              |   tries |    held | seconds |
     | ---------------------------------------------------------------------------------- | ------- | ------- | ------- |
@@ -77,6 +76,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from unusable_files import unusable_files
 
 import jaxrnn.cli
+from jaxrnn.__main__ import main as program
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
@@ -153,7 +153,8 @@ def _command(arguments, stdout, stderr):
     # The stream before may have been seekable, as a pipe is not.
     sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    sys.exit(main(arguments))
+    sys.argv = ["jaxrnn", *arguments]
+    sys.exit(program())
 
 
 PROCESSES = multiprocessing.get_context("forkserver")

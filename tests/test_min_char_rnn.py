@@ -116,7 +116,11 @@ def test_it_trains_on_a_file_and_shows_a_sample_every_100_steps_and_at_the_end(t
     assert losses == sorted(losses, reverse=True)
     (tmp_path / "short.txt").write_text("abc")
     (tmp_path / "bytes.txt").write_bytes(b"\xff" * 100)
-    for name, message in (("none.txt", "can't read none.txt"), ("short.txt", "3 characters"), ("bytes.txt", "UTF-8")):
+    for name, message in (
+        ("none.txt", "can't read none.txt"),
+        ("short.txt", "3 of 27"),
+        ("bytes.txt", "UTF-8"),
+    ):
         done = subprocess.run([*command, name], **options)
         assert done.returncode == 2
         assert message in done.stderr

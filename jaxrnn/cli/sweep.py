@@ -80,18 +80,18 @@ class Sweep(TrainingFlags):
                 for report in reports:
                     steps = sum(member.step for member in report.reports.values())
                     display.show(steps, _in_short(report), finished=report.finished)
-        values, table_lines = _result(report, axes, members, run_dir)
-        if not report.finished:
-            table_lines.append(f"stopped after {steps:,} of {counted(display.total, 'steps')}")
-        table_lines.append(f"sweep: {run_dir}")
-        if options.plot:
-            table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))
-        values["plot"] = options.plot
-        if values["best_run"]:
-            (cell,) = self.changes().get("cell", (None,))[:1]
-            resume = None if report.finished else ""
-            table_lines += closing_lines(values["best_run"], {"cell": cell}, resume, run_dir)
-        print_result(options.json, values, *table_lines)
+            values, table_lines = _result(report, axes, members, run_dir)
+            if not report.finished:
+                table_lines.append(f"stopped after {steps:,} of {counted(display.total, 'steps')}")
+            table_lines.append(f"sweep: {run_dir}")
+            if options.plot:
+                table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))
+            values["plot"] = options.plot
+            if values["best_run"]:
+                (cell,) = self.changes().get("cell", (None,))[:1]
+                resume = None if report.finished else ""
+                table_lines += closing_lines(values["best_run"], {"cell": cell}, resume, run_dir)
+            print_result(options.json, values, *table_lines)
         if not report.finished:
             return 128 + received[0]
         return NonFiniteError.exit_code if len(report.failed) == len(members) else 0

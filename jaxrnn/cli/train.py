@@ -116,8 +116,8 @@ class Train(TrainingFlags):
                     flags = f" --steps {config.steps} --learning-rate {rate:g}"
                 closing = "\n".join(self._closing_lines(run_dir, flags))
                 raise NonFiniteError(f"{error}\n{closing}") from error
-        if prints:
-            self._print_result(report, corpus, slices, run_dir)
+            if prints:
+                self._print_result(report, corpus, slices, run_dir)
         # If this process received no signal, another process of the run did.
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 

@@ -33,7 +33,9 @@ def list_checkpoints(directory: Path) -> list[Path]:
     """Return the checkpoint files in `directory` without the best one, the one with most steps first."""
     try:
         return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
         if os.path.lexists(directory):
             raise UnusableError(f"{directory} is not a directory; move it elsewhere") from None
         return []
