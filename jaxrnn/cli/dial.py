@@ -36,8 +36,9 @@ def dialed(
 ) -> tuple[TrainConfig, list[str]]:
     """Return the configuration for a text and a time, and in three lines what it is and why.
 
-    The shape that is expected to be best is measured, until the best one is among those measured, or a fifth of the
-    time is over. `settings` are the user's; `began` is the `time.perf_counter` from which the minutes count.
+    Its products are those that are faster here. The shape that is expected to be best is measured, until the best one
+    is among those measured, or a fifth of the time is over. `settings` are the user's; `began` is the
+    `time.perf_counter` from which the minutes count.
     """
     import jax
 
@@ -48,8 +49,8 @@ def dialed(
     speeds: dict[int, float] = {}
     dropped: dict[int, bool] = {}  # whether the measured shape had dropout
     compilation = 0.0
-    if "products" not in settings and settings.get("dtype", "float32") == "float32":
-        settings = {**settings, "products": _faster_products()}
+    if "products" not in settings:
+        settings = {**settings, "products": "full" if settings.get("dtype") == "float64" else _faster_products()}
     while True:
         past = time.perf_counter() - began
         left = max(1.0, _AS_FAST * (60 * minutes - past - _COMPILATION * compilation - _STARTUP))
@@ -124,7 +125,7 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
     rule = optimizer.name if optimizer.name == "custom" else f"{optimizer.name} at {optimizer.peak_learning_rate:g}"
     held_out = ", ".join(f"{100 * part:.3g} %" for part in config.split[1:]) or "nothing"
     cell = model.cell if isinstance(model.cell, str) else "user-defined cell"
-    dropout = f"dropout {model.dropout:g}" if model.has_dropout else "no dropout"
+    dropout = f"{model.products} products, " + (f"dropout {model.dropout:g}" if model.has_dropout else "no dropout")
     ends = f"ends after about {choice.seconds / 60:.2g} minutes"
     if choice.sweeps >= MOST_SWEEPS - 1:
         ends += f", as more than {MOST_SWEEPS} sweeps do not help"

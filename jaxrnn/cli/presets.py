@@ -28,7 +28,7 @@ def preset_table() -> list[str]:
     """Return the table of the presets: two lines for each, the second with what it writes."""
     rows = [("--preset", "for", "text", "minutes", "bits")]
     for name, facts in PRESET_FACTS.items():
-        minutes = "{:g} to {:g}".format(*facts.minutes)
+        minutes = " to ".join(f"{minutes:g}" for minutes in sorted({*facts.minutes}))
         rows.append((name, facts.purpose, facts.text, minutes, f"{facts.bits_per_character:.2f}"))
     title, *lines = table(rows)
     pairs = zip(lines, PRESET_FACTS.values(), strict=True)

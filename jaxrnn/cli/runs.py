@@ -1,6 +1,5 @@
 """`jaxrnn runs` and `jaxrnn compare`: which runs there are, how far they have come, and how they differ."""
 
-import contextlib
 import dataclasses
 import datetime
 import operator
@@ -47,8 +46,11 @@ class Runs:
         paths = jaxrnn.runs.find_runs(self.directory) if self.directory != default or default.is_dir() else []
         runs = []
         for path in paths:
-            with contextlib.suppress(JaxrnnError):  # it was removed meanwhile
+            try:
                 runs.append(jaxrnn.runs.summarize_run(path))
+            except JaxrnnError:
+                if path.is_dir():  # else it was removed meanwhile
+                    raise
         is_open = self.members or (self.directory / "sweep.json").exists()
         rows = sorted(runs if is_open else jaxrnn.runs.group_sweeps(runs), key=_KEYS[self.sort])
         if not rows:

@@ -99,9 +99,14 @@ def test_it_finds_out_which_products_are_faster():
     assert dial._faster_products() in get_args(Products)
 
 
-@pytest.mark.parametrize(("flags", "products"), [("", "full"), ("--products bfloat16", "bfloat16")])
-def test_products_are_the_faster_ones_or_the_users(measured, jaxrnn, flags, products):
-    code, out, _ = jaxrnn(f"train poems.txt --minutes 0.1 --dry-run --json {SMALL} {flags}")
+@pytest.mark.parametrize(
+    ("flags", "products"), [("", "bfloat16"), ("--products full", "full"), ("--dtype float64", "full")]
+)
+def test_products_are_the_faster_ones_or_the_users(measured, jaxrnn, monkeypatch, flags, products):
+    monkeypatch.setattr(dial, "_faster_products", lambda: "bfloat16")
+    monkeypatch.setattr("jaxrnn.cli.train.set_up_jax", lambda dtype: None)  # nothing is computed here
+    code, out, err = jaxrnn(f"train poems.txt --minutes 0.1 --dry-run --json {SMALL} {flags}")
+    assert f"gru, 1 x 4, {products} products, " in err
     assert (code, from_json(TrainConfig, out).model.products) == (0, products)
     assert {config.model.products for config in measured} == {products}
 
