@@ -151,8 +151,7 @@ class Bench:
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
         result: Result = measure(config)
         values["result"] = fields_of(result, "seconds", "columns", "characters", "details")
-        rows = output.result_rows(result)
-        lines = table(rows, right=range(1, len(rows[0])))
+        lines = output.result_table(result)
         lines += [textwrap.fill(line, 100) for line in output.explained(self.suite, result, config)]
         if options.save:
             commit(options.save, json_text(values).encode())

@@ -12,6 +12,7 @@ from jaxrnn.bench.limits import Limits
 from jaxrnn.bench.references import LIBRARIES
 from jaxrnn.bench.suites import LETTERS
 from jaxrnn.bench.timing import Result, Timing
+from jaxrnn.cli.output import table
 from jaxrnn.network.cells import get_cell
 from jaxrnn.plots import benchmark
 from jaxrnn.runs.provenance import computed_by
@@ -35,8 +36,8 @@ def unit_of(result: Result) -> tuple[str, float]:
     return ("ms", 1e-3) if min(timing.median for timing in result.seconds.values()) > 1e-3 else ("us", 1e-6)
 
 
-def result_rows(result: Result) -> list[list[str]]:
-    """Return the rows of the table, the header first."""
+def result_table(result: Result) -> list[str]:
+    """Return the table in lines, the header first; without quartiles where these would make them too long."""
     name, unit = unit_of(result)
     columns: dict[str, dict[str, str]] = {
         name: {key: number(timing.median / unit) for key, timing in result.seconds.items()},
@@ -56,7 +57,12 @@ def result_rows(result: Result) -> list[list[str]]:
         columns["Mflop"] = {key: number(cost.flops / 1e6) for key, cost in costs.items() if cost.flops}
         columns["MB"] = {key: number(cost.bytes / 1e6) for key, cost in costs.items() if cost.bytes}
     headers = {header: cells for header, cells in columns.items() if cells or header in result.columns}
-    return [["", *headers]] + [[key, *(cells.get(key, "-") for cells in headers.values())] for key in result.seconds]
+    rows = [["", *headers]] + [[key, *(cells.get(key, "-") for cells in headers.values())] for key in result.seconds]
+    lines = table(rows, right=range(1, len(rows[0])))
+    if max(map(len, lines)) <= 100:
+        return lines
+    short = [row[:2] + row[3:] for row in rows]
+    return table(short, right=range(1, len(short[0])))
 
 
 def csv_rows(result: Result) -> list[list[Any]]:

@@ -22,11 +22,12 @@ from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.bench.limits import update_values
 from jaxrnn.bench.references import reference_arguments, reference_starts, version
 from jaxrnn.bench.suites import exponent, measure_devices, measure_step
-from jaxrnn.bench.timing import Contender, Cost, LeftOut, Program, Timing, check, compete, race
+from jaxrnn.bench.timing import Contender, Cost, LeftOut, Program, Result, Timing, check, compete, race
 from jaxrnn.bench.trace import part_of
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import make_workload, named_params, training_program
 from jaxrnn.cli import main, parse
+from jaxrnn.cli.bench_output import result_table
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import KERNELS, plain
 from jaxrnn.network.cells import CELLS
@@ -476,6 +477,18 @@ def test_a_suite_prints_its_table_or_a_line_of_json_with_everything_and_writes_t
     assert list(result["columns"]) == columns
     assert set(result["details"]) == DETAILS.get(suite, set())
     assert [line.split("  ")[0] for line in lines[5 : 5 + len(contenders)]] == contenders
+
+
+def test_a_table_has_lines_of_100_characters_and_quartiles_where_there_is_room():
+    timing = Timing(0.2, 0.19, 0.21, (0.19, 0.2, 0.21))
+    kernels_table = Result({"vocab-5000": timing}, {name: {"vocab-5000": timing} for name in (*KERNELS, "all")})
+    assert max(map(len, result_table(kernels_table))) <= 100
+    assert result_table(kernels_table)[1].split() == ["vocab-5000", "200", *["0.2"] * (len(KERNELS) + 1)]
+    few = Result({"chunk": timing}, {"x": {"chunk": timing}})
+    assert [line.split() for line in result_table(few)] == [
+        ["ms", "quartiles", "x"],
+        ["chunk", "200", "190-210", "0.2"],
+    ]
 
 
 @pytest.mark.slow
