@@ -226,13 +226,16 @@ def _report(error: BaseException) -> int:
         print(f"jaxrnn: can't use {error.filename} ({error.strerror}); correct that, or give another", file=sys.stderr)
     elif isinstance(error, JaxrnnError | OSError):
         print(f"jaxrnn: {error}", file=sys.stderr)
+    elif isinstance(error, importlib.metadata.PackageNotFoundError):
+        print(f"jaxrnn: {error}; run `pip install .` in the clone of jaxrnn", file=sys.stderr)
     elif isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # of NumPy and of JAX
         advice = "try a smaller hidden_size, batch_size, sequence_length or chunk_length"
         print(f"jaxrnn: out of memory; {advice}", file=sys.stderr)
     else:
         line = str(error).partition("\n")[0]
         words = re.findall(r"jax[_.]\w+|(?<=environment ')\w+", line, re.IGNORECASE)
-        names = (word.replace(".", "_").upper() for word in words)
+        names = [word.replace(".", "_").upper() for word in words]
+        names += [name for name in os.environ if name.startswith("TQDM_") and repr(os.environ[name]) in line]
         for name in filter(os.environ.__contains__, names):
             print(f"jaxrnn: {name} is {os.environ[name]!r} ({line}); correct or unset it", file=sys.stderr)
             return JaxrnnError.exit_code

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import os
 import re
 import warnings
@@ -32,7 +33,10 @@ def has_checkpoint_name(path: Path) -> bool:
 def list_checkpoints(directory: Path) -> list[Path]:
     """Return the checkpoint files in `directory` without the best one, the one with most steps first."""
     try:
-        return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+        files = sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+        if not os.access(directory, os.X_OK):  # it may be listed, but not entered
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return files
     except FileNotFoundError:
         return []
     except NotADirectoryError:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import jax
@@ -813,6 +814,7 @@ def test_a_terminal_of_any_encoding_gets_the_error_and_the_text(place, capsys, m
         (MemoryError(), "out of memory; try a smaller"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating"), "out of memory; try a smaller"),
         (OSError(28, "No space left on device"), "No space left on device"),
+        (PackageNotFoundError("jaxrnn"), "No package metadata was found for jaxrnn; run `pip install .`"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -76,6 +76,15 @@ def test_garbage_that_stops_jax_is_an_error_that_names_the_variable(home, name, 
     assert "bug" not in err
 
 
+def test_garbage_that_stops_tqdm_is_an_error_that_names_the_variable(home):
+    running = process(f"{TRAIN} new", env=os.environ | {"TQDM_MININTERVAL": "often"})
+    _, err = running.communicate()
+    assert running.returncode == 2
+    assert err == (
+        "jaxrnn: TQDM_MININTERVAL is 'often' (could not convert string to float: 'often'); correct or unset it\n"
+    )
+
+
 def test_a_platform_that_is_not_there_is_named(home):
     running = process("sample run", env=os.environ | {"JAX_PLATFORMS": "cuda"})
     _, err = running.communicate()
