@@ -3,8 +3,8 @@
 The plain twin sums over all V tokens in order, each sum waiting for the one before. The kernel finds the block of
 tokens that the draw lies in, then the token in that block, by sums that are products with a triangle of ones.
 
-Earns (time of a character without / with, Intel Sapphire Rapids): V 65 one stream 1.23, 64 streams 1.90; V 2,000 one
-stream 1.37, 64 streams 1.60.
+Earns (time of a character without / with, Intel Sapphire Rapids and AMD Zen 5): V 65 one stream 1.23 and 1.28, 64
+streams 1.90 and 1.39; V 2,000 one stream 1.37, 64 streams 1.60 (Intel).
 """
 
 import math

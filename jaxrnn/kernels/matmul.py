@@ -3,10 +3,10 @@
 `product` is what a model computes, whatever the processor: its factors may be rounded, its sums are not, and its
 gradients are such products too. The other two do the same work faster on a CPU, each with its plain twin beside it.
 
-Earns (time without / with): the training step of GRU B 16 T 48 H 128 1.19, one stream sampled 1.16 (Intel Sapphire
-Rapids); whole vectors for tanh B 1 T 25 H 100 in chunks 1.12, for one stream 1.18 (AMD Zen 5). In bfloat16 (Intel):
-h W^T inside a loop, H 512, 2.4; a^T b 3.0; sums of 1,536 rows in pieces 1.2 to 1.4. One lane with H 512 under jax 0.12:
-h W^T 10.
+Earns (time without / with, Intel Sapphire Rapids and AMD Zen 5): the training step of GRU B 16 T 48 H 128 1.19 and
+1.15, one stream sampled 1.16 and 1.11; tanh B 1 T 25 H 100 in chunks, by whole vectors, 1.13 (AMD). In bfloat16
+(Intel): h W^T inside a loop, H 512, 2.4; a^T b 3.0; sums of 1,536 rows in pieces 1.2 to 1.4. One lane with H 512 under
+jax 0.12: h W^T 10.
 """
 
 from collections.abc import Callable

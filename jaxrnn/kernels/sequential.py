@@ -7,9 +7,9 @@ all threads.) So a program of small operations is put into a loop of one round.
 A GPU waits for the command to start each kernel. XLA sends it the kernels of one round of a loop with one command: the
 more steps a round has, the fewer commands.
 
-Earns (time without / with): one training step a call, tanh B 1 T 25 H 100, 1.93 (Intel Sapphire Rapids), and a call of
-`sample` for one character 6.6 (AMD Zen 5). Eight steps a round (NVIDIA H100, jax 0.11): tanh B 1 T 25 H 100 in chunks
-3.7, LSTM B 64 T 128 H 512 1.32, GRU B 32 T 64 H 512 L 2 1.53.
+Earns (time without / with): one training step a call, tanh B 1 T 25 H 100, 1.93 (Intel Sapphire Rapids) and 1.74 (AMD
+Zen 5), and a call of `sample` for one character 6.6 (AMD). Eight steps a round (NVIDIA H100, jax 0.11): tanh B 1 T 25
+H 100 in chunks 3.7, LSTM B 64 T 128 H 512 1.32, GRU B 32 T 64 H 512 L 2 1.53.
 """
 
 from collections.abc import Callable

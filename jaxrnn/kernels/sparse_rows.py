@@ -3,7 +3,7 @@
 Rows whose token is absent have a gradient of zero, and Adagrad then leaves them and its memory exactly as they are. The
 plain twin is the step itself, which updates all V rows.
 
-Earns (time of a step without / with, V 5,000, tanh B 1 T 25 H 100, Intel Sapphire Rapids): 1.25.
+Earns (time of a step without / with, V 5,000, tanh B 1 T 25 H 100): 1.25 on Intel Sapphire Rapids, 1.24 on AMD Zen 5.
 """
 
 from collections.abc import Callable

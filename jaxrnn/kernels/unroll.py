@@ -15,9 +15,10 @@ What the two loops hand to each other, stacked over t:
 Residuals that are h_t or h_tm1 are not stored a second time, and those that are as cheap to compute as to load are
 computed again.
 
-Earns (training step, time without / with, Intel Sapphire Rapids): tanh B 1 T 25 H 100 1.71, in one call a step 1.15;
-GRU B 16 T 48 H 128 1.70; LSTM B 50 T 50 H 128 1.06; LSTM B 64 T 64 H 512 1.12 (T 128 on an NVIDIA H100: 1.41). Of that,
-writing the gradient of `projected` over it earns 1.07 for LSTM B 64 with bfloat16 products.
+Earns (training step, time without / with, Intel Sapphire Rapids and AMD Zen 5): tanh B 1 T 25 H 100 1.71 and 1.74, in
+one call a step 1.15 and 1.13; GRU B 16 T 48 H 128 1.70 and 2.0; LSTM B 50 T 50 H 128 1.06 and 1.14; LSTM B 64 T 64
+H 512 1.12 and 1.26 (T 128 on an NVIDIA H100: 1.41). Of that, writing the gradient of `projected` over it earns 1.07 for
+LSTM B 64 with bfloat16 products (Intel).
 """
 
 from functools import partial
