@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -139,10 +139,14 @@ def spread(state: TrainState, mesh: Mesh) -> TrainState:
 
 def all_finite(tree: Any) -> jax.Array:
     """Return whether the floating-point arrays of a tree hold finite numbers only, bool []."""
-    leaves = jax.tree.leaves(tree)
-    numbers = jnp.concatenate([leaf.ravel() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)])
-    # 0 times infinity or NaN is NaN. One product compiles 0.1 s faster than isfinite and a reduction of each leaf.
-    return jnp.isfinite(jnp.vdot(numbers, jnp.zeros_like(numbers)))
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    large = [jnp.isfinite(leaf).all() for leaf in leaves if leaf.size > _LARGE]
+    # 0 times infinity or NaN is NaN. One product compiles 0.1 s faster than a reduction of each leaf.
+    numbers = jnp.concatenate([jnp.zeros(1), *(leaf.ravel() for leaf in leaves if leaf.size <= _LARGE)])
+    return reduce(jnp.logical_and, large, jnp.isfinite(jnp.vdot(numbers, jnp.zeros_like(numbers))))
+
+
+_LARGE = 2**18  # numbers: to copy more takes longer than a reduction
 
 
 class Sampler:

@@ -1,10 +1,11 @@
 import dataclasses
 
+import jax.numpy as jnp
 import pytest
 
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.config.presets import preset
-from jaxrnn.runs.programs import SECONDS, ChunkLimit
+from jaxrnn.runs.programs import SECONDS, ChunkLimit, all_finite
 
 HUGE = ModelConfig(cell="lstm", hidden_size=4096, num_layers=3)
 
@@ -60,3 +61,12 @@ def test_the_limit_falls_where_chunks_take_longer_than_was_thought(steps, second
         chunks.lower(steps, took)
         found.append(chunks.steps)
     assert found == limits
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("name", ["first", "last", "large", "vector"])
+def test_a_single_number_that_is_not_finite_is_seen_wherever_it_is(name, value):
+    tree = {"vector": jnp.ones(7), "large": jnp.full((700, 400), 3e38), "count": jnp.asarray(3), "matrix": jnp.eye(3)}
+    assert all_finite(tree)
+    leaf, at = {"first": ("matrix", 0), "last": ("matrix", -1), "large": ("large", -7), "vector": ("vector", 3)}[name]
+    assert not all_finite(tree | {leaf: tree[leaf].at[at].set(value)})
