@@ -1,7 +1,6 @@
 """The suite `kernels`: what each kernel of `jaxrnn.kernels` earns here, as time without it / time with it."""
 
 import contextlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -60,14 +59,14 @@ def _starts(name: str) -> tuple[dict[str, Start], dict[str, str]]:
 
 
 def _start(kernel: str, program: Program) -> Contender:
-    contender = _in_context(kernel, program.contender)
-    return contender._replace(run=partial(_in_context, kernel, contender.run))
+    def run() -> float:
+        with _without(kernel):  # outside, JAX would trace the program again, with the kernel
+            return contender.run()
+
+    with _without(kernel):
+        contender = program.contender()
+    return contender._replace(run=run)
 
 
 def _without(kernel: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if kernel == "none" else plain(*(KERNELS if kernel == "all" else [kernel]))
-
-
-def _in_context(kernel: str, function: Callable[[], Any]) -> Any:
-    with _without(kernel):  # outside, JAX would trace the program again, with the kernel
-        return function()

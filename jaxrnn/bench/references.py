@@ -90,10 +90,9 @@ def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False
     worker = stack.enter_context(Worker("torch_reference"))
     numbers = {name: getattr(optimizer, name) for name in ("beta1", "beta2", "rms_decay", "momentum", "decay")}
     device = "cuda" if jax.devices()[0].platform == "gpu" else "cpu"
-    options = {"numbers": numbers, "dtype": config.model.dtype, "device": device, "autocast": autocast}
-    options["rounds"] = _rounds()
+    options = {"dtype": config.model.dtype, "device": device, "autocast": autocast, "rounds": _rounds()}
     try:
-        worker.call("Reference", **reference_arguments(workload), **options)
+        worker.call("Reference", **reference_arguments(workload), numbers=numbers, **options)
         losses = tuple(worker.call("train", 2))
         threads = worker.call("choose_threads")
     except BenchError as error:  # a torch without this device

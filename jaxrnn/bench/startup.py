@@ -31,22 +31,20 @@ def measure_startup(config: BenchConfig) -> Result:
     steps = config.training.chunk_length
     changes = {"steps": steps, "log_every": steps, "split": (1.0,)}
     training = with_settings(adapted(config.training, changes), changes)
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
         vocab_size, lane_length = training.model.vocab_size or 1, steps * training.sequence_length + 2
         length = vocab_size + 2 * training.batch_size * lane_length
         text = "".join(chr(0x10000 + index % vocab_size) for index in range(length))  # from there without a gap
         (directory / "text.txt").write_text(text, "utf-8")
         (directory / "config.json").write_text(to_json(training), "utf-8")
-
         second = Contender(lambda: _train(directory, str(directory / "cache")))
         second.run()  # fills the cache
         starts: dict[str, Start] = {
             "first start": lambda: Contender(lambda: _train(directory, tempfile.mkdtemp(dir=directory))),
             "second start": lambda: second,
+            **{name: partial(Contender, partial(_run, ["-c", code], os.environ)) for name, code in _IMPORTS.items()},
         }
-        for imported, code in _IMPORTS.items():
-            starts[imported] = partial(Contender, partial(_run, ["-c", code], os.environ))
         seconds = compete(starts, config.repeats or 5)[0]
     columns = {"x first": {"second start": seconds["second start"].over(seconds["first start"])}}
     return Result(seconds, columns)

@@ -212,16 +212,13 @@ def measure(
 
     Each call takes the state of the previous one, so the step may donate it; yours is copied first. A round calls the
     step for about `seconds`, after calls that do not count. The result is in seconds per call; its `cost` says how long
-    compilation took, and what the program computes and moves.
+    compilation took, and what the program computes and moves. Raises JaxrnnError if the step returns something else.
 
     Example:
         >>> step = jax.jit(lambda w, x: (w - 0.1 * x.T @ (x @ w), x.sum()), donate_argnums=0)
         >>> timing = measure(step, jnp.ones((8, 2)), jnp.ones((4, 8)), rounds=3, seconds=0.001)
         >>> len(timing.rounds), timing.cost.flops, timing.lower <= timing.median <= timing.upper
         (3, 256.0, True)
-
-    Raises:
-        JaxrnnError: the step returns something else.
     """
     shape, result = jax.eval_shape(lambda: state), jax.eval_shape(step, state, batch)
     is_state = result == shape

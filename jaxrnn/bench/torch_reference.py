@@ -117,9 +117,7 @@ def _optimizer(trained: list[Any], name: str, numbers: dict[str, float]) -> torc
         "sgd": (torch.optim.SGD, {"momentum": numbers["momentum"]}),
     }
     kind, constants = kinds[name]
-    matrices, vectors = (
-        [weight for weight in trained if (weight.ndim > 1) == is_matrix] for is_matrix in (True, False)
-    )
+    matrices, vectors = ([weight for weight in trained if (weight.ndim > 1) == matrix] for matrix in (True, False))
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     fused = None if name == "adagrad" and trained[0].device.type != "cpu" else True  # it would fail at its first step
     try:  # the fastest, but not on every device and version
