@@ -128,7 +128,7 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
     dropout = f"{model.products} products, " + (f"dropout {model.dropout:g}" if model.has_dropout else "no dropout")
     ends = f"ends after about {choice.seconds / 60:.2g} minutes"
     if choice.sweeps >= MOST_SWEEPS - 1:
-        ends += f", as more than {MOST_SWEEPS} sweeps do not help"
+        ends += f", as more than {MOST_SWEEPS} sweeps help too little"
     return [
         f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
         f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: of {len(SHAPES)} sizes the lowest loss "

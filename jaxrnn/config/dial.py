@@ -26,6 +26,10 @@ Dropout follows from the sweeps alone. Losses on a held-out tenth at the end of 
     | tinyshakespeare, 2 x 512, 45                | 0.3: 1.386, 0.43: 1.424                                |
     | poems of 60 kB, 256, 97                     | 0.2: 1.793 (1.754 at its best), 0.3: 1.719, 0.5: 1.730 |
     | poems of 20 kB, 192, 99                     | 0.3: 2.075 (2.040 at its best), 0.4: 2.005, 0.5: 2.000 |
+    | Beowulf, 60 kB, 256, 99                     | 0.39: 1.511, 0.5: 1.547                                |
+    | the same, 250; 500                          | 0.5: 1.498, 0.6: 1.562; 0.6: 1.546                     |
+    | Beowulf, 20 kB, 192, 99                     | 0.39: 1.807, 0.5: 1.805                                |
+    | the same, 250; 500                          | 0.5: 1.792, 0.6: 1.774; 0.5: 1.788, 0.6: 1.756         |
 """
 
 import math
@@ -61,7 +65,7 @@ SHAPES = (
 )
 _FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
 _WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
-MOST_SWEEPS = 100  # over a text; more do not help
+MOST_SWEEPS = 250  # over a text; more help too little
 _VALIDATIONS, _PATIENCE = 10, 3
 _SCORING = 1.2  # how many times as fast as training a validation is
 
