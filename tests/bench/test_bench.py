@@ -188,7 +188,20 @@ def raced(workload, *names, tolerance=1e-5):
         return compete(ours | {name: starts[name] for name in names}, 1, tolerance)
 
 
+@pytest.fixture(scope="module")
+def torch_worker():
+    with Worker("torch_reference") as worker:
+        yield worker
+
+
+@pytest.fixture
+def one_torch(torch_worker, monkeypatch):
+    """One process of PyTorch for several tests: it takes seconds to begin."""
+    monkeypatch.setattr(references, "Worker", lambda _: contextlib.nullcontext(torch_worker))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_torch")
 @pytest.mark.parametrize(
     ("cell", "layers", "optimizer"),
     [("tanh", 1, "adagrad"), ("relu", 2, "sgd"), ("gru", 2, "adamw"), ("lstm", 2, "rmsprop")],
@@ -206,6 +219,7 @@ def test_torch_does_our_work_with_the_optimizers_and_schedules_of_the_presets(ce
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_torch")
 def test_rounded_products_race_with_the_autocast_of_torch():
     pytest.importorskip("torch")
     # The loss is about 390 nats, which bfloat16 would round to multiples of two.
