@@ -22,27 +22,27 @@ The full form, with `python tests/stress_corpus.py --full`, on one shared core o
     | named texts (a 100 MB line, FIFO, device, all of Unicode, ...): memory bounded     |       8 |       8 |       5 |
     | a corpus of 10 GB under a memory limit: 19 MB above the baseline, 185 MB/s/core    |       1 |       1 |     189 |
 
-The newer ones, and those that were tried again with 0.2.0, on two busy cores of an Intel Xeon, 26 November 2026. What
-failed is mended: UTF-16 on stdout and stdin, and five SIGTERM that came when the run was over and saved.
+Tried again with 0.2.0, on two busy cores of an AMD EPYC, 27 November 2026, or (I) of an Intel Xeon, 26 November. What
+failed is mended: UTF-16 on stdout and stdin.
 
     | fault                                                                              |   tries |    held | seconds |
     | ---------------------------------------------------------------------------------- | ------- | ------- | ------- |
-    | a file of each unusable kind among healthy ones: `info --repair` moves the damaged |      56 |      56 |      91 |
-    | Ctrl-C in the first second of a command: exit code 130, no traceback               |     400 |     400 |     226 |
-    | random COLUMNS, encodings and streams: documented codes, no traceback, no hang     |  12,500 |  12,495 |         |
-    | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     900 |
-    | the reader of stdout goes at a random moment: the training ends as if nobody read  |     100 |     100 |     538 |
-    | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     200 |     200 |   1,048 |
-    | two processes on one run directory                                                 |     100 |     100 |     203 |
-    | resume at every step of a 60-step run, 4 chunk lengths                             |     240 |     240 |     299 |
-    | failure at every open, write, fsync, rename, unlink                                |      82 |      82 |      72 |
-    | disk full at every write size of a save                                            |   4,668 |   4,668 |      15 |
-    | bit flips, truncations, zeroed ranges                                              |  11,500 |  11,500 |      94 |
+    | a file of each unusable kind among healthy ones: `info --repair` moves the damaged |      56 |      56 |       1 |
+    | Ctrl-C in the first second of a command: exit code 130, no traceback               |     400 |     400 |     228 |
+    | random COLUMNS, encodings and streams: documented codes, no traceback, no hang (I) |  12,500 |  12,495 |         |
+    | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     285 |
+    | the reader of stdout goes at a random moment: training ends as if nobody read (I)  |     100 |     100 |     538 |
+    | SIGHUP at a random moment: saved, exit code 129; resumes exactly (I)               |     200 |     200 |   1,048 |
+    | two processes on one run directory                                                 |     100 |     100 |      54 |
+    | resume at every step of a 60-step run, 4 chunk lengths                             |     240 |     240 |     122 |
+    | failure at every open, write, fsync, rename, unlink                                |      90 |      90 |      23 |
+    | disk full at every write size of a save                                            |   4,636 |   4,636 |       6 |
+    | bit flips, truncations, zeroed ranges                                              |  11,500 |  11,500 |      30 |
     | hostile checkpoint files                                                           |      20 |      20 |       0 |
-    | NaN or infinity after each step                                                    |     118 |     118 |     121 |
-    | random command lines                                                               |  10,000 |  10,000 |     269 |
-    | SIGKILL at a random moment of training                                             |   1,000 |   1,000 |   2,067 |
-    | SIGTERM or SIGINT at a random moment                                               |     400 |     395 |     378 |
+    | NaN or infinity after each step                                                    |     118 |     118 |      63 |
+    | random command lines                                                               |  10,000 |  10,000 |     134 |
+    | SIGKILL at a random moment of training                                             |   1,000 |   1,000 |     728 |
+    | SIGTERM or SIGINT at a random moment                                               |     400 |     400 |     337 |
 """
 
 import argparse
