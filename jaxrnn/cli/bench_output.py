@@ -57,12 +57,14 @@ def result_table(result: Result) -> list[str]:
         columns["Mflop"] = {key: number(cost.flops / 1e6) for key, cost in costs.items() if cost.flops}
         columns["MB"] = {key: number(cost.bytes / 1e6) for key, cost in costs.items() if cost.bytes}
     headers = {header: cells for header, cells in columns.items() if cells or header in result.columns}
-    rows = [["", *headers]] + [[key, *(cells.get(key, "-") for cells in headers.values())] for key in result.seconds]
-    lines = table(rows, right=range(1, len(rows[0])))
-    if max(map(len, lines)) <= 100:
-        return lines
-    short = [row[:2] + row[3:] for row in rows]
-    return table(short, right=range(1, len(short[0])))
+    lines: list[str] = []
+    for left_out in ("", "quartiles"):
+        shown = {header: cells for header, cells in headers.items() if header != left_out}
+        cells_of = {key: [cells.get(key, "-") for cells in shown.values()] for key in result.seconds}
+        lines = table([["", *shown], *([key, *cells] for key, cells in cells_of.items())], range(1, len(shown) + 1))
+        if max(map(len, lines)) <= 100:
+            break
+    return lines
 
 
 def csv_rows(result: Result) -> list[list[Any]]:
