@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from jaxrnn.bench.config import BenchError
 from jaxrnn.bench.timing import Program
 
 _CALLS = 3  # recorded, after one that is not
@@ -42,10 +43,11 @@ def record(program: Program, directory: Path) -> dict[str, float]:
         begin, end = event["ts"], event["ts"] + event["dur"]
         return not event["name"].startswith(_CONTAINERS) or bisect(inner, begin) == bisect(inner, end)
 
-    operations = list(filter(is_whole, events))
+    operations = sorted(filter(is_whole, events), key=itemgetter("ts"))
     # A track on which the first device goes through the parts.
-    operations.sort(key=itemgetter("ts"))
     first = [event for event in operations if event["args"].get("device_ordinal", "0") == "0"]
+    if not first:
+        raise BenchError("the profiler recorded no operation of the training step here; leave --trace out")
     place = {"pid": first[0]["pid"], "tid": 2**31 - 1}
     trace["traceEvents"].append({"ph": "M", "name": "thread_name", "args": {"name": "algorithm"}, **place})
     for part, group in itertools.groupby(first, itemgetter("part")):

@@ -18,7 +18,7 @@ from jaxrnn.cli.output import json_text, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
-from jaxrnn.config import PRESETS, Cell, TrainConfig, from_json, read_text
+from jaxrnn.config import PRESETS, Cell, TrainConfig, read_config
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
@@ -42,6 +42,12 @@ _CORPUS = (
 CorpusArgument = Annotated[
     tyro.conf.Positional[tuple[str, ...]],
     tyro.conf.arg(metavar="CORPUS...", help=_CORPUS, help_behavior_hint="(default: python-docs)"),
+]
+PresetFlag = Annotated[
+    str | None,
+    tyro.conf.arg(
+        constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
+    ),
 ]
 ReadingFlags = Annotated[Any, field_flags(TrainConfig, "encoding", "normalize", "join", default="as the run")]
 JsonFlag = Annotated[bool, tyro.conf.arg(help="Print one line of JSON and nothing else.")]
@@ -154,8 +160,8 @@ def choose_checkpoint(
         line = f"the newest checkpoint of {run_dir}, after step {step:,}"
         if checkpoint.file == best and "best_loss" in checkpoint.counters:
             bits = checkpoint.counters["best_loss"] / math.log(2)
-            unit = checkpoint.vocabulary.kind[:-1]
-            line = f"the best checkpoint of {run_dir}, after step {step:,}: {bits:.3f} bits per {unit} in validation"
+            loss = f"{bits:.3f} {checkpoint.config.loss_unit}"
+            line = f"the best checkpoint of {run_dir}, after step {step:,}: {loss} in validation"
         print(f"{line}{averaged}", file=sys.stderr)
     return checkpoint
 
@@ -224,12 +230,7 @@ class TrainingFlags:
 
     settings: Annotated[Any, setting_flags()]
     corpus: CorpusArgument = ()
-    preset: Annotated[
-        str | None,
-        tyro.conf.arg(
-            constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
-        ),
-    ] = None
+    preset: PresetFlag = None
     """Settings to start from, which --dry-run shows and `jaxrnn presets` compares; other flags win over them."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Directory of the run; by default runs/CORPUS-1, or the next number that is free."""
@@ -274,14 +275,3 @@ class TrainingFlags:
         """Return the settings that flags and CORPUS give, by the names of the flags."""
         corpus = {"corpus": "\n".join(self.corpus)} if self.corpus else {}
         return {**corpus, **collections.ChainMap(*self.settings.values())}
-
-
-def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:
-    """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
-    try:
-        return from_json(TrainConfig, read_text(file, may_wait=may_wait))
-    except JaxrnnError as error:
-        raise JaxrnnError(f"{file}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise JaxrnnError(f"can't read {file} ({reason}); give the config.json of a run") from None

@@ -3,8 +3,8 @@
 import csv
 import dataclasses
 import importlib
-import io
 import json
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,12 +14,12 @@ import tyro
 import jaxrnn
 from jaxrnn.atomic import check_writable, commit
 from jaxrnn.bench.config import BenchConfig, BenchError
-from jaxrnn.cli.arguments import ProcessFlags, read_config
+from jaxrnn.cli.arguments import PresetFlag, ProcessFlags
 from jaxrnn.cli.flags import some_setting_flags
-from jaxrnn.cli.output import fields_of, json_text, print_result, save_figure, table
+from jaxrnn.cli.output import json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of, optimizer_of
-from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, with_settings
+from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, read_config, with_settings
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:
@@ -69,12 +69,7 @@ class Bench:
     """step: a training step. sample: characters per second. startup: whole processes. scaling: cost against size.
     sweep: many models at once. devices: a step on 1, 2, 4, ... devices; by default B 64, H 256, on up to 8.
     kernels: what each kernel of jaxrnn.kernels earns."""
-    preset: Annotated[
-        str | None,
-        tyro.conf.arg(
-            constructor=tyro.extras.literal_type_from_choices(PRESETS), help_behavior_hint="(default: min-char-rnn)"
-        ),
-    ] = None
+    preset: PresetFlag = None
     """Settings to start from; other flags win over them."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A run's config.json to start from; other flags win over it."""
@@ -150,25 +145,24 @@ class Bench:
         module = self.suite if self.suite in ("startup", "kernels") else "suites"
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
         result: Result = measure(config)
-        values["result"] = fields_of(result, "seconds", "columns", "characters", "details")
+        values["result"] = vars(result)
         lines = output.result_table(result)
         lines += [textwrap.fill(line, 100) for line in output.explained(self.suite, result, config)]
+        if options.trace:
+            lines += self._trace(config, options.trace, values)
         if options.save:
             commit(options.save, json_text(values).encode())
             lines.append(f"saved: {options.save}")
         if options.plot:
             lines.append(save_figure(output.draw(self.suite, result, title), options.plot))
-        if options.trace:
-            lines += self._trace(config, options.trace, values)
         ratios = comparison.ratios(result.seconds, baseline)
         if options.against:
             values["ratios"] = ratios
             lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2)), *notes]
         if options.csv:
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(output.csv_rows(result))
-            lines = [text.getvalue().rstrip("\n")]
-        print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
+            csv.writer(sys.stdout, lineterminator="\n").writerows(output.csv_rows(result))
+        else:
+            print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
         slower = [] if options.fail_above is None else comparison.slower(ratios, options.fail_above)
         if slower:
             limit = f"--fail-above allows {options.fail_above:g}"
@@ -196,5 +190,5 @@ class Bench:
 
         shares = record(training_program(make_workload(config), chunked=True), directory)
         values["shares"] = shares
-        listed = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
-        return [f"trace: {directory}, with the track `algorithm`; share of time: {listed}"]
+        in_words = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
+        return [f"trace: {directory}, with the track `algorithm`; share of time: {in_words}"]

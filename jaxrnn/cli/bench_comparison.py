@@ -10,7 +10,8 @@ import numpy as np
 from jaxrnn.bench.references import YARDSTICKS
 from jaxrnn.bench.timing import Timing
 from jaxrnn.cli.bench_output import machine_line, number
-from jaxrnn.config import read_text
+from jaxrnn.config import SETTINGS, TrainConfig, from_json, read_text
+from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError
 
 
@@ -21,7 +22,7 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
     """
     try:
         saved = json.loads(read_text(file, may_wait=True))
-        theirs, ours = ({"suite": source["suite"], **_flat(source["config"])} for source in (saved, values))
+        theirs, ours = _settings(saved), _settings(values)
         seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
         timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}
     except OSError as error:
@@ -29,9 +30,7 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise JaxrnnError(f"{file} is no measurement; give a file that --save wrote") from None
     differences = [
-        f"{name} is {theirs.get(name)} there and {ours.get(name)} here"
-        for name in {**theirs, **ours}
-        if name != "repeats" and theirs.get(name) != ours.get(name)
+        f"{name} is {theirs[name]} there and {value} here" for name, value in ours.items() if theirs[name] != value
     ]
     if differences:
         raise JaxrnnError(f"{file} measured something else: {'; '.join(differences[:3])}; compare equal workloads")
@@ -39,27 +38,27 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
     return timings, [] if is_same else [f"{file.name} was measured on another machine: {machine}"]
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a configuration without its nesting, the inner names with a dot."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        inner = _flat(value) if isinstance(value, dict) else {"": value}
-        flat |= {f"{name}.{key}".rstrip("."): entry for key, entry in inner.items()}
-    return flat
+def _settings(measurement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was measured; a setting that an earlier version had not yet is at its default."""
+    config = measurement["config"]
+    training = from_json(TrainConfig, json.dumps(config["training"]))
+    settings = {name: value_of(training, name) for name in SETTINGS}
+    return {"suite": measurement["suite"], "devices": config["devices"], **settings}
 
 
 def ratios(seconds: Mapping[str, Timing], baseline: Mapping[str, Timing]) -> dict[str, Timing]:
     """Return the time of each contender, relative to the baseline's: the ratios of every round to every round there."""
-    shared = [name for name in seconds if name in baseline]
-    pairs = {name: np.divide.outer(seconds[name].rounds, baseline[name].rounds) for name in shared}
-    return {name: Timing.of(ratios.ravel()) for name, ratios in pairs.items()}
+    return {
+        name: Timing.of(np.divide.outer(timing.rounds, baseline[name].rounds).ravel())
+        for name, timing in seconds.items()
+        if name in baseline
+    }
 
 
 def ratio_rows(ratios: Mapping[str, Timing], file: Path) -> list[list[str]]:
     """Return the rows of a table of ratios with their quartiles, the header first."""
-    quartiles = {name: f"{number(ratio.lower)}-{number(ratio.upper)}" for name, ratio in ratios.items()}
     return [["", f"x {file.name}", "quartiles"]] + [
-        [name, f"{ratio.median:.3f}", quartiles[name]] for name, ratio in ratios.items()
+        [name, f"{ratio.median:.3f}", f"{number(ratio.lower)}-{number(ratio.upper)}"] for name, ratio in ratios.items()
     ]
 
 

@@ -105,7 +105,7 @@ def machine_line(machine: dict[str, Any]) -> str:
     """Return the machine and the versions in a line."""
     versions = machine["versions"]
     names = ("jax", "numpy", "torch", *LIBRARIES.values())
-    software = ", ".join(f"{name} {versions[name]}" for name in names if versions[name])
+    software = ", ".join(f"{name} {versions[name]}" for name in names if versions.get(name))
     return f"{machine.get('processor', 'host')}, {machine['cores']} cores; on {machine['device']}; {software}"
 
 

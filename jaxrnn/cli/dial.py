@@ -1,6 +1,5 @@
 """`--minutes`: measure this machine, and choose the network and the schedule that fit a text and a time."""
 
-import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -42,8 +41,6 @@ def dialed(
     """
     import jax
 
-    if not 0 < minutes < math.inf:
-        raise JaxrnnError(f"minutes must be a finite number above 0, got {minutes:g}")
     if jax.process_count() > 1:  # each would measure another speed
         raise JaxrnnError("--minutes is for one process; choose by --minutes M --dry-run in one, and give --config")
     speeds: dict[int, float] = {}

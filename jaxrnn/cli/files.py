@@ -17,13 +17,12 @@ from jaxrnn.cli.arguments import (
     JsonFlag,
     RunArgument,
     choose_checkpoint,
-    read_config,
 )
 from jaxrnn.cli.flags import field_flags, with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of
-from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
+from jaxrnn.config import TEXT_RULES, TrainConfig, read_config, with_settings
 from jaxrnn.errors import JaxrnnError
 
 

@@ -35,6 +35,8 @@ class Info:
     def run(self) -> None:
         """Print the description."""
         if self.run_dir is not None:
+            if self.vocabulary and self.repair:
+                raise JaxrnnError("--vocabulary lists symbols and --repair moves files; give one of them")
             if self.vocabulary:
                 self._list_vocabulary(self.run_dir)
             else:

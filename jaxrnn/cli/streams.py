@@ -14,7 +14,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 from jaxrnn.errors import StorageError
 
@@ -40,11 +40,10 @@ class Stream(io.TextIOWrapper):
         encoding = stream.encoding if self._is_terminal or os.environ.get("PYTHONIOENCODING") else "utf-8"
         codec = codecs.lookup(encoding).name
         self._is_unicode = codec.startswith("utf")
-        options: dict[str, Any] = {} if self._is_terminal else {"newline": "\n"}
+        newline = None if self._is_terminal else "\n"
         is_utf_8 = codec.startswith("utf-8")  # others have no place for a single byte
         errors = "surrogateescape" if is_utf_8 and not self._is_terminal else "backslashreplace"
-        options |= {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-        super().__init__(stream.buffer, encoding, errors, **options)
+        super().__init__(stream.buffer, encoding, errors, newline, stream.line_buffering, stream.write_through)
 
     def write(self, text: str) -> int:
         """Write a text, with its control characters escaped if this is a terminal."""

@@ -60,17 +60,13 @@ class Sweep(TrainingFlags):
             jaxrnn.plots.check_plot_file(options.plot)
         corpus = self.load_corpus(config)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(f"{corpus.name}-sweep")
+        shows, total = not options.quiet, sum(member.steps for member in members.values())
+        display = TrainingProgress(total, "{:,} of {:,} steps", has_bar=shows, has_lines=shows)
         flags: dict[str, Any] = {"run_dir": run_dir, "resume": self.resume, "overwrite": options.overwrite}
-        display = TrainingProgress(
-            sum(member.steps for member in members.values()),
-            "{:,} of {:,} steps",
-            has_bar=not options.quiet,
-            has_lines=not options.quiet,
-        )
         flags["progress"] = display.note
         with stop_signals() as received:
             reports = jaxrnn.fit_many(config, axes, corpus, should_stop=lambda: received, **flags)
-            if not options.quiet:
+            if shows:
                 lines = slice_lines(jaxrnn.runs.slices_of(corpus, config), corpus.vocabulary)
                 print(
                     "\n".join([str(corpus), *lines, f"sweep: {run_dir}, {counted(len(members), 'models')}"]),
@@ -82,7 +78,7 @@ class Sweep(TrainingFlags):
                     display.show(steps, _in_short(report), finished=report.finished)
             values, table_lines = _result(report, axes, members, run_dir)
             if not report.finished:
-                table_lines.append(f"stopped after {steps:,} of {counted(display.total, 'steps')}")
+                table_lines.append(f"stopped after {steps:,} of {counted(total, 'steps')}")
             table_lines.append(f"sweep: {run_dir}")
             if options.plot:
                 table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))

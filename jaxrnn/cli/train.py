@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import operator
 import signal
 import sys
 import time
@@ -16,14 +15,16 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli import advice
-from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint, read_config
+from jaxrnn.cli.arguments import DEVICE, OPTIONS, ProcessFlags, RunOptions, TrainingFlags, open_checkpoint
 from jaxrnn.cli.dial import dialed
 from jaxrnn.cli.flags import with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, loss_values, print_result, slice_lines, unseen_symbols
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
-from jaxrnn.config import SETTINGS, OptimizerConfig, TrainConfig, with_settings
+from jaxrnn.config import OptimizerConfig, TrainConfig, read_config, with_settings
+from jaxrnn.config.fields import check_in
+from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError, counted
 from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
@@ -85,7 +86,7 @@ class Train(TrainingFlags):
             config = with_settings(config, {"symbols": "".join(sorted(symbols))})
         corpus = self.load_corpus(config)
         if self.minutes is not None:
-            settings = {name: operator.attrgetter(SETTINGS[name])(config) for name in self.changes()}
+            settings = {name: value_of(config, name) for name in self.changes()}
             config, lines = dialed(self.minutes, corpus, settings, began, self.device, optimizer)
             device = self.device.set_up_training(config)
             mesh = device.mesh("batch_size", config.batch_size)
@@ -134,16 +135,15 @@ class Train(TrainingFlags):
         return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.options.from_run}
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
+        from jaxrnn.runs.checkpoint import load_fields
+
+        check_in(self, "(0, inf)", "minutes")
         config, changes, optimizer = self.starting_config(), self.changes(), None
         if self.options.fresh_memory and not self.options.from_run:
             raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
         if self.options.from_run:
-            from jaxrnn.runs.checkpoint import load_fields
-
             config = load_fields(find_checkpoint(self.options.from_run, "last"))["config"]
         if self.resume and self.run_dir:
-            from jaxrnn.runs.checkpoint import load_fields
-
             written = self.run_dir / "config.json"  # the newest that a person gave: a checkpoint may hold an older one
             config = read_config(written) if written.exists() else load_fields(self.run_dir)["config"]
         else:  # the corpus gives it
@@ -164,12 +164,9 @@ class Train(TrainingFlags):
             run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
             try:
                 if parent:
-                    memory: dict[str, Any] = {
-                        "fresh_memory": self.options.fresh_memory,
-                        "optimizer": options["optimizer"],
-                    }
-                    overwrite = self.options.overwrite
-                    config = jaxrnn.begin_run(parent, config, corpus, run_dir, overwrite=overwrite, **memory)
+                    files, optimizer = self.options, options["optimizer"]
+                    memory: dict[str, Any] = {"fresh_memory": files.fresh_memory, "optimizer": optimizer}
+                    config = jaxrnn.begin_run(parent, config, corpus, run_dir, overwrite=files.overwrite, **memory)
                     options |= {"resume": True, "overwrite": False}
                 return run_dir, jaxrnn.fit(config, corpus, run_dir=run_dir, **options)
             except TakenError:

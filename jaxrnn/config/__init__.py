@@ -2,7 +2,7 @@
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, TEXT_RULES, combinations, with_settings
-from jaxrnn.config.json_text import from_json, read_text, to_json
+from jaxrnn.config.json_text import from_json, read_config, read_text, to_json
 from jaxrnn.config.presets import PRESETS, preset
 from jaxrnn.config.settings import (
     CellName,
@@ -13,9 +13,9 @@ from jaxrnn.config.settings import (
     SampleConfig,
     TrainConfig,
 )
-from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_text_options, corpus_name
+from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_split, check_text_options, corpus_name
 
 __all__ = ["PRESETS", "SETTINGS", "SWEEPABLE", "TEXT_RULES", "Cell", "CellName", "ModelConfig", "Normalization"]
 __all__ += ["OptimizerConfig", "OptimizerName", "Products", "SampleConfig", "TrainConfig", "Unknown", "VocabularyKind"]
-__all__ += ["check_text_options", "combinations", "corpus_name", "from_json", "preset", "read_text", "to_json"]
-__all__ += ["with_settings"]
+__all__ += ["check_split", "check_text_options", "combinations", "corpus_name", "from_json", "preset"]
+__all__ += ["read_config", "read_text", "to_json", "with_settings"]

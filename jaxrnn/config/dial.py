@@ -71,23 +71,14 @@ _SCORING = 1.2  # how many times as fast as training a validation is
 
 
 class Choice(NamedTuple):
-    """What the dial chose.
+    """What the dial chose."""
 
-    Attributes:
-        shape: the index of its shape in SHAPES.
-        config: the configuration of the run.
-        speed: symbols per second of training, as measured or estimated.
-        seconds: the time that training and validations take at that speed.
-        loss: the expected loss, nats per symbol.
-        sweeps: how often the run reads its part of the text.
-    """
-
-    shape: int
-    config: TrainConfig
-    speed: float
-    seconds: float
-    loss: float
-    sweeps: float
+    shape: int  # the index of its shape in SHAPES
+    config: TrainConfig  # the configuration of the run
+    speed: float  # symbols per second of training, as measured or estimated
+    seconds: float  # the time that training and validations take at that speed
+    loss: float  # the expected loss, nats per symbol
+    sweeps: float  # how often the run reads its part of the text
 
 
 def choose(

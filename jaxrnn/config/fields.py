@@ -12,13 +12,14 @@ import numbers
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.errors import JaxrnnError
 
+Kind = TypeVar("Kind")
 _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
@@ -149,7 +150,8 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
         value = arguments[name]
         if not any(_is_of(value, option) for option in options):
             records = tuple(option for option in options if option.__module__.startswith("jaxrnn"))
-            parts = [part for part in _field_names(value) if isinstance(getattr(value, part), records)]
+            fields = getattr(value, "_fields", getattr(value, "__dataclass_fields__", ()))
+            parts = [part for part in fields if isinstance(getattr(value, part), records)]
             advice = f"; give its {parts[0]}" if parts else ""
             kinds = " or ".join(map(_describe, options))
             raise JaxrnnError(f"{function.__name__}: {name} must be {kinds}, got {in_short(value)}{advice}")
@@ -180,10 +182,6 @@ def _is_of(value: Any, kind: Any) -> bool:
     return True
 
 
-def _field_names(value: Any) -> Iterable[str]:
-    return value._fields if hasattr(value, "_fields") else getattr(value, "__dataclass_fields__", ())
-
-
 def in_short(value: Any) -> str:
     """Say what a value is in a few words: simple ones as they are, arrays by shape, others by their class."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -201,24 +199,23 @@ def is_traced(value: object) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
-def check_in(config: object, interval: str, *names: str) -> None:
-    """Check that fields are None or numbers in an interval such as "[0, 1)"."""
+def check_in(config: object, interval: str, name: str) -> None:
+    """Check that a field is None or a number in an interval such as "[0, 1)"."""
     low, high = interval[1:-1].split(", ")
-    for name in names:
-        value = getattr(config, name)
-        if value is None or is_traced(value):
-            continue
-        above = value >= float(low) if interval[0] == "[" else value > float(low)
-        below = value <= float(high) if interval[-1] == "]" else value < float(high) - 2**-25  # else 1 in float32
-        if not (above and below):
-            expected = "a finite number above 0" if interval == "(0, inf)" else f"in {interval}"
-            if interval[0] == "[" and not above:
-                expected = f"at least {low}"
-            elif interval[-1] == "]" and not below:
-                expected = f"at most {high}"
-            elif above and value < float(high):
-                expected = f"below {high} in float32"
-            raise JaxrnnError(f"{name} must be {expected}, got {value}")
+    value = getattr(config, name)
+    if value is None or is_traced(value):
+        return
+    above = value >= float(low) if interval[0] == "[" else value > float(low)
+    below = value <= float(high) if interval[-1] == "]" else value < float(high) - 2**-25  # else 1 in float32
+    if not (above and below):
+        expected = "a finite number above 0" if interval == "(0, inf)" else f"in {interval}"
+        if interval[0] == "[" and not above:
+            expected = f"at least {low}"
+        elif interval[-1] == "]" and not below:
+            expected = f"at most {high}"
+        elif above and value < float(high):
+            expected = f"below {high} in float32"
+        raise JaxrnnError(f"{name} must be {expected}, got {value}")
 
 
 def describe(value: object) -> str:
@@ -234,6 +231,12 @@ def of_fields(kind: object, **fields: object) -> str:
     """Return Kind(name=value, ...): arrays by shape, scalars by value, and nothing for None."""
     parts = ", ".join(f"{name}={_field(value)}" for name, value in fields.items() if value is not None)
     return f"{type(kind).__name__}({parts})"
+
+
+def short_repr(kind: type[Kind]) -> type[Kind]:
+    """Return a class of named tuples with a repr that shows arrays by their type and shape."""
+    kind.__repr__ = lambda self: of_fields(self, **self._asdict())  # type: ignore
+    return kind
 
 
 def _field(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
-from jaxrnn.errors import JaxrnnError
+from jaxrnn.errors import JaxrnnError, did_you_mean
 
 Axes = Mapping[str, Iterable[Any]]  # values by the name of a setting
 
@@ -69,9 +69,9 @@ def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
     return members
 
 
-def value_of(config: TrainConfig, axis: str) -> Any:
-    """Return the value of the setting of an axis."""
-    return operator.attrgetter(SWEEPABLE[axis])(config)
+def value_of(config: TrainConfig, setting: str) -> Any:
+    """Return the value of a setting, by the name of its flag."""
+    return operator.attrgetter(SETTINGS[setting])(config)
 
 
 def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
@@ -83,6 +83,10 @@ def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig
     """
     parts: dict[str, dict[str, Any]] = {"": {}, "model": {}, "optimizer": {}}
     for setting, value in values.items():
+        if setting not in SETTINGS:
+            raise JaxrnnError(
+                f"no such setting: {setting}; {did_you_mean(setting, SETTINGS, 'they are named as flags')}"
+            )
         part, _, name = SETTINGS[setting].rpartition(".")
         parts[part][name] = value
     return replace(

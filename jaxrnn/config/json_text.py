@@ -43,11 +43,21 @@ def read_text(path: Path, *, may_wait: bool = False) -> str:
     return data.decode(json.detect_encoding(data))
 
 
+def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:
+    """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
+    try:
+        return from_json(TrainConfig, read_text(file, may_wait=may_wait))
+    except JaxrnnError as error:
+        raise JaxrnnError(f"{file}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise JaxrnnError(f"can't read {file} ({reason}); give the config.json of a run") from None
+
+
 def from_json(kind: type[Config], text: str) -> Config:
     """Return a config of class `kind` from JSON; absent fields have their default values.
 
-    Raises:
-        JaxrnnError: the text is no JSON object, has an unknown field, or a value is out of range.
+    Raises JaxrnnError if the text is no JSON object, has an unknown field, or if a value is out of range.
     """
     try:
         values = json.loads(text)

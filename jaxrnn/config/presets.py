@@ -7,21 +7,15 @@
 char-rnn counts epochs; here they are steps, for a training slice as long as that of tinyshakespeare, 1,003,854
 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 
-How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seed 0. Seconds include
-the validations; of two cores of the Intel Xeon, or (5) of an AMD EPYC (Zen 5), (4) Zen 4, with version 0.1.0.
+How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seeds 0, 1 and 2. Seconds
+include the validations: of two cores of the Intel Xeon, char-rnn of an AMD EPYC (Zen 5). notebooks/07 has what else was
+tried.
 
-    | network                                                  | parameters | loss  | after                           |
-    | -------------------------------------------------------- | ---------- | ----- | ------------------------------- |
-    | quick: GRU 2 x 256, AdamW 0.003, B 32, T 64, 1,800 steps | 659,521    | 1.477 | 58 s; other seeds: 1.469, 1.476 |
-    | the same, 2,000 steps                                    | 659,521    | 1.470 | 65 s                            |
-    | GRU 256, AdamW 0.003, B 16, T 48, full, 6,370 steps      | 264,769    | 1.513 | 50 s; other seeds: 1.514, 1.511 |
-    | best: GRU 2 x 384, B 32, T 64, dropout 0.15, 5,880 steps | 1,431,617  | 1.421 | 645 s; seeds 1, 2: 1.413, 1.422 |
-    | GRU 2 x 512, dropout 0.3, 21,400 steps: --minutes 60     | 2,498,625  | 1.386 | 5,679 s on one core             |
-    | the same as best without dropout, 2,000 steps            | 1,431,617  | 1.432 | 114 s (5)                       |
-    | with dropout 0.15 of what layers hand upward, 4,000      | 1,431,617  | 1.443 | 271 s (5)                       |
-    | with dropout 0.35 of that, 20,000 steps                  | 1,431,617  | 1.469 | step 13,600 (4)                 |
-    | GRU 128, Adam 0.004, B 16, T 48, 13,000 steps            | 83,265     | 1.576 | 29 s; below 1.88 after 3 s (5)  |
-    | char-rnn: LSTM 2 x 128; it overfits later                | 239,297    | 1.576 | 146 s, step 6,000 (5)           |
+    | network                                             | parameters | loss                | after             |
+    | --------------------------------------------------- | ---------- | ------------------- | ----------------- |
+    | quick: GRU 2 x 256, B 32, T 64, 1,800 steps         | 659,521    | 1.477, 1.469, 1.476 | 58 s              |
+    | best: GRU 2 x 384, the same, dropout 0.15, 5,880    | 1,431,617  | 1.421, 1.413, 1.422 | 645 s             |
+    | char-rnn: LSTM 2 x 128; it overfits later           | 239,297    | 1.576               | 146 s, step 6,000 |
 
 What helps `best` most is a cosine schedule that ends before the network overfits; with a little dropout at three places
 (between layers, of states and of weights) that is after twelve sweeps over the text, without it after four. For
@@ -90,22 +84,13 @@ PRESETS: Mapping[str, TrainConfig] = {
 
 
 class PresetFacts(NamedTuple):
-    """What helps to choose a preset.
+    """What helps to choose a preset."""
 
-    Attributes:
-        purpose: what it is for.
-        text: sizes of the texts that it suits.
-        minutes: on two cores, of an AMD EPYC (Zen 5) and of an Intel Xeon (quick: on the latter alone); up to the best
-            validation, or the end.
-        bits_per_character: on the last tenth of tinyshakespeare, after training on the rest.
-        writes: a line that it then writes, at temperature 0.5.
-    """
-
-    purpose: str
-    text: str
-    minutes: tuple[float, float]
-    bits_per_character: float
-    writes: str
+    purpose: str  # what it is for
+    text: str  # sizes of the texts that it suits
+    minutes: tuple[float, float]  # on two cores, AMD Zen 5 and Intel Xeon, up to the best validation or the end
+    bits_per_character: float  # on the last tenth of tinyshakespeare, after training on the rest
+    writes: str  # a line that it then writes, at temperature 0.5
 
 
 PRESET_FACTS: Mapping[str, PresetFacts] = {

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.fields import Checked, check_in, is_traced
-from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_text_options
+from jaxrnn.config.texts import Normalization, Unknown, VocabularyKind, check_split, check_text_options
 from jaxrnn.errors import JaxrnnError
 
 CellName = Literal["tanh", "relu", "gru", "lstm"]
@@ -217,10 +217,7 @@ class TrainConfig(Checked):
 
     def _check(self) -> None:
         check_text_options(self.vocabulary, self.encoding, self.normalize)
-        given = ",".join(map(str, self.split)) or "none"
-        are_fractions = 1 <= len(self.split) <= 3 and all(0 < fraction <= 1 for fraction in self.split)
-        if not (are_fractions and abs(math.fsum(self.split) - 1) <= 1e-9):
-            raise JaxrnnError(f"split must be one to three fractions that add up to 1, got {given}; try 0.9,0.1")
+        check_split(self.split)
         if self.validate_every and len(self.split) < 2:
             raise JaxrnnError("validate_every needs a validation slice; set split, for example to 0.9,0.1")
         if self.patience and not self.validate_every:

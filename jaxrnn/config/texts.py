@@ -1,6 +1,7 @@
 """What describes a text: how it is read, and how it is called."""
 
 import codecs
+import math
 from encodings.aliases import aliases
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,14 @@ def _decodes_any_bytes(encoding: str) -> bool:
         return not "".encode(encoding) and "ab".encode(encoding) == "a".encode(encoding) + "b".encode(encoding)
     except UnicodeError:
         return False
+
+
+def check_split(fractions: tuple[float, ...]) -> None:
+    """Raise JaxrnnError unless a text can be split into slices of these fractions of it."""
+    are_fractions = 1 <= len(fractions) <= 3 and all(0 < fraction <= 1 for fraction in fractions)
+    if not (are_fractions and abs(math.fsum(fractions) - 1) <= 1e-9):
+        given = ",".join(map(str, fractions)) or "none"
+        raise JaxrnnError(f"split must be one to three fractions that add up to 1, got {given}; try 0.9,0.1")
 
 
 def check_text_options(vocabulary: VocabularyKind, encoding: str, normalize: tuple[Normalization, ...]) -> None:

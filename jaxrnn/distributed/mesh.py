@@ -144,29 +144,13 @@ def place_among_devices() -> tuple[jax.Array | int, int]:
     return (lax.axis_index(LANES), lax.axis_size(LANES)) if _inside_over_lanes() else (0, 1)
 
 
-def own_lanes(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...], axis: int) -> jax.Array:
-    """Return draw(shape), as if one device had drawn it for the lanes of all, and this one had taken its own.
-
-    `shape` is that of this device's lanes, along `axis`; what `draw` returns must be equal on every device.
-    """
-    index, count = place_among_devices()
-    size = shape[axis]
-    all_lanes = draw((*shape[:axis], size * count, *shape[axis + 1 :]))
-    return all_lanes if count == 1 else lax.dynamic_slice_in_dim(all_lanes, index * size, size, axis)
-
-
 def local_lanes(mesh: Mesh | None, lanes: int) -> slice:
-    """Return which of the lanes are this process's: its devices are neighbors on the mesh."""
+    """Return which of the lanes are this process's own, which it reads: its devices are neighbors on the mesh."""
     if mesh is None:
         return slice(None)
     indices = by_lanes(mesh, 0).addressable_devices_indices_map((lanes,)).values()
     begins, ends, _ = zip(*(index[0].indices(lanes) for index in indices if index), strict=True)
     return slice(min(begins), max(ends))
-
-
-def to_mesh(tree: Any, sharding: Any) -> Any:
-    """Return NumPy arrays on a mesh, from this process's own lanes (`local_lanes`); `sharding` is from `by_lanes`."""
-    return jax.make_array_from_process_local_data(sharding, tree)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate, to_mesh
+from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
@@ -147,7 +147,8 @@ def surprisals_in_parts(
         if mesh is None:
             nats, carry = score(params, carry, batch, config)
         else:
-            nats, carry = _score_on_mesh(params, carry, to_mesh(batch, by_lanes(mesh, BATCH_LANES)), config, mesh)
+            batch = jax.make_array_from_process_local_data(by_lanes(mesh, BATCH_LANES), batch)
+            nats, carry = _score_on_mesh(params, carry, batch, config, mesh)
         yield indices[is_scored], np.asarray(nats)[is_scored]
 
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.evaluation.score import Indices, Nats, ordered_surprisals, score, window_length
-from jaxrnn.network import Carry, Params, initial_carry
+from jaxrnn.network import Params, initial_carry
 from jaxrnn.text import UNKNOWN, Batch, Tokens, Vocabulary, encode_separator
 from jaxrnn.text.documents import DocumentStarts, Starts, document_starts
 from jaxrnn.text.stream import on_disk, release_pages
@@ -34,13 +34,6 @@ class Reader(NamedTuple):
     read: Callable[[Any, Batch], tuple[jax.Array, Any]]
     state: Any
     length: int
-
-
-def _reader(params: Params, config: ModelConfig) -> Reader:
-    def read(carry: Carry, batch: Batch) -> tuple[jax.Array, Carry]:
-        return score(params, carry, batch._replace(targets=np.maximum(batch.targets, 0)), config)
-
-    return Reader(read, initial_carry(1, config), window_length(1, config))
 
 
 @dataclasses.dataclass
@@ -77,7 +70,9 @@ def score_stream(
     dtype = np.dtype([("index", np.int64), ("code_point", "<u4"), ("token", vocabulary.dtype)])
     symbols = (_encode(piece, vocabulary, dtype, tally) for piece in pieces)
     if lanes == 1:
-        yield from _score_one_lane(reader or _reader(params, config), symbols, separator)
+        start, length = initial_carry(1, config), window_length(1, config)
+        plain = Reader(lambda carry, batch: score(params, carry, batch, config), start, length)
+        yield from _score_one_lane(reader or plain, symbols, separator)
         return
     with on_disk(dtype, symbols) as text:
         tokens = text["token"]

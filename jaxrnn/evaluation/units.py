@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrnn.config.fields import of_fields
+from jaxrnn.config.fields import short_repr
 from jaxrnn.errors import JaxrnnError, counted
 
 Array = NDArray[Any]
 
 
+@short_repr
 class Unit(NamedTuple):
     """A unit and how well it tells a property.
 
@@ -38,10 +39,6 @@ class Unit(NamedTuple):
     fit_score: float
     sign: int
     threshold: float | None
-
-    def __repr__(self) -> str:
-        """Round the numbers."""
-        return of_fields(self, **self._asdict())
 
 
 def inside_quotes(text: str) -> Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn.distributed.mesh import own_lanes, place_among_devices
+from jaxrnn.distributed.mesh import place_among_devices
 from jaxrnn.kernels import uses
 
 
@@ -24,17 +24,17 @@ def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], la
     such axis, and every device draws the same mask.
     """
     index, count = (0, 1) if lanes is None else place_among_devices()
+    axis = len(shape) if lanes is None else lanes
     if uses("bernoulli") and _has_known_bits(key, probability) and math.prod(shape) * count < 2**32:
-        axis = len(shape) if lanes is None else lanes
         number = _numbers(math.prod(shape[:axis]), math.prod(shape[axis:]), index, count)
         first, second = _threefry(jax.random.key_data(key), number)
         # jax.random.uniform takes the upper 23 bits for a multiple of 2^-23; so many multiples are below a probability.
         return (first ^ second).reshape(shape) >> 9 < jnp.ceil(probability * 2**23).astype(jnp.uint32)
 
-    def draw(shape: tuple[int, ...]) -> jax.Array:
+    if count == 1:
         return jax.random.bernoulli(key, probability, shape)
-
-    return draw(shape) if lanes is None else own_lanes(draw, shape, axis=lanes)
+    of_all = jax.random.bernoulli(key, probability, (*shape[:axis], count * shape[axis], *shape[axis + 1 :]))
+    return lax.dynamic_slice_in_dim(of_all, index * shape[axis], shape[axis], axis)
 
 
 def _has_known_bits(key: jax.Array, probability: jax.Array) -> bool:

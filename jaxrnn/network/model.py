@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.config.cell import CellCarry
-from jaxrnn.config.fields import check_arguments, of_fields
+from jaxrnn.config.fields import check_arguments, short_repr
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.lookup import look_up
 from jaxrnn.kernels.matmul import product
@@ -22,6 +22,7 @@ from jaxrnn.text import Array
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
 
+@short_repr
 class Layer(NamedTuple):
     """The parameters of one recurrent layer: input to hidden Wxh, hidden to hidden Whh [H, G*H], bias bh [G*H].
 
@@ -34,11 +35,8 @@ class Layer(NamedTuple):
     bh: jax.Array
     bhh: jax.Array | None = None
 
-    def __repr__(self) -> str:
-        """Give the shapes."""
-        return of_fields(self, **self._asdict())
 
-
+@short_repr
 class Params(NamedTuple):
     """The parameters of the network: layers from the input upwards; Why [H, V], hidden to logits; by [V]."""
 
@@ -50,10 +48,6 @@ class Params(NamedTuple):
     def num_parameters(self) -> int:
         """The number of trained numbers."""
         return sum(leaf.size for leaf in jax.tree.leaves(self))
-
-    def __repr__(self) -> str:
-        """Give the shapes."""
-        return of_fields(self, **self._asdict())
 
 
 def init_params(key: jax.Array, config: ModelConfig) -> Params:

@@ -78,15 +78,13 @@ def _check_shapes(cell: Cell, inputs: Inputs) -> None:
     Whh, projected, carry, _, bhh, starts, mask = inputs
     *lanes, hidden_size = carry[0].shape
     width = cell.gates * hidden_size
-    if Whh.shape != (hidden_size, width):
-        raise JaxrnnError(f"Whh must be [H, G*H] = {(hidden_size, width)} for this carry, got {Whh.shape}")
-    if bhh is not None and bhh.shape != (width,):
-        raise JaxrnnError(f"bhh must be [G*H] = {(width,)} for this carry, got {bhh.shape}")
-    if projected.shape[1:] != (*lanes, width):
-        raise JaxrnnError(
-            f"projected must be [T, B, G*H] = {('T', *lanes, width)} for this carry, got {projected.shape}"
-        )
-    if starts is not None and starts.shape != projected.shape[:-1]:
-        raise JaxrnnError(f"starts must be bool [T, B] = {projected.shape[:-1]}, got {starts.shape}")
-    if mask is not None and mask.shape != carry[0].shape:
-        raise JaxrnnError(f"mask must be bool [B, H] = {carry[0].shape}, as h is, got {mask.shape}")
+    expected = {
+        "Whh": (Whh, "[H, G*H]", (hidden_size, width)),
+        "bhh": (bhh, "[G*H]", (width,)),
+        "projected": (projected, "[T, B, G*H]", (*projected.shape[:1], *lanes, width)),
+        "starts": (starts, "bool [T, B]", projected.shape[:-1]),
+        "mask": (mask, "bool [B, H]", carry[0].shape),
+    }
+    for name, (array, axes, shape) in expected.items():
+        if array is not None and array.shape != shape:
+            raise JaxrnnError(f"{name} must be {axes} = {shape} for this carry, got {array.shape}")

@@ -58,7 +58,7 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
             "bfloat16": model.products == "bfloat16",
         },
         "vocabulary": dataclasses.asdict(vocabulary),
-        "separator": encode_separator(vocabulary, config.reset_on).tolist() if config.reset_on else [],
+        "separator": encode_separator(vocabulary, config.reset_on).tolist(),
         "weights": _pack(params, "float16" if half else "float32"),
         "loss": {"unit": config.loss_unit, **_loss_curve(metrics or {})},
         "text": text.replace("\ufffd", ""),

@@ -1,5 +1,6 @@
 """The chart of a benchmark: times or ratios as rows, or times over a size as curves."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,10 @@ def rows(
     `number` writes the medians above their points; None writes none, and marks 1 instead.
     """
     figure, axes = _figure(title)
-    for color, (name, timings) in zip(COLORS, series.items(), strict=False):
+    for color, (name, timings) in zip(itertools.cycle(COLORS), series.items(), strict=False):
         medians, whiskers = _medians_and_whiskers(timings.values(), unit)
         axes.errorbar(medians, list(timings), xerr=whiskers, color=color, fmt="o", capsize=2, label=name)
-        for row, median in enumerate(medians if number else ()):
+        for row, median in enumerate(medians):
             text = number(median) if number else ""
             axes.annotate(text, (median, row), xytext=(0, 6), textcoords="offset points", ha="center")
     axes.set_xlim(left=0)
@@ -45,7 +46,7 @@ def curves(timings: Timings, label: str, unit: float, title: str) -> "Figure":
     for contender, timing in timings.items():
         curve, size = contender.rsplit(" ", 1)
         points.setdefault(curve, {})[int(size)] = timing
-    for color, (curve, by_size) in zip(COLORS, points.items(), strict=False):
+    for color, (curve, by_size) in zip(itertools.cycle(COLORS), points.items(), strict=False):
         medians, whiskers = _medians_and_whiskers(by_size.values(), unit)
         axes.errorbar(list(by_size), medians, yerr=whiskers, color=color, marker="o", capsize=2, label=curve)
     axes.set_yscale("log", subs=[2, 3, 5, 7])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrnn.config import TrainConfig, from_json, read_text
+from jaxrnn.config import TrainConfig, combinations, read_config
+from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.plots.fonts import printable
@@ -62,7 +63,7 @@ def loss_curves(
             curves += axes.plot(
                 steps[measured], validation[measured], color=color, label=f"{label}, validation", **line
             )
-    configs = [_config(run) for run in runs if not isinstance(run, Mapping)]
+    configs = [read_config(Path(run) / "config.json") for run in runs if not isinstance(run, Mapping)]
     axes.set(xlabel="step", ylabel=_loss_label(configs, unit))
     tidy(axes, grid="y")
     axes.legend(curves, [curve.get_label() for curve in curves], frameon=False)  # of a label with _ first, too
@@ -109,8 +110,6 @@ def sweep_curves(sweep: str | Path, unit: Unit = "bits") -> "Figure":
 
 def _runs_by_setting(sweep: Path) -> dict[str, list[Columns]]:
     """Return the metrics of a sweep's runs so far, grouped by what they are set to, seeds aside."""
-    from jaxrnn.config.grid import combinations, value_of
-
     config, axes = read_sweep(sweep)
     by_setting: dict[str, list[Columns]] = {}
     for name, member in combinations(config, axes).items():
@@ -124,14 +123,6 @@ def _loss_label(configs: Sequence[TrainConfig], unit: Unit) -> str:
     """Return the label of an axis of losses: per character, or per byte where all runs read bytes."""
     units = {config.loss_unit for config in configs}
     return (units.pop() if len(units) == 1 else "bits per character").replace("bits", unit)
-
-
-def _config(run: str | Path) -> TrainConfig:
-    try:
-        return from_json(TrainConfig, read_text(Path(run) / "config.json"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise JaxrnnError(f"{run} has no configuration to read ({reason}); give a run directory") from None
 
 
 def _losses(columns: Columns, unit: Unit) -> list[NDArray[Any]]:

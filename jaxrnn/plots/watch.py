@@ -47,9 +47,9 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
     if not isinstance(reports, Iterator) or getattr(reports, "name", "fit") == "fit_many":
         given = "fit_many(...)" if isinstance(reports, Reports) else in_short(reports)
         raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {given}")
-    interrupts, run_dir, listeners = list[int](), None, list[Progress]()
-    if isinstance(reports, Reports):
-        interrupts, run_dir, listeners = reports.interrupts, reports.run_dir, reports.listeners
+    if not isinstance(reports, Reports):  # a generator that passes them on
+        reports = Reports("fit", reports, [], None, [])
+    interrupts, run_dir, listeners = reports.interrupts, reports.run_dir, reports.listeners
     return Reports("watch", _watch(reports, plot, listeners), interrupts, run_dir, listeners)
 
 
@@ -81,8 +81,7 @@ def _watch_on_terminal(reports: "Generator[Report]", listeners: list[Progress]) 
 def _watch_in_notebook(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
     from IPython.display import display
 
-    rows: list[dict[str, float | None]] = []
-
+    rows: list[dict[str, Any]] = []
     handle = display({"text/plain": COMPILING}, raw=True, display_id=True)
 
     def show(report: "Report", time_left: str) -> None:
@@ -94,12 +93,10 @@ def _watch_in_notebook(reports: "Generator[Report]", plot: bool, listeners: list
     next_time, report = 0.0, None
     try:
         for report in reports:
-            if not rows:
-                first_step, first_seconds = report.step, report.seconds
             rows.append(metrics_of(report))
             now = time.monotonic()
             if now >= next_time:
-                per_step = (report.seconds - first_seconds) / max(1, report.step - first_step)
+                per_step = (report.seconds - rows[0]["seconds"]) / max(1, report.step - rows[0]["step"])
                 seconds = per_step * (report.config.steps - report.step)
                 show(report, f", {time_in_words(seconds)} left" if seconds else "")
                 next_time = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
@@ -134,7 +131,7 @@ class _ValidationLine:
         self._handle.update({"text/plain": line}, raw=True)
 
 
-def _picture(report: "Report", rows: list[dict[str, float | None]], line: str) -> _Shown:
+def _picture(report: "Report", rows: list[dict[str, Any]], line: str) -> _Shown:
     columns = {name: np.array([row[name] for row in rows], float) for name in METRICS}  # None becomes NaN
     figure = loss_curves(columns, labels=[corpus_name(report.config.corpus)])
     axes = figure.axes[0]

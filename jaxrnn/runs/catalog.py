@@ -127,11 +127,7 @@ def _worst(states: Iterable[State]) -> State | None:
 
 
 def find_runs(directory: str | Path) -> list[Path]:
-    """Return the run directories below a directory, or itself if it is one.
-
-    Raises:
-        JaxrnnError: there is no such directory, or it can't be read.
-    """
+    """Return the run directories below a directory, or itself if it is one; raise JaxrnnError if it can't be read."""
     directory = Path(directory)
     if not directory.is_dir():
         advice = other_run(directory, "give one that holds runs, such as runs")
@@ -153,10 +149,9 @@ def _search(directory: Path, depth: int) -> list[Path]:
 
 
 def summarize_run(run: str | Path) -> RunSummary:
-    """Return the summary of a run in any state; the headers of checkpoints are read, but not verified.
+    """Return the summary of a run in any state; raise JaxrnnError if it is not a run directory.
 
-    Raises:
-        JaxrnnError: it is not a run directory.
+    The headers of checkpoints are read, but not verified.
     """
     run = Path(run)
     if not is_run(run):

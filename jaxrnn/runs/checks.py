@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import operator
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,16 @@ _SAME = (  # settings that a run keeps
 )
 
 
-def check_room(path: Path, runs: Sequence[Run], *, overwrite: bool = False) -> None:
-    """Raise StorageError if the disk lacks room for a checkpoint of each run, and one more while it is written."""
+def check_room(path: Path, runs: Sequence[Run], replaced: Iterable[Path] = ()) -> None:
+    """Raise StorageError if the disk lacks room for a checkpoint of each run, and one more while it is written.
+
+    There is room, too, where checkpoints of the run directories lie that are `replaced`.
+    """
     sizes = [checkpoint_size(run.config, run.optimizer) for run in runs]
     with write_errors(path):
         place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
         needed, (total, _, free) = sum(sizes) + max(sizes), shutil.disk_usage(place)
-    if overwrite:
-        free += sum(file.lstat().st_size for file in all_checkpoints(path))
+    free += sum(file.lstat().st_size for run_dir in replaced for file in all_checkpoints(run_dir))
     if free < needed and total:  # some file systems don't say what they have
         raise StorageError(
             f"{path} needs {needed:,} bytes for checkpoints, and its disk has {free:,} left; make room there, or "
@@ -39,8 +41,8 @@ def check_room(path: Path, runs: Sequence[Run], *, overwrite: bool = False) -> N
         )
 
 
-def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[str, object], step: int) -> None:
-    """Raise JaxrnnError if a run can't continue a checkpoint of this configuration, corpus and step."""
+def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[str, object]) -> None:
+    """Raise JaxrnnError if a run can't continue a checkpoint of this configuration and corpus."""
     if corpus["sha256"] != run.corpus.sha256:
         raise JaxrnnError(
             f"{path} was trained on a text with SHA-256 {corpus['sha256']}, and that of {run.corpus.name} is "
@@ -53,21 +55,16 @@ def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[s
                 f"{path} was trained with {name} {old!r}, not {new!r}; "
                 "resume it with the same setting, or begin another run"
             )
-    _check_steps(path, run.config.steps, step)
 
 
 def check_steps(path: Path, steps: int) -> None:
     """Raise JaxrnnError if a run has done more steps than these, before a schedule of so few is made."""
     with contextlib.suppress(CheckpointError):  # said in full when the run directory is opened
-        if fields := _newest_fields(path):
-            _check_steps(path, steps, fields["counters"]["step"])
-
-
-def _check_steps(path: Path, steps: int, done: int) -> None:
-    if steps < done:
-        raise JaxrnnError(
-            f"{path} has done {counted(done, 'steps')}, more than {steps:,}; resume it with --steps {done} or more"
-        )
+        fields = _newest_fields(path)
+        if fields and steps < (done := fields["counters"]["step"]):
+            raise JaxrnnError(
+                f"{path} has done {counted(done, 'steps')}, more than {steps:,}; resume it with --steps {done} or more"
+            )
 
 
 def check_member(path: Path, run: Run) -> None:
@@ -76,7 +73,7 @@ def check_member(path: Path, run: Run) -> None:
         config, cell = fields["config"], run.config.model.cell
         if config.model.cell == "custom" and isinstance(cell, Cell):
             config = with_settings(config, {"cell": cell})
-        check_resumable(path, run, config, fields["corpus"], fields["counters"]["step"])
+        check_resumable(path, run, config, fields["corpus"])
 
 
 def _newest_fields(path: Path) -> dict[str, Any] | None:

@@ -28,8 +28,7 @@ def child_state(
     Where the vocabulary has symbols that the parent lacks, their rows of Wxh and columns of Why are drawn, small, from
     the seed, and the optimizer's memory of them is fresh; all others keep their bits. Schedules begin again.
 
-    Raises:
-        JaxrnnError: the network or the vocabulary is another one, or the optimizer's memory does not fit.
+    Raises JaxrnnError if the network or the vocabulary is another one, or if the optimizer's memory does not fit.
     """
     theirs, ours = parent.config.model, config.model
     names = ("cell", "hidden_size", "num_layers", "dtype")

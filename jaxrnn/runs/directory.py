@@ -13,16 +13,15 @@
 One process writes to a directory at a time; the system releases the lock when that process ends, however it ends. Other
 commands only read.
 
-A file is written under a temporary name, forced to the disk, read back and renamed: a checkpoint is whole or not there.
-Only then are older ones removed. A reader takes the newest checkpoint that verifies; where the newest is damaged, a
-warning says so and the one before is used. `jaxrnn info RUN` verifies every byte; `--repair` moves damaged checkpoints
-and temporary files that a killed writer has left to `checkpoints/damaged`, and says how to get them back. What is of
-another version, or can't be read now, is reported and left where it is; a run does not resume past it.
+A checkpoint is whole or not there; only when it is, are older ones removed. A reader takes the newest that verifies;
+where the newest is damaged, a warning says so and the one before is used. `jaxrnn info RUN` verifies every byte;
+`--repair` moves damaged checkpoints and temporary files that a killed writer has left to `checkpoints/damaged`, and
+says how to get them back. What is of another version, or can't be read now, is reported and left where it is; a run
+does not resume past it.
 
-Ctrl-C, SIGTERM, SIGHUP, or leaving the loop over `fit` saves the run at the end of the chunk: at most `chunk_length`
-steps, fewer of a large model. A validation is interrupted, and repeated on resume. `jaxrnn train` then exits with 130,
-143 or 129; a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter that is not
-finite with 4; neither costs a checkpoint that is there.
+Ctrl-C, SIGTERM, SIGHUP, or leaving the loop over `fit` saves the run at the end of the chunk. `jaxrnn train` then exits
+with 130, 143 or 129; a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter
+that is not finite with 4; neither costs a checkpoint that is there.
 
 `--resume` continues from the newest checkpoint, with the configuration of `config.json`: the newest that a person gave,
 by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written again. On the same
@@ -94,7 +93,7 @@ class RunDirectory:
         with write_errors(path), contextlib.ExitStack() as stack:
             if self._writes and not resume:
                 self._check_ours()
-                check_room(path, [run], overwrite=overwrite)
+                check_room(path, [run], [path] if overwrite else [])
                 make_directory(path)
             if self._writes and (not resume or self._holds_run()):
                 stack.enter_context(contextlib.closing(WriterLock(path)))
@@ -141,7 +140,7 @@ class RunDirectory:
         if not self._run.config.parent:
             config = with_settings(self._run.config, {"parent": checkpoint.config.parent})
             self._run = self._run._replace(config=config)
-        check_resumable(self._path, self._run, checkpoint.config, checkpoint.corpus, step)
+        check_resumable(self._path, self._run, checkpoint.config, checkpoint.corpus)
         if step < self._run.config.steps and self._writes:
             check_room(self._path, [self._run])
         here = computed_by(self._device_count)

@@ -5,21 +5,15 @@ import contextlib
 import signal
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from jaxrnn.errors import Interrupted
 from jaxrnn.text.stream import Progress
 
-
-class _HasStep(Protocol):
-    @property
-    def step(self) -> int: ...
-
-
-ReportType = TypeVar("ReportType", bound=_HasStep)
+ReportType = TypeVar("ReportType", bound=Any)  # of reports, which have a step
 
 
 class Reports(Generator[ReportType]):
@@ -60,11 +54,7 @@ class Reports(Generator[ReportType]):
         return f"{self.name}(...): iterate me: for report in {self.name}(...): ...{watched}"
 
     def send(self, value: None) -> ReportType:
-        """Return the next report.
-
-        Raises:
-            Interrupted: an interrupt has ended the run.
-        """
+        """Return the next report; raise Interrupted if an interrupt has ended the run."""
         if self.interrupts:
             self.close()
             rest = f"saved in {self.run_dir}: resume=True continues it" if self.run_dir else "not saved: no run_dir"
@@ -81,16 +71,8 @@ class Reports(Generator[ReportType]):
     def close(self) -> None:
         """End the run, and save it if it is kept."""
         self._reports.close()
-
-
-def call_each(listeners: Iterable[Progress]) -> Progress:
-    """Return a function that passes progress on to each of the listeners there are when it is called."""
-
-    def progress(activity: str, new: int, total: int) -> None:
-        for listener in listeners:
-            listener(activity, new, total)
-
-    return progress
+        nothing: tuple[ReportType, ...] = ()
+        self._reports = (report for report in nothing)  # else one that never began would keep its directory open
 
 
 @contextlib.contextmanager

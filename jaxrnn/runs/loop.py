@@ -20,7 +20,7 @@ from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.checks import check_steps
 from jaxrnn.runs.child import child_state
 from jaxrnn.runs.directory import RunDirectory
-from jaxrnn.runs.iteration import Reports, call_each
+from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.programs import ChunkLimit, all_finite, prepare_programs
 from jaxrnn.runs.report import Report
 from jaxrnn.runs.run import Run, corpus_of, prepare
@@ -88,21 +88,18 @@ def fit(
     if hasattr(corpus, "dtype"):
         raise JaxrnnError("fit takes no array of tokens alone; give Corpus.from_tokens(tokens, vocabulary)")
     check_arguments(fit, locals())
-    if optimizer and config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
-        raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
-    if optimizer:
-        config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
+    config = _with_optimizer(config, optimizer)
     if not resume:  # it begins from no other run, as `begin_run` would
         config = with_settings(config, {"parent": ""})
-    if resume and run_dir is not None:
+    elif run_dir is None:
+        raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
+    else:
         check_steps(Path(run_dir), config.steps)
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     run = prepare(config, corpus_of(corpus, config), mesh=mesh, loss=loss, optimizer=optimizer)
     if run_dir is not None:
         run = run._replace(directory=RunDirectory(Path(run_dir), run, resume=resume, overwrite=overwrite))
-    elif resume:
-        raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
     interrupts: list[int] = []
     stops = any_process(lambda: should_stop() or interrupts)
     with peer_errors():
@@ -115,7 +112,12 @@ def fit(
             }
         )
     listeners = [progress]
-    return Reports("fit", _train(run, stops, call_each(listeners)), interrupts, run_dir, listeners)
+
+    def tell(activity: str, new: int, total: int) -> None:
+        for listener in listeners:  # `watch` adds its own
+            listener(activity, new, total)
+
+    return Reports("fit", _train(run, stops, tell), interrupts, run_dir, listeners)
 
 
 def begin_run(
@@ -130,6 +132,9 @@ def begin_run(
 ) -> TrainConfig:
     """Make a run directory whose checkpoint, of step 0, has given parameters; `fit(..., resume=True)` trains it.
 
+    Returns the configuration, completed by the corpus. Raises JaxrnnError if configuration, corpus and checkpoint don't
+    fit together, or if the run directory can't be used.
+
     Args:
         source: the parameters, such as those of `load_weights`, arrays of JAX or NumPy; or a checkpoint of another run,
             to fine-tune it: the optimizer's memory is then its own too, and the corpus may have further symbols.
@@ -139,15 +144,9 @@ def begin_run(
         fresh_memory: begin with an empty memory of the optimizer, not with that of the checkpoint.
         optimizer: a user-defined optimizer, as in `fit`.
         overwrite: replace the run that is there.
-
-    Return the configuration, completed by the corpus.
-
-    Raises:
-        JaxrnnError: configuration, corpus and checkpoint don't fit together, or the run directory can't be used.
     """
     check_arguments(begin_run, locals())
-    if optimizer:
-        config = dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
+    config = _with_optimizer(config, optimizer)
     parent = ""
     if isinstance(source, Checkpoint):
         parent = f"{source.file.absolute()}, step {source.counters['step']}"
@@ -176,6 +175,15 @@ def begin_run(
     with contextlib.closing(RunDirectory(Path(run_dir), run, overwrite=overwrite)) as directory:
         directory.save(state, {"seconds": 0.0, **training_loss.counters})
     return config
+
+
+def _with_optimizer(config: TrainConfig, optimizer: Optimizer | None) -> TrainConfig:
+    """Return a configuration that says whether the optimizer is user-defined."""
+    if not optimizer:
+        return config
+    if config.optimizer not in (OptimizerConfig(), OptimizerConfig(name="custom")):
+        raise JaxrnnError("config.optimizer has no effect beside a user-defined optimizer; leave it out")
+    return dataclasses.replace(config, optimizer=OptimizerConfig(name="custom"))
 
 
 def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> Generator[Report]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import operator
 import statistics
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrnn.config import SETTINGS, TEXT_RULES, TrainConfig, with_settings
+from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError
@@ -105,7 +104,7 @@ def fit_many(
             check_steps(path / name, member.steps)
     run = prepare(next(iter(members.values())), corpus_of(corpus, config))
     names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives
-    config = with_settings(config, {name: operator.attrgetter(SETTINGS[name])(run.config) for name in names})
+    config = with_settings(config, {name: value_of(run.config, name) for name in names})
     members = combinations(config, axes)
     for name, *_ in group_by_program(members)[1:]:
         try:
@@ -116,7 +115,7 @@ def fit_many(
         runs = {path / name: run._replace(config=member) for name, member in members.items()}
         for member_path, member_run in runs.items() if resume else ():
             check_member(member_path, member_run)  # before anything is changed
-        check_room(path, [*runs.values()], overwrite=overwrite)
+        check_room(path, [*runs.values()], runs if overwrite else [])
         values = {axis: list(dict.fromkeys(value_of(member, axis) for member in members.values())) for axis in axes}
         lock = open_sweep(path, config, values, members, resume=resume, overwrite=overwrite)
     interrupts: list[int] = []
@@ -216,23 +215,14 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A setting of what is swept, with all its seeds.
+    """A setting of what is swept, with all its seeds."""
 
-    Attributes:
-        setting: the values, by name, without the seed.
-        members: the names of its runs.
-        failed: how many of them ended because their loss was no longer finite; the others count below.
-        train_bits_per_character: their training losses at the end; None where no run is left.
-        validation_bits_per_character: their best validations; None where there is none.
-        best: the name of the best member, by validation where there is one; None where no run is left.
-    """
-
-    setting: dict[str, Any]
-    members: tuple[str, ...]
-    failed: int
-    train_bits_per_character: Spread | None
-    validation_bits_per_character: Spread | None
-    best: str | None
+    setting: dict[str, Any]  # the values, by name, without the seed
+    members: tuple[str, ...]  # the names of its runs
+    failed: int  # how many of them ended because their loss was no longer finite; the others count below
+    train_bits_per_character: Spread | None  # their training losses at the end; None where no run is left
+    validation_bits_per_character: Spread | None  # their best validations; None where there is none
+    best: str | None  # the best member, by validation where there is one; None where no run is left
 
 
 def tabulate_sweep(report: SweepReport, axes: Iterable[str]) -> list[Row]:

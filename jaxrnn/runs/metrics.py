@@ -54,10 +54,8 @@ def read_metrics(run: str | Path) -> Columns:
     """Return a run's metrics.jsonl as columns, float [N], NaN where a line has no such value.
 
     The columns are the fields of a line. A line of version 0.1.0 is converted: the running mean is computed from its
-    smooth loss, and the loss of its last batch stands for the mean over the interval.
-
-    Raises:
-        JaxrnnError: `run` is not a run directory, or its files can't be read.
+    smooth loss, and the loss of its last batch stands for the mean over the interval. Raises JaxrnnError if `run` is
+    not a run directory, or if its files can't be read.
     """
     columns = _read_or_refuse(Path(run))
     if not len(columns["step"]):
@@ -81,12 +79,7 @@ def _read_or_refuse(run: Path) -> Columns:
 
 
 def read_columns(run: Path) -> Columns:
-    """Return the columns of a run's metrics.jsonl, which may have no line yet.
-
-    Raises:
-        OSError: the file can't be read.
-        ValueError: it is damaged.
-    """
+    """Return the columns of a run's metrics.jsonl, maybe of no line; raise OSError, or ValueError if it is damaged."""
     text = read_text(run / "metrics.jsonl")
     try:
         # What follows the last newline is a line that is being written.

@@ -16,19 +16,12 @@ from jaxrnn.training.step import TrainState
 
 
 class Best(NamedTuple):
-    """The best validation so far.
+    """The best validation so far."""
 
-    Attributes:
-        step: training steps that had been done.
-        loss: nats per character.
-        since: validations since then, none of which was better.
-        newest: the loss of the newest validation, nats per character.
-    """
-
-    step: int
-    loss: float
-    since: int = 0
-    newest: float | None = None
+    step: int  # training steps that had been done
+    loss: float  # nats per character
+    since: int = 0  # validations since then, none of which was better
+    newest: float | None = None  # the loss of the newest validation, nats per character
 
     @property
     def bits_per_character(self) -> float:
@@ -75,8 +68,7 @@ class Report:
     def state(self) -> TrainState:
         """The state after `step` steps: a copy, made when it is first read.
 
-        Raises:
-            JaxrnnError: it was not read before the next report was taken: training has reused its memory.
+        Raises JaxrnnError if it was not read before the next report was taken: training has reused its memory.
         """
         state = self.current_state()
         if state is None:

@@ -7,12 +7,11 @@ import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.distributed.mesh import by_lanes, local_lanes, to_mesh
+from jaxrnn.distributed.mesh import by_lanes, local_lanes
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
@@ -21,6 +20,7 @@ from jaxrnn.text.batch import check_length, steps_per_sweep
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.files import one_line
 from jaxrnn.text.stream import Progress, normalized, release_pages, silent
+from jaxrnn.text.vocabulary import encode_bytes
 from jaxrnn.training.jitted import CHUNK_LANES
 from jaxrnn.training.step import Loss, Optimizer, init_train_state
 
@@ -29,29 +29,17 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """A run that is ready to be trained.
+    """A run that is ready to be trained."""
 
-    Attributes:
-        config: its configuration, completed by its corpus.
-        corpus: the whole text.
-        train: the slice to train on.
-        validation: the slice to validate with; None: there is none.
-        separator: what stands between independent documents, int [k]; k = 0: there are no documents.
-        mesh: the devices that train it; None: one.
-        loss: what is minimized.
-        optimizer: a user-defined optimizer; None: the one that the configuration describes.
-        directory: where it is kept, with the checkpoint that it resumes; None: nowhere.
-    """
-
-    config: TrainConfig
-    corpus: Corpus
-    train: Slice
-    validation: Slice | None
-    separator: Tokens
-    mesh: Mesh | None = None
-    loss: Loss = cross_entropy
-    optimizer: Optimizer | None = None
-    directory: "RunDirectory | None" = None
+    config: TrainConfig  # completed by the corpus
+    corpus: Corpus  # the whole text
+    train: Slice  # the slice to train on
+    validation: Slice | None  # the slice to validate with; None: there is none
+    separator: Tokens  # what stands between independent documents, int [k]; k = 0: there are no documents
+    mesh: Mesh | None = None  # the devices that train it; None: one
+    loss: Loss = cross_entropy  # what is minimized
+    optimizer: Optimizer | None = None  # a user-defined one; None: the one that the configuration describes
+    directory: "RunDirectory | None" = None  # where it is kept, with the checkpoint that it resumes; None: nowhere
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -68,14 +56,13 @@ class Run(NamedTuple):
         tokens, lanes = self.train.tokens, local_lanes(mesh, self.config.batch_size)
         chunk = batches(tokens, step, num_steps, self.config, starts=self.train.starts, lanes=lanes)
         release_pages(tokens)  # or a text larger than memory would fill it
-        return to_mesh(chunk, by_lanes(mesh, CHUNK_LANES)) if mesh else chunk
+        return jax.make_array_from_process_local_data(by_lanes(mesh, CHUNK_LANES), chunk) if mesh else chunk
 
 
 def slices_of(corpus: Corpus, config: TrainConfig) -> dict[str, Slice]:
     """Return the slices of a corpus by name, with the starts of their documents.
 
-    Raises:
-        JaxrnnError: the text has no document boundary, or the vocabulary lacks a symbol of the boundary.
+    Raises JaxrnnError if the text has no document boundary, or if the vocabulary lacks a symbol of it.
     """
     check_arguments(slices_of, locals())
     starts = None
@@ -94,11 +81,7 @@ def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify:
 
 
 def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
-    """Load the corpus that a run was trained on.
-
-    Raises:
-        JaxrnnError: it is gone, or no longer the same.
-    """
+    """Load the corpus that a run was trained on; raise JaxrnnError if it is gone, or no longer the same."""
     check_arguments(reload_corpus, locals())
     corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
     if corpus.sha256 != sha256:
@@ -122,7 +105,7 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
         raise JaxrnnError(f"{corpus} is a file, not a text; load it by jaxrnn.load_corpus({corpus!r})")
     if len(corpus) < 256 and re.fullmatch(r"\S+\.\w{1,5}", corpus):
         raise JaxrnnError(f"there is no file {corpus}; give a text itself, or jaxrnn.load_corpus(path)")
-    text = corpus if config.vocabulary == "characters" else corpus.encode(config.encoding)
+    text = corpus if config.vocabulary == "characters" else encode_bytes(corpus, config.encoding)
     rules = {name: getattr(config, name) for name in ("encoding", "normalize", "min_count", "symbols")}
     return dataclasses.replace(Corpus.from_text(text, **rules), join=config.join)
 
@@ -135,11 +118,7 @@ def prepare(
     loss: Loss = cross_entropy,
     optimizer: Optimizer | None = None,
 ) -> Run:
-    """Return the run of a configuration on a corpus, which is not kept yet.
-
-    Raises:
-        JaxrnnError: the two don't fit together.
-    """
+    """Return the run of a configuration on a corpus, not kept yet; raise JaxrnnError if they don't fit together."""
     vocabulary = corpus.vocabulary
     if config.model.vocab_size not in (None, len(vocabulary)):
         raise JaxrnnError(
@@ -166,7 +145,7 @@ def prepare(
             )
     config = dataclasses.replace(config, prompt=normalized(config.prompt, config.normalize))
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
-    separator = encode_separator(vocabulary, config.reset_on) if config.reset_on else np.zeros(0, np.int64)
+    separator = encode_separator(vocabulary, config.reset_on)
     return Run(config, corpus, train, slices.get("validation"), separator, mesh, loss, optimizer)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.atomic import commit
+from jaxrnn.atomic import commit, make_directory
 from jaxrnn.config import SWEEPABLE, TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, other_run
@@ -24,11 +24,7 @@ SWEEP = "sweep.json"
 
 
 def read_sweep(path: str | Path) -> tuple[TrainConfig, dict[str, list[Any]]]:
-    """Return the configuration of a sweep and its values, by the name of the setting.
-
-    Raises:
-        JaxrnnError: the directory holds no sweep.
-    """
+    """Return the configuration of a sweep and its values, by setting; raise JaxrnnError if the directory holds none."""
     path = Path(path)
     try:
         return sweep_of(path)
@@ -57,16 +53,15 @@ def open_sweep(
 ) -> WriterLock:
     """Prepare the directory of a sweep with members of these names, and become its only writer.
 
-    Raises:
-        JaxrnnError: another process trains there, the directory holds another sweep or something else, or it can't be
-            written.
+    Raises JaxrnnError if another process trains there, if the directory holds another sweep or something else, or if it
+    can't be written.
     """
     with write_errors(path), contextlib.ExitStack() as stack:
         if resume:
             read_sweep(path)  # raises if there is nothing to resume
         else:
             _check_ours(path)
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
         lock = WriterLock(path)
         stack.callback(lock.close)
         if (path / SWEEP).exists():

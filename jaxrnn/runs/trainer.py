@@ -69,8 +69,7 @@ class Trainer:
     def advance(self, state: TrainState, metrics: Metrics, finite: jax.Array) -> None:
         """Take the result of a chunk: the state, the metrics [K], and whether all numbers of the state are finite.
 
-        Raises:
-            NonFiniteError: a number of the state or the loss is not finite.
+        Raises NonFiniteError if a number of the state or the loss is not finite.
         """
         losses, smooth_losses = jax.device_get(metrics)
         before, self.state, self.step = self.step, state, self.step + len(losses)
@@ -90,11 +89,8 @@ class Trainer:
     def settle(self, should_stop: Callable[[], object]) -> Report:
         """Validate, report and save what is due after this step; return the report, which may not be `due`.
 
-        Args:
-            should_stop: called during a validation, which it can interrupt; the validation is repeated on resume.
-
-        Raises:
-            NonFiniteError: the validation loss is infinite or not a number.
+        `should_stop` is called during a validation, which it can interrupt; the validation is repeated on resume.
+        Raises NonFiniteError if the validation loss is infinite or not a number.
         """
         run, config, step = self._run, self._run.config, self.step
         if run.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
@@ -173,10 +169,8 @@ def validate(
 ) -> float | None:
     """Return the loss on a slice, nats per character, read in up to 64 lanes that are split over a mesh.
 
-    Return None as soon as `should_stop`, which is called repeatedly, returns true.
-
-    Raises:
-        NonFiniteError: the loss is infinite or not a number.
+    Return None as soon as `should_stop`, which is called repeatedly, returns true. Raises NonFiniteError if the loss is
+    infinite or not a number.
     """
     count, total = len(part.tokens) - 1, 0.0
     for _, nats in surprisals_in_parts(params, part.tokens, config, default_lanes(count), part.starts, mesh):

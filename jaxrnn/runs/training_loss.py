@@ -11,17 +11,11 @@ from jaxrnn.runs.metrics import without_start
 
 
 class Sweeps(NamedTuple):
-    """Sweeps over the training slice; their means compare like with like, as each is over the same text.
+    """Sweeps over the training slice; their means compare like with like, as each is over the same text."""
 
-    Attributes:
-        done: how many, such as 2.1.
-        last_bits_per_character: the mean loss of the steps of the newest whole sweep; None: there is none.
-        before_bits_per_character: that of the whole sweep before it.
-    """
-
-    done: float
-    last_bits_per_character: float | None
-    before_bits_per_character: float | None
+    done: float  # how many, such as 2.1
+    last_bits_per_character: float | None  # the mean loss of the steps of the newest whole sweep; None: there is none
+    before_bits_per_character: float | None  # that of the whole sweep before it
 
 
 class TrainingLoss:

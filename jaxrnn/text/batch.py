@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 import numpy as np
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.fields import check_arguments, of_fields
+from jaxrnn.config.fields import check_arguments, short_repr
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.text.documents import Starts
 from jaxrnn.text.vocabulary import Tokens, check_tokens
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = Union["jax.Array", np.ndarray[Any, np.dtype[Any]]]
 
 
+@short_repr
 class Batch(NamedTuple):
     """The symbols of a training step; in a chunk of K steps, every array has a leading axis K.
 
@@ -30,10 +31,6 @@ class Batch(NamedTuple):
     targets: Array
     reset: Array
     starts: Array | None = None
-
-    def __repr__(self) -> str:
-        """Show the types and shapes."""
-        return of_fields(self, **self._asdict())
 
 
 def batches(

@@ -83,8 +83,8 @@ class Corpus:
         rules = Rules(kind, encoding, tuple(normalize), min_count, symbols=symbols)
         # Half a character (a lone surrogate) becomes bytes that are refused with their position.
         data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        read_as = rules if isinstance(text, bytes) else rules._replace(encoding="utf-8")
-        return dataclasses.replace(_encode_in_memory([(TEXT, data)], TEXT, read_as, silent), encoding=encoding)
+        corpus = _encode_in_memory([(TEXT, data)], TEXT, rules.of_arguments, silent)
+        return dataclasses.replace(corpus, encoding=encoding)
 
     @classmethod
     def from_tokens(cls, tokens: Tokens, vocabulary: Vocabulary) -> "Corpus":

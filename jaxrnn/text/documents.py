@@ -6,7 +6,7 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-from jaxrnn.config import VocabularyKind
+from jaxrnn.config import VocabularyKind, check_split
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import blocks, count_tokens
 from jaxrnn.text.vocabulary import Flags, Tokens, Vocabulary, check_tokens
@@ -116,13 +116,14 @@ def split(
     """Split a text of N symbols into consecutive slices, by name.
 
     A slice ends at int(N * the sum of the fractions up to and including its own), the last one at N. With (0.9, 0.1)
-    the slices are nanoGPT's.
+    the slices are nanoGPT's. Raises JaxrnnError unless there are one to three fractions above 0 with the sum 1.
 
     Example:
         >>> [(part.begin, part.end) for part in split(np.arange(11), (0.8, 0.1, 0.1)).values()]
         [(0, 8), (8, 9), (9, 11)]
     """
     check_tokens(tokens)
+    check_split(fractions)
     count = len(tokens)
     inner = [int(count * math.fsum(fractions[: index + 1])) for index in range(len(fractions) - 1)]
     edges = itertools.pairwise([0, *inner, count])

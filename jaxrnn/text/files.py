@@ -29,7 +29,6 @@ _NOT_PLAIN = {".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".mobi", ".azw3"
 _ARCHIVES = {".zip", ".7z", ".tar", ".tgz", ".rar"}
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 _COMPRESSED = {".gz": ("gzip",), ".bz2": ("bz2",), ".xz": ("lzma",), ".zst": ("compression.zstd", "zstandard")}
-_TAR = slice(257, 262), b"ustar"
 
 _TEXT_ITSELF = "give a text file, or a text itself by jaxrnn.Corpus.from_text(TEXT)"
 
@@ -59,8 +58,8 @@ def _lines(source: str) -> list[str]:
 def find_files(source: str) -> tuple[Path, ...]:
     """Return the files of a source, in order: each line of it is a file, a folder, or a pattern such as `texts/*.txt`.
 
-    The files of a folder, in folders of it too, and those of a pattern are sorted by their names; hidden ones are left
-    out. A file that does not exist is returned as well: reading it says what is wrong.
+    The files below a folder, and those of a pattern, are sorted by their names; hidden files, and those in hidden
+    folders, are left out. A file that does not exist is returned as well: reading it says what is wrong.
     """
     lines = _lines(source)
     if not source:
@@ -79,21 +78,19 @@ def find_files(source: str) -> tuple[Path, ...]:
 
 def _files_of(path: Path) -> list[Path]:
     if os.path.isdir(path):  # noqa: PTH112 (of a name that can't be a path, this is false)
-        below = [file for file in path.rglob("*") if not any(map(_is_hidden, file.relative_to(path).parts))]
-        what = "has no files"
+        below, what = [*path.rglob("*")], "has no files"
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
-        pattern = str(path.relative_to(path.anchor))
-        below = [file for file in Path(path.anchor).glob(pattern) if not _is_hidden(file.name)]
+        below = [*Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
         what = f"matches only folders, whose files are {path / '*'}" if below else "matches no files"
     else:
         return [path]
-    if files := sorted(file for file in below if file.is_file()):
+    if files := sorted(file for file in below if file.is_file() and not _hidden_parts(file) - _hidden_parts(path)):
         return files
     raise JaxrnnError(f"{path} {what}; give a text file, or a folder of text files")
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+def _hidden_parts(path: Path) -> set[str]:
+    return {part for part in path.parts if part.startswith(".")}
 
 
 def texts_of(source: str, kind: VocabularyKind, *, once: bool = False) -> list[Text]:
@@ -174,7 +171,7 @@ def _plain(blocks: Iterable[bytes], path: Path, kind: VocabularyKind) -> Iterato
 
 def _refuse_other_formats(path: Path, start: bytes) -> None:
     suffix = path.suffix.lower()
-    if suffix in _ARCHIVES or start[_TAR[0]] == _TAR[1]:
+    if suffix in _ARCHIVES or start[257:262] == b"ustar":  # tar
         raise JaxrnnError(f"{path} is an archive; unpack it, and give its folder")
     for beginning, name in _MAGIC.items():
         if start.startswith(beginning) and not start.isascii():

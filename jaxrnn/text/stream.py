@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import mmap
+import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -176,12 +177,15 @@ def _refuse_marks(pieces: Iterable[str], name: str) -> Iterator[str]:
         raise JaxrnnError(f"{name} has CR line ends ({returns:,}, and {lines:,} LF); convert them {advice}")
 
 
+_STANDS_ALONE = re.compile("[\0-\x7f\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]")  # ASCII, CJK
+
+
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield a text in Unicode's normal form C; pieces end before an ASCII character, which composes with none."""
+    """Yield a text in Unicode's normal form C; pieces end before a character that composes with none before it."""
     rest = ""
     for piece in pieces:
         rest += piece
-        cut = next((index for index in range(len(rest) - 1, -1, -1) if rest[index] < "\x80"), 0)
+        cut = next((index for index in range(len(rest) - 1, -1, -1) if _STANDS_ALONE.match(rest, index)), 0)
         yield unicodedata.normalize("NFC", rest[:cut])
         rest = rest[cut:]
     yield unicodedata.normalize("NFC", rest)

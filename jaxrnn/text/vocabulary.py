@@ -216,10 +216,12 @@ class Decoder:
     def decode(self, tokens: Tokens | list[int], final: bool = False) -> str:
         """Return the text that tokens, int [N], complete; `final` flushes what is held back."""
         try:
-            codes = self._symbols[np.asarray(tokens, np.int64)]
-        except (IndexError, ValueError, TypeError):
+            indices = np.asarray(tokens, None if len(tokens) else np.int64)
+            check_tokens(indices, len(self._symbols))
+        except (JaxrnnError, ValueError, TypeError):
             last = len(self._symbols) - 1
             raise JaxrnnError(f"tokens to decode must be integers from 0 to {last}, got {in_short(tokens)}") from None
+        codes = self._symbols[indices]
         if self._bytes is None:
             return codes.tobytes().decode("utf-32-le", "surrogatepass")
         # UTF-8 never contains 0xFF, so that the unknown symbol of bytes is decoded as U+FFFD too.

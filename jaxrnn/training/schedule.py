@@ -1,7 +1,5 @@
 """The learning rate over a run: a number, or a function of the step."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -30,17 +28,14 @@ def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | 
         needed = f"more steps in all than warmup_steps {warmup}, got {steps}"
         raise JaxrnnError(f"a cosine schedule needs {needed}; give more steps or fewer warmup_steps")
 
-    def cosine(count: jax.Array) -> jax.Array:
-        fall = optax.cosine_decay_schedule(peak, falling_steps, config.final_fraction)
-        return jnp.asarray(fall(jnp.maximum(jnp.asarray(count - warmup, float), 0)))
+    def rate(count: jax.Array) -> jax.Array:
+        shaped = jnp.asarray(peak)
+        if config.schedule == "cosine":
+            fall = optax.cosine_decay_schedule(peak, falling_steps, config.final_fraction)
+            shaped = jnp.asarray(fall(jnp.maximum(jnp.asarray(count - warmup, float), 0)))
+        elif config.schedule == "exponential":
+            falls = jnp.maximum((count - config.decay_from) // config.decay_every + 1, 0)
+            shaped = peak * jnp.power(config.decay_rate, falls)
+        return shaped * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)
 
-    def exponential(count: jax.Array) -> jax.Array:
-        falls = jnp.maximum((count - config.decay_from) // config.decay_every + 1, 0)
-        return peak * jnp.power(config.decay_rate, falls)
-
-    shapes: dict[str, Callable[[jax.Array], jax.Array]] = {
-        "constant": lambda _: jnp.asarray(peak),
-        "cosine": cosine,
-        "exponential": exponential,
-    }
-    return lambda count: shapes[config.schedule](count) * jnp.minimum(jnp.asarray(count + 1, float) / (warmup + 1), 1)
+    return rate

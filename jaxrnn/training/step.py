@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from jaxrnn.config import TrainConfig
-from jaxrnn.config.fields import check_arguments, of_fields
+from jaxrnn.config.fields import check_arguments, of_fields, short_repr
 from jaxrnn.distributed.mesh import mean_over_devices
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.sparse_rows import on_rows_of_batch
@@ -55,6 +55,7 @@ class TrainState(NamedTuple):
         return of_fields(self, **fields, opt_state_size=sum(map(np.size, jax.tree.leaves(self.opt_state))))
 
 
+@short_repr
 class Metrics(NamedTuple):
     """What a step measures, in nats per T characters; [K] after a chunk.
 
@@ -63,10 +64,6 @@ class Metrics(NamedTuple):
 
     loss: jax.Array
     smooth_loss: jax.Array
-
-    def __repr__(self) -> str:
-        """Give the shapes; of a single step the numbers."""
-        return of_fields(self, **self._asdict())
 
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

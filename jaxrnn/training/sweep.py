@@ -49,10 +49,11 @@ def group_by_program(members: Mapping[str, TrainConfig]) -> list[list[str]]:
 
 def init_members(configs: Sequence[TrainConfig]) -> list[TrainState]:
     """Return the states before the first step, each from `init_train_state` with the member's seed."""
-    programs = [dataclasses.replace(program_of(config), model=config.model) for config in configs]
     return [
-        init_train_state(jax.random.key(np.uint32(config.seed)), program)
-        for config, program in zip(configs, programs, strict=True)
+        init_train_state(
+            jax.random.key(np.uint32(config.seed)), dataclasses.replace(program_of(config), model=config.model)
+        )
+        for config in configs
     ]
 
 

@@ -83,7 +83,8 @@ def test_every_choice_fits_its_text(length, vocab_size):
         for part in config.split:
             assert part * length >= config.sequence_length + 2
         assert config.split[0] * length >= 10 * config.batch_size * config.sequence_length
-        check_in(config.model, "[0, 0.5]", "dropout", "state_dropout", "weight_dropout")
+        for name in ("dropout", "state_dropout", "weight_dropout"):
+            check_in(config.model, "[0, 0.5]", name)
 
 
 def test_a_measured_speed_counts_and_others_follow_the_nearest():

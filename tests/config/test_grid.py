@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig
-from jaxrnn.config.grid import SWEEPABLE, combinations, value_of
+from jaxrnn.config.grid import SWEEPABLE, combinations, value_of, with_settings
 from jaxrnn.errors import JaxrnnError
 
 
@@ -20,6 +20,11 @@ def test_every_combination_is_a_configuration_named_after_its_values():
     expected = TrainConfig(steps=7, seed=1, optimizer=optimizer, model=ModelConfig(hidden_size=16))
     assert members["learning_rate=0.1,hidden_size=16,seed=1"] == expected
     assert combinations(config, {}) == {"run": config}
+
+
+def test_a_setting_that_there_is_not_is_named_with_the_one_that_is_meant():
+    with pytest.raises(JaxrnnError, match="no such setting: hidden_sise; did you mean hidden_size"):
+        with_settings(TrainConfig(), {"hidden_sise": 8})
 
 
 def test_the_settings_of_the_network_and_its_training_can_be_swept():

@@ -1,6 +1,5 @@
 import contextlib
 import dataclasses
-import gc
 import json
 import os
 import shutil
@@ -227,9 +226,8 @@ def test_a_run_that_is_left_keeps_no_file_open_and_no_lock(text, tmp_path, begun
         next(reports)
     assert open_files() == [str(path / ".lock")]
     reports.close()
-    del reports
-    gc.collect()
     assert open_files() == []
+    assert list(reports) == []
     WriterLock(path).close()
 
 

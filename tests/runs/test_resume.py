@@ -253,6 +253,7 @@ def test_a_run_that_the_disk_has_no_room_for_is_refused_before_it_begins(home, t
     assert contents(home) == before
     assert run(tiny(text), "run", resume=True)[-1].step == 24  # it has nothing left to save
     run(tiny(text), "run", overwrite=True)  # what it replaces is room, too
+    fit_many(tiny(text), AXES, run_dir="sweep", overwrite=True).close()
     room(2 * size)
     assert run(tiny(text), "new")[-1].step == 24
 

@@ -17,7 +17,7 @@ import pytest
 from jaxrnn.config import ModelConfig, TrainConfig, corpus_name, from_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs import fit, load_checkpoint, reload_corpus
-from jaxrnn.text import Corpus, cache, corpus, files, load_corpus
+from jaxrnn.text import Corpus, cache, corpus, files, load_corpus, stream
 from jaxrnn.text.encodings import likely_encodings, wide_encoding
 from jaxrnn.text.stream import Rules, read_pieces
 
@@ -28,7 +28,7 @@ TEXT = "the cat sat on the mat,\nand the dog: naïve.\n" * 10
 def folder(tmp_path, monkeypatch):
     """A folder of three texts in two levels, and a hidden one."""
     monkeypatch.chdir(tmp_path)
-    for name, text in {"b.txt": "bb", "sub/a.txt": "ab", "c.md": "cb", ".hidden": "hh", "sub/.git/x": "xx"}.items():
+    for name, text in {"b.txt": "bb", "sub/a.txt": "ab", "c.md": "cb", ".hidden": "hh", "sub/.git/x.txt": "xy"}.items():
         (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "folder" / name).write_text(text)
     return tmp_path / "folder"
@@ -49,9 +49,10 @@ def text_of(source, **options):
         (Path("folder"), "bb\ncb\nab"),
         ("folder/*", "bb\ncb"),
         ("folder/**/*.txt", "bb\nab"),
+        ("folder/sub/.git/*.txt", "xy"),
         (["folder/sub", "folder/?.md"], "ab\ncb"),
     ],
-    ids=["list", "lines", "folder", "path", "pattern", "deep pattern", "mixture"],
+    ids=["list", "lines", "folder", "path", "pattern", "deep pattern", "hidden by name", "mixture"],
 )
 def test_several_files_are_one_text_in_a_fixed_order(folder, source, text):
     assert text_of(source) == text
@@ -263,6 +264,21 @@ def test_nfc_composes_characters_wherever_pieces_end(tmp_path, monkeypatch, size
     monkeypatch.setattr(files, "PIECE", size)
     (tmp_path / "text").write_text(text)
     assert text_of(tmp_path / "text", normalize=["nfc"]) == unicodedata.normalize("NFC", text)
+
+
+def test_nfc_of_a_text_without_any_ascii_keeps_little_of_it(tmp_path, monkeypatch):
+    (tmp_path / "text").write_text("\u304b\u3099日本" * 9000)
+    sizes = []
+
+    def normalize(form, text):
+        sizes.append(len(text))
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr(files, "PIECE", 3000)
+    monkeypatch.setattr(stream, "unicodedata", types.SimpleNamespace(normalize=normalize))
+    pieces = read_pieces(str(tmp_path / "text"), Rules(normalize=("nfc",)))
+    assert "".join(pieces) == "\u304c日本" * 9000
+    assert max(sizes) < 1100
 
 
 def test_normalizations_go_together_and_quotes_become_straight():

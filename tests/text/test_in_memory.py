@@ -116,6 +116,12 @@ def test_tokens_that_do_not_fit_the_vocabulary_are_refused(tokens, vocabulary, m
         Corpus.from_tokens(tokens, vocabulary)
 
 
+def test_a_text_in_memory_that_has_no_bytes_in_the_encoding_is_refused():
+    config = dataclasses.replace(CONFIG, vocabulary="bytes", encoding="cp1252")
+    with pytest.raises(JaxrnnError, match=r"CYRILLIC .* has no bytes in CP1252; leave it out"):
+        fit(config, "Привет, мир, и ещё раз привет")
+
+
 @pytest.mark.slow
 def test_a_run_on_a_text_in_memory_resumes_with_that_text_in_memory_or_in_a_file(tmp_path, capsys):
     vocabulary = Vocabulary.of(TEXT)

@@ -80,6 +80,12 @@ def test_tokens_have_the_smallest_unsigned_type_that_holds_the_vocabulary(size, 
     assert tokens.tolist() == list(range(size))
 
 
+@pytest.mark.parametrize("tokens", [[2], [-1], [1.5], ["a"], [[0], [1, 0]], "ab"], ids=str)
+def test_what_is_no_token_is_not_decoded(tokens):
+    with pytest.raises(JaxrnnError, match=r"integers from 0 to 1, got"):
+        Vocabulary("ab").decode(tokens)
+
+
 @pytest.mark.parametrize("kind", ["characters", "bytes"])
 def test_no_text_is_no_tokens(kind):
     vocabulary = Vocabulary("ab", kind)
@@ -235,6 +241,12 @@ def test_slices_follow_each_other_and_end_where_nanogpts_do(N, fractions, names)
     if len(fractions) == 2:
         assert slices["train"].end == int(N * 0.9)
         assert N < 10**6 or str(slices["validation"]) == "validation, characters 1,003,854-1,115,394"
+
+
+@pytest.mark.parametrize("fractions", [(), (0.9,), (0.4, 0.3, 0.2, 0.1), (1.1, -0.1), (0.9, 0.2)], ids=str)
+def test_fractions_that_do_not_split_a_text_are_refused(fractions):
+    with pytest.raises(JaxrnnError, match="split must be one to three fractions that add up to 1"):
+        split(np.arange(100), fractions)
 
 
 def test_symbols_that_training_never_saw_are_counted():
