@@ -24,6 +24,7 @@ Dropout follows from the sweeps alone. Losses on a held-out tenth at the end of 
     | stories of 170 kB, 2 x 256, 14              | 0.1: 1.392, 0.2: 1.421, 0.33: 1.500                    |
     | tinyshakespeare, 256, 31                    | 0.1: 1.456                                             |
     | tinyshakespeare, 2 x 512, 45                | 0.3: 1.386, 0.43: 1.424                                |
+    | the same, 78                                | 0.36: 1.380                                            |
     | poems of 60 kB, 256, 97                     | 0.2: 1.793 (1.754 at its best), 0.3: 1.719, 0.5: 1.730 |
     | poems of 20 kB, 192, 99                     | 0.3: 2.075 (2.040 at its best), 0.4: 2.005, 0.5: 2.000 |
     | Beowulf, 60 kB, 256, 99                     | 0.39: 1.511, 0.5: 1.547                                |
