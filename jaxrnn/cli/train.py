@@ -135,12 +135,12 @@ class Train(TrainingFlags):
         return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.options.from_run}
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
-        from jaxrnn.runs.checkpoint import load_fields
-
         check_in(self, "(0, inf)", "minutes")
         config, changes, optimizer = self.starting_config(), self.changes(), None
         if self.options.fresh_memory and not self.options.from_run:
             raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
+        if self.options.from_run or self.resume:
+            from jaxrnn.runs.checkpoint import load_fields
         if self.options.from_run:
             config = load_fields(find_checkpoint(self.options.from_run, "last"))["config"]
         if self.resume and self.run_dir:
