@@ -11,10 +11,19 @@ from typing import Any, TypeVar
 
 import jax
 
+from jaxrnn.config import TrainConfig
 from jaxrnn.text import Batch
 
 State = TypeVar("State", bound=Any)  # a TrainState
 Measured = TypeVar("Measured")
+
+
+def leaves_other_rows(config: TrainConfig) -> bool:
+    """Return whether a step leaves most rows as they are: those of tokens that its batch lacks."""
+    # Adagrad without decay: a gradient of zero is no update and changes no memory. Other rules go on, and forget.
+    is_no_update = config.optimizer.name == "adagrad" and not config.optimizer.decays
+    is_no_update = is_no_update and not config.average_decay  # an average moves in every row
+    return is_no_update and (config.model.vocab_size or 0) >= 4 * config.sequence_length * config.batch_size
 
 
 def on_rows_of_batch(step: Callable[[State, Batch], tuple[State, Measured]]) -> Callable[..., tuple[State, Measured]]:

@@ -15,7 +15,7 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import check_arguments, of_fields, short_repr
 from jaxrnn.distributed.mesh import mean_over_devices
 from jaxrnn.kernels import uses
-from jaxrnn.kernels.sparse_rows import on_rows_of_batch
+from jaxrnn.kernels.sparse_rows import leaves_other_rows, on_rows_of_batch
 from jaxrnn.network import Carry, Params, init_params, initial_carry
 from jaxrnn.network import loss as cross_entropy
 from jaxrnn.text import Batch
@@ -164,10 +164,6 @@ def _dropout_key(state: TrainState) -> jax.Array:
 def fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> StepFunction:
     """Return the training step; for a large vocabulary, the one that updates only the rows of Wxh in its batch."""
     step: StepFunction = partial(train_step, config=config, loss=loss, optimizer=optimizer)
-    tokens, vocab_size = config.sequence_length * config.batch_size, config.model.vocab_size or 0
-    # Adagrad without decay: a gradient of zero is no update and changes no memory. Other rules go on, and forget.
-    zero_gradient_is_no_update = not optimizer and config.optimizer.name == "adagrad" and not config.optimizer.decays
     # A user-defined loss may look at the rest of Wxh, or at which symbols the inputs are.
-    is_sparse = zero_gradient_is_no_update and loss is cross_entropy and vocab_size >= 4 * tokens
-    is_sparse = is_sparse and not config.average_decay  # an average moves in every row
+    is_sparse = loss is cross_entropy and not optimizer and leaves_other_rows(config)
     return on_rows_of_batch(step) if is_sparse and uses("sparse_rows") else step
