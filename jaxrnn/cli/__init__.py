@@ -97,9 +97,12 @@ def parse(arguments: list[str]) -> Any:
 
     Raises:
         SystemExit: tyro has printed help (code 0) or an error (code 2).
-        JaxrnnError: there is no such command.
+        JaxrnnError: there is no such command, or an argument holds a NUL.
     """
     name, *rest = arguments or ["--help"]
+    for word in arguments:
+        if "\0" in word:  # of a shell none can
+            raise JaxrnnError(f"{word!r} holds a NUL, which no file's name can; leave it out")
     if not name.startswith("-") and name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
         raise JaxrnnError(f"no such command: {name}; {hint}")
