@@ -123,7 +123,7 @@ def parse(arguments: list[str]) -> Any:
             )
         if not {"-h", "--help"}.intersection(rest):
             try:
-                return _parse_command(name, rest, console_outputs=False)
+                return _parse_quietly(name, rest)
             except SystemExit:
                 _refuse_flags_of_others(name, rest)
                 _refuse_stray_words(name, rest)
@@ -133,6 +133,12 @@ def parse(arguments: list[str]) -> Any:
 def _parse_command(name: str, arguments: list[str], **options: Any) -> Any:
     with HOME_EXPANDED:
         return tyro.cli(COMMANDS[name], prog=f"jaxrnn {name}", args=arguments, config=_TYRO, **options)
+
+
+def _parse_quietly(name: str, arguments: list[str], **options: Any) -> Any:
+    # Even without console_outputs, tyro prints the error of a value.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return _parse_command(name, arguments, **options)
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -166,7 +172,7 @@ def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
 def _refuse_stray_words(name: str, arguments: list[str]) -> None:
     """Raise JaxrnnError if words that are neither flags nor their values stand where no more are taken."""
     with contextlib.suppress(SystemExit):
-        _, words = _parse_command(name, arguments, console_outputs=False, return_unknown_args=True)
+        _, words = _parse_quietly(name, arguments, return_unknown_args=True)
         if words and not any(word.startswith("-") for word in words):
             raise JaxrnnError(
                 f"`jaxrnn {name}` can't take {shlex.join(words)} there: files and runs come first, together, and then "

@@ -25,6 +25,7 @@ from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newes
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
+    from optax import GradientTransformation
 
 RunArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN", help="Run directory or checkpoint.")]
 _FROM = "Checkpoint of RUN: best (lowest validation loss), average (newest, averaged), last (newest), or a step."
@@ -167,21 +168,25 @@ def choose_checkpoint(
 
 
 def open_checkpoint(
-    run_dir: Path, which: str | None = "last", cell: str | None = None, device: DeviceFlags | None = None
+    run_dir: Path,
+    which: str | None = "last",
+    cell: str | Cell | None = None,
+    device: DeviceFlags | None = None,
+    optimizer: "GradientTransformation | None" = None,
 ) -> "jaxrnn.Checkpoint":
     """Return a checkpoint, by default the best one if `which` is None, with JAX set up for its type.
 
-    Without a device, JAX chooses one.
+    Without a device, JAX chooses one. The optimizer is that of a run with a user-defined one.
     """
     from jaxrnn.runs.checkpoint import read_checkpoint
 
     def prepare(config: TrainConfig) -> Cell | None:
         set_up_jax(config.model.dtype)
         (device or DeviceFlags()).set_up()
-        return load_cell(cell) if cell else None
+        return load_cell(cell) if isinstance(cell, str) else cell
 
     path = find_checkpoint(run_dir, which or "last")
-    return newest_good(path, lambda file: read_checkpoint(file, prepare), best_first=which is None)
+    return newest_good(path, lambda file: read_checkpoint(file, prepare, optimizer), best_first=which is None)
 
 
 def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice":

@@ -123,6 +123,8 @@ class Import:
         set_up_jax(weights.model.dtype)
         DeviceFlags().set_up()
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
+        if weights.vocabulary and not weights.vocabulary.unknown and "symbols" not in self.settings:
+            config = dataclasses.replace(config, symbols=weights.vocabulary.symbols)
         corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
@@ -145,9 +147,7 @@ def _check_symbols(file: Path, weights: "jaxrnn.Weights", corpus: "jaxrnn.Corpus
     advice = "import it with the text that it was trained on"
     if theirs and theirs.unknown and not ours.unknown:
         raise JaxrnnError(f"{file} has an unknown symbol for rare ones; give its --min-count, or the run's config.json")
+    if theirs and (new := sorted(set(ours.symbols) - set(theirs.symbols))):
+        raise JaxrnnError(f"{file} does not know {''.join(new)!r}, which {corpus.name} has; {advice}")
     if len(ours) != size:
         raise JaxrnnError(f"{file} is for {size} symbols, and {corpus.name} has {len(ours)} distinct ones; {advice}")
-    if theirs and theirs != ours:
-        only_theirs = "".join(sorted(set(theirs.symbols) - set(ours.symbols)))
-        only_ours = "".join(sorted(set(ours.symbols) - set(theirs.symbols)))
-        raise JaxrnnError(f"{file} knows {only_theirs!r}, and {corpus.name} has {only_ours!r} instead; {advice}")

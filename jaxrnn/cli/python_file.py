@@ -54,7 +54,7 @@ def _load(flag: str, text: str, kind: type, described: str) -> Any:
         exec(compile(Path(file).read_bytes(), file, "exec"), module.__dict__)
     except OSError as error:
         raise JaxrnnError(f"{flag}: can't read {file} ({error.strerror}); give a Python file") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
         at = f" at line {lines[-1]}" if lines else ""
         raise JaxrnnError(f"{flag}: {file} fails{at}: {type(error).__name__}: {error}") from error

@@ -103,6 +103,8 @@ class Sweep(TrainingFlags):
         for name in sorted(single & axes.keys()):
             values = ",".join(map(str, axes[name]))
             raise JaxrnnError(f"{name} is what the sweep in --run-dir goes over ({values}); leave it out")
+        if len(lists.get("cell", ())) > 1 and any(":" in name for name in lists["cell"]):
+            raise JaxrnnError("a user-defined cell can't be swept; sweep built-in ones, or use it for all")
         if any(":" in name for name in lists.get("optimizer", ())):
             raise JaxrnnError("a sweep can't have a user-defined optimizer; name a built-in one")
         if "cell" in single:

@@ -22,7 +22,7 @@ from jaxrnn.cli.output import corpus_values, fields_of, loss_values, print_resul
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.cli.streams import discard
-from jaxrnn.config import OptimizerConfig, TrainConfig, read_config, with_settings
+from jaxrnn.config import Cell, OptimizerConfig, TrainConfig, read_config, with_settings
 from jaxrnn.config.fields import check_in
 from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError, counted
@@ -80,8 +80,14 @@ class Train(TrainingFlags):
             check_tensorboard()
         parent = None
         if self.options.from_run:
-            cell = self.changes().get("cell", "")
-            parent = open_checkpoint(self.options.from_run, None, cell if ":" in cell else None)
+            from jaxrnn.runs.checkpoint import load_fields
+
+            theirs = load_fields(find_checkpoint(self.options.from_run, "last"))["config"]
+            keeps_memory = theirs.optimizer.name == "custom" and not self.options.fresh_memory
+            cell = config.model.cell if isinstance(config.model.cell, Cell) else None
+            parent = open_checkpoint(self.options.from_run, None, cell, optimizer=optimizer if keeps_memory else None)
+            if config.vocabulary != parent.vocabulary.kind:
+                raise JaxrnnError(f"{parent.file} is of a network of {parent.vocabulary.kind}; leave --vocabulary out")
             symbols = {*parent.vocabulary.symbols, *config.symbols}
             config = with_settings(config, {"symbols": "".join(sorted(symbols))})
         corpus = self.load_corpus(config)
@@ -147,7 +153,7 @@ class Train(TrainingFlags):
             written = self.run_dir / "config.json"  # the newest that a person gave: a checkpoint may hold an older one
             config = read_config(written) if written.exists() else load_fields(self.run_dir)["config"]
         else:  # the corpus gives it
-            config = with_settings(config, {"vocab_size": None})
+            config = with_settings(config, {"vocab_size": None, "parent": ""})
         if "cell" in changes:
             changes["cell"] = cell_of(changes["cell"])
         if "optimizer" in changes:

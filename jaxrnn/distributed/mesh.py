@@ -85,7 +85,8 @@ def make_mesh(devices: Devices) -> Mesh | None:
         raise JaxrnnError(f"devices {count} can't be split over {processes} processes; give a multiple of {processes}")
     if not 1 <= count <= len(available):
         kind = available[0].platform
-        hint = f"; JAX_NUM_CPU_DEVICES={count} makes that many of a CPU, to try things out" if kind == "cpu" else ""
+        hint = f"; JAX_NUM_CPU_DEVICES={count} makes that many of a CPU, to try things out"
+        hint = hint if kind == "cpu" and count > 0 else ""
         raise JaxrnnError(f"devices must be from 1 to {len(available)}, the {kind} devices here, got {count}{hint}")
     chosen = [device for own in by_process for device in own[: count // processes]]
     return None if count == 1 else Mesh(np.array(chosen), (LANES,), axis_types=(AxisType.Auto,))

@@ -85,6 +85,13 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     return Params(tuple(map(layer, weights[::2], weights[1::2])), Why, jnp.zeros(vocab_size, dtype))
 
 
+def check_params(params: Params, config: ModelConfig) -> None:
+    """Raise JaxrnnError unless parameters have the shapes that the network of a configuration has."""
+    expected = jax.eval_shape(lambda: init_params(jax.random.key(0), config))
+    if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, expected):
+        raise JaxrnnError(f"the parameters must be {expected}, for this network and vocabulary, got {params}")
+
+
 def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 

@@ -19,6 +19,7 @@ _SIGNED = ("#e8804a", "#fcfbf8", "#4a94d1")  # the colors of values from below 0
 _SHARES = ("#fcfbf8", "#4a94d1", "#12507f")  # the colors of values from 0 to 1
 _FONT = "DejaVu Sans Mono"  # comes with matplotlib
 _MOST_LINES = 100  # each is a panel: matplotlib lays out so many in seconds, 300 in minutes
+_MOST_COLUMNS = 1000
 _GLYPHS = {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}
 
 
@@ -164,6 +165,8 @@ def _heat_map(
     if not text or len(text) != length:
         raise JaxrnnError(f"text must be the {length} characters of the values, got {len(text)}")
     num_lines = -(-length // columns)
+    if columns > _MOST_COLUMNS:
+        raise JaxrnnError(f"columns must be at most {_MOST_COLUMNS:,}, got {columns:,}")
     if num_lines > _MOST_LINES:
         advice = "give a shorter text or more columns"
         raise JaxrnnError(f"a figure has at most {_MOST_LINES} lines of text, got {num_lines:,}; {advice}")

@@ -15,7 +15,7 @@ from jaxrnn.distributed.mesh import Devices, check_divides, make_mesh
 from jaxrnn.distributed.processes import any_process, check_same, peer_errors
 from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
-from jaxrnn.network.model import Params
+from jaxrnn.network.model import Params, check_params
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.runs.checks import check_steps
 from jaxrnn.runs.child import child_state
@@ -158,6 +158,7 @@ def begin_run(
         state = child_state(source, config, corpus.vocabulary, fresh_memory=fresh_memory, optimizer=optimizer)
         params = state.params
     else:
+        check_params(source, config.model)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, config.model.dtype), source)
         rule = optimizer or make_optimizer(config.optimizer, steps=config.steps)
         state = init_train_state(jax.random.key(config.seed), config, optimizer=optimizer)

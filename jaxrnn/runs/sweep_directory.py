@@ -65,15 +65,15 @@ def open_sweep(
         lock = WriterLock(path)
         stack.callback(lock.close)
         if (path / SWEEP).exists():
-            if not resume and not overwrite:
-                raise JaxrnnError(
-                    f"{path} holds a sweep already; continue it with --resume, or replace it with --overwrite"
-                )
             _, written = read_sweep(path)
             if written != axes:
                 others = " ".join(f"{name} {','.join(map(str, several))}" for name, several in written.items())
                 advice = f"{'resume it with these' if resume else 'remove it by hand'}, or choose another --run-dir"
                 raise JaxrnnError(f"{path} holds a sweep of other values: {others}; {advice}")
+            if not resume and not overwrite:
+                raise JaxrnnError(
+                    f"{path} holds a sweep already; continue it with --resume, or replace it with --overwrite"
+                )
         if not resume:  # remove old checkpoints before sweep.json says that there is a new sweep
             for file in itertools.chain(*(all_checkpoints(path / name) for name in names)):
                 file.unlink(missing_ok=True)

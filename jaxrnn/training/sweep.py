@@ -83,28 +83,32 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
     On a CPU, where a model keeps one core busy, one thread per core trains its part of the models. States are not
     stacked and not donated. The members are of one group.
     """
-    threads = available_cores() if jax.default_backend() == "cpu" else 1
-    size = -(-len(configs) // threads)
-    # All parts have one size, and so one program; the last one repeats the last member.
-    parts = np.minimum(np.arange(0, len(configs), size)[:, None] + np.arange(size), len(configs) - 1)
-    arguments = _arguments(configs)
-    part_arguments = [{name: jnp.asarray(values[part]) for name, values in arguments.items()} for part in parts]
-    pool = ThreadPoolExecutor(len(parts))
+    is_cpu, arguments = jax.default_backend() == "cpu", _arguments(configs)
+    threads = available_cores() if is_cpu else 1
+    pool = ThreadPoolExecutor(threads)
     compiled: dict[int, Any] = {}
+
+    def parts_of(size: int) -> list[tuple[np.ndarray, dict[str, jax.Array]]]:
+        """Return the members of each part, int [size], and their arguments."""
+        # All parts have one size, and so one program; the last one repeats the last member.
+        parts = np.minimum(np.arange(0, len(configs), size)[:, None] + np.arange(size), len(configs) - 1)
+        return [(part, {name: jnp.asarray(values[part]) for name, values in arguments.items()}) for part in parts]
+
+    by_thread = parts_of(-(-len(configs) // threads))
+    # XLA removes a loop over one step, and its body is then another one inside a loop over members than alone.
+    of_one_step = parts_of(1) if is_cpu else by_thread
 
     @jax.jit
     def chunk(states: tuple[TrainState, ...], arguments: dict[str, jax.Array], batches: Batch) -> Any:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         many = train_chunk_of_many(stacked, arguments, batches, configs[0])
-        return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(size)]
+        return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(len(states))]
 
     def train(states: Sequence[TrainState], batches: Batch) -> tuple[list[TrainState], list[Metrics]]:
         batches = jax.device_put(batches)
-        inputs = [
-            (tuple(states[member] for member in part), own, batches)
-            for part, own in zip(parts, part_arguments, strict=True)
-        ]
         length = len(batches.reset)
+        parts = of_one_step if length == 1 else by_thread
+        inputs = [(tuple(states[member] for member in part), own, batches) for part, own in parts]
         if length not in compiled:  # in this thread, as JAX's settings may be thread-local
             compiled[length] = chunk.lower(*inputs[0]).compile()
         results = pool.map(lambda part: jax.block_until_ready(compiled[length](*part)), inputs)

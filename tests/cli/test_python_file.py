@@ -52,6 +52,7 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(SOURCE)
     (tmp_path / "optimizers.py").write_text(OPTIMIZERS)
     (tmp_path / "fails.py").write_text("\n\n1 / 0\n")
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 9)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -59,6 +60,22 @@ def home(tmp_path, monkeypatch):
 
 def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
+
+
+@pytest.mark.slow
+def test_a_run_with_a_cell_and_an_optimizer_of_the_users_own_is_fine_tuned_with_both(home, jaxrnn):
+    (home / "other.txt").write_text("a dog sat on a log. " * 20)
+    own = "--cell mine.py:MGU --optimizer optimizers.py:LION"
+    assert jaxrnn(f"train text.txt {FLAGS} {own} --steps 8 --run-dir parent")[0] == 0
+    tune = f"train other.txt --from-run parent --cell mine.py:MGU {FLAGS} --steps 4"
+    assert jaxrnn(f"{tune} --optimizer optimizers.py:LION --run-dir kept")[0] == 0
+    assert jaxrnn(f"{tune} --optimizer optimizers.py:LION --fresh-memory --run-dir fresh")[0] == 0
+    assert jaxrnn(f"{tune} --optimizer adam --fresh-memory --run-dir adam")[0] == 0
+    kept, fresh = (load_checkpoint(name, load_cell("mine.py:MGU")) for name in ("kept", "fresh"))
+    assert kept.config.parent.endswith("step 8")
+    assert (np.asarray(kept.state.params.Why) != fresh.state.params.Why).any()
+    code, _, err = jaxrnn(f"train other.txt --from-run parent {FLAGS} --run-dir none")
+    assert (code, "--cell FILE.py:NAME" in err) == (2, True)
 
 
 @pytest.mark.slow
@@ -136,6 +153,7 @@ def wrong_model(model):
         ("mine.py:", "must be FILE.py:NAME, got 'mine.py:'"),
         (":MGU", "must be FILE.py:NAME, got ':MGU'"),
         ("fails.py:MGU", "fails.py fails at line 3: ZeroDivisionError: division by zero"),
+        ("exits.py:MGU", "exits.py fails at line 2: SystemExit: 0"),
         ("text.txt:MGU", "text.txt fails: SyntaxError"),
     ],
 )

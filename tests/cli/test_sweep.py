@@ -114,7 +114,9 @@ def test_a_dry_run_says_what_would_be_trained(home, capsys):
         ("--learning-rate 0.1,0.2 --learning-rate 0.3", "--learning-rate is given twice"),
         ("--momentum 0.5,0.9", "the same run"),
         # What is there already.
-        ("--seeds 2 --run-dir s", "holds a sweep already"),
+        ("--learning-rate 0.05,0.1 --seeds 2 --run-dir s", "holds a sweep already"),
+        ("--seeds 2 --run-dir s", "holds a sweep of other values"),
+        ("--cell mine.py:MGU,gru", "a user-defined cell can't be swept; sweep built-in ones, or use it for all"),
         (
             "--run-dir s --resume --learning-rate 0.3",
             r"learning_rate is what the sweep in --run-dir goes over \(0.05,0.1\)",

@@ -10,6 +10,7 @@ from small_runs import assert_bit_identical, prose, run, tiny
 
 from jaxrnn.config import ModelConfig, OptimizerConfig
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.network.model import init_params
 from jaxrnn.runs import begin_run
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.runs.child import child_state
@@ -154,9 +155,11 @@ def test_bytes_and_an_unknown_symbol_go_on(home, jaxrnn):
         ("--from-run first --preset quick", "--preset and --from-run both say"),
         ("--fresh-memory", "--fresh-memory needs --from-run"),
         ("--from-run nowhere", "no such run: nowhere"),
+        ("--from-run first --vocabulary bytes", "is of a network of characters; leave --vocabulary out"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(home, jaxrnn, flags, message):
+    assert jaxrnn("train first.txt --hidden-size 4 --steps 2 --quiet --overwrite --run-dir first")[0] == 0
     code, out, err = jaxrnn(f"train other.txt {flags}")
     assert (code, out, message in err) == (2, "", True), err
 
@@ -167,6 +170,17 @@ def test_a_parent_is_not_overwritten_by_its_child(home, jaxrnn):
     code, _, err = jaxrnn("train other.txt --from-run kept --steps 5 --quiet --run-dir ./kept --overwrite")
     assert (code, "kept holds the checkpoint to begin from" in err) == (2, True)
     assert_bit_identical(load_checkpoint("kept").state, before.state)
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_layers": 2}, {"cell": "lstm"}, {"hidden_size": 9}, {"vocab_size": 30}], ids=str
+)
+def test_parameters_of_another_network_are_refused_before_anything_is_written(home, tmp_path, change):
+    corpus, config = Corpus.from_text(prose()), tiny(home / "first.txt")
+    model = dataclasses.replace(config.model, **{"vocab_size": len(corpus.vocabulary), **change})
+    with pytest.raises(JaxrnnError, match=r"parameters must be Params\(.*, got Params\("):
+        begin_run(init_params(jax.random.key(0), model), config, corpus, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_in_python_a_checkpoint_begins_a_run(home, parent, tmp_path):

@@ -1,5 +1,6 @@
 """Weights for PyTorch and from it; with real modules where torch is installed, with files made by NumPy always."""
 
+import dataclasses
 import json
 import re
 from functools import partial
@@ -73,6 +74,17 @@ def module(torch, cell, num_layers, dtype, embedding=None):
 
 
 # ---- out and in ----------------------------------------------------------------------------------------------------
+
+
+def test_weights_of_another_network_or_vocabulary_are_not_written(tmp_path):
+    config = ModelConfig(cell="gru", hidden_size=H, vocab_size=V)
+    params = random_params(config)
+    for wrong in (dataclasses.replace(config, cell="lstm"), dataclasses.replace(config, num_layers=2)):
+        with pytest.raises(JaxrnnError, match=r"parameters must be Params\(.*, got Params\("):
+            save_weights(tmp_path / "w", params, wrong, VOCABULARY)
+    with pytest.raises(JaxrnnError, match=r"for this network and vocabulary"):
+        save_weights(tmp_path / "w", params, config, Vocabulary("ab"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -352,6 +364,15 @@ def test_a_run_is_made_of_weights_sampled_from_trained_on_and_exported_again(hom
 
 
 @pytest.mark.slow
+def test_weights_of_a_run_with_more_symbols_than_its_text_come_back_with_that_text(home, jaxrnn):
+    assert jaxrnn("train text.txt --config tiny.json --symbols é~ --quiet --run-dir more")[0] == 0
+    assert jaxrnn("export more --out more.safetensors")[0] == 0
+    assert jaxrnn("import more.safetensors --corpus text.txt --run-dir run")[0] == 0
+    assert load_checkpoint("run").vocabulary == load_checkpoint("more").vocabulary
+    assert jaxrnn("train --resume --run-dir run --steps 2 --quiet")[0] == 0
+
+
+@pytest.mark.slow
 def test_weights_of_a_run_with_an_unknown_symbol_come_back_with_its_config(home, jaxrnn):
     (home / "rare.txt").write_text(TEXT + "xyz")
     assert jaxrnn("train rare.txt --config tiny.json --min-count 2 --quiet --run-dir folded")[0] == 0
@@ -395,7 +416,7 @@ def test_a_run_has_a_directory_of_its_own_and_the_metadata_of_an_export(home, ja
         ("import gru.safetensors --corpus short.txt", "give a longer text"),
         (
             "import named.safetensors --corpus other.txt",
-            "knows 'd', and other has 'z' instead; import it",
+            "does not know 'z', which other has; import it",
         ),
         ("import text.txt --corpus text.txt", "text.txt is not a safetensors file"),
         ("export run --out gru.safetensors", "gru.safetensors exists already; .* --overwrite"),

@@ -46,6 +46,22 @@ def test_with_the_default_settings_200_steps_of_a_member_have_the_bits_of_its_ru
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.usefixtures("compiled_fully")
+@pytest.mark.parametrize("lengths", [[4, 1], [1, 1, 3]], ids=str)
+def test_the_bits_do_not_depend_on_chunks_of_a_single_step(lengths):
+    model = ModelConfig("gru", 8, vocab_size=20)
+    config = TrainConfig(model=model, optimizer=OptimizerConfig("adamw"), sequence_length=25, batch_size=3)
+    configs = [dataclasses.replace(config, seed=seed) for seed in range(4)]
+    states, train, step = init_members(configs), make_sweep_chunk(configs), 0
+    one, alone = init_members(configs)[2], make_train_chunk(config)
+    for length in lengths:
+        states, _ = train(states, batches(TOKENS, step, length, config))
+        step += length
+    one, _ = alone(one, batches(TOKENS, 0, step, config))
+    for got, expected in zip(plain(states[2]), plain(one), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 RULES = [
     ({"name": "adam", "schedule": "cosine", "clip": "norm", "warmup_steps": 3}, ["beta1", "beta2", "final_fraction"]),
     pytest.param(
