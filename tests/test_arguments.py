@@ -8,6 +8,7 @@ import pytest
 import jaxrnn
 from jaxrnn import Corpus, ModelConfig, SampleConfig, TrainConfig, Vocabulary
 from jaxrnn.config.fields import check_arguments
+from jaxrnn.training.optimizer import make_optimizer
 
 KEY = jax.random.key(0)
 CONFIG = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=3))
@@ -109,7 +110,19 @@ WRONG = {
     "make_train_chunk": [(lambda: jaxrnn.make_train_chunk(CONFIG, loss=0.1), "loss must be a function, got 0.1")],
     "batches": [(lambda: jaxrnn.batches(TOKENS, 0, 1, MODEL), "config must be a TrainConfig, got a ModelConfig")],
     "combinations": [(lambda: jaxrnn.combinations(CONFIG, None), "axes must be a dict, got None")],
+    "preset": [(lambda: jaxrnn.preset(3), "name must be a string, got 3")],
+    "split": [
+        (lambda: jaxrnn.split(TOKENS, 0.9), "fractions must be a list of numbers, got 0.9"),
+        (lambda: jaxrnn.split(TOKENS, ("a", "b")), "fractions must be a list of numbers, got a tuple"),
+    ],
+    "make_optimizer": [(lambda: make_optimizer(CONFIG), "config must be an OptimizerConfig, got a TrainConfig; give")],
+    "initial_carry": [(lambda: jaxrnn.initial_carry(MODEL, 1), "batch_size must be a whole number, got a ModelConfig")],
 }
+
+
+def test_values_to_sweep_are_a_list():
+    with pytest.raises(jaxrnn.JaxrnnError, match="the values of seed must be a list of them, got 3"):
+        jaxrnn.fit_many(CONFIG, {"seed": 3})
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_OVER_TEXT = ("units", "probabilities", "gates")
+_KINDS = {  # which kinds of figure a flag is for
+    **dict.fromkeys(("unit", "smoothing"), ("loss",)),
+    **dict.fromkeys(("text", "from_", "cell"), _OVER_TEXT),
+    **dict.fromkeys(("layer", "units"), ("units",)),
+    "columns": ("units", "probabilities"),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Plot:
     """Draw the loss of runs, or what happens in a network while it reads a text."""
@@ -47,6 +56,10 @@ class Plot:
         jaxrnn.plots.check_plot_file(self.out, "--out")
         if not self.run_dirs:
             raise JaxrnnError("jaxrnn plot needs a RUN, the directory that `jaxrnn train` left")
+        for flag, kinds in _KINDS.items():
+            if getattr(self, flag) != getattr(Plot, flag) and self.kind not in kinds:
+                name = flag.removesuffix("_")
+                raise JaxrnnError(f"--{name} is for --kind {' and '.join(kinds)}, not for {self.kind}; leave it out")
         values: dict[str, Any] = {"plot": self.out, "kind": self.kind, "runs": self.run_dirs}
         if self.kind == "loss":
             figure = jaxrnn.plots.loss_curves(*self.run_dirs, unit=self.unit, smoothing=self.smoothing)
@@ -82,13 +95,14 @@ class Page:
     half: bool = False
     """Store the weights as float16: half the size, and no longer exact."""
     from_: CheckpointFlag = None
+    cell: CellFlag = None
     json: JsonFlag = False
 
     def run(self) -> None:
         """Write the file, and print its name."""
         check_writable(self.out)
         replaced = ", replaced" * self.out.exists()
-        checkpoint = choose_checkpoint(self.run_dir, self.from_, quiet=self.json)
+        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)
         metrics = jaxrnn.runs.read_metrics(self.run_dir) if jaxrnn.runs.has_metrics(self.run_dir) else None
         content = jaxrnn.page.page(checkpoint, metrics, text=self.text, half=self.half).encode()
         commit(self.out, content)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from jaxrnn.config.fields import check_arguments
+from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError, did_you_mean
 
@@ -45,6 +45,8 @@ def combinations(config: TrainConfig, axes: Axes) -> dict[str, TrainConfig]:
         JaxrnnError: a setting can't be swept, a value is out of range, or two combinations are the same run.
     """
     check_arguments(combinations, locals())
+    if single := [name for name, values in axes.items() if not isinstance(values, Iterable)]:
+        raise JaxrnnError(f"the values of {single[0]} must be a list of them, got {in_short(axes[single[0]])}")
     grid = {name: list(values) for name, values in axes.items()}
     for name, options in grid.items():
         if name not in SWEEPABLE:

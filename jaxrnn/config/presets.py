@@ -29,6 +29,7 @@ loss of tinyshakespeare ever pauses.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import with_settings
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError, did_you_mean
@@ -136,6 +137,7 @@ def preset(name: str) -> TrainConfig:
         >>> preset("char-rnn").model.cell
         'lstm'
     """
+    check_arguments(preset, locals())
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS, f"there are {', '.join(PRESETS)}")
         raise JaxrnnError(f"no such preset: {name}; {hint}")

@@ -97,6 +97,7 @@ def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
 
     Raises JaxrnnError if a user-defined cell is not what a Cell must be.
     """
+    check_arguments(initial_carry, locals())
     cell = get_cell(config.cell)
     if not isinstance(config.cell, str):
         check_cell(cell, config.hidden_size, _dtype(config))

@@ -7,6 +7,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from jaxrnn.config import VocabularyKind, check_split
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import blocks, count_tokens
 from jaxrnn.text.vocabulary import Flags, Tokens, Vocabulary, check_tokens
@@ -122,6 +123,7 @@ def split(
         >>> [(part.begin, part.end) for part in split(np.arange(11), (0.8, 0.1, 0.1)).values()]
         [(0, 8), (8, 9), (9, 11)]
     """
+    check_arguments(split, locals())
     check_tokens(tokens)
     check_split(fractions)
     count = len(tokens)

@@ -6,6 +6,7 @@ import jax
 import optax
 
 from jaxrnn.config import OptimizerConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.training.schedule import learning_rate
 
@@ -33,6 +34,7 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     Raises JaxrnnError if the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or if the name
     is "custom", which is all that a file says of a user-defined optimizer.
     """
+    check_arguments(make_optimizer, locals())
     if config.name == "custom":
         raise JaxrnnError(
             "the optimizer is user-defined, which no file holds; hand it over again: optimizer=MINE, or --optimizer "

@@ -94,6 +94,8 @@ def test_a_cell_of_the_users_own_trains_resumes_is_sampled_from_and_described_on
         np.testing.assert_array_equal(a, b)
     assert [np.shape(leaf) for leaf in whole.params.layers[0]] == [(11, 10), (5, 10), (10,), (10,)]
 
+    code, _, err = jaxrnn("page run --cell mine.py:MGU")
+    assert (code, "a page computes the cells tanh, relu, gru, lstm" in err) == (2, True)
     code, out, _ = jaxrnn("sample run --length 30 --prompt 'the ' --cell mine.py:MGU")
     assert (code, out[:4], len(out)) == (0, "the ", 35)
     for command in ("sample run", "info run"):
