@@ -176,17 +176,18 @@ def open_checkpoint(
 ) -> "jaxrnn.Checkpoint":
     """Return a checkpoint, by default the best one if `which` is None, with JAX set up for its type.
 
-    Without a device, JAX chooses one. The optimizer is that of a run with a user-defined one.
+    Without a device, JAX chooses one. The optimizer is used if that of the run is user-defined.
     """
     from jaxrnn.runs.checkpoint import read_checkpoint
 
-    def prepare(config: TrainConfig) -> Cell | None:
+    def prepare(config: TrainConfig) -> "tuple[Cell | None, GradientTransformation | None]":
         set_up_jax(config.model.dtype)
         (device or DeviceFlags()).set_up()
-        return load_cell(cell) if isinstance(cell, str) else cell
+        own_optimizer = optimizer if config.optimizer.name == "custom" else None
+        return load_cell(cell) if isinstance(cell, str) else cell, own_optimizer
 
     path = find_checkpoint(run_dir, which or "last")
-    return newest_good(path, lambda file: read_checkpoint(file, prepare, optimizer), best_first=which is None)
+    return newest_good(path, lambda file: read_checkpoint(file, prepare), best_first=which is None)
 
 
 def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice":

@@ -80,12 +80,9 @@ class Train(TrainingFlags):
             check_tensorboard()
         parent = None
         if self.options.from_run:
-            from jaxrnn.runs.checkpoint import load_fields
-
-            theirs = load_fields(find_checkpoint(self.options.from_run, "last"))["config"]
-            keeps_memory = theirs.optimizer.name == "custom" and not self.options.fresh_memory
+            memory_of = None if self.options.fresh_memory else optimizer
             cell = config.model.cell if isinstance(config.model.cell, Cell) else None
-            parent = open_checkpoint(self.options.from_run, None, cell, optimizer=optimizer if keeps_memory else None)
+            parent = open_checkpoint(self.options.from_run, None, cell, optimizer=memory_of)
             if config.vocabulary != parent.vocabulary.kind:
                 raise JaxrnnError(f"{parent.file} is of a network of {parent.vocabulary.kind}; leave --vocabulary out")
             symbols = {*parent.vocabulary.symbols, *config.symbols}

@@ -141,18 +141,16 @@ def load_checkpoint(path: str | Path, cell: Cell | None = None, *, optimizer: Op
         CheckpointError: there is one, but it can't be used.
     """
     check_arguments(load_checkpoint, locals())
-    return newest_good(Path(path), lambda file: read_checkpoint(file, lambda _: cell, optimizer))
+    return newest_good(Path(path), lambda file: read_checkpoint(file, lambda _: (cell, optimizer)))
 
 
-def read_checkpoint(
-    file: Path, prepare: Callable[[TrainConfig], Cell | None], optimizer: Optimizer | None = None
-) -> Checkpoint:
+def read_checkpoint(file: Path, prepare: Callable[[TrainConfig], tuple[Cell | None, Optimizer | None]]) -> Checkpoint:
     """Read one file as `load_checkpoint` does, for a caller that must know the configuration before JAX computes.
 
-    `prepare` is called with the configuration, and returns the cell.
+    `prepare` is called with the configuration, and returns the user-defined cell and optimizer.
     """
     arrays, fields = _read(file)
-    config, cell = fields["config"], prepare(fields["config"])
+    config, (cell, optimizer) = fields["config"], prepare(fields["config"])
     if cell and config.model.cell != "custom":
         raise JaxrnnError(f"{file} was trained with the cell {config.model.cell}; leave yours out")
     if cell:

@@ -131,7 +131,7 @@ class RunDirectory:
         given, optimizer = self._run.config.model.cell, self._run.optimizer
         cell = None if isinstance(given, str) else given
         checkpoint = newest_good(
-            self._path, lambda file: read_checkpoint(file, lambda _: cell, optimizer), skips=DamagedError
+            self._path, lambda file: read_checkpoint(file, lambda _: (cell, optimizer)), skips=DamagedError
         )
         step, file = checkpoint.counters["step"], checkpoint.file
         if file not in (checkpoint_path(file.parent, step), checkpoint_path(file.parent, "best")):

@@ -267,7 +267,7 @@ def test_a_reader_finds_the_newer_checkpoint_when_the_one_it_was_about_to_read_i
 
 
 def test_what_is_read_belongs_together_though_another_checkpoint_takes_its_name_meanwhile(newest):
-    loaded = read_checkpoint(newest, lambda _: save(newest, 9) and None)
+    loaded = read_checkpoint(newest, lambda _: (save(newest, 9) and None, None))
     assert_same_bits(loaded.state, random_state(CONFIG, 2, seed=2))
     assert load_checkpoint(newest).counters["step"] == 9
 
