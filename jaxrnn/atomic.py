@@ -52,6 +52,8 @@ def check_writable(path: Path) -> None:
     """Raise StorageError if a file can't be written to `path`, as far as is known before anything is computed."""
     try:
         target = _target(path)
+        if str(path) == "-":
+            raise OSError(errno.EISDIR, "a file is needed, not stdout")
         if path.exists() and not path.is_file():
             number = errno.EISDIR if path.is_dir() else errno.EINVAL  # a device or a pipe
             raise OSError(number, os.strerror(number) if path.is_dir() else "it is not a regular file")

@@ -1,12 +1,17 @@
 """An argument of the wrong kind is found at the call, and the message says what belongs there."""
 
+import types
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import jaxrnn
 from jaxrnn import Corpus, ModelConfig, SampleConfig, TrainConfig, Vocabulary
+from jaxrnn.bench import measure
+from jaxrnn.config import Count
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.training.optimizer import make_optimizer
 
@@ -14,7 +19,7 @@ KEY = jax.random.key(0)
 CONFIG = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=3))
 MODEL, VOCABULARY, TOKENS = CONFIG.model, Vocabulary("abc"), np.arange(30) % 3
 STATE = jaxrnn.init_train_state(KEY, CONFIG)
-PARAMS, OPTIONS = STATE.params, SampleConfig(length=3)
+PARAMS, CARRY, OPTIONS = STATE.params, STATE.carry, SampleConfig(length=3)
 
 WRONG = {
     "fit": [
@@ -60,6 +65,7 @@ WRONG = {
             lambda: jaxrnn.sample(KEY, PARAMS, (), TOKENS[:, None], MODEL, length="3"),
             "length must be a whole number, got",
         ),
+        (lambda: jaxrnn.sample(KEY, PARAMS, CARRY, [[0]], MODEL, length=3), "prime must be an array, got a list"),
     ],
     "evaluate": [
         (
@@ -69,6 +75,18 @@ WRONG = {
         (
             lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, lanes=1.5),
             "lanes must be a whole number, got 1.5",
+        ),
+        (
+            lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, starts=[True] * 30),
+            "starts must be an array or a DocumentStarts or None, got a list",
+        ),
+        (
+            lambda: jaxrnn.evaluate(PARAMS, "abc", VOCABULARY, MODEL),
+            "tokens must be an array, got 'abc'; Vocabulary.encode makes one of a text",
+        ),
+        (
+            lambda: jaxrnn.evaluate(PARAMS, Corpus.from_text("abc"), VOCABULARY, MODEL),
+            "tokens must be an array, got a Corpus; give its tokens",
         ),
     ],
     "activations": [(lambda: jaxrnn.activations(PARAMS, TOKENS, CONFIG), "config must be a ModelConfig, got a TrainC")],
@@ -136,12 +154,32 @@ def test_a_wrong_kind_of_argument_is_found_at_the_call(name, call, message):
     assert message in str(caught.value)
 
 
-def test_arrays_of_any_library_and_numbers_of_numpy_are_left_alone():
-    def function(array: jax.Array, tokens: np.ndarray, number: float | jax.Array, count: int, scale: float) -> None:
+def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
+    def function(array: jax.Array, tokens: np.ndarray, number: float | jax.Array, count: Count, scale: float) -> None:
         check_arguments(function, locals())
 
-    function([1], "abc", None, np.int8(3), np.float32(0.5))
-    jax.jit(lambda scale: function(0, 0, 0, 0, scale))(0.5)
+    function(TOKENS, jnp.asarray(TOKENS), 0.5, np.int8(3), np.float32(0.5))
+    function(PARAMS.by, torch_like := types.SimpleNamespace(shape=(3,), dtype="f4"), PARAMS.by, 1, 1)
+    jax.jit(lambda array, scale: function(array, torch_like, scale, 1, scale))(PARAMS.by, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Corpus.from_text("abc", min_count=0), "min_count must be at least 1, got 0"),
+        (lambda: jaxrnn.batches(TOKENS, -1, 1, CONFIG), "step must be at least 0, got -1"),
+        (lambda: jaxrnn.batches(TOKENS, 0, 0, CONFIG), "num_steps must be at least 1, got 0"),
+        (lambda: jaxrnn.initial_carry(0, MODEL), "batch_size must be at least 1, got 0"),
+        (lambda: jaxrnn.sample(KEY, PARAMS, CARRY, TOKENS[:, None], MODEL, length=0), "length must be at least 1, got"),
+        (lambda: jaxrnn.sample(KEY, PARAMS, CARRY, TOKENS[:, None] + 1, MODEL, length=1), "must be 0 to 2, got 1 to 3"),
+        (lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, lanes=0), "lanes must be at least 1, got 0"),
+        (lambda: measure(lambda x, y: x, 1.0, 1.0, rounds=0), "rounds must be at least 1, got 0"),
+        (lambda: measure(lambda x, y: x, 1.0, 1.0, seconds=0), "seconds must be a finite number above 0, got 0"),
+    ],
+)
+def test_an_argument_out_of_its_range_is_found_at_the_call(call, message):
+    with pytest.raises(jaxrnn.JaxrnnError, match=message):
+        call()
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_a_place_in_a_file_and_a_pipe_that_has_no_path_are_refused_before_anythi
             check_writable(Path(f"/dev/fd/{writer}"))
 
 
+def test_a_hyphen_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=r"can't write - .a file is needed, not stdout.; give the name of a file"):
+        check_writable(Path("-"))
+
+
 def test_what_is_not_a_regular_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StorageError, match="not a regular file"), replacing(tmp_path / "pipe"):

@@ -31,9 +31,9 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Raise JaxrnnError for the first field that is out of its range."""
-        check_in(self.training.model, "[2, 1000000]", "vocab_size")
-        check_in(self, "[1, 1000000]", "repeats")
-        check_in(self, "[1, 1000]", "devices")  # each device of a CPU takes at least one thread
+        check_in(self.training.model.vocab_size, "[2, 1000000]", "vocab_size")
+        check_in(self.repeats, "[1, 1000000]", "repeats")
+        check_in(self.devices, "[1, 1000]", "devices")  # each device of a CPU takes at least one thread
         if self.training.chunk_length * self.characters > _MAX_CHARACTERS:
             product = "chunk_length x sequence_length x batch_size"
             raise JaxrnnError(f"{product} must be at most {_MAX_CHARACTERS:,}; reduce chunk_length")

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.bench.config import BenchError
+from jaxrnn.config import Count, Positive
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 
 
@@ -206,7 +208,7 @@ def count_flops(jaxpr: Any) -> float:
 
 
 def measure(
-    step: Callable[[Any, Any], Any], state: Any, batch: Any, *, rounds: int = 15, seconds: float = 0.1
+    step: Callable[[Any, Any], Any], state: Any, batch: Any, *, rounds: Count = 15, seconds: Positive = 0.1
 ) -> Timing:
     """Measure a jitted step of your own: `step(state, batch)` returns the next state, or a tuple that begins with it.
 
@@ -220,6 +222,7 @@ def measure(
         >>> len(timing.rounds), timing.cost.flops, timing.lower <= timing.median <= timing.upper
         (3, 256.0, True)
     """
+    check_arguments(measure, locals())
     shape, result = jax.eval_shape(lambda: state), jax.eval_shape(step, state, batch)
     is_state = result == shape
     if not is_state and (not isinstance(result, tuple) or not result or result[0] != shape):

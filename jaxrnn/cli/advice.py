@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from jaxrnn.cli.output import quoted
 
 if TYPE_CHECKING:
-    from jaxrnn.config import TrainConfig
     from jaxrnn.runs.report import Best, Report
 
-_MARGIN, _VALIDATIONS = 1.03, 3  # noise stays below: quick on tinyshakespeare rises by 2 %, for two validations
+# Noise stays below: quick on tinyshakespeare rises by 2 %, for two validations, and a plateau by less for longer.
+_MARGIN, _MARGIN_OF_THREE = 1.03, 1.005
 _DIVERGED = 1.01  # times the loss of guessing; below is the noise of the first steps
 _COLUMNS = 80
 
@@ -37,7 +37,12 @@ def shown_sample(report: "Report") -> str:
 
 def _has_risen(best: "Best") -> bool:
     """Return whether the newest validation loss is above the lowest by more than noise."""
-    return best.since >= _VALIDATIONS or (best.newest or 0.0) > _MARGIN * best.loss
+    return (best.newest or 0.0) > (_MARGIN if best.since < 3 else _MARGIN_OF_THREE) * best.loss
+
+
+def _is_by_heart(report: "Report") -> bool:
+    """Return whether the network knows the text it is trained on better than it ever knew the one it is not."""
+    return report.best is not None and report.bits_per_character < report.best.bits_per_character
 
 
 def rising_line(report: "Report") -> str | None:
@@ -47,18 +52,21 @@ def rising_line(report: "Report") -> str | None:
         return None
     return (
         f"validation loss rises: {now / math.log(2):.3f} {report.config.loss_unit} after step {report.step:,}, best "
-        f"{best.bits_per_character:.3f} after step {best.step:,}: the network begins to learn the text by heart"
+        f"{best.bits_per_character:.3f} after step {best.step:,}"
+        f"{': the network begins to learn the text by heart' if _is_by_heart(report) else ''}"
     )
 
 
-def best_line(best: "Best", config: "TrainConfig") -> str:
-    """Return the lowest validation loss of a run that ends, and the newest one if it is known."""
+def best_line(best: "Best", report: "Report") -> str:
+    """Return the lowest validation loss of a run that ends with this report, and the newest one if it is known."""
+    config = report.config
     line = f"best after step {best.step:,} of {config.steps:,}: {best.bits_per_character:.3f} {config.loss_unit}"
     if best.newest is not None:
         line += f"; now {best.newest / math.log(2):.3f}"
     if not _has_risen(best):
         return line
-    return f"{line}: it has learned the text by heart; sample, page and evaluate take the best (--from best)"
+    by_heart = "it has learned the text by heart; " if _is_by_heart(report) else ""
+    return f"{line}: {by_heart}sample, page and evaluate take the best (--from best)"
 
 
 def guessing_line(report: "Report") -> str | None:

@@ -27,6 +27,7 @@ from jaxrnn.cli.arguments import (
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
 from jaxrnn.config import TrainConfig
+from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError, NonFiniteError, counted, listed
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ class Evaluate:
     def run(self) -> None:
         """Score the text, and print the score."""
         tsv = self.per_character
-        if self.lanes < 1:
-            raise JaxrnnError(f"lanes must be at least 1, got {self.lanes}")
+        check_in(self.lanes, "[1, inf)", "lanes")
         texts = {"FILE": self.file or None, "--text": self.text, "--split-name": self.split_name}
         if len(given := [name for name, value in texts.items() if value is not None]) > 1:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")

@@ -17,6 +17,7 @@ from jaxrnn.cli.output import fields_of, loss_values, print_result, save_figure,
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations
+from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError, NonFiniteError, counted
 from jaxrnn.runs.progress import TrainingProgress
 
@@ -112,9 +113,8 @@ class Sweep(TrainingFlags):
         first_values = {name: values[0] for name, values in lists.items()}
         config = with_flags(config, {"vocab_size": None, **changes, **first_values})
         axes |= {name: values for name, values in lists.items() if name not in single}
+        check_in(self.seeds, "[1, inf)", "--seeds")
         if self.seeds is not None:
-            if self.seeds < 1:
-                raise JaxrnnError(f"--seeds must be at least 1, got {self.seeds}")
             if "seed" in axes and not self.resume:
                 raise JaxrnnError("--seed with a list and --seeds both say which seeds; give one of them")
             axes["seed"] = list(range(config.seed, config.seed + self.seeds))

@@ -138,7 +138,7 @@ class Train(TrainingFlags):
         return {**super().sources(), "--minutes": self.minutes is not None, "--from-run": self.options.from_run}
 
     def _config_and_optimizer(self) -> tuple[TrainConfig, Any]:
-        check_in(self, "(0, inf)", "minutes")
+        check_in(self.minutes, "(0, inf)", "minutes")
         config, changes, optimizer = self.starting_config(), self.changes(), None
         if self.options.fresh_memory and not self.options.from_run:
             raise JaxrnnError("--fresh-memory needs --from-run, the run to begin from")
@@ -227,7 +227,7 @@ class Train(TrainingFlags):
             )
         if best:
             validation = slices["validation"]
-            lines.append(f"{validation}: {advice.best_line(best, config)}")
+            lines.append(f"{validation}: {advice.best_line(best, report)}")
             lines.append(unseen_symbols(slices["train"], validation, corpus.vocabulary)[1])
             if report.finished and report.step < config.steps:
                 lines.append(f"stopped early: no better validation loss in {counted(best.since, 'validations')}")

@@ -64,7 +64,7 @@ class Checked:
             else:
                 raise JaxrnnError(f"{name} must be {_describe(kind)}, got {value!r}")
             for interval in intervals:
-                check_in(self, interval, name)
+                check_in(getattr(self, name), interval, name)
         self._check()
 
     def _check(self) -> None:
@@ -80,9 +80,14 @@ class Checked:
 @functools.cache
 def _kinds(config: type[Checked]) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Return the type and the intervals of each field."""
-    kinds, annotations = get_type_hints(config), get_type_hints(config, include_extras=True)
-    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
-    return {name: (kinds[name], getattr(annotations[name], "__metadata__", ())) for name in names}
+    kinds = _annotations(config)
+    return {field.name: kinds[field.name] for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+
+
+def _annotations(annotated: Any) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """Return the type and the intervals of each field or argument that is annotated."""
+    kinds, annotations = get_type_hints(annotated), get_type_hints(annotated, include_extras=True)
+    return {name: (kind, getattr(annotations[name], "__metadata__", ())) for name, kind in kinds.items()}
 
 
 def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> str:
@@ -129,6 +134,8 @@ def _describe(kind: Any) -> str:
     for option in _options(kind):
         if get_origin(option) is Literal:  # without "custom", which only files say
             names += [repr(choice) for choice in get_args(option) if choice != "custom"]
+        elif _is_array(option):
+            names.append("an array")
         elif get_origin(get_args(option)[:1] and get_args(option)[0]) is Literal:
             names.append(f"a list of {_describe(get_args(option)[0])}")
         else:
@@ -144,35 +151,46 @@ def _with_article(name: str) -> str:
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Check the arguments of a function against its annotations, as in its first line: `check_arguments(f, locals())`.
 
-    Arrays, and what may be one, are left to the code that uses them.
+    Types and intervals are annotated as in `Checked`. Of arrays only that they are some is checked.
     """
-    for name, options in _checkable(function).items():
+    for name, (options, intervals) in _checkable(function).items():
         value = arguments[name]
         if not any(_is_of(value, option) for option in options):
-            records = tuple(option for option in options if option.__module__.startswith("jaxrnn"))
+            parts_of = [option for option in options if _is_array(option) or option.__module__.startswith("jaxrnn")]
             fields = getattr(value, "_fields", getattr(value, "__dataclass_fields__", ()))
-            parts = [part for part in fields if isinstance(getattr(value, part), records)]
-            advice = f"; give its {parts[0]}" if parts else ""
-            kinds = " or ".join(map(_describe, options))
+            parts = [part for part in fields if any(_is_of(getattr(value, part), option) for option in parts_of)]
+            advice = f"; give its {min(parts, key=name.__ne__)}" if parts else ""
+            if isinstance(value, str | bytes) and any(map(_is_array, options)):
+                advice = "; Vocabulary.encode makes one of a text"
+            kinds = " or ".join(dict.fromkeys(map(_describe, options)))
             raise JaxrnnError(f"{function.__name__}: {name} must be {kinds}, got {in_short(value)}{advice}")
+        for interval in intervals:
+            check_in(value, interval, name)
 
 
 @functools.cache
-def _checkable(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """Return the types of those arguments that can be checked."""
-    options = {name: _options(kind) for name, kind in get_type_hints(function).items() if name != "return"}
-    return {name: kinds for name, kinds in options.items() if all(map(_is_checkable, kinds))}
+def _checkable(function: Callable[..., Any]) -> dict[str, tuple[tuple[Any, ...], tuple[str, ...]]]:
+    """Return the types and the intervals of those arguments that can be checked."""
+    kinds = {name: (_options(kind), intervals) for name, (kind, intervals) in _annotations(function).items()}
+    return {name: kind for name, kind in kinds.items() if name != "return" and all(map(_is_checkable, kind[0]))}
 
 
 def _is_checkable(kind: Any) -> bool:
     if isinstance(kind, type):
-        return kind is not Any and not (hasattr(kind, "shape") and hasattr(kind, "dtype"))
-    return get_origin(kind) in (Literal, tuple, collections.abc.Callable, collections.abc.Mapping)
+        return kind is not Any
+    return _is_array(kind) or get_origin(kind) in (Literal, tuple, collections.abc.Callable, collections.abc.Mapping)
+
+
+def _is_array(thing: Any) -> bool:
+    """Return whether something is an array, or a type of arrays."""
+    return hasattr(thing, "shape") and hasattr(thing, "dtype")
 
 
 def _is_of(value: Any, kind: Any) -> bool:
     if type(value) is kind:
         return True
+    if _is_array(kind):
+        return _is_array(value)
     if isinstance(get_origin(kind), type) and get_origin(kind) is not tuple:
         return isinstance(value, get_origin(kind))
     try:
@@ -184,7 +202,7 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 def in_short(value: Any) -> str:
     """Say what a value is in a few words: simple ones as they are, arrays by shape, others by their class."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if _is_array(value):
         return describe(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
@@ -199,10 +217,9 @@ def is_traced(value: object) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
-def check_in(config: object, interval: str, name: str) -> None:
-    """Check that a field is None or a number in an interval such as "[0, 1)"."""
+def check_in(value: Any, interval: str, name: str) -> None:
+    """Check that a field or argument of this name is None or a number in an interval such as "[0, 1)"."""
     low, high = interval[1:-1].split(", ")
-    value = getattr(config, name)
     if value is None or is_traced(value):
         return
     above = value >= float(low) if interval[0] == "[" else value > float(low)
@@ -218,11 +235,11 @@ def check_in(config: object, interval: str, name: str) -> None:
         raise JaxrnnError(f"{name} must be {expected}, got {value}")
 
 
-def describe(value: object) -> str:
+def describe(value: Any) -> str:
     """Describe arrays, and tuples of them, by type and shape: float32[2, 8], (float32[2, 8], float32[2, 8])."""
     if type(value) is tuple:
         return f"({', '.join(map(describe, value))}{',' * (len(value) == 1)})"
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     return repr(value)
 

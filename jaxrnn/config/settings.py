@@ -280,4 +280,4 @@ class SampleConfig(Checked):
     _shown = ("prompt", "length", "temperature", "seed")
 
     def _check(self) -> None:
-        check_in(self, f"[0, {2**32 - self.num_samples}]", "seed")
+        check_in(self.seed, f"[0, {2**32 - self.num_samples}]", "seed")

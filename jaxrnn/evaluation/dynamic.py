@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxrnn.config import ModelConfig
+from jaxrnn.config import Count, ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.evaluation.score import Nats, score
@@ -152,7 +152,7 @@ def dynamic_surprisals(
     config: ModelConfig,
     rule: optax.GradientTransformation,
     *,
-    length: int = 16,
+    length: Count = 16,
     starts: Starts | None = None,
 ) -> Nats:
     """Return the surprisal of every symbol of a text but the first, nats [N - 1], of a network that learns as it reads.
@@ -182,8 +182,8 @@ def _all(
     parts: int = PARTS,
 ) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
-    if len(tokens) < 2 or length < 1:
-        raise JaxrnnError(f"2 symbols and a length of 1 are needed, got {len(tokens)} and {length}")
+    if len(tokens) < 2:
+        raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")
     nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))
     for indices, part, state in read_in_parts(reader(params, config, rule, length, parts), tokens, starts):
         nats[indices], learner = part, state

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.config import ModelConfig
+from jaxrnn.config import Count, ModelConfig
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, gather_lanes, local_lanes, over_lanes, replicate
 from jaxrnn.errors import JaxrnnError, counted
@@ -90,7 +90,7 @@ def surprisals(
     tokens: Tokens,
     config: ModelConfig,
     *,
-    lanes: int = 1,
+    lanes: Count = 1,
     starts: Starts | None = None,
     mesh: Mesh | None = None,
 ) -> Nats:
@@ -124,8 +124,8 @@ def surprisals_in_parts(
     count = len(tokens) - 1
     if count < 1:
         raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")
-    if not 1 <= lanes <= count:
-        raise JaxrnnError(f"lanes must be from 1 to {count:,}, the symbols to score, got {lanes:,}")
+    if lanes > count:
+        raise JaxrnnError(f"lanes must be at most {count:,}, the symbols to score, got {lanes:,}")
     all_lanes = lanes
     if mesh is None:
         carry = initial_carry(lanes, config)
@@ -158,7 +158,7 @@ def evaluate(
     vocabulary: Vocabulary,
     config: ModelConfig,
     *,
-    lanes: int = 1,
+    lanes: Count = 1,
     starts: Starts | None = None,
     mesh: Mesh | None = None,
 ) -> Score:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxrnn.config.fields import short_repr
+from jaxrnn.config.fields import check_in, short_repr
 from jaxrnn.errors import JaxrnnError, counted
 
 Array = NDArray[Any]
@@ -123,6 +123,7 @@ def find_units(
     if truth.dtype.kind not in "biuf":
         raise JaxrnnError(f"the property must be true or false, or numbers, got {truth.dtype}")
     truth = truth if truth.dtype == bool else truth.astype(float)
+    check_in(fit_fraction, "(0, 1)", "fit_fraction")
     split = round(len(truth) * fit_fraction)
     for part, values in (("first", truth[:split]), ("held-out", truth[split:])):
         if len(np.unique(values)) < 2:

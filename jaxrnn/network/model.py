@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.config import ModelConfig
+from jaxrnn.config import Count, ModelConfig
 from jaxrnn.config.cell import CellCarry
 from jaxrnn.config.fields import check_arguments, short_repr
 from jaxrnn.errors import JaxrnnError
@@ -92,7 +92,7 @@ def check_params(params: Params, config: ModelConfig) -> None:
         raise JaxrnnError(f"the parameters must be {expected}, for this network and vocabulary, got {params}")
 
 
-def initial_carry(batch_size: int, config: ModelConfig) -> Carry:
+def initial_carry(batch_size: Count, config: ModelConfig) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 
     Raises JaxrnnError if a user-defined cell is not what a Cell must be.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 
@@ -111,6 +112,7 @@ def next_characters(
     """
     if len(symbols) != probabilities.shape[1]:
         raise JaxrnnError(f"symbols must be the {probabilities.shape[1]} characters of the probabilities")
+    check_in(top, f"[1, {len(symbols)}]", "top")
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     shares = np.take_along_axis(probabilities, order, axis=1)
     figure, panels = _heat_map(text, shares, columns, _SHARES, (0, 1), "probability")
@@ -132,6 +134,7 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     """
     from jaxrnn.evaluation.activations import SATURABLE
 
+    check_in(low, "(0, 0.5]", "low")
     gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), "")
     if not gates:
         raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
@@ -159,14 +162,11 @@ def _heat_map(
     """Draw values [T, N] below a text of T characters, a panel per line of it; return the figure and the panels."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    if columns < 1:
-        raise JaxrnnError(f"columns must be at least 1, got {columns}")
+    check_in(columns, f"[1, {_MOST_COLUMNS}]", "columns")
     length, rows = values.shape
     if not text or len(text) != length:
         raise JaxrnnError(f"text must be the {length} characters of the values, got {len(text)}")
     num_lines = -(-length // columns)
-    if columns > _MOST_COLUMNS:
-        raise JaxrnnError(f"columns must be at most {_MOST_COLUMNS:,}, got {columns:,}")
     if num_lines > _MOST_LINES:
         advice = "give a shorter text or more columns"
         raise JaxrnnError(f"a figure has at most {_MOST_LINES} lines of text, got {num_lines:,}; {advice}")

@@ -57,13 +57,14 @@ def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[s
             )
 
 
-def check_steps(path: Path, steps: int) -> None:
+def check_steps(path: Path, steps: int, advice: str = "") -> None:
     """Raise JaxrnnError if a run has done more steps than these, before a schedule of so few is made."""
     with contextlib.suppress(CheckpointError):  # said in full when the run directory is opened
         fields = _newest_fields(path)
         if fields and steps < (done := fields["counters"]["step"]):
             raise JaxrnnError(
-                f"{path} has done {counted(done, 'steps')}, more than {steps:,}; resume it with --steps {done} or more"
+                f"{path} has done {counted(done, 'steps')}, more than {steps:,}; "
+                f"{advice or f'resume it with --steps {done} or more'}"
             )
 
 

@@ -100,8 +100,9 @@ def fit_many(
     path, lock = Path(run_dir) if run_dir is not None else None, None
     members = combinations(config, axes)
     if path and resume:
+        advice = "move it out of the sweep, which then trains this member again" if "steps" in axes else ""
         for name, member in members.items():
-            check_steps(path / name, member.steps)
+            check_steps(path / name, member.steps, advice)
     run = prepare(next(iter(members.values())), corpus_of(corpus, config))
     names = ("corpus", *TEXT_RULES, "vocab_size")  # what the corpus gives
     config = with_settings(config, {name: value_of(run.config, name) for name in names})

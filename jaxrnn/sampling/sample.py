@@ -5,15 +5,17 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial  # a function whose keywords are arguments of compiled programs
 
-from jaxrnn.config import ModelConfig
+from jaxrnn.config import Count, ModelConfig
 from jaxrnn.config.fields import check_arguments, is_traced
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.sequential import run_sequentially, scan
 from jaxrnn.network.model import Carry, Params, forward
 from jaxrnn.sampling.draw import COLDEST, check_draw, draw, likeliest
 from jaxrnn.text import Array
+from jaxrnn.text.vocabulary import check_tokens
 
 
 def sample(
@@ -23,7 +25,7 @@ def sample(
     prime: Array,
     config: ModelConfig,
     *,
-    length: int,
+    length: Count,
     temperature: float | jax.Array = 1.0,
     top_k: int | jax.Array | None = None,
     top_p: float | jax.Array | None = None,
@@ -58,8 +60,8 @@ def sample(
     check_arguments(sample, locals())
     if prime.ndim != 2 or prime.shape[0] < 1:
         raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
-    if length < 1:
-        raise JaxrnnError(f"length must be at least 1, got {length}")
+    if isinstance(prime, np.ndarray):
+        check_tokens(prime.ravel(), params.by.size)
     check_draw(params.by.shape[0], temperature, top_k, top_p)
     starts, recent = (None, None) if separator is None else _find_starts(prime, separator, before)
     if prime.shape[0] > 1:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
 
-from jaxrnn.config import TrainConfig
+from jaxrnn.config import Count, CountOrZero, TrainConfig
 from jaxrnn.config.fields import check_arguments, short_repr
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.text.documents import Starts
@@ -35,8 +35,8 @@ class Batch(NamedTuple):
 
 def batches(
     tokens: Tokens,
-    step: int,
-    num_steps: int,
+    step: CountOrZero,
+    num_steps: Count,
     config: TrainConfig,
     *,
     starts: Starts | None = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrnn.config import Normalization, VocabularyKind, check_text_options, corpus_name
+from jaxrnn.config import Count, Normalization, VocabularyKind, check_text_options, corpus_name
 from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.text import cache, fetch
@@ -64,7 +64,7 @@ class Corpus:
         *,
         encoding: str = "utf-8",
         normalize: tuple[Normalization, ...] = (),
-        min_count: int = 1,
+        min_count: Count = 1,
         symbols: str = "",
     ) -> "Corpus":
         """Return a corpus from a text in memory; of bytes, with a vocabulary of bytes.
@@ -135,7 +135,7 @@ def load_corpus(
     vocabulary: VocabularyKind = "characters",
     encoding: str = "utf-8",
     normalize: tuple[Normalization, ...] = (),
-    min_count: int = 1,
+    min_count: Count = 1,
     join: str = "\n",
     symbols: str = "",
     progress: Progress = silent,

@@ -77,16 +77,23 @@ def find_files(source: str) -> tuple[Path, ...]:
 
 
 def _files_of(path: Path) -> list[Path]:
+    advice = "give a text file, or a folder of text files"
     if os.path.isdir(path):  # noqa: PTH112 (of a name that can't be a path, this is false)
         below, what = [*path.rglob("*")], "has no files"
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
         below = [*Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
         what = f"matches only folders, whose files are {path / '*'}" if below else "matches no files"
+        advice = _TEXT_ITSELF if _may_be_text(path) else advice
     else:
         return [path]
     if files := sorted(file for file in below if file.is_file() and not _hidden_parts(file) - _hidden_parts(path)):
         return files
-    raise JaxrnnError(f"{path} {what}; give a text file, or a folder of text files")
+    raise JaxrnnError(f"{path} {what}; {advice}")
+
+
+def _may_be_text(path: Path) -> bool:
+    """Return whether what was given as a path reads as a text itself."""
+    return len(path.name) > 255 or any(map(str.isspace, path.name))
 
 
 def _hidden_parts(path: Path) -> set[str]:
@@ -184,7 +191,7 @@ def _refuse_other_formats(path: Path, start: bytes) -> None:
 def _no_such_file(path: Path) -> JaxrnnError:
     name = str(path)
     advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
-    if len(path.name) > 255 or any(map(str.isspace, path.name)):
+    if _may_be_text(path):
         advice = _TEXT_ITSELF
     with contextlib.suppress(OSError):
         advice = did_you_mean(path.name, [file.name for file in path.parent.iterdir()], advice, cutoff=0.85)

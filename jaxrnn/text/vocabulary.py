@@ -232,8 +232,7 @@ class Decoder:
 def check_tokens(tokens: Tokens, vocab_size: int | None = None) -> None:
     """Raise JaxrnnError unless tokens are int [N] and, if they are in memory, below the size of a vocabulary."""
     if getattr(tokens, "ndim", 0) != 1 or tokens.dtype.kind not in "iu":
-        advice = "; Vocabulary.encode makes them of a text" if isinstance(tokens, str | bytes) else ""
-        raise JaxrnnError(f"the tokens must be an integer array [N], got {in_short(tokens)}{advice}")
+        raise JaxrnnError(f"the tokens must be an integer array [N], got {in_short(tokens)}")
     if vocab_size and len(tokens) and not isinstance(tokens, np.memmap):
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= vocab_size:

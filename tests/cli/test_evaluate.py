@@ -314,7 +314,7 @@ BAD = [
     ("sample run --dynamic", "--dynamic learns from the prompt; give a long one"),
     ("evaluate run --split-name test", "the run has no slice 'test'; it has train, validation"),
     ("evaluate run --lanes 0", "lanes must be"),
-    ("evaluate run --lanes 10000", "lanes must be from 1 to"),
+    ("evaluate run --lanes 10000", "lanes must be at most"),
     ("evaluate run --lanes x", "lanes"),
     ("evaluate", "RUN"),
     (f"{TRAIN} --split 0.9,0.2", "split must be one to three fractions that add up to 1, got 0.9,0.2"),

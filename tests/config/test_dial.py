@@ -84,7 +84,7 @@ def test_every_choice_fits_its_text(length, vocab_size):
             assert part * length >= config.sequence_length + 2
         assert config.split[0] * length >= 10 * config.batch_size * config.sequence_length
         for name in ("dropout", "state_dropout", "weight_dropout"):
-            check_in(config.model, "[0, 0.5]", name)
+            check_in(getattr(config.model, name), "[0, 0.5]", name)
 
 
 def test_a_measured_speed_counts_and_others_follow_the_nearest():

@@ -130,8 +130,8 @@ def test_a_rule_is_chosen_with_the_resets_of_the_training_text(params):
 @pytest.mark.parametrize(
     ("text", "length", "message"),
     [
-        ([0], 3, "2 symbols and a length of 1 are needed"),
-        ([0, 1], 0, "2 symbols and a length of 1 are needed"),
+        ([0], 3, "the text has 1 symbol; 2 are needed"),
+        ([0, 1], 0, "length must be at least 1, got 0"),
         ([0, V], 3, f"must be 0 to {V - 1}, got 0 to {V}"),
         ([0.5, 1], 3, "the tokens must be an integer array"),
     ],

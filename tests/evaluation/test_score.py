@@ -87,8 +87,8 @@ def test_the_units_are_what_their_names_say():
     [
         (0, 1, "has 0 symbols; 2 are needed"),
         (1, 1, "has 1 symbol; 2 are needed"),
-        (10, 10, "lanes must be from 1 to 9"),
-        (10, 0, "lanes must be from 1 to 9"),
+        (10, 10, "lanes must be at most 9, the symbols to score, got 10"),
+        (10, 0, "lanes must be at least 1"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(length, lanes, message):

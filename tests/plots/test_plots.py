@@ -171,7 +171,7 @@ def test_the_command_writes_the_figure(kind, runs, tmp_path, capsys):
         ("gru --kind units --text xyz --out figure.png", "never seen x .*, y .*, z "),
         ("gru --kind units --columns 0 --out figure.png", "columns must be at least 1"),
         ("gru --kind units --columns 2 --out figure.png", "at most 100 lines of text, got 160; .* more columns"),
-        ("gru --kind units --columns 100000 --out figure.png", "columns must be at most 1,000, got 100,000"),
+        ("gru --kind units --columns 100000 --out figure.png", "columns must be at most 1000, got 100000"),
         ("gru --layer 9 --out figure.png", "--layer is for --kind units, not for loss; leave it out"),
         ("gru --from best --out figure.png", "--from is for --kind units and probabilities and gates, not for loss"),
         ("gru --kind gates --columns 5 --out figure.png", "--columns is for --kind units and probabilities, not for g"),

@@ -75,6 +75,17 @@ def test_a_member_that_was_taken_out_goes_on_as_a_run(text, tmp_path, swept):
     assert last(fit(config, run_dir=tmp_path / "out", resume=True)).step == 28
 
 
+def test_a_member_that_went_further_than_its_sweep_has_to_leave_it(text, tmp_path):
+    sweep, axes = tmp_path / "s", {"steps": [4, 8]}
+    last(fit_many(tiny(text), axes, run_dir=sweep))
+    last(fit(tiny(text, steps=12), run_dir=sweep / "steps=4", resume=True))
+    with pytest.raises(JaxrnnError, match="has done 12 steps, more than 4; move it out of the sweep"):
+        fit_many(*read_sweep(sweep), run_dir=sweep, resume=True)
+    shutil.move(sweep / "steps=4", tmp_path / "out")
+    assert last(fit_many(*read_sweep(sweep), run_dir=sweep, resume=True)).finished
+    assert int(load_checkpoint(sweep / "steps=4").state.step) == 4
+
+
 def test_what_differs_in_shape_trains_group_after_group_and_reports_come_after_every_chunk(text):
     seen = []
     for report in fit_many(tiny(text, steps=8), {"hidden_size": [8, 6], "seed": [0, 1]}):

@@ -130,11 +130,11 @@ def test_a_corpus_made_by_hand_checks_its_tokens(tokens, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: evaluate(PARAMS, "text", KNOWN, MODEL), "must be an integer array .N., got 'text'; Vocabulary.encode"),
+        (lambda: evaluate(PARAMS, "text", KNOWN, MODEL), "must be an array, got 'text'; Vocabulary.encode makes one"),
         (lambda: evaluate(PARAMS, np.zeros((2, 2), int), KNOWN, MODEL), r"got int64.2, 2."),
         (lambda: evaluate(PARAMS, np.array([0, 99]), KNOWN, MODEL), "must be 0 to .*, got 0 to 99"),
-        (lambda: batches([0] * 100, 0, 1, TrainConfig()), "must be an integer array .N., got a list"),
-        (lambda: split("text", (1.0,)), "must be an integer array .N., got 'text'"),
+        (lambda: batches([0] * 100, 0, 1, TrainConfig()), "tokens must be an array, got a list"),
+        (lambda: split("text", (1.0,)), "tokens must be an array, got 'text'"),
         (lambda: KNOWN.encode(3), "a vocabulary is of str or bytes, got 3"),
         (lambda: Vocabulary.of(["a"]), "a vocabulary is of str or bytes, got a list"),
         (lambda: KNOWN.decode([99]), "must be integers from 0 to .*, got a list"),

@@ -106,7 +106,8 @@ def test_big_files_are_one_text_in_the_cache(folder, monkeypatch):
     ("source", "message"),
     [
         ("empty", "empty has no files; give a text file"),
-        ("*.nothing", "matches no files"),
+        ("*.nothing", "matches no files; give a text file, or a folder"),
+        ("Is it? It is.", r"matches no files; give a text file, or a text itself by jaxrnn.Corpus.from_text"),
         ("fold*", r"fold\* matches only folders, whose files are .*/fold\*/\*; give a text file"),
         (["folder/b.txt", "nowhere.txt"], "no such file: .*/nowhere.txt"),
         (["folder/b.txt", "-"], "- is a corpus by itself"),
