@@ -77,6 +77,8 @@ def fuzz(place, count):
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")
     try:
         for done in range(1, count + 1):
+            if done % 1000 == 0:  # each new text looks at all that are cached
+                shutil.rmtree(place / "cache")
             data = random_data(rng)
             path.write_bytes(data)
             corpus.MAX_IN_MEMORY = limit if done % 3 else 0

@@ -99,7 +99,8 @@ def likely_encodings(data: bytes) -> list[tuple[str, str]]:
     words: dict[str, str] = {}
     for name in best:
         text = codecs.getincrementaldecoder(name)().decode(data)
-        words.setdefault(next(word for word in text.split() if not word.isascii())[:20], name)
+        (word,) = itertools.islice(re.finditer(r"\S{0,20}[^\x00-\x7f]\S*", text), 1)  # a wide space is one, too
+        words.setdefault(word[0][:20], name)
     return [(name, word) for word, name in words.items()][:3]
 
 

@@ -257,6 +257,12 @@ def test_a_refusal_names_the_likeliest_encoding_with_a_word(tmp_path, name, text
         load_corpus(tmp_path / "text")
 
 
+def test_a_wide_space_may_be_all_that_is_not_ascii(tmp_path):
+    (tmp_path / "text").write_bytes("chapter\u3000one\n".encode("shift_jis"))
+    with pytest.raises(JaxrnnError, match=r"is not UTF-8 .*it may be .*shift_jis .'chapter\\u3000one'"):
+        load_corpus(tmp_path / "text")
+
+
 @pytest.mark.parametrize("size", [4, 7, 2**18])
 @pytest.mark.parametrize(
     "text", ["e\u0301le\u0300ve \u1100\u1161\u11a8", "日\u0301本" * 9, "a\u0323\u0307\u0301b"], ids=ascii
