@@ -4,7 +4,7 @@
 
 A recurrent network reads a text one character at a time and learns to predict the next one. It remembers what it has
 read in a vector h, the hidden state. The algorithm is Andrej Karpathy's (2015); the rest of this package is this page
-made general, fast, safe and visible. V: characters in the vocabulary; H: hidden units; T: characters in a step.
+made general, fast, safe and visible. V: characters in the vocabulary; H: hidden units; T: characters per training step.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def init_params(key: Array, vocab_size: int, hidden_size: int = 100) -> Params:
 
 
 def forward(params: Params, h: Array, inputs: Array) -> tuple[Array, Array]:
-    """Read characters, int [T], on from the hidden state h; return the logits [T, V] and the last hidden state.
+    """Read characters, int [T], starting from the hidden state h; return the logits y [T, V] and the last hidden state.
 
     h_t = tanh(x_t Wxh + h_{t-1} Whh + bh)        y_t = h_t Why + by        x_t is the one-hot vector of inputs[t]
     """
@@ -91,6 +91,7 @@ def train_step(state: State, inputs: Array, targets: Array, optimizer: Optimizer
     """Learn from T characters, each with the one that follows it, int [T]; return the new state and the loss.
 
     The gradient goes back through these T characters only: the h of the step before is a constant to it.
+    The old state is donated: the new one is written over its memory, so it can't be used again.
     """
     (nats, h), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, state.h, inputs, targets)
     updates, memory = optimizer.update(gradient, state.memory, state.params)

@@ -59,7 +59,7 @@ def test_it_holds_no_path_or_time_of_the_machine_it_ran_on(notebook):
 
 def test_the_pictures_beside_them_are_small_files():
     pictures = sorted((NOTEBOOKS[0].parent / "pictures").glob("*.png"))
-    assert [path.name for path in pictures] == ["loss.png", "page.png", "units.png"]
+    assert [path.name for path in pictures] == ["page.png", "units.png"]
     for path in pictures:
         assert path.read_bytes().startswith(b"\x89PNG"), path
         assert path.stat().st_size < 150_000, path

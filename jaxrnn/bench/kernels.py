@@ -14,8 +14,8 @@ from jaxrnn.kernels import KERNELS, plain
 
 _GRU, _LSTM = (dict[str, Any](cell=cell, optimizer="adam") for cell in ("gru", "lstm"))
 WORKLOADS: dict[str, dict[str, Any]] = {  # by name, where they differ from min-char-rnn's
-    "seed": {},
-    "seed-call": {},
+    "tanh": {},
+    "tanh-call": {},
     "gru": _GRU | {"batch_size": 16, "sequence_length": 48, "hidden_size": 128, "chunk_length": 10},
     "lstm": _LSTM | {"batch_size": 50, "sequence_length": 50, "hidden_size": 128, "chunk_length": 4},
     "lstm-512": _LSTM | {"batch_size": 64, "sequence_length": 64, "hidden_size": 512, "chunk_length": 2},
@@ -50,7 +50,7 @@ def _starts(name: str) -> tuple[dict[str, Start], dict[str, str]]:
             if name.startswith("sample-"):
                 program = sampling_program(workload, int(name.removeprefix("sample-")), length=2000)
             else:
-                program = training_program(workload, chunked=name != "seed-call")
+                program = training_program(workload, chunked=name != "tanh-call")
             text = jax.jit(program.function).lower(program.state, program.feeds[0]).as_text()
         same[kernel] = first.setdefault(text, kernel)
         if same[kernel] == kernel:

@@ -101,8 +101,8 @@ def parse(arguments: list[str]) -> Any:
     """
     name, *rest = arguments or ["--help"]
     for word in arguments:
-        if "\0" in word:  # of a shell none can
-            raise JaxrnnError(f"{word!r} holds a NUL, which no file's name can; leave it out")
+        if "\0" in word:  # no shell can pass one
+            raise JaxrnnError(f"{word!r} contains a NUL, which no file name can; leave it out")
     if not name.startswith("-") and name not in COMMANDS:
         hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
         raise JaxrnnError(f"no such command: {name}; {hint}")

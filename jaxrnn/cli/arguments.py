@@ -61,8 +61,7 @@ class DeviceFlags:
     device: Literal["cpu", "gpu", "tpu"] | None = None
     """Kind of device; by default the best that JAX finds."""
     devices: int | Literal["all"] = 1
-    """Devices to split the lanes over, in all; by default 1, or all of many processes. A CPU core can be one, and
-    `all` takes every core if there is no GPU or TPU."""
+    """Devices to split the lanes over; a CPU core can be one. `all` takes every core if there is no GPU or TPU."""
 
     def set_up(self) -> None:
         """Make JAX use the devices, before anything is computed."""
@@ -92,7 +91,7 @@ class ProcessFlags(DeviceFlags):
     """Devices to split the lanes over, in all. auto: the CPU cores that divide the lanes and make it faster, one GPU
     or TPU, or all of many processes. all: every core if there is no GPU or TPU."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
-    """Address of process 0, in a trusted network, to train with many processes; found by itself under Slurm, MPI,
+    """Address of process 0, in a trusted network, to train with many processes; found automatically under Slurm, MPI,
     Kubernetes, on TPU pods. IPv6 stands in brackets: [fd00::1]:1234."""
     num_processes: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     """Number of processes; 1 is this one alone, whatever a launcher says."""

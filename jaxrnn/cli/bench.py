@@ -76,8 +76,8 @@ class Bench:
     vocab_size: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 65, or that of --config)")] = None
     """Distinct symbols (V)."""
     devices: int | Literal["auto"] = "auto"
-    """Devices that share the lanes of step and the streams of sample; the largest number in devices. auto: as
-    `jaxrnn train` chooses in step, 8 in devices, else 1."""
+    """Devices that share the lanes of the suite `step` or the streams of `sample`; the most that `devices` tries.
+    auto: as `jaxrnn train` chooses in `step`, 8 in `devices`, else 1."""
     repeats: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 5 to 15)")] = None
     """Rounds; each measures everything once."""
     options: Annotated[BenchOptions, _RESULTS] = dataclasses.field(default_factory=BenchOptions)

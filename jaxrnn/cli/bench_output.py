@@ -157,9 +157,9 @@ def explained(suite: str, result: Result, config: BenchConfig) -> list[str]:
     return [
         "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "
         f"with it, {median}: above 1 it helps; -: it is not in this program",
-        "seed: min-char-rnn's workload, 100 steps per call; seed-call: one; gru: B 16, T 48, H 128, Adam; lstm: B 50, "
+        "tanh: min-char-rnn's workload, 100 steps per call; tanh-call: one; gru: B 16, T 48, H 128, Adam; lstm: B 50, "
         "T 50, H 128, Adam; lstm-512: B 64, T 64, H 512, Adam; dropout: B 32, T 64, H 384, Adam; sample: 1 and 64 "
-        "streams; vocab-5000: seed with V 5,000",
+        "streams; vocab-5000: tanh with V 5,000",
     ]
 
 

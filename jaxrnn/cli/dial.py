@@ -128,8 +128,9 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
         ends += f", as more than {MOST_SWEEPS} sweeps help too little"
     return [
         f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
-        f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: of {len(SHAPES)} sizes the lowest loss "
-        f"to expect with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here ({measured} measured)",
+        f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: lowest expected loss of {len(SHAPES)} "
+        f"sizes with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here "
+        f"({counted(measured, 'sizes')} measured)",
         f"schedule: {counted(config.steps, 'steps')} of {config.batch_size} x {config.sequence_length} {kind}, "
         f"{choice.sweeps:.3g} sweeps over the text, {rule}; {ends}",
     ]

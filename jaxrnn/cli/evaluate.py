@@ -59,7 +59,7 @@ class Evaluate:
     reset_on: str | None = None
     """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
     lanes: int = 1
-    """Number of parts that are read side by side: faster, and almost exact (each but the first starts cold)."""
+    """Number of parts to read side by side: faster, and almost exact (all but the first warm up on 256 symbols)."""
     reading: ReadingFlags = dataclasses.field(default_factory=dict)
     json: JsonFlag = False
     learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)

@@ -44,7 +44,7 @@ class Plot:
     layer: int = -1
     """Layer whose units are drawn, from 0 at the input; -1 is the top layer."""
     units: tuple[int, ...] = ()
-    """Units to draw, from 0; by default eight that vary most and most slowly."""
+    """Units to draw, from 0; by default the eight that vary most and change most slowly."""
     columns: int = 80
     """Characters per line of the figure."""
     from_: CheckpointFlag = None

@@ -10,7 +10,7 @@ CellCarry: TypeAlias = tuple["jax.Array", ...]
 
 
 class Cell(NamedTuple):
-    """A recurrent cell; a user-defined one goes wherever the name of a built-in one does.
+    """A recurrent cell; a user-defined one trains and samples as a built-in one does, but a page can't compute it.
 
     Example:
         >>> import jax
@@ -24,7 +24,8 @@ class Cell(NamedTuple):
         init_carry: (batch_size, hidden_size, dtype) -> carry before the first step, a tuple of entries [B, H] whose
             first is h.
         update: (projected [B, G*H], recurrent [B, G*H], carry) -> carry, where projected = x_t Wxh + bh and
-            recurrent = h_tm1 Whh (+ bhh). It must act on each unit by itself (elementwise), with or without the axis B.
+            recurrent = h_tm1 Whh (+ bhh). It must treat each lane by itself, with or without the axis B. The built-in
+            cells treat each unit by itself too (elementwise).
         recurrent_bias: whether the layer has a bias bhh for the recurrent product, beside bh. Only a cell that is not
             additive can tell them apart.
         init_bias: initial value of bh, one number per gate; empty: zero.

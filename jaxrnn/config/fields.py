@@ -151,7 +151,7 @@ def _with_article(name: str) -> str:
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Check the arguments of a function against its annotations, as in its first line: `check_arguments(f, locals())`.
 
-    Types and intervals are annotated as in `Checked`. Of arrays only that they are some is checked.
+    Types and intervals are annotated as in `Checked`. An array is only checked to be one.
     """
     for name, (options, intervals) in _checkable(function).items():
         value = arguments[name]

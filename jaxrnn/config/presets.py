@@ -96,7 +96,7 @@ class PresetFacts(NamedTuple):
 
 PRESET_FACTS: Mapping[str, PresetFacts] = {
     "min-char-rnn": PresetFacts(
-        "the published program", "any", (0.1, 0.2), 3.03, "Senease you beise to grow you your has you will sies you"
+        "the published program", "any", (0.1, 0.1), 3.03, "Senease you beise to grow you your has you will sies you"
     ),
     "quick": PresetFacts(
         "good text soon", "0.1 to 5 MB", (1, 1), 2.13, "I think you know the world with his father's prince,"

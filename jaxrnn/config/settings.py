@@ -201,11 +201,11 @@ class TrainConfig(Checked):
     checkpoint_every: CountOrZero = 10_000
     """Steps between checkpoints; 0: only at the end."""
     keep: Count = 3
-    """Number of checkpoints to keep, the newest."""
+    """Number of newest checkpoints to keep."""
     validate_every: CountOrZero = 0
     """Steps between validations; 0: only at the end, if there is a validation slice."""
     average_decay: BelowOne = 0.0
-    """Decay factor per step of the average of the parameters, which then predicts in place of the newest; 0: none."""
+    """Decay factor per step of an average of the parameters, which predicts in their place; 0: no average."""
     patience: CountOrZero = 0
     """Stop after this many validations without improvement; 0: never."""
     parent: str = ""

@@ -59,6 +59,9 @@ def check_text_options(vocabulary: VocabularyKind, encoding: str, normalize: tup
         hint = did_you_mean(encoding.lower(), names, "utf-8, cp1252, gbk, shift-jis and koi8-r are some")
         raise JaxrnnError(f"encoding must be the name of a text encoding of Python's, got {encoding!r}; {hint}")
     if vocabulary == "bytes" and not _decodes_any_bytes(encoding):
-        raise JaxrnnError(f"{encoding} needs a mark or a whole text, and bytes come in parts; give utf-16-le or such")
+        raise JaxrnnError(
+            f"{encoding} needs a byte-order mark or a whole text, and bytes are decoded in pieces; give an encoding "
+            "such as utf-16-le"
+        )
     if vocabulary == "bytes" and not {*normalize} <= {"newlines"}:
         raise JaxrnnError("normalize nfc and quotes change characters, and the vocabulary is of bytes; leave them out")

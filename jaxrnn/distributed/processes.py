@@ -1,7 +1,7 @@
 """Many processes that train one network, on one machine or several, joined by `jax.distributed`.
 
-The same command on each of two machines except for the last number, on the second `--process-id 1`. Process 0 alone
-writes the run directory, and all processes read it to resume:
+Run the same command on both machines, but with `--process-id 1` on the second. Process 0 alone writes the run
+directory, and all processes read it to resume:
 
     jaxrnn train TEXT --batch-size 256 --run-dir /shared --coordinator 10.0.0.1:1234 --num-processes 2 --process-id 0
 

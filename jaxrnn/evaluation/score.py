@@ -96,8 +96,8 @@ def surprisals(
 ) -> Nats:
     """Return the surprisal of every symbol of a text but the first, which nothing precedes, nats [N - 1].
 
-    With one lane the text is read as a single stream from the initial carry, which is exact. With L > 1 it is cut into
-    L contiguous lanes that are read side by side, which is much faster. Each lane but the first starts from the initial
+    With one lane the text is read as a single stream from the initial carry, which is exact. With B > 1 it is cut into
+    B contiguous lanes that are read side by side, which is much faster. Each lane but the first starts from the initial
     carry 256 symbols early, and these are not scored; it misses what precedes them. On the last tenth of
     tinyshakespeare, with a GRU of 128 units after 1,000 steps, 64 lanes change the mean by 2e-9 nats, which is rounding
     (16 symbols early: 8e-7; none: 2e-3).
@@ -136,7 +136,7 @@ def surprisals_in_parts(
     length, lane_length, own = window_length(lanes, config), -(-count // lanes), local_lanes(mesh, all_lanes)
     for begin in range(-WARM_UP if lanes > 1 else 0, lane_length, length):
         offset = begin + np.arange(length)[:, None]
-        indices = lane_length * np.arange(all_lanes) + offset  # [T, L]
+        indices = lane_length * np.arange(all_lanes) + offset  # [T, B]
         is_scored = (offset >= 0) & (offset < lane_length) & (indices < count)
         read = np.clip(indices[:, own], 0, count - 1)
         resets = indices[:, own] == 0  # a warm-up that begins before the text has read no text

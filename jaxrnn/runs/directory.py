@@ -26,9 +26,10 @@ that is not finite with 4; neither costs a checkpoint that is there.
 `--resume` continues from the newest checkpoint, with the configuration of `config.json`: the newest that a person gave,
 by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written again. On the same
 versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one;
-otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed and the optimizer's rule and
-schedule must be the same; intervals, patience, chunk length, prompt, the numbers of the optimizer and steps (not below
-those done) may change. A user-defined cell, loss or optimizer is in no file: pass it again.
+otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed, average decay, and the rule,
+schedule and warm-up of the optimizer must be the same; intervals, patience, chunk length, prompt, other numbers of the
+optimizer and steps (not below those done) may change. A user-defined cell, loss or optimizer is in no file: pass it
+again.
 """
 
 import contextlib

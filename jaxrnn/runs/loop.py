@@ -64,7 +64,7 @@ def fit(
         corpus: the corpus, or a text itself; None loads the corpus that `config.corpus` names.
         run_dir: where to keep the run, as `jaxrnn.runs.directory` describes; None keeps nothing.
         resume: resume the run in `run_dir`; steps, intervals, patience, chunk length, prompt and the numbers of the
-            optimizer may differ from those that it began with.
+            optimizer (but not warmup_steps) may differ from those that it began with.
         overwrite: replace the run in `run_dir`.
         should_stop: called before the first chunk, after every chunk, and repeatedly during a validation; once it
             returns true, training saves, reports and ends. A chunk is at most `chunk_length` steps and usually at most

@@ -68,7 +68,7 @@ def fit_many(
     should_stop: Callable[[], object] = lambda: False,
     progress: Progress = silent,
 ) -> Generator[SweepReport]:
-    """Train a model for each combination of values, those of the same shapes together; report after every chunk.
+    """Train a model for each combination of values, as many as possible in one program; report after every chunk.
 
     Every member is the run that `fit` makes of its configuration, with the same numbers, reports, samples, validations
     and checkpoints; `run_dir` holds a run directory for each. A member whose loss becomes infinite or not a number

@@ -52,7 +52,7 @@ def sample(
         length: characters to write, returned as tokens int [length, B]; static under jit.
         temperature: divides the logits before the draw; 0, or less than 1e-30, is greedy.
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `draw`.
-        top_p: the probability that the characters which may be drawn have together at least, in (0, 1]; None: all.
+        top_p: the least probability that the characters which may be drawn have in total, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
         separator: int [k], what ends a document: the carry is reset at its last character; None: nothing does.
         before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.

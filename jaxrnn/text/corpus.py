@@ -159,7 +159,7 @@ def load_corpus(
         min_count: replace symbols that occur fewer times by one unknown symbol.
         join: the string between files.
         symbols: what the vocabulary has besides the symbols of the text; bytes as characters with their values.
-        progress: called with an activity, its number of new bytes, and of bytes in all.
+        progress: called with an activity, the number of new bytes, and the number of bytes in all.
         verify: read all of a big text and of its cached tokens, even if the files have not changed.
 
     Raises:

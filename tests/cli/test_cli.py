@@ -654,8 +654,8 @@ BAD = [
     ("train notes/theses.txt", "no such file: .*; did you mean thesis.txt"),
     ("evaluate run txt.txt", "did you mean text.txt"),
     ("sample runn", "no such run: runn; did you mean run"),
-    ("info '\0'", r"'\\x00' holds a NUL"),
-    ("evaluate run --per-character 'a\0'", r"'a\\x00' holds a NUL"),
+    ("info '\0'", r"'\\x00' contains a NUL"),
+    ("evaluate run --per-character 'a\0'", r"'a\\x00' contains a NUL"),
     ("trian text.txt", "no such command: trian; did you mean train"),
     ("swim", "no such command: swim; there are train, presets, sweep, sample, evaluate, info"),
     (

@@ -64,7 +64,7 @@ def test_a_network_of_bytes_knows_a_character_if_it_knows_its_bytes():
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig", "idna", "punycode"])
 def test_encodings_that_begin_with_a_mark_or_need_a_whole_text_are_not_for_bytes(encoding):
-    with pytest.raises(JaxrnnError, match=f"{encoding} needs a mark or a whole text"):
+    with pytest.raises(JaxrnnError, match=f"{encoding} needs a byte-order mark or a whole text"):
         Vocabulary("ab", "bytes", encoding=encoding)
     assert Vocabulary("\0b", "bytes", encoding="utf-16-le").decode([1, 0, 1]) == "b\ufffd"
 
