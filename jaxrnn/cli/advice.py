@@ -7,12 +7,9 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jaxrnn
 from jaxrnn.cli.output import quoted
-
-if TYPE_CHECKING:
-    from jaxrnn.runs.report import Best, Report
 
 # Noise stays below: quick on tinyshakespeare rises by 2 %, for two validations, and a plateau by less for longer.
 _MARGIN, _MARGIN_OF_THREE = 1.03, 1.005
@@ -20,7 +17,7 @@ _DIVERGED = 1.01  # times the loss of guessing; below is the noise of the first 
 _COLUMNS = 80
 
 
-def shown_sample(report: "Report") -> str:
+def shown_sample(report: "jaxrnn.Report") -> str:
     """Return the sample of a report for the terminal.
 
     With the default `sample_every` the samples of a run fit on a screen: those on the way are shown as two lines of
@@ -35,17 +32,17 @@ def shown_sample(report: "Report") -> str:
     return "\n".join([line[start : start + _COLUMNS] for line in lines for start in range(0, len(line), _COLUMNS)][:5])
 
 
-def _has_risen(best: "Best") -> bool:
+def _has_risen(best: "jaxrnn.runs.report.Best") -> bool:
     """Return whether the newest validation loss is above the lowest by more than noise."""
     return (best.newest or 0.0) > (_MARGIN if best.since < 3 else _MARGIN_OF_THREE) * best.loss
 
 
-def _is_by_heart(report: "Report") -> bool:
+def _is_by_heart(report: "jaxrnn.Report") -> bool:
     """Return whether the network knows the text it is trained on better than it ever knew the one it is not."""
     return report.best is not None and report.bits_per_character < report.best.bits_per_character
 
 
-def rising_line(report: "Report") -> str | None:
+def rising_line(report: "jaxrnn.Report") -> str | None:
     """Return what to say when a validation shows that the loss rises; None: it does not, or there was no validation."""
     best, now = report.best, report.validation_loss
     if best is None or now is None or not _has_risen(best):
@@ -57,7 +54,7 @@ def rising_line(report: "Report") -> str | None:
     )
 
 
-def best_line(best: "Best", report: "Report") -> str:
+def best_line(best: "jaxrnn.runs.report.Best", report: "jaxrnn.Report") -> str:
     """Return the lowest validation loss of a run that ends with this report, and the newest one if it is known."""
     config = report.config
     line = f"best after step {best.step:,} of {config.steps:,}: {best.bits_per_character:.3f} {config.loss_unit}"
@@ -69,7 +66,7 @@ def best_line(best: "Best", report: "Report") -> str:
     return f"{line}: {by_heart}sample, page and evaluate take the best (--from best)"
 
 
-def guessing_line(report: "Report") -> str | None:
+def guessing_line(report: "jaxrnn.Report") -> str | None:
     """Return what to say of a run whose loss is above that of a network that knows nothing; None: it is below."""
     guessing = math.log2(report.config.model.vocab_size or 1)
     if not report.step or report.bits_per_character <= _DIVERGED * guessing:
@@ -111,7 +108,7 @@ def _program() -> str:
     return "jaxrnn"
 
 
-def resume_flags(report: "Report") -> str:
+def resume_flags(report: "jaxrnn.Report") -> str:
     """Return the flags with which `--resume` continues a run that has ended with this report."""
     config, best = report.config, report.best
     if report.step >= config.steps:

@@ -134,15 +134,11 @@ class ProcessFlags(DeviceFlags):
 
 
 DEVICE = tyro.conf.arg(help="Where to compute.")  # annotates a field of these types
+DeviceArgument = Annotated[DeviceFlags, DEVICE]
 
 
 def choose_checkpoint(
-    run_dir: Path,
-    which: str | None,
-    cell: str | None = None,
-    device: DeviceFlags | None = None,
-    *,
-    quiet: bool = False,
+    run_dir: Path, which: str | None, cell: str | None = None, device: DeviceFlags | None = None, *, quiet: bool = False
 ) -> "jaxrnn.Checkpoint":
     """Return the checkpoint that these flags name; unless `quiet`, say on stderr which one is the default.
 

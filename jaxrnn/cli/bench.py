@@ -7,7 +7,7 @@ import json
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -21,9 +21,6 @@ from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, read_config, with_settings
 from jaxrnn.errors import JaxrnnError
-
-if TYPE_CHECKING:
-    from jaxrnn.bench.timing import Result
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
 _SETTINGS = (
@@ -144,7 +141,7 @@ class Bench:
             print(f"{title}\nXLA_FLAGS: {machine['xla_flags'] or 'none'}\n", flush=True)
         module = self.suite if self.suite in ("startup", "kernels") else "suites"
         measure = getattr(importlib.import_module(f"jaxrnn.bench.{module}"), f"measure_{self.suite}")
-        result: Result = measure(config)
+        result: jaxrnn.bench.timing.Result = measure(config)
         values["result"] = vars(result)
         lines = output.result_table(result)
         lines += [textwrap.fill(line, 100) for line in output.explained(self.suite, result, config)]

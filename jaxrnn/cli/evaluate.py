@@ -13,17 +13,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.atomic import check_writable, replacing
-from jaxrnn.cli.arguments import (
-    DEVICE,
-    CellFlag,
-    CheckpointFlag,
-    DeviceFlags,
-    JsonFlag,
-    ReadingFlags,
-    RunArgument,
-    check_read,
-    choose_checkpoint,
-)
+from jaxrnn.cli import arguments
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
 from jaxrnn.config import TrainConfig
@@ -41,15 +31,15 @@ if TYPE_CHECKING:
 class Evaluate:
     """Score a slice of a run's corpus, or a text file: the loss of every symbol but the first."""
 
-    run_dir: RunArgument
+    run_dir: arguments.RunArgument
     file: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE...", help_behavior_hint="")] = ()
     """Text, as CORPUS of `jaxrnn train`, or a pipe; by default a slice of the run's corpus is scored."""
     text: str | None = None
     """Text to score, in place of FILE."""
     split_name: Literal["train", "validation", "test"] | None = None
     """Slice of the corpus; by default validation, or train if the run has no other."""
-    from_: CheckpointFlag = None
-    cell: CellFlag = None
+    from_: arguments.CheckpointFlag = None
+    cell: arguments.CellFlag = None
     per_character: Annotated[Path | None, tyro.conf.arg(metavar="FILE.tsv")] = None
     """Write a line per scored character: its offset in the text, the character (escaped as in Python), its bits."""
     overwrite: bool = False
@@ -60,10 +50,10 @@ class Evaluate:
     """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
     lanes: int = 1
     """Number of parts to read side by side: faster, and almost exact (all but the first warm up on 256 symbols)."""
-    reading: ReadingFlags = dataclasses.field(default_factory=dict)
-    json: JsonFlag = False
+    reading: arguments.ReadingFlags = dataclasses.field(default_factory=dict)
+    json: arguments.JsonFlag = False
     learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)
-    device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
+    device: arguments.DeviceArgument = dataclasses.field(default_factory=arguments.DeviceFlags)
 
     def run(self) -> None:
         """Score the text, and print the score."""
@@ -73,14 +63,14 @@ class Evaluate:
         if len(given := [name for name, value in texts.items() if value is not None]) > 1:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
         if not self.file and self.text is None:
-            check_read(self.reading, "FILE", *self.reading)
+            arguments.check_read(self.reading, "FILE", *self.reading)
         if self.lanes > 1 and self.learning.dynamic:
             raise JaxrnnError("--dynamic reads in one lane, in which every symbol is learned from; leave --lanes out")
         if tsv:
             check_writable(tsv)
         if tsv and tsv.exists() and not self.overwrite:
             raise JaxrnnError(f"{tsv} exists already; choose another file, or replace it by --overwrite")
-        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
+        checkpoint = arguments.choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=self.json)
         unit = checkpoint.vocabulary.kind
         mesh = self.device.mesh("lanes", self.lanes)
         read = self._stream if self.file or self.text is not None else self._slice

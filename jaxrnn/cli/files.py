@@ -9,15 +9,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.atomic import check_writable
-from jaxrnn.cli.arguments import (
-    CellFlag,
-    CheckpointFlag,
-    CorpusArgument,
-    DeviceFlags,
-    JsonFlag,
-    RunArgument,
-    choose_checkpoint,
-)
+from jaxrnn.cli import arguments
 from jaxrnn.cli.flags import field_flags, with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
@@ -31,10 +23,10 @@ class Prepare:
     """Read and encode a text, so that runs on it start at once; print what it contains."""
 
     settings: Annotated[Any, field_flags(TrainConfig, *TEXT_RULES)]
-    corpus: CorpusArgument = ()
+    corpus: arguments.CorpusArgument = ()
     verify: bool = False
     """Read the text and the cached tokens again, and check the SHA-256 of both."""
-    json: JsonFlag = False
+    json: arguments.JsonFlag = False
 
     def run(self) -> None:
         """Read the text, and print what it contains."""
@@ -73,19 +65,19 @@ class Prepare:
 class Export:
     """Write a network's weights as a PyTorch state dict, in a safetensors file."""
 
-    run_dir: RunArgument
+    run_dir: arguments.RunArgument
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.safetensors")]
     """File to write, for a module that has an nn.RNN, nn.GRU or nn.LSTM `rnn` and an nn.Linear `readout`."""
-    from_: CheckpointFlag = None
-    cell: CellFlag = None
+    from_: arguments.CheckpointFlag = None
+    cell: arguments.CellFlag = None
     overwrite: bool = False
     """Replace the file."""
-    json: JsonFlag = False
+    json: arguments.JsonFlag = False
 
     def run(self) -> None:
         """Write the file, and print its name."""
         check_writable(self.out)
-        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)
+        checkpoint = arguments.choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)
         params, model = checkpoint.state.params, checkpoint.config.model
         jaxrnn.save_weights(self.out, params, model, checkpoint.vocabulary, overwrite=self.overwrite)
         values = {"weights": self.out, "step": checkpoint.counters["step"], "checkpoint": checkpoint.file}
@@ -111,7 +103,7 @@ class Import:
     """A config.json with the settings for further training; by default those of `jaxrnn train`."""
     overwrite: bool = False
     """Replace the run in --run-dir."""
-    json: JsonFlag = False
+    json: arguments.JsonFlag = False
 
     def run(self) -> None:
         """Make the run, and describe it."""
@@ -121,7 +113,7 @@ class Import:
             raise JaxrnnError("--nonlinearity tells the cell of a torch.nn.RNN, as --cell does; give one of them")
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
         set_up_jax(weights.model.dtype)
-        DeviceFlags().set_up()
+        arguments.DeviceFlags().set_up()
         kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
         if weights.vocabulary and not weights.vocabulary.unknown and "symbols" not in self.settings:
             config = dataclasses.replace(config, symbols=weights.vocabulary.symbols)

@@ -3,22 +3,12 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 import jaxrnn
-from jaxrnn.cli.arguments import (
-    DEVICE,
-    CellFlag,
-    CheckpointFlag,
-    DeviceFlags,
-    ReadingFlags,
-    RunArgument,
-    check_read,
-    choose_checkpoint,
-    training_slice,
-)
+from jaxrnn.cli import arguments
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.flags import field_flags
 from jaxrnn.cli.interactive import Conversation
@@ -26,19 +16,16 @@ from jaxrnn.cli.output import json_text
 from jaxrnn.config import SampleConfig
 from jaxrnn.errors import JaxrnnError, NonFiniteError, counted
 
-if TYPE_CHECKING:
-    from jaxrnn.text.stream import Rules
-
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """Write text with a trained network, as it is drawn; several samples follow each other, each under a title."""
 
     sampling: Annotated[Any, field_flags(SampleConfig)]
-    run_dir: RunArgument
+    run_dir: arguments.RunArgument
     prompt_file: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Read the whole prompt from a file, or from stdin if FILE is -; a new line at its end belongs to the prompt."""
-    reading: ReadingFlags = dataclasses.field(default_factory=dict)
+    reading: arguments.ReadingFlags = dataclasses.field(default_factory=dict)
     json: bool = False
     """Print one line of JSON and nothing else: prompt, samples (without the prompt), config, run, step; and ln of
     each sample's probability after the prompt: under the network, and as drawn under temperature, top-k and top-p."""
@@ -48,9 +35,9 @@ class Sample:
     """Take turns with the network: type a beginning, and it continues; /help shows more."""
 
     learning: Annotated[DynamicFlags, DYNAMIC] = dataclasses.field(default_factory=DynamicFlags)
-    from_: CheckpointFlag = None
-    cell: CellFlag = None
-    device: Annotated[DeviceFlags, DEVICE] = dataclasses.field(default_factory=DeviceFlags)
+    from_: arguments.CheckpointFlag = None
+    cell: arguments.CellFlag = None
+    device: arguments.DeviceArgument = dataclasses.field(default_factory=arguments.DeviceFlags)
 
     def run(self) -> None:
         """Print what the network writes."""
@@ -61,10 +48,10 @@ class Sample:
         if self.interactive:
             self._check_interactive(config)
         quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint
-        checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
+        checkpoint = arguments.choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
         rules = Rules.of(dataclasses.replace(checkpoint.config, **self.reading))
         if rules.vocabulary == "characters" and self.prompt_file is None:
-            check_read(self.reading, "--prompt-file", "encoding", "join")
+            arguments.check_read(self.reading, "--prompt-file", "encoding", "join")
         checkpoint = checkpoint._replace(vocabulary=rules.vocabulary_of(checkpoint.vocabulary))
         mesh = self.device.mesh("num_samples", config.num_samples)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on
@@ -143,7 +130,7 @@ class Sample:
             f"{model.hidden_size}, after step {step:,}; it knows {len(vocabulary):,} {vocabulary.kind}."
         )
 
-    def _with_prompt(self, config: SampleConfig, rules: "Rules") -> SampleConfig:
+    def _with_prompt(self, config: SampleConfig, rules: "jaxrnn.text.stream.Rules") -> SampleConfig:
         """Return the configuration with the prompt, which is normalized and decoded by the rules of a text."""
         from jaxrnn.text.stream import normalized, read_pieces
 
@@ -164,7 +151,7 @@ def _copy_finder(checkpoint: "jaxrnn.Checkpoint") -> "Callable[[str], jaxrnn.Cop
     """Return a function that finds the longest passage of a sample in the training slice, which is loaded again."""
     from jaxrnn.text.stream import blocks
 
-    tokens = training_slice(checkpoint, "--report-copies").tokens
+    tokens = arguments.training_slice(checkpoint, "--report-copies").tokens
 
     def pieces() -> Iterator[str]:
         decoder = checkpoint.vocabulary.decoder()

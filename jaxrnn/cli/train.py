@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import math
 import signal
 import sys
@@ -9,7 +10,7 @@ import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,9 +29,6 @@ from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError, TakenError, counted
 from jaxrnn.runs.checkpoint_files import all_checkpoints, find_checkpoint
 from jaxrnn.runs.progress import TrainingProgress
-
-if TYPE_CHECKING:
-    from jaxrnn.runs.metrics import EventLog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +68,14 @@ class Train(TrainingFlags):
             (dataclasses.replace(self.device, devices="all") if auto else self.device).set_up()
         import jax
 
-        from jaxrnn.runs.metrics import EventLog, check_tensorboard
+        from jaxrnn.runs.metrics import log_events
 
         prints = jax.process_index() == 0  # only the first of many processes prints and writes
         shows = prints and not self.options.quiet
         if not prints:
             warnings.simplefilter("ignore")
-        if self.options.tensorboard:
-            check_tensorboard()
+        if self.options.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+            raise JaxrnnError("--tensorboard needs tensorboardX, which is not installed; pip install tensorboardX")
         parent = None
         if self.options.from_run:
             memory_of = None if self.options.fresh_memory else optimizer
@@ -108,9 +106,10 @@ class Train(TrainingFlags):
                 if mesh and self.device.devices == "auto" and jax.process_count() == 1:
                     about.append(f"devices: {mesh.size}, each with {counted(config.batch_size // mesh.size, 'lanes')}")
                 print("\n".join(about), file=sys.stderr)
-            events = EventLog(run_dir) if self.options.tensorboard and prints else None
+            if self.options.tensorboard and prints:
+                reports = log_events(reports, run_dir)
             try:
-                report = self._show(reports, display, events, shows)
+                report = self._show(reports, display, shows)
             except NonFiniteError as error:
                 if not all_checkpoints(run_dir):
                     raise
@@ -176,22 +175,17 @@ class Train(TrainingFlags):
                 if self.run_dir:
                     raise  # else another process took the directory first: try the next number
 
-    def _show(
-        self, reports: "Generator[jaxrnn.Report]", display: TrainingProgress, events: "EventLog | None", shows: bool
-    ) -> "jaxrnn.Report":
+    def _show(self, reports: "Generator[jaxrnn.Report]", display: TrainingProgress, shows: bool) -> "jaxrnn.Report":
         """Show reports as they come; return the last one."""
         from jaxrnn.runs.report import losses_in_words, sample_title
 
         step_of_rise, prints_samples = -1, not self.options.json
-        log = contextlib.closing(events) if events else contextlib.nullcontext()
-        with contextlib.closing(reports), log, display:
+        with contextlib.closing(reports), display:
             for report in reports:
                 display.show(report.step, losses_in_words(report), finished=report.finished)
                 if report.sample is not None and (report.finished or shows) and prints_samples:
                     with display.hidden():
                         prints_samples = _print_sample(f"{sample_title(report)}\n{advice.shown_sample(report)}")
-                if events:
-                    events.add(report)
                 line = advice.rising_line(report) if shows else None
                 if line and report.best and report.best.step != step_of_rise:
                     step_of_rise = report.best.step

@@ -116,7 +116,8 @@ def mean_squares(
 ) -> Params:
     """Return the mean square of each gradient over the parts of T = `length` symbols of a text, int [N]."""
     rule = optax.GradientTransformation(partial(jax.tree.map, jnp.zeros_like), _add_square)
-    learner, count = _all(params, tokens, config, rule, length, starts)[1], -(-(len(tokens) - 1) // length)
+    learner = _read_all(reader(params, config, rule, length), tokens, config, starts)[1]
+    count = -(-(len(tokens) - 1) // length)
     return jax.tree.map(lambda total: total / count, learner.statistics)
 
 
@@ -143,7 +144,7 @@ def adapt(
 ) -> Learner:
     """Return the learner after it has read a text, int [N]; the arguments are those of `dynamic_surprisals`."""
     # With more parts, padding after the text would be learned from.
-    return _all(params, tokens, config, rule, length, starts, parts=1)[1]
+    return _read_all(reader(params, config, rule, length, parts=1), tokens, config, starts)[1]
 
 
 def dynamic_surprisals(
@@ -169,23 +170,15 @@ def dynamic_surprisals(
     before each update. `starts` are those of `surprisals`.
     """
     check_arguments(dynamic_surprisals, locals())
-    return _all(params, tokens, config, rule, length, starts)[0]
+    return _read_all(reader(params, config, rule, length), tokens, config, starts)[0]
 
 
-def _all(
-    params: Params,
-    tokens: Tokens,
-    config: ModelConfig,
-    rule: optax.GradientTransformation,
-    length: int,
-    starts: Starts | None,
-    parts: int = PARTS,
-) -> tuple[Nats, Learner]:
+def _read_all(start: Reader, tokens: Tokens, config: ModelConfig, starts: Starts | None) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
     if len(tokens) < 2:
         raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")
     nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))
-    for indices, part, state in read_in_parts(reader(params, config, rule, length, parts), tokens, starts):
+    for indices, part, state in read_in_parts(start, tokens, starts):
         nats[indices], learner = part, state
     return nats, learner
 

@@ -4,17 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxrnn.config import SampleConfig
 from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
+from jaxrnn.evaluation.activations import SATURABLE, activations
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
+from jaxrnn.runs.checkpoint import Checkpoint, load_checkpoint
+from jaxrnn.sampling import write
+from jaxrnn.text import document_starts, encode_separator
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from jaxrnn.runs.checkpoint import Checkpoint
 
 _SIGNED = ("#e8804a", "#fcfbf8", "#4a94d1")  # the colors of values from below 0 to above
 _SHARES = ("#fcfbf8", "#4a94d1", "#12507f")  # the colors of values from 0 to 1
@@ -40,17 +45,8 @@ class Observed(NamedTuple):
     probabilities: NDArray[Any]
 
 
-def observe(source: "str | Path | Checkpoint", text: str | None = None) -> Observed:
+def observe(source: str | Path | Checkpoint, text: str | None = None) -> Observed:
     """Let a network, of a run directory or a checkpoint, read a text for the figures below, or one that it writes."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxrnn.config import SampleConfig
-    from jaxrnn.evaluation import activations
-    from jaxrnn.runs import load_checkpoint
-    from jaxrnn.sampling import write
-    from jaxrnn.text import document_starts, encode_separator
-
     checkpoint = load_checkpoint(source) if isinstance(source, str | Path) else source
     vocabulary, config, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.params
     reset_on = checkpoint.config.reset_on
@@ -132,8 +128,6 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     The layers are those of `jaxrnn.activations`, arrays [T, H] by name. A cell without gates between 0 and 1 raises
     JaxrnnError.
     """
-    from jaxrnn.evaluation.activations import SATURABLE
-
     check_in(low, "(0, 0.5]", "low")
     gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), "")
     if not gates:

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,8 @@ from jaxrnn.plots.curves import loss_curves
 from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.metrics import METRICS, metrics_of
 from jaxrnn.runs.progress import COMPILING, TrainingProgress, time_in_words
-from jaxrnn.runs.report import losses_in_words
+from jaxrnn.runs.report import Report, losses_in_words
 from jaxrnn.text.stream import Progress
-
-if TYPE_CHECKING:
-    from jaxrnn.runs import Report
 
 _PAUSE = 0.5  # seconds between two drawings, at least
 _SHARE = 0.1  # of the time may be spent on drawing, at most
@@ -31,7 +28,7 @@ _DPI = 80
 _Shown = tuple[dict[str, str], dict[str, Any]]  # by MIME type: data and metadata
 
 
-def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Report]":
+def watch(reports: Generator[Report], *, plot: bool = True) -> Generator[Report]:
     """Pass on the reports of `fit`, and show how training goes.
 
         for report in jaxrnn.watch(jaxrnn.fit(config, corpus)):
@@ -49,17 +46,8 @@ def watch(reports: "Generator[Report]", *, plot: bool = True) -> "Generator[Repo
         raise JaxrnnError(f"watch takes the reports of fit, as in watch(fit(config)), got {given}")
     if not isinstance(reports, Reports):  # a generator that passes them on
         reports = Reports("fit", reports, [], None, [])
-    interrupts, run_dir, listeners = reports.interrupts, reports.run_dir, reports.listeners
-    return Reports("watch", _watch(reports, plot, listeners), interrupts, run_dir, listeners)
-
-
-def _watch(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
-    with contextlib.closing(reports):
-        if _in_notebook():
-            has_plot = plot and importlib.util.find_spec("matplotlib") is not None
-            yield from _watch_in_notebook(reports, has_plot, listeners)
-        else:
-            yield from _watch_on_terminal(reports, listeners)
+    watched = _watch_in_notebook(reports, plot) if _in_notebook() else _watch_on_terminal(reports)
+    return Reports("watch", watched, reports.interrupts, reports.run_dir, reports.listeners)
 
 
 def _in_notebook() -> bool:
@@ -68,9 +56,9 @@ def _in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
-def _watch_on_terminal(reports: "Generator[Report]", listeners: list[Progress]) -> "Generator[Report]":
-    with TrainingProgress(0, has_lines=False) as bar:
-        listeners.append(bar.note)
+def _watch_on_terminal(reports: Reports[Report]) -> Generator[Report]:
+    with contextlib.closing(reports), TrainingProgress(0, has_lines=False) as bar:
+        reports.listeners.append(bar.note)
         for report in reports:
             bar.total = report.config.steps
             bar.show(report.step, losses_in_words(report), finished=report.finished)
@@ -78,60 +66,56 @@ def _watch_on_terminal(reports: "Generator[Report]", listeners: list[Progress]) 
                 yield report
 
 
-def _watch_in_notebook(reports: "Generator[Report]", plot: bool, listeners: list[Progress]) -> "Generator[Report]":
+def _watch_in_notebook(reports: Reports[Report], plot: bool) -> Generator[Report]:
     from IPython.display import display
 
+    plot = plot and importlib.util.find_spec("matplotlib") is not None
     rows: list[dict[str, Any]] = []
     handle = display({"text/plain": COMPILING}, raw=True, display_id=True)
 
-    def show(report: "Report", time_left: str) -> None:
+    def show(report: Report, time_left: str) -> None:
         line = f"step {report.step:,} of {report.config.steps:,}: {', '.join(losses_in_words(report))}"
         data, metadata = _picture(report, rows, line + time_left) if plot else _bar(report, line + time_left)
         handle.update({**data, "text/plain": line}, metadata=metadata, raw=True)
 
-    listeners.append(_ValidationLine(display).note)
+    reports.listeners.append(_validation_line(display))
     next_time, report = 0.0, None
-    try:
-        for report in reports:
-            rows.append(metrics_of(report))
-            now = time.monotonic()
-            if now >= next_time:
-                per_step = (report.seconds - rows[0]["seconds"]) / max(1, report.step - rows[0]["step"])
-                seconds = per_step * (report.config.steps - report.step)
-                show(report, f", {time_in_words(seconds)} left" if seconds else "")
-                next_time = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
-            yield report
-    finally:
-        if report is not None:
-            show(report, "")
+    with contextlib.closing(reports):
+        try:
+            for report in reports:
+                rows.append(metrics_of(report))
+                now = time.monotonic()
+                if now >= next_time:
+                    per_step = (report.seconds - rows[0]["seconds"]) / max(1, report.step - rows[0]["step"])
+                    seconds = per_step * (report.config.steps - report.step)
+                    show(report, f", {time_in_words(seconds)} left" if seconds else "")
+                    next_time = now + max(_PAUSE, (time.monotonic() - now) / _SHARE)
+                yield report
+        finally:
+            if report is not None:
+                show(report, "")
 
 
-class _ValidationLine:
-    """A line below the picture while a validation goes on that takes long."""
+def _validation_line(display: Callable[..., Any]) -> Progress:
+    """Return a `progress` of `fit` that shows a line below the picture while a validation goes on that takes long."""
+    handle: Any = None
+    done, drawn = 0, 0.0
 
-    def __init__(self, display: Callable[..., Any]) -> None:
-        self._display = display
-        self._handle: Any = None
-        self._done, self._drawn = 0, 0.0
-
-    def note(self, activity: str, new: int, total: int) -> None:
-        """Take what `fit` passes to its `progress`."""
-        now, was_done = time.monotonic(), self._done
-        self._done = 0 if activity == "training" else (was_done + new) % total
+    def note(activity: str, new: int, total: int) -> None:
+        nonlocal handle, done, drawn
+        now, was_done = time.monotonic(), done
+        done = 0 if activity == "training" else (was_done + new) % total
         if not was_done:
-            self._drawn = now  # a validation begins; the line waits
-        if self._done and now >= self._drawn + 2 * _PAUSE:
-            self._show(f"{activity} ... {self._done / total:.0%}")
-            self._drawn = now
-        elif not self._done and self._handle:
-            self._show("")
+            drawn = now  # a validation begins; the line waits
+        if (not done and handle) or (done and now >= drawn + 2 * _PAUSE):
+            drawn = now
+            handle = handle or display({"text/plain": ""}, raw=True, display_id=True)
+            handle.update({"text/plain": f"{activity} ... {done / total:.0%}" if done else ""}, raw=True)
 
-    def _show(self, line: str) -> None:
-        self._handle = self._handle or self._display({"text/plain": ""}, raw=True, display_id=True)
-        self._handle.update({"text/plain": line}, raw=True)
+    return note
 
 
-def _picture(report: "Report", rows: list[dict[str, Any]], line: str) -> _Shown:
+def _picture(report: Report, rows: list[dict[str, Any]], line: str) -> _Shown:
     columns = {name: np.array([row[name] for row in rows], float) for name in METRICS}  # None becomes NaN
     figure = loss_curves(columns, labels=[corpus_name(report.config.corpus)])
     axes = figure.axes[0]
@@ -145,6 +129,6 @@ def _picture(report: "Report", rows: list[dict[str, Any]], line: str) -> _Shown:
     return {"image/png": base64.b64encode(png.getvalue()).decode()}, {"image/png": size}
 
 
-def _bar(report: "Report", line: str) -> _Shown:
+def _bar(report: Report, line: str) -> _Shown:
     steps, style = report.config.steps, "width: 40ex; vertical-align: middle"
     return {"text/html": f'<progress value="{report.step}" max="{steps}" style="{style}"></progress> {line}'}, {}

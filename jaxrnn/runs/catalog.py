@@ -171,13 +171,17 @@ def summarize_run(run: str | Path) -> RunSummary:
     for path in files:  # all, to find every problem
         problem: dict[str, State] = {}
         with _noting(problem, path.name):
-            headers.append(_header(path))
+            metadata, shapes = read_metadata(path)
+            parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params."))
+            headers.append({**parse(metadata, path), "parameters": parameters})
         if path in all_checkpoints(run):  # else the run has removed it meanwhile
             problems |= problem
-    newest, validation = next(iter(headers), {}), columns["validation_bits_per_character"]
-    step = int(max([*columns["step"], newest.get("step", 0)]))
+    newest = next(iter(headers), {})
+    counters = newest.get("counters", {"step": 0})
+    step = int(max([*columns["step"], counters["step"]]))
     state: State = "stopped"
-    if config and headers and (newest["step"] >= config.steps or _out_of_patience(config.patience, validation)):
+    since = counters.get("best_since", 0)
+    if config and headers and (counters["step"] >= config.steps or 0 < config.patience <= since):
         state = "finished"
     state = _worst(problems.values()) or state
     if is_locked(run):
@@ -214,14 +218,6 @@ def _noting(problems: dict[str, State], file: str) -> Iterator[None]:
         problems[f"{file} can't be read ({getattr(error, 'strerror', None) or error})"] = state
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """Return the step, the corpus and the number of parameters that the header of a checkpoint states."""
-    metadata, shapes = read_metadata(path)
-    fields = parse(metadata, path)
-    parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params."))
-    return {"step": fields["counters"]["step"], "corpus": fields["corpus"], "parameters": parameters}
-
-
 def _losses(columns: Columns, name: str) -> Losses | None:
     """Return the last and the best entry of a column of the metrics."""
     column = columns[name]
@@ -230,8 +226,3 @@ def _losses(columns: Columns, name: str) -> Losses | None:
         return None
     best = rows[column[rows].argmin()]
     return Losses(float(column[rows[-1]]), float(column[best]), int(columns["step"][best]))
-
-
-def _out_of_patience(patience: int, losses: np.ndarray[Any, Any]) -> bool:
-    losses = losses[np.isfinite(losses)]
-    return bool(patience and len(losses) and len(losses) - 1 - losses.argmin() >= patience)

@@ -85,7 +85,7 @@ def parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     """
     try:
         fields = {name: json.loads(metadata[name]) for name in _JSON}
-        contradiction = next(_contradictions(**fields), None)
+        contradiction = next(_contradictions(fields), None)
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
         contradiction = "its metadata are not those of a checkpoint"
     if contradiction:
@@ -96,14 +96,9 @@ def parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         raise UnusableError(f"{path} is of another version ({error}); it can't be used") from None
 
 
-def _contradictions(
-    config: Any,
-    vocabulary: dict[str, Any],
-    corpus: dict[str, Any],
-    counters: dict[str, Any],
-    computed_by: dict[str, Any],
-) -> Iterator[str]:
+def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
     """Yield what can't be true of a checkpoint; raise any error where values are not even of the right kind."""
+    config, vocabulary, corpus, counters, computed_by = map(fields.__getitem__, _JSON)
     if not isinstance(config, dict):
         yield "its configuration is no JSON object"
     if (

@@ -97,7 +97,7 @@ def fit(
         check_steps(Path(run_dir), config.steps)
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
-    run = prepare(config, corpus_of(corpus, config), mesh=mesh, loss=loss, optimizer=optimizer)
+    run = prepare(config, corpus_of(corpus, config), optimizer)._replace(mesh=mesh, loss=loss)
     if run_dir is not None:
         run = run._replace(directory=RunDirectory(Path(run_dir), run, resume=resume, overwrite=overwrite))
     interrupts: list[int] = []
@@ -152,7 +152,7 @@ def begin_run(
         parent = f"{source.file.absolute()}, step {source.counters['step']}"
         if Path(run_dir).resolve() in source.file.resolve().parents:
             raise JaxrnnError(f"{run_dir} holds the checkpoint to begin from, and is kept; choose another --run-dir")
-    run = prepare(with_settings(config, {"parent": parent}), corpus, optimizer=optimizer)
+    run = prepare(with_settings(config, {"parent": parent}), corpus, optimizer)
     config = run.config
     if isinstance(source, Checkpoint):
         state = child_state(source, config, corpus.vocabulary, fresh_memory=fresh_memory, optimizer=optimizer)

@@ -14,11 +14,11 @@ A line of metrics.jsonl is a JSON object; null stands for what was not measured.
 Where the vocabulary is of bytes, a character is a byte.
 """
 
-import importlib.util
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,50 +115,36 @@ def without_start(smooth_loss: float, start: float, step: int) -> float:
     return (smooth_loss - rest * start) / (1 - rest) if step else smooth_loss
 
 
-def check_tensorboard() -> None:
-    """Raise JaxrnnError if tensorboardX, which the extra "tensorboard" installs, is missing."""
-    if importlib.util.find_spec("tensorboardX") is None:
-        raise JaxrnnError("--tensorboard needs tensorboardX, which is not installed; pip install tensorboardX")
-
-
 def event_files(run_dir: Path) -> list[Path]:
     """Return the files for TensorBoard in a run directory."""
     return sorted(run_dir.glob("events.out.tfevents.*"))
 
 
-class EventLog:
-    """Writes a file for TensorBoard: first the metrics that a run has logged, then each report, once.
+def log_events(reports: "Generator[Report]", run_dir: Path) -> "Generator[Report]":
+    """Pass on the reports of a run, and write a file for TensorBoard: what the run has logged, then each report, once.
 
     The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step is there twice, and
     none is missing that was logged before TensorBoard was asked for. The tags are the fields of a line.
     """
+    from tensorboardX import SummaryWriter
 
-    def __init__(self, run_dir: Path) -> None:
-        """Begin the file of a run whose only writer the caller is."""
-        from tensorboardX import SummaryWriter
+    columns = _read_or_refuse(run_dir)
+    for old in event_files(run_dir):
+        old.unlink()
+    writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
+    began, last = time.time() - float(np.nanmax([0.0, *columns["seconds"]])), -1
 
-        columns = _read_or_refuse(run_dir)
-        for old in event_files(run_dir):
-            old.unlink()
-        self._writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
-        self._step = -1
-        self._began = time.time() - float(np.nanmax([0.0, *columns["seconds"]]))
-        for values in zip(*columns.values(), strict=True):
-            self._add(dict(zip(columns, values, strict=True)))
-
-    def add(self, report: "Report") -> None:
-        """Write a report, unless its step has been written."""
-        self._add(metrics_of(report))
-
-    def _add(self, metrics: Mapping[str, float | None]) -> None:
+    def add(metrics: Mapping[str, float | None]) -> None:
+        nonlocal last
         step, seconds = int(metrics["step"] or 0), metrics["seconds"] or 0.0
-        if step <= self._step:
-            return
-        self._step = step
-        for tag, value in metrics.items():
+        for tag, value in metrics.items() if step > last else ():
             if tag not in ("step", "seconds") and value is not None and not math.isnan(value):
-                self._writer.add_scalar(tag, value, step, self._began + seconds)
+                writer.add_scalar(tag, value, step, began + seconds)
+        last = max(last, step)
 
-    def close(self) -> None:
-        """Write what is left."""
-        self._writer.close()
+    with contextlib.closing(reports), contextlib.closing(writer):
+        for values in zip(*columns.values(), strict=True):
+            add(dict(zip(columns, values, strict=True)))
+        for report in reports:
+            add(metrics_of(report))
+            yield report

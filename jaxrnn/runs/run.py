@@ -110,14 +110,7 @@ def corpus_of(corpus: Corpus | str | None, config: TrainConfig) -> Corpus:
     return dataclasses.replace(Corpus.from_text(text, **rules), join=config.join)
 
 
-def prepare(
-    config: TrainConfig,
-    corpus: Corpus,
-    *,
-    mesh: Mesh | None = None,
-    loss: Loss = cross_entropy,
-    optimizer: Optimizer | None = None,
-) -> Run:
+def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = None) -> Run:
     """Return the run of a configuration on a corpus, not kept yet; raise JaxrnnError if they don't fit together."""
     vocabulary = corpus.vocabulary
     if config.model.vocab_size not in (None, len(vocabulary)):
@@ -146,7 +139,7 @@ def prepare(
     config = dataclasses.replace(config, prompt=normalized(config.prompt, config.normalize))
     vocabulary.encode(config.prompt)  # raises if it has characters that the corpus lacks
     separator = encode_separator(vocabulary, config.reset_on)
-    return Run(config, corpus, train, slices.get("validation"), separator, mesh, loss, optimizer)
+    return Run(config, corpus, train, slices.get("validation"), separator, optimizer=optimizer)
 
 
 def unread(num_tokens: int, config: TrainConfig) -> str | None:

@@ -11,10 +11,12 @@ from jaxrnn.kernels.categorical import draw as draw_weighted
 
 COLDEST = 1e-30  # a lower temperature takes the likeliest token
 
+Number = float | jax.Array
+TopK = int | jax.Array | None
+TopP = float | jax.Array | None
 
-def check_draw(
-    vocab_size: int, temperature: float | jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
-) -> None:
+
+def check_draw(vocab_size: int, temperature: Number, top_k: TopK, top_p: TopP) -> None:
     """Raise JaxrnnError for the first of these that is out of its range, unless it is traced."""
     if not is_traced(temperature) and not 0 <= temperature < math.inf:
         raise JaxrnnError(f"temperature must be a finite number from 0 (the likeliest character) on, got {temperature}")
@@ -29,13 +31,7 @@ def likeliest(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     return logits.argmax(axis=-1)
 
 
-def draw(
-    logits: jax.Array,
-    uniform: jax.Array,
-    temperature: float | jax.Array,
-    top_k: int | jax.Array | None,
-    top_p: float | jax.Array | None,
-) -> jax.Array:
+def draw(logits: jax.Array, uniform: jax.Array, temperature: Number, top_k: TopK, top_p: TopP) -> jax.Array:
     """Return for each lane a draw from the softmax, or from its likeliest tokens; [B, V], [B] -> [B].
 
     `top_k` and `top_p` keep the likeliest tokens only, in their proportions: the k likeliest (Fan et al. 2018), or the
@@ -52,14 +48,12 @@ def draw(
     return jnp.take_along_axis(order, rank[:, None], axis=-1)[:, 0]
 
 
-def _scaled(logits: jax.Array, temperature: float | jax.Array) -> jax.Array:
+def _scaled(logits: jax.Array, temperature: Number) -> jax.Array:
     """Return logits divided by the temperature, relative to the largest: no temperature makes two of them infinite."""
     return (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
 
 
-def _rank(
-    logits: jax.Array, weights: jax.Array, top_k: int | jax.Array | None, top_p: float | jax.Array | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _rank(logits: jax.Array, weights: jax.Array, top_k: TopK, top_p: TopP) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the tokens from the likeliest on, their weights, and whether they may be drawn; [B, V] each."""
     order = logits.argsort(axis=-1, descending=True, stable=True)  # equal ones stay in the order of their tokens
     ranked = jnp.take_along_axis(weights, order, axis=-1)
@@ -72,13 +66,7 @@ def _rank(
     return order, ranked, mask
 
 
-def log_probability(
-    logits: jax.Array,
-    tokens: jax.Array,
-    temperature: float | jax.Array,
-    top_k: int | jax.Array | None,
-    top_p: float | jax.Array | None,
-) -> jax.Array:
+def log_probability(logits: jax.Array, tokens: jax.Array, temperature: Number, top_k: TopK, top_p: TopP) -> jax.Array:
     """Return ln of the probability that `draw` draws these tokens, which it has drawn; [B, V], int [B] -> [B]."""
     scaled = _scaled(logits, temperature)
     order, _, mask = _rank(logits, jnp.exp(scaled), top_k, top_p)

@@ -13,7 +13,7 @@ from jaxrnn.config.fields import check_arguments, is_traced
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.sequential import run_sequentially, scan
 from jaxrnn.network.model import Carry, Params, forward
-from jaxrnn.sampling.draw import COLDEST, check_draw, draw, likeliest
+from jaxrnn.sampling.draw import COLDEST, Number, TopK, TopP, check_draw, draw, likeliest
 from jaxrnn.text import Array
 from jaxrnn.text.vocabulary import check_tokens
 
@@ -26,9 +26,9 @@ def sample(
     config: ModelConfig,
     *,
     length: Count,
-    temperature: float | jax.Array = 1.0,
-    top_k: int | jax.Array | None = None,
-    top_p: float | jax.Array | None = None,
+    temperature: Number = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
     greedy: bool = False,
     separator: jax.Array | None = None,
     before: jax.Array | None = None,

@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from jaxrnn.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
 from jaxrnn.text.files import PIECE, Text, read_file
-from jaxrnn.text.stream import Progress, Rules, changed, encode_text, survey_text
+from jaxrnn.text.stream import Progress, Rules, Survey, changed, encode_text, survey_text
 from jaxrnn.text.vocabulary import Tokens, Vocabulary
 
 CLOCK_NS = 2 * 10**9  # resolution of a file's times (FAT: 2 s), within which a change may go unnoticed
@@ -37,23 +37,15 @@ _VERSION = 4  # of the format; the files of another one are not looked for
 _ALIGNMENT = 4096  # bytes
 
 
-class CachedTokens(NamedTuple):
-    """The tokens of a text, int [N], memory-mapped from a file in the cache; SHA-256s, in hex, of text and files."""
-
-    path: Path
-    sha256: str
-    files: tuple[tuple[str, str], ...]
-    vocabulary: Vocabulary
-    tokens: Tokens
-
-
 def directory() -> Path:
     """Return the directory of the tokens; it may not exist yet."""
     return fetch.cache_directory() / "tokens"
 
 
-def load_tokens(paths: Sequence[Path], name: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens:
-    """Return the tokens of a text from the cache, after writing them there if they are missing or damaged.
+def load_tokens(
+    paths: Sequence[Path], name: str, rules: Rules, progress: Progress, verify: bool
+) -> tuple[Survey, Tokens, Path]:
+    """Return what a text contains, its tokens, memory-mapped, and their file, which is written if need be.
 
     The text, called `name`, is in files. With `verify`, all of it and of its tokens is read, even if the files have not
     changed. Raises JaxrnnError if the text can't be used or changes while it is read, and StorageError if there is no
@@ -70,19 +62,21 @@ def load_tokens(paths: Sequence[Path], name: str, rules: Rules, progress: Progre
 
     record = {} if verify else _read_record(name, *statuses)
     if record and (cached := _find(record["sha256"], rules, progress, verify)):
-        return cached._replace(files=tuple(map(tuple, record["files"])))
+        survey = Survey(record["sha256"], tuple(map(tuple, record["files"])), cached[0])
+        return survey, cached[1], _path(survey.sha256, rules)
     survey = survey_text(read("reading"), name, rules)
-    cached = _find(survey.sha256, rules, progress, verify)
-    if cached is None:
+    if cached := _find(survey.sha256, rules, progress, verify):
+        tokens = cached[1]
+    else:
         pieces = encode_text(read("encoding"), name, rules, survey.vocabulary)
-        cached = _store(survey.sha256, rules, survey.vocabulary, pieces)
+        tokens = _store(survey.sha256, rules, survey.vocabulary, pieces)
     if max(max(status.st_mtime_ns, status.st_ctime_ns) for status in statuses) < now - CLOCK_NS:
         write_record(name, statuses, survey.sha256, survey.files)
-    return cached._replace(files=survey.files)
+    return survey, tokens, _path(survey.sha256, rules)
 
 
-def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> CachedTokens | None:
-    """Return the tokens of a text; None if they are not there, or, with a warning, are damaged."""
+def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> tuple[Vocabulary, Tokens] | None:
+    """Return the vocabulary and the tokens of a text; None if they are not there, or, with a warning, are damaged."""
     path = _path(sha256, rules)
     try:
         with path.open("rb") as file:
@@ -101,8 +95,7 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
                 file.seek(0)
             header = json.loads(file.readline())
             vocabulary = rules.vocabulary_of(Vocabulary(header["symbols"], rules.vocabulary, header["unknown"]))
-            tokens = np.memmap(file, vocabulary.dtype.newbyteorder("<"), "r", file.tell())
-            return CachedTokens(path, sha256, (), vocabulary, tokens)
+            return vocabulary, np.memmap(file, vocabulary.dtype.newbyteorder("<"), "r", file.tell())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -111,7 +104,7 @@ def _find(sha256: str, rules: Rules, progress: Progress, verify: bool) -> Cached
         return None  # it is replaced, not removed: another process may have replaced it by now
 
 
-def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens]) -> CachedTokens:
+def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[Tokens]) -> Tokens:
     """Write the tokens of a text, from pieces, and return them memory-mapped."""
     path = _path(sha256, rules)
     fetch.make_private_directory(path.parent)
@@ -127,7 +120,7 @@ def _store(sha256: str, rules: Rules, vocabulary: Vocabulary, pieces: Iterable[T
             digest.update(data)
             file.write(data)
     write_record(str(path), [path.stat()], digest.hexdigest())
-    return CachedTokens(path, sha256, (), vocabulary, np.memmap(path, dtype, "r", len(line)))
+    return np.memmap(path, dtype, "r", len(line))
 
 
 def _path(sha256: str, rules: Rules) -> Path:

@@ -182,8 +182,8 @@ def load_corpus(
     paths, source = find_files(source), absolute(source)
     if (small := _read_small(paths, vocabulary)) is not None:
         return _encode_in_memory(small, source, rules, progress)
-    cached = cache.load_tokens(paths, one_line(source), rules, progress, verify)
-    return Corpus(source, cached.vocabulary, cached.tokens, cached.sha256, *rules[1:], cached.files, cached.path)
+    survey, tokens, path = cache.load_tokens(paths, one_line(source), rules, progress, verify)
+    return Corpus(source, survey.vocabulary, tokens, survey.sha256, *rules[1:], survey.files, path)
 
 
 def _read_small(paths: Sequence[Path], kind: VocabularyKind) -> list[tuple[str, bytes]] | None:

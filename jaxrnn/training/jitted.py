@@ -14,22 +14,13 @@ from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network import loss as cross_entropy
 from jaxrnn.text import Batch
-from jaxrnn.training.step import (
-    Loss,
-    Metrics,
-    Optimizer,
-    StepFunction,
-    TrainState,
-    fastest_step,
-    train_chunk,
-    train_step,
-)
+from jaxrnn.training.step import Loss, Metrics, Optimizer, Step, TrainState, fastest_step, train_chunk, train_step
 
 
 class TrainStep:
     """A jitted function (state, batch) -> (state, metrics) that donates the state."""
 
-    def __init__(self, function: StepFunction, **options: Any) -> None:
+    def __init__(self, function: Step, **options: Any) -> None:
         """Jit a function; the options are those of `jax.jit`."""
         self._jitted = jax.jit(function, donate_argnums=0, **options)
 
@@ -86,7 +77,7 @@ def make_train_chunk(
     return TrainStep(partial(train_chunk, config=config, loss=loss, optimizer=optimizer))
 
 
-def _on_mesh(step: StepFunction, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
+def _on_mesh(step: Step, config: TrainConfig, mesh: Mesh, lanes: Batch) -> TrainStep:
     check_divides(mesh, "batch_size", config.batch_size)
     arguments = STATE_LANES, lanes
     on_own_lanes = over_lanes(step, mesh, arguments, (STATE_LANES, NO_LANES))

@@ -66,7 +66,7 @@ class Metrics(NamedTuple):
     smooth_loss: jax.Array
 
 
-StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 Loss = Callable[..., tuple[jax.Array, Carry]]  # called as `jaxrnn.loss` is
 Optimizer: TypeAlias = optax.GradientTransformation
 
@@ -161,9 +161,9 @@ def _dropout_key(state: TrainState) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(state.key, no_step), state.step)
 
 
-def fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> StepFunction:
+def fastest_step(config: TrainConfig, loss: Loss, optimizer: Optimizer | None) -> Step:
     """Return the training step; for a large vocabulary, the one that updates only the rows of Wxh in its batch."""
-    step: StepFunction = partial(train_step, config=config, loss=loss, optimizer=optimizer)
+    step: Step = partial(train_step, config=config, loss=loss, optimizer=optimizer)
     # A user-defined loss may look at the rest of Wxh, or at which symbols the inputs are.
     is_sparse = loss is cross_entropy and not optimizer and leaves_other_rows(config)
     return on_rows_of_batch(step) if is_sparse and uses("sparse_rows") else step

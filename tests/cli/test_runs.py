@@ -64,11 +64,12 @@ def made(tmp_path_factory):
     return path
 
 
-def save_at_step(run, step):
+def save_at_step(run, step, **counters):
     checkpoint = load_checkpoint(run)
     state = checkpoint.state._replace(step=jax.numpy.asarray(step))
     path = checkpoint.file.with_name(f"step-{step:010d}.safetensors")
-    save_checkpoint(path, state, checkpoint.config, checkpoint.vocabulary, corpus=checkpoint.corpus)
+    facts = {"corpus": checkpoint.corpus, "counters": counters}
+    save_checkpoint(path, state, checkpoint.config, checkpoint.vocabulary, **facts)
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_runs_shows_the_state_of_each_run(home, output):
     save_at_step(runs / "b", 100)
     patient = dataclasses.replace(CONFIG, patience=2)
     (runs / "elsewhere" / "c" / "config.json").write_text(to_json(patient))
-    (runs / "elsewhere" / "c" / "metrics.jsonl").write_text(metrics([9.0] * 4, [None, 1.0, 1.5, 1.25]))
+    save_at_step(runs / "elsewhere" / "c", 30, best_step=10, best_loss=1.0, best_since=2)
     lock = WriterLock(runs / "a")
     states = {name: run["state"] for name, run in by_name(output("runs", "--json")).items()}
     assert states == {"a": "running", "b": "finished", "elsewhere/c": "finished"}
