@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxrnn.bench.timing import Contender, Timing, counted
+from jaxrnn.bench.timing import Contender, Timing, repeated
 from jaxrnn.bench.workload import Workload
 from jaxrnn.kernels.matmul import times_matrix
 from jaxrnn.network.cells import get_cell
@@ -103,4 +103,4 @@ def _loop(body: Callable[[Any, Any], Any], constants: Any, state: Any) -> Conten
         state = jax.block_until_ready(program(constants, state, count))
 
     run(1)  # compiles
-    return counted(run, SECONDS)
+    return repeated(run, SECONDS)

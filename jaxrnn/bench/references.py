@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrnn.bench.config import BenchError
-from jaxrnn.bench.timing import Contender, LeftOut, Start, counted
+from jaxrnn.bench.timing import Contender, LeftOut, Start, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, named_params
 from jaxrnn.config import OptimizerConfig, TrainConfig
@@ -78,7 +78,7 @@ def _start_numpy(stack: ExitStack, workload: Workload) -> Contender:
     worker = stack.enter_context(Worker("numpy_reference", threads=1))
     worker.call("Reference", **reference_arguments(workload))
     losses = tuple(worker.call("train", 2))
-    return counted(partial(worker.call, "train"))._replace(losses=losses, note="float64, 1 thread")
+    return repeated(partial(worker.call, "train"))._replace(losses=losses, note="float64, 1 thread")
 
 
 def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False) -> Contender:
@@ -98,7 +98,7 @@ def _start_torch(stack: ExitStack, workload: Workload, *, autocast: bool = False
     except BenchError as error:  # a torch without this device
         raise LeftOut(f"it does not run: {error}") from None
     note = f"{threads} thread{'s' * (threads > 1)}, the fastest number" + ", products in bfloat16" * autocast
-    return counted(partial(worker.call, "train"))._replace(losses=losses, note=note)
+    return repeated(partial(worker.call, "train"))._replace(losses=losses, note=note)
 
 
 def _start_library(name: str, workload: Workload) -> Contender:

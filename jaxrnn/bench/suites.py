@@ -11,7 +11,7 @@ import numpy as np
 from jaxrnn.bench.config import BenchConfig
 from jaxrnn.bench.limits import LimitRace
 from jaxrnn.bench.references import reference_arguments, reference_starts, tolerance
-from jaxrnn.bench.timing import Contender, LeftOut, Program, Result, Start, Timing, check, compete, counted
+from jaxrnn.bench.timing import Contender, LeftOut, Program, Result, Start, Timing, check, compete, repeated
 from jaxrnn.bench.worker import Worker
 from jaxrnn.bench.workload import Workload, make_workload, sampling_program, training_program
 from jaxrnn.config import with_settings
@@ -95,7 +95,7 @@ def _start_numpy_sampler(stack: ExitStack, workload: Workload) -> Contender:
     tokens, nats = worker.call("sample", 100)
     probable = surprisals(workload.initial_state().params, np.array([0, *tokens]), model)
     check("NumPy 1", [nats], [float(probable.sum())], tolerance(workload.config))
-    return counted(partial(worker.call, "sample"))._replace(note="float64, 1 thread")
+    return repeated(partial(worker.call, "sample"))._replace(note="float64, 1 thread")
 
 
 def measure_scaling(config: BenchConfig) -> Result:

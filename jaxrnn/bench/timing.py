@@ -117,7 +117,7 @@ def check(name: str, theirs: Sequence[float], ours: Sequence[float], tolerance: 
             raise BenchError(f"{name} does not do the same work: it computes {their:.9g} where ours is {our:.9g}")
 
 
-def counted(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
+def repeated(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
     """Return a contender that calls `run(count)`, with a count, at least 1, for which that takes about `seconds`.
 
     `run` does `count` units of work and returns when they are done. It is called here to find the count.
@@ -175,7 +175,7 @@ class Program(NamedTuple):
             losses = np.append(losses, self.losses(output) if self.losses else ())
             if losses.size < 2:
                 run(1)
-        calls = counted(run, seconds)
+        calls = repeated(run, seconds)
         cost = cost._replace(compile_seconds=first + (cost.compile_seconds or 0))
         return Contender(lambda: calls.run() / self.units, cost, tuple(losses[:2].tolist()))
 

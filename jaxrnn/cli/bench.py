@@ -151,7 +151,7 @@ class Bench:
             commit(options.save, json_text(values).encode())
             lines.append(f"saved: {options.save}")
         if options.plot:
-            lines.append(save_figure(output.draw(self.suite, result, title), options.plot))
+            lines.append(save_figure(output.figure_of(self.suite, result, title), options.plot))
         ratios = comparison.ratios(result.seconds, baseline)
         if options.against:
             values["ratios"] = ratios

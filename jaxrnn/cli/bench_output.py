@@ -179,7 +179,7 @@ def _floor_lines(limits: Limits, config: BenchConfig) -> list[str]:
     ]
 
 
-def draw(suite: str, result: Result, title: str) -> "Figure":
+def figure_of(suite: str, result: Result, title: str) -> "Figure":
     """Return the figure of what a suite measured: times as rows, ratios as rows, or curves over a size."""
     name, unit = unit_of(result)
     if suite == "kernels":

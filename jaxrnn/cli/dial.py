@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import jaxrnn
 from jaxrnn.cli.arguments import ProcessFlags
 from jaxrnn.config import Products, TrainConfig, with_settings
-from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose
+from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose_network
 from jaxrnn.errors import JaxrnnError, counted
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def dialed(
         raise JaxrnnError("--minutes is for one process; choose by --minutes M --dry-run in one, and give --config")
     speeds: dict[int, float] = {}
     dropped: dict[int, bool] = {}  # whether the measured shape had dropout
-    compilation = 0.0
+    compilation, sizes = 0.0, (len(corpus.tokens), len(corpus.vocabulary))
     if "products" not in settings:
         settings = {**settings, "products": "full" if settings.get("dtype") == "float64" else _faster_products()}
     while True:
         past = time.perf_counter() - began
         left = max(1.0, _AS_FAST * (60 * minutes - past - _COMPILATION * compilation - _STARTUP))
-        choice = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds, settings)
+        choice = choose_network(*sizes, left, speeds, settings)
         config = with_settings(choice.config, {"vocab_size": None})
         drops = config.model.has_dropout
         if dropped.get(choice.shape) == drops or (speeds and past > _MOST_MEASURING * 60 * minutes):
@@ -60,7 +60,7 @@ def dialed(
         seconds = min(_LONGEST_MEASURED, _MEASURED * 60 * minutes)
         speed, compilation = _measure(choice.config, corpus, seconds, optimizer, mesh)
         if choice.shape in dropped:  # the masks of dropout take time: there is some only if that leaves sweeps for it
-            again = choose(len(corpus.tokens), len(corpus.vocabulary), left, speeds | {choice.shape: speed}, settings)
+            again = choose_network(*sizes, left, speeds | {choice.shape: speed}, settings)
             if again.config.model.has_dropout != drops:
                 settings = {"dropout": 0.0, "state_dropout": 0.0, "weight_dropout": 0.0, **settings}
                 if drops:
@@ -74,7 +74,7 @@ def _faster_products() -> Products:
     import jax.numpy as jnp
     from jax import lax
 
-    from jaxrnn.bench.timing import counted, race
+    from jaxrnn.bench.timing import race, repeated
     from jaxrnn.kernels.matmul import times_matrix
 
     h, W = jnp.zeros((16, 256)), jnp.zeros((256, 3 * 256))
@@ -85,7 +85,7 @@ def _faster_products() -> Products:
         return lax.fori_loop(0, count, lambda _, h: times(h)[:, :256] + 1, h)
 
     def contender(products: Products) -> "Contender":
-        return counted(lambda count: multiply(100 * count, products).block_until_ready(), seconds=0.01)
+        return repeated(lambda count: multiply(100 * count, products).block_until_ready(), seconds=0.01)
 
     times = race({products: contender(products) for products in get_args(Products)}, rounds=5)
     return min(get_args(Products), key=lambda products: times[products].median)

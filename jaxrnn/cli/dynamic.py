@@ -47,7 +47,7 @@ class DynamicFlags:
         """
         import numpy as np
 
-        from jaxrnn.evaluation.dynamic import choose
+        from jaxrnn.evaluation.dynamic import choose_rule
 
         rate, decay, length = self.dynamic_rate, self.dynamic_decay, self.dynamic_length
         if not self.dynamic:
@@ -70,7 +70,7 @@ class DynamicFlags:
             print("choosing how fast to learn, on training text", file=sys.stderr)
         numbers: dict[str, Any] = {"rate": rate, "decay": decay, "length": length}
         params, model = checkpoint.state.params, checkpoint.config.model
-        return choose(params, part.tokens, model, rule=self.dynamic_rule, starts=part.starts, **numbers)
+        return choose_rule(params, part.tokens, model, rule=self.dynamic_rule, starts=part.starts, **numbers)
 
 
 DYNAMIC = tyro.conf.arg(name="dynamic evaluation", help="Let the network learn as it reads (Krause et al. 2018).")

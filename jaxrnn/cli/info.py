@@ -57,11 +57,11 @@ class Info:
         print_result(self.json, values, *lines)
 
     def _list_vocabulary(self, run_dir: Path) -> None:
-        from jaxrnn.text.characters import describe
+        from jaxrnn.text.characters import name_of
         from jaxrnn.text.vocabulary import UNKNOWN
 
         vocabulary = open_checkpoint(run_dir, cell=self.cell).vocabulary
-        names = [describe(symbol) for symbol in vocabulary.symbols]
+        names = [name_of(symbol) for symbol in vocabulary.symbols]
         if vocabulary.kind == "bytes":
             names = [f"0x{ord(symbol):02x} {bytes([ord(symbol) & 255])!r}" for symbol in vocabulary.symbols]
         if vocabulary.unknown:

@@ -82,7 +82,7 @@ class Choice(NamedTuple):
     sweeps: float  # how often the run reads its part of the text
 
 
-def choose(
+def choose_network(
     num_symbols: int,
     vocab_size: int,
     seconds: float,
@@ -92,9 +92,9 @@ def choose(
     """Return what to train on a text for some seconds.
 
     Example:
-        >>> choose(1_000_000, 65, 60, {2: 300_000}).config.model.hidden_size
+        >>> choose_network(1_000_000, 65, 60, {2: 300_000}).config.model.hidden_size
         256
-        >>> choose(50_000_000, 65, 3600, {2: 300_000}).config.model.hidden_size
+        >>> choose_network(50_000_000, 65, 3600, {2: 300_000}).config.model.hidden_size
         512
 
     Args:

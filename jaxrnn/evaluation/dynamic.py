@@ -202,7 +202,7 @@ class Dynamic(NamedTuple):
         return f"dynamic: learned after every {counted(self.length, 'symbols')}, {rule}"
 
 
-def choose(
+def choose_rule(
     params: Params,
     tokens: Tokens,
     config: ModelConfig,

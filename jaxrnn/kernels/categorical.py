@@ -16,7 +16,7 @@ import numpy as np
 from jaxrnn.kernels import uses
 
 
-def draw(weights: jax.Array, uniform: jax.Array) -> jax.Array:
+def draw_weighted(weights: jax.Array, uniform: jax.Array) -> jax.Array:
     """Return per lane the first token whose cumulative share of the weights exceeds a number in [0, 1).
 
     The shapes are [B, V], [B] -> [B]. No weight is negative, and they need not add up to 1.

@@ -12,7 +12,7 @@ import numpy as np
 from jaxrnn.config import TrainConfig, from_json, read_text
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, has_lost_all, is_run, other_run
-from jaxrnn.runs.header import parse, read_metadata
+from jaxrnn.runs.header import parse_metadata, read_metadata
 from jaxrnn.runs.lock import is_locked
 from jaxrnn.runs.metrics import METRICS, Columns, read_columns
 from jaxrnn.runs.sweep_directory import SWEEP, sweep_of
@@ -173,7 +173,7 @@ def summarize_run(run: str | Path) -> RunSummary:
         with _noting(problem, path.name):
             metadata, shapes = read_metadata(path)
             parameters = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("params."))
-            headers.append({**parse(metadata, path), "parameters": parameters})
+            headers.append({**parse_metadata(metadata, path), "parameters": parameters})
         if path in all_checkpoints(run):  # else the run has removed it meanwhile
             problems |= problem
     newest = next(iter(headers), {})

@@ -24,7 +24,7 @@ from jaxrnn.config import Cell, TrainConfig, to_json
 from jaxrnn.config.fields import check_arguments, describe, of_fields
 from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError, listed
 from jaxrnn.runs.checkpoint_files import newest_good
-from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse, read_metadata, reading
+from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse_metadata, read_errors, read_metadata
 from jaxrnn.runs.provenance import computed_by
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Vocabulary
@@ -106,7 +106,7 @@ def save_checkpoint(
     metadata["sha256"] = _digest(tensors, metadata)
     data = safetensors.numpy.save(tensors, metadata)
     try:  # no reader would take it otherwise
-        parse(metadata, path)
+        parse_metadata(metadata, path)
         if int.from_bytes(data[:8], "little") > HEADER_LIMIT:
             raise JaxrnnError(f"a configuration of more than {HEADER_LIMIT:,} bytes; shorten its prompt")
     except JaxrnnError as error:
@@ -173,13 +173,13 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     the data are of one file even if another takes its name meanwhile, and a bad disk is an error, not a killed process.
     """
     read_metadata(path)
-    with reading(path):
+    with read_errors(path):
         data = path.read_bytes()
         arrays = safetensors.numpy.load(data)
         metadata = checked(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"], path)
     if metadata["sha256"] != _digest(arrays, metadata):
         raise DamagedError(f"{path} is damaged (its SHA-256 differs)")
-    fields = parse(metadata, path)
+    fields = parse_metadata(metadata, path)
     try:
         if (_SYMBOLS in arrays) == ("symbols" in fields["vocabulary"]):
             raise ValueError("its vocabulary is none")

@@ -12,7 +12,7 @@ from jaxrnn.config import TEXT_RULES, Cell, ModelConfig, TrainConfig, with_setti
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, counted
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.header import parse, read_metadata
+from jaxrnn.runs.header import parse_metadata, read_metadata
 from jaxrnn.runs.lock import write_errors
 from jaxrnn.runs.run import Run
 
@@ -81,5 +81,5 @@ def _newest_fields(path: Path) -> dict[str, Any] | None:
     """Return what the header of a run's newest checkpoint says that is not damaged; None if there is none."""
     for file in all_checkpoints(path):
         with contextlib.suppress(DamagedError):
-            return parse(read_metadata(file)[0], file)
+            return parse_metadata(read_metadata(file)[0], file)
     return None

@@ -31,7 +31,7 @@ _TOGETHER = (  # counters of which a file holds all or none
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turn an error in reading a checkpoint into the one that says which of the three it is."""
     try:
         yield
@@ -53,7 +53,7 @@ def read_metadata(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]
         CheckpointError: the file can't be used; it must be just as large as its tensors need.
         JaxrnnError: it is not even named as a checkpoint.
     """
-    with reading(path):
+    with read_errors(path):
         if path.exists() and not path.is_file():  # opening a pipe could wait forever
             raise UnusableError(f"{path} is not a regular file")
         with path.open("rb") as start:
@@ -76,7 +76,7 @@ def checked(metadata: dict[str, str], path: Path) -> dict[str, str]:
     return metadata
 
 
-def parse(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+def parse_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     """Return what the metadata say: config, vocabulary (of version 0.1.0 with its symbols), corpus, counters, ...
 
     Raises:

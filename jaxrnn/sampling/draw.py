@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn.config.fields import is_traced
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.categorical import draw as draw_weighted
+from jaxrnn.kernels.categorical import draw_weighted
 
 COLDEST = 1e-30  # a lower temperature takes the likeliest token
 

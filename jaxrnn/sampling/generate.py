@@ -24,7 +24,7 @@ from jaxrnn.sampling.draw import check_draw
 from jaxrnn.sampling.likelihood import log_probabilities
 from jaxrnn.sampling.sample import advance, sample
 from jaxrnn.text import Tokens, Vocabulary, document_starts, encode_separator
-from jaxrnn.text.characters import describe
+from jaxrnn.text.characters import name_of
 from jaxrnn.text.vocabulary import Decoder
 
 PIECE = 100  # characters per dispatch: few enough to stream visibly, enough to be fast
@@ -132,7 +132,7 @@ class Writer:
         vocabulary = dataclasses.replace(self.vocabulary, unknown=False)
         if missing := [symbol for symbol in options.stop if not vocabulary.knows(symbol)]:
             raise JaxrnnError(
-                f"the stop string {options.stop!r} can't occur: the model has never seen {describe(missing[0])}; "
+                f"the stop string {options.stop!r} can't occur: the model has never seen {name_of(missing[0])}; "
                 "`jaxrnn info RUN --vocabulary` lists what it knows"
             )
         tokens = vocabulary.encode(options.stop)

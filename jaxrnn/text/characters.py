@@ -40,11 +40,11 @@ def visible(character: str) -> str:
     return f"\u25cc{character}" if unicodedata.category(character).startswith("M") else character
 
 
-def describe(character: str) -> str:
+def name_of(character: str) -> str:
     r"""Return a character with its code point and name; a mark that combines stands on a dotted circle.
 
     Example:
-        >>> describe("e"), describe("\n"), describe("\udce9")
+        >>> name_of("e"), name_of("\n"), name_of("\udce9")
         ('e (U+0065 LATIN SMALL LETTER E)', "'\\n' (U+000A)", 'the byte 0xe9, which is not UTF-8')
     """
     code = ord(character)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxrnn.config import Unknown, VocabularyKind, check_text_options
 from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError, counted, listed
-from jaxrnn.text.characters import alternatives, describe
+from jaxrnn.text.characters import alternatives, name_of
 
 Tokens = np.ndarray[tuple[int, ...], np.dtype[np.integer]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -112,9 +112,9 @@ class Vocabulary:
             names, known = [repr(bytes([code])) for code in distinct], []
         else:
             symbols = [*map(chr, distinct)]
-            names = [*map(describe, symbols)]
+            names = [*map(name_of, symbols)]
             nearest = {symbol: next(filter(self.knows, alternatives(symbol)), "") for symbol in symbols[:4]}
-            known = [f"{near!r} for {describe(symbol).partition(' (')[0]}" for symbol, near in nearest.items() if near]
+            known = [f"{near!r} for {name_of(symbol).partition(' (')[0]}" for symbol, near in nearest.items() if near]
         instead = f", such as {', '.join(known)}" if known else ""
         return (
             f"the model has never seen {listed(names, 4)}; it knows {counted(len(self), self.kind)} (listed by jaxrnn "
@@ -244,7 +244,7 @@ def encode_bytes(text: str, encoding: str) -> bytes:
     try:
         return text.encode(encoding, "surrogateescape")
     except UnicodeEncodeError as error:
-        symbol = describe(text[error.start])
+        symbol = name_of(text[error.start])
         raise JaxrnnError(f"{symbol} has no bytes in {encoding.upper()}; leave it out") from None
 
 

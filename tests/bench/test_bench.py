@@ -304,7 +304,7 @@ def test_workers_end_when_their_parent_raises(without_torch, monkeypatch):
     monkeypatch.setattr(references, "Worker", RecordedWorker)
     with pytest.raises(ZeroDivisionError):
         fail()
-    monkeypatch.setattr(references, "counted", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(references, "repeated", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fail()
     assert len(started) == 2

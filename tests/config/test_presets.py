@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxrnn.config import TrainConfig, from_json, to_json, with_settings
-from jaxrnn.config.dial import choose
+from jaxrnn.config.dial import choose_network
 from jaxrnn.config.presets import PRESET_FACTS, PRESETS, adapted, preset
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import batches
@@ -38,7 +38,7 @@ def test_char_rnn_has_char_rnns_settings():
 def test_quick_and_best_are_what_the_dial_chooses_for_a_minute_and_for_ten(name, seconds):
     # Of 2 x 256 and 2 x 384 units (with dropout), symbols per second on two cores of an Intel Xeon (Sapphire Rapids).
     speeds = {5: 84_000.0, 6: 22_000.0}
-    choice = choose(1_115_394, 65, seconds, speeds, {"split": (0.9, 0.1)})
+    choice = choose_network(1_115_394, 65, seconds, speeds, {"split": (0.9, 0.1)})
     assert preset(name) == with_settings(choice.config, {"vocab_size": None})
 
 

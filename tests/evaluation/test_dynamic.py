@@ -8,7 +8,7 @@ from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.evaluation.dynamic import adapt, choose, dynamic_surprisals, mean_squares, pulled
+from jaxrnn.evaluation.dynamic import adapt, choose_rule, dynamic_surprisals, mean_squares, pulled
 from jaxrnn.evaluation.score import surprisals
 from jaxrnn.network.loss import loss
 from jaxrnn.network.model import initial_carry
@@ -111,17 +111,17 @@ def test_without_a_rate_it_is_the_static_score(params):
 
 def test_it_learns_what_repeats_and_rates_are_chosen_on_the_training_text_alone(params):
     text = np.tile(TEXT, 20)
-    dynamic, rule = choose(params, text, MODEL)
+    dynamic, rule = choose_rule(params, text, MODEL)
     assert (dynamic.rule, dynamic.length) == ("rms", 16)
     static = surprisals(params, text, MODEL).mean()
     assert dynamic_surprisals(params, text, MODEL, rule).mean() < 0.8 * static
-    given, _ = choose(params, text[:0], MODEL, rule="sgd", rate=0.01, decay=0.5, length=3)  # which needs no text
+    given, _ = choose_rule(params, text[:0], MODEL, rule="sgd", rate=0.01, decay=0.5, length=3)  # which needs no text
     assert given == ("sgd", 0.01, 0.5, 3)
 
 
 def test_a_rule_is_chosen_with_the_resets_of_the_training_text(params):
     text, starts = np.tile(TEXT, 20), np.tile(STARTS, 20)
-    _, rule = choose(params, text, MODEL, rate=1e-3, decay=0.0, starts=starts)
+    _, rule = choose_rule(params, text, MODEL, rate=1e-3, decay=0.0, starts=starts)
     ours = rule.init(params).scale
     expected = pulled(1e-3, 0.0, mean_squares(params, text, MODEL, 16, starts)).init(params).scale
     jax.tree.map(np.testing.assert_array_equal, ours, expected)

@@ -9,7 +9,7 @@ from jaxrnn import kernels
 from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.bernoulli import bernoulli
-from jaxrnn.kernels.categorical import draw
+from jaxrnn.kernels.categorical import draw_weighted
 from jaxrnn.kernels.lookup import look_up
 from jaxrnn.kernels.matmul import times_matrix, transposed_product
 from jaxrnn.kernels.sequential import run_sequentially
@@ -68,7 +68,7 @@ TABLE = {
     "matmul rounded": (lambda h, W: times_matrix(W, 4, "bfloat16")(h), (normal(4, 1100), normal(1100, 19))),
     "matmul transposed": (transposed_product, (normal(20, 4), normal(20, 5))),
     "sequential": (doubled, (normal(5),)),
-    "categorical": (draw, (jnp.exp(normal(64, 200)), jnp.asarray(RANDOM.random(64), jnp.float32))),
+    "categorical": (draw_weighted, (jnp.exp(normal(64, 200)), jnp.asarray(RANDOM.random(64), jnp.float32))),
     "bernoulli": (lambda key: bernoulli(key, jnp.asarray([[0.3], [0.8]]), (2, 90), 1), (jax.random.key(1),)),
     "lookup": (jax.grad(lambda W: (look_up(W, TOKENS) ** 2).sum()), (normal(30, 5),)),
     "sparse_rows": trained(vocab_size=60),

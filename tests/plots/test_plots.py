@@ -13,7 +13,7 @@ import pytest
 from jaxrnn import plots
 from jaxrnn.bench.timing import Result, Timing
 from jaxrnn.cli import main
-from jaxrnn.cli.bench_output import draw
+from jaxrnn.cli.bench_output import figure_of
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation.activations import activations
@@ -143,9 +143,9 @@ def test_gate_saturation_is_the_fraction_of_the_time_at_either_end(runs):
 
 def test_the_benchmarks_charts_are_figures_too():
     seconds = {f"{name} {size}": Timing.of([1e-6 * size]) for name in ("H", "T") for size in (2, 4)}
-    figure = drawn(draw("scaling", Result(seconds, characters=25), "this machine"))
+    figure = drawn(figure_of("scaling", Result(seconds, characters=25), "this machine"))
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["H", "T"]
-    bars = drawn(draw("step", Result({"jit": Timing.of([1e-4]), "NumPy": Timing.of([2.0])}), ""))
+    bars = drawn(figure_of("step", Result({"jit": Timing.of([1e-4]), "NumPy": Timing.of([2.0])}), ""))
     assert [text.get_text() for text in bars.axes[0].texts] == ["100", "2,000,000"]
     assert "this machine" in figure.get_suptitle()
 

@@ -7,7 +7,7 @@ from arrays import init_params
 
 from jaxrnn.config import ModelConfig
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.kernels.categorical import draw
+from jaxrnn.kernels.categorical import draw_weighted
 from jaxrnn.network.model import forward, initial_carry
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import document_starts
@@ -138,7 +138,7 @@ def test_a_draw_is_the_place_of_its_number_in_the_cumulative_softmax(vocab_size)
     logits[:150, [0, -1]], logits[:, vocab_size // 2] = -np.inf, 0
     uniform = rng.integers(0, 2**23, 300).astype(np.float32) / 2**23  # as jax.random draws them
     uniform[::3], uniform[1::3] = 0, 1 - 2.0**-23
-    drawn = np.asarray(jax.jit(draw)(jnp.exp(logits - logits.max(axis=-1, keepdims=True)), uniform))
+    drawn = np.asarray(jax.jit(draw_weighted)(jnp.exp(logits - logits.max(axis=-1, keepdims=True)), uniform))
     p = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     assert p[np.arange(300), drawn].min() > 0
@@ -154,7 +154,7 @@ def test_a_token_without_weight_is_not_drawn_where_rounding_meets_the_end_of_the
     p = np.exp(logits.astype(float))
     end = p[:, :16].sum(axis=1) / p.sum(axis=1)
     uniform = (np.round(end * 2**23) / 2**23).astype(np.float32)
-    drawn = np.asarray(jax.jit(draw)(jnp.exp(logits - logits.max(axis=-1, keepdims=True)), uniform))
+    drawn = np.asarray(jax.jit(draw_weighted)(jnp.exp(logits - logits.max(axis=-1, keepdims=True)), uniform))
     assert np.all(logits[lanes, drawn] > -np.inf)
 
 
