@@ -86,8 +86,11 @@ def _kinds(config: type[Checked]) -> dict[str, tuple[Any, tuple[str, ...]]]:
 
 def _annotations(annotated: Any) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Return the type and the intervals of each field or argument that is annotated."""
-    kinds, annotations = get_type_hints(annotated), get_type_hints(annotated, include_extras=True)
-    return {name: (kind, getattr(annotations[name], "__metadata__", ())) for name, kind in kinds.items()}
+    kinds = get_type_hints(annotated, include_extras=True)  # Annotated has its type as __origin__
+    return {
+        name: (kind.__origin__, kind.__metadata__) if hasattr(kind, "__metadata__") else (kind, ())
+        for name, kind in kinds.items()
+    }
 
 
 def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> str:
