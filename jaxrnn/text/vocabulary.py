@@ -49,8 +49,9 @@ class Vocabulary:
     def __post_init__(self) -> None:
         """Check the symbols."""
         check_arguments(Vocabulary, vars(self))
-        ordered = "".join(sorted(set(self.symbols)))
-        if not ordered or ordered != self.symbols:
+        codes = np.frombuffer(self.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
+        if not len(codes) or (codes[1:] <= codes[:-1]).any():
+            ordered = "".join(sorted(set(self.symbols)))
             raise JaxrnnError(
                 f"the symbols of a vocabulary must be distinct and sorted, got {self.symbols[:40]!r}; give "
                 f"{ordered[:40]!r}, or a text to Vocabulary.of"
