@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -22,7 +23,6 @@ FLAGS = (
 
 def open_browser(profile, *flags):
     """Start the browser with an empty profile; skip the test where none is installed."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install '.[test]'")
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         pytest.skip("no browser is installed: apt-get install chromium chromium-driver")

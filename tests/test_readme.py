@@ -93,7 +93,6 @@ def shortened(command):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
 def test_its_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "novel.txt").write_text("The cat sat on the mat, and the dog on the log.\n" * 2000, "utf-8")
     (tmp_path / "more.txt").write_text("The owl sat on the wall, and the bat on the vat!\n" * 2000, "utf-8")

@@ -341,7 +341,6 @@ def test_json_is_a_line_that_says_it_all(place, jaxrnn):
 
 @pytest.mark.slow
 def test_json_of_the_other_commands_is_a_line_of_what_they_made(home, jaxrnn):
-    pytest.importorskip("matplotlib")
 
     def told(command):
         code, out, _ = jaxrnn(f"{command} --json")

@@ -2,6 +2,7 @@ import errno
 import subprocess
 import sys
 
+import pdoc
 import pytest
 
 
@@ -18,8 +19,6 @@ def test_the_reference_is_built_from_the_docstrings_without_a_warning(tmp_path):
 
 @pytest.mark.slow
 def test_on_a_full_disk_no_page_is_left(tmp_path, jaxrnn, monkeypatch):
-    pdoc = pytest.importorskip("pdoc")
-
     def fill(*_, output_directory):
         (output_directory / "index.html").write_text("half of")
         raise OSError(errno.ENOSPC, "No space left on device")

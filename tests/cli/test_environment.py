@@ -46,7 +46,6 @@ def run_all(directory, **environment):
 
 
 def test_variables_change_no_result_whatever_they_are_set_to(home):
-    pytest.importorskip("matplotlib")
     expected = run_all("plain")
     assert expected.returncode == 0, expected.stderr
     for name, values in {"good": GOOD, "garbage": dict.fromkeys(GOOD, "garbage")}.items():

@@ -39,7 +39,6 @@ def offline(monkeypatch):
     ("command", "arguments"), [(command, arguments) for command in ARGUMENTS for arguments in ARGUMENTS[command]]
 )
 def test_json_is_one_line_on_stdout_and_nothing_else(home, jaxrnn, command, arguments):
-    pytest.importorskip("matplotlib")
     (home / "notes").mkdir()
     if command == "import":
         assert jaxrnn("export run --out weights.safetensors")[0] == 0
@@ -62,7 +61,6 @@ def test_every_command_has_json_but_those_that_print_a_script_or_write_pages():
     ],
 )
 def test_a_file_is_replaced_whole_or_not_at_all(home, jaxrnn, monkeypatch, command):
-    pytest.importorskip("matplotlib")
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -93,7 +91,6 @@ WRITERS = {
 
 @pytest.mark.parametrize("command", WRITERS.values(), ids=list(WRITERS))
 def test_a_place_that_cannot_be_written_is_one_error_in_all_commands(home, jaxrnn, command):
-    pytest.importorskip("matplotlib")
     for suffix in ("svg", "html", "safetensors", "tsv"):
         (home / f"folder.{suffix}").mkdir()
     for place, reason, advice in [
@@ -110,7 +107,6 @@ def test_a_place_that_cannot_be_written_is_one_error_in_all_commands(home, jaxrn
 
 @pytest.mark.parametrize("command", ["plot run --out FILE.svg", "page run --out FILE.html --text the"])
 def test_a_file_that_is_replaced_is_said_to_be(home, jaxrnn, command):
-    pytest.importorskip("matplotlib")
     assert "replaced" not in jaxrnn(command)[1]
     assert "replaced)" in jaxrnn(command)[1]
 
@@ -118,7 +114,6 @@ def test_a_file_that_is_replaced_is_said_to_be(home, jaxrnn, command):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", list(WRITERS.values())[:4], ids=list(WRITERS)[:4])
 def test_a_file_beyond_the_limit_leaves_the_old_one(home, command):
-    pytest.importorskip("matplotlib")
     name = command.format("FILE").partition("FILE")[2].partition(" ")[0]
     (home / f"FILE{name}").write_text("the old one")
     names = sorted(home.iterdir())

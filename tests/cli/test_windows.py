@@ -42,7 +42,6 @@ COMMANDS = (
 
 @pytest.mark.slow
 def test_every_command_works_without_what_windows_lacks(home):
-    pytest.importorskip("matplotlib")
     (home / "big.txt").write_text("the cat sat on the mat.\n" * 400_000)
     done = subprocess.run([sys.executable, windows.__file__, *COMMANDS], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,6 @@ import pytest
 from jaxrnn import plots
 from jaxrnn.plots import fonts
 
-pytest.importorskip("matplotlib")
 COLUMNS = {"step": np.arange(3.0), "train_bits_per_character": np.ones(3)}
 NAMES = {
     "plain": "run",

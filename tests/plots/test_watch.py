@@ -67,7 +67,6 @@ def test_a_notebook_shows_one_reproducible_picture_or_bar_and_leaving_the_loop_c
 
 
 def test_a_notebook_says_that_training_is_compiled_before_it_begins(monkeypatch):
-    pytest.importorskip("IPython")
     shown, names = [], {}
     handle = types.SimpleNamespace(update=lambda data, **_: shown.append(data["text/plain"]))
     monkeypatch.setitem(jaxrnn.watch.__globals__, "_in_notebook", lambda: True)
@@ -84,7 +83,6 @@ def test_a_notebook_says_that_training_is_compiled_before_it_begins(monkeypatch)
 
 
 def test_a_notebook_shows_how_far_a_long_validation_is_and_nothing_after_it(monkeypatch):
-    pytest.importorskip("IPython")
     shown = []
     handle = types.SimpleNamespace(update=lambda data, **_: shown.append(data["text/plain"]))
     monkeypatch.setitem(jaxrnn.watch.__globals__, "_in_notebook", lambda: True)

@@ -66,7 +66,6 @@ def test_the_metrics_of_version_0_1_0_are_read_in_the_units_of_today(name):
 
 @pytest.mark.parametrize("name", ["tanh", "lstm"])
 def test_a_run_of_version_0_1_0_is_listed_drawn_and_made_a_page_in_bits(tmp_path, name):
-    pytest.importorskip("matplotlib")
     checkpoint, columns = load_checkpoint(OLD / name), read_metrics(OLD / name)
     losses = summarize_run(OLD / name).train_bits_per_character
     assert losses.last == columns["train_bits_per_character"][-1]

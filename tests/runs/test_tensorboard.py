@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import struct
 import sys
@@ -20,9 +19,6 @@ CONFIG = TrainConfig(
     sample_every=0,
     sample_length=5,
     chunk_length=5,
-)
-needs_tensorboard = pytest.mark.skipif(
-    importlib.util.find_spec("tensorboardX") is None, reason="tensorboardX is not installed"
 )
 
 
@@ -86,7 +82,6 @@ def assert_as_logged(run):
     assert times == sorted(times)
 
 
-@needs_tensorboard
 @pytest.mark.slow
 def test_tensorboard_gets_what_the_metrics_hold_and_a_resumed_run_repeats_nothing(home):
     assert main(["train", "--config", "config.json", "--run-dir", "run", "--tensorboard", "--quiet"]) == 0
@@ -102,7 +97,6 @@ def test_tensorboard_gets_what_the_metrics_hold_and_a_resumed_run_repeats_nothin
     assert max(expected("run")["interval_bits_per_character"]) == 40
 
 
-@needs_tensorboard
 @pytest.mark.slow
 def test_a_run_can_be_shown_in_tensorboard_later_and_another_in_its_place_leaves_no_events(home):
     assert main(["train", "--config", "config.json", "--run-dir", "run", "--quiet"]) == 0
