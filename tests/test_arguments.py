@@ -19,6 +19,7 @@ KEY = jax.random.key(0)
 CONFIG = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=3))
 MODEL, VOCABULARY, TOKENS = CONFIG.model, Vocabulary("abc"), np.arange(30) % 3
 STATE = jaxrnn.init_train_state(KEY, CONFIG)
+BATCH = jax.tree.map(lambda part: part[0], jaxrnn.batches(TOKENS, 0, 1, CONFIG))
 PARAMS, CARRY, OPTIONS = STATE.params, STATE.carry, SampleConfig(length=3)
 
 WRONG = {
@@ -88,6 +89,9 @@ WRONG = {
             lambda: jaxrnn.evaluate(PARAMS, Corpus.from_text("abc"), VOCABULARY, MODEL),
             "tokens must be an array, got a Corpus; give its tokens",
         ),
+    ],
+    "longest_copy": [
+        (lambda: jaxrnn.longest_copy("x", VOCABULARY), "text must be a string or several of them, got a Vocabulary")
     ],
     "activations": [(lambda: jaxrnn.activations(PARAMS, TOKENS, CONFIG), "config must be a ModelConfig, got a TrainC")],
     "page": [(lambda: jaxrnn.page.page("run"), "checkpoint must be a Checkpoint, got 'run'")],
@@ -174,6 +178,31 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
         (lambda: jaxrnn.sample(KEY, PARAMS, CARRY, TOKENS[:, None] + 1, MODEL, length=1), "must be 0 to 2, got 1 to 3"),
         (lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, lanes=0), "lanes must be at least 1, got 0"),
         (lambda: measure(lambda x, y: x, 1.0, 1.0, rounds=0), "rounds must be at least 1, got 0"),
+        (lambda: jaxrnn.make_mesh(1.0), "devices must be a whole number or 'all', got 1.0"),
+        (lambda: jaxrnn.bits_per_character(1.0, 0), "sequence_length must be at least 1, got 0"),
+        (lambda: jaxrnn.forward(PARAMS, CARRY, TOKENS[:, None] + 1, MODEL), "must be 0 to 2, got 1 to 3"),
+        (
+            lambda: jaxrnn.train_chunk(STATE, BATCH, CONFIG),
+            r"inputs \[K, T, B\], got shape \(25, 1\); train_step takes",
+        ),
+        (
+            lambda: jaxrnn.evaluate(PARAMS, TOKENS, VOCABULARY, MODEL, starts=TOKENS),
+            r"starts must be bool \[30\], as the tokens, got int64\[30\]",
+        ),
+        (
+            lambda: jaxrnn.batches(TOKENS, 0, 1, CONFIG, starts=np.zeros(29, bool)),
+            r"starts must be bool \[30\], as the tokens, got bool\[29\]",
+        ),
+        (lambda: Vocabulary(""), "a vocabulary must have a symbol; give those of a text by Vocabulary.of"),
+        (
+            lambda: jaxrnn.save_checkpoint("x", STATE, CONFIG, VOCABULARY, corpus={"length": np.int64(3)}),
+            "corpus and counters must be plain numbers and strings .*int64.*; convert them",
+        ),
+        (lambda: SampleConfig(num_samples=3, seed=2**32 - 1), "seed, the first of 3, must be at most 4294967293"),
+        (
+            lambda: jaxrnn.sample(KEY, PARAMS, CARRY, TOKENS[:1, None], MODEL, length=1, temperature=1e39),
+            "temperature must be from 0 .* to 1e.30",
+        ),
         (lambda: measure(lambda x, y: x, 1.0, 1.0, seconds=0), "seconds must be a finite number above 0, got 0"),
     ],
 )

@@ -239,7 +239,8 @@ def _report(error: BaseException) -> int:
         line = str(error).partition("\n")[0]
         words = re.findall(r"jax[_.]\w+|(?<=environment ')\w+", line, re.IGNORECASE)
         names = [word.replace(".", "_").upper() for word in words]
-        names += [name for name in os.environ if name.startswith("TQDM_") and repr(os.environ[name]) in line]
+        libraries = ("JAX_", "TQDM_")
+        names += [name for name, value in os.environ.items() if name.startswith(libraries) and repr(value) in line]
         for name in filter(os.environ.__contains__, names):
             print(f"jaxrnn: {name} is {os.environ[name]!r} ({line}); correct or unset it", file=sys.stderr)
             return JaxrnnError.exit_code

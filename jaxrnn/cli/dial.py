@@ -127,7 +127,7 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
     if choice.sweeps >= MOST_SWEEPS - 1:
         ends += f", as more than {MOST_SWEEPS} sweeps help too little"
     return [
-        f"text: {len(corpus.tokens):,} {kind}, {len(corpus.vocabulary):,} distinct; held out to validate: {held_out}",
+        f"text: {len(corpus):,} {kind}, vocabulary of {len(corpus.vocabulary):,}; held out to validate: {held_out}",
         f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: lowest expected loss of {len(SHAPES)} "
         f"sizes with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here "
         f"({counted(measured, 'sizes')} measured)",

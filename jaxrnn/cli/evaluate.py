@@ -134,7 +134,7 @@ class Evaluate:
             with reading() as progress:
                 corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
         except JaxrnnError as error:
-            raise JaxrnnError(f"{error}, or give FILE to score another text") from None
+            raise JaxrnnError(f"{error} (or give FILE, to score another text)") from None
         slices = jaxrnn.runs.slices_of(corpus, config)
         name = self._slice_name(config)
         if name not in slices:

@@ -20,7 +20,7 @@ from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.process import noted_signals
 from jaxrnn.config import SampleConfig
-from jaxrnn.errors import JaxrnnError, did_you_mean
+from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
 
 _SETTINGS = {
     "temperature": ("X", "below 1 safer, above 1 wilder"),
@@ -85,6 +85,8 @@ class Conversation:
                     if line is None or line.strip() in ("/quit", "/exit"):
                         return
                     self._answer(line)
+                except StorageError:  # stdout can't be written to
+                    raise
                 except JaxrnnError as error:
                     _say(str(error))
                 except KeyboardInterrupt:  # drops the line that was being typed
@@ -152,8 +154,11 @@ class Conversation:
         path = Path(name).expanduser()
         if path not in self._saved and path.exists():
             raise JaxrnnError(f"{path} exists already; choose another file")
-        with replacing(path) as file:
-            file.write(self._vocabulary.to_bytes(self._tokens))
+        try:
+            with replacing(path) as file:
+                file.write(self._vocabulary.to_bytes(self._tokens))
+        except StorageError as error:
+            raise JaxrnnError(str(error)) from None
         self._saved.add(path)
         _say(f"saved: {path}")
 

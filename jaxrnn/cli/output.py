@@ -73,6 +73,11 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
     return ["  ".join(cell(text, column) for column, text in enumerate(row)).rstrip() for row in rows]
 
 
+def loss_text(loss: float) -> str:
+    """Return a loss for a table: 2.345, or 1e+30 where the training has diverged."""
+    return f"{loss:.3f}" if loss < 1e4 else f"{loss:.4g}"
+
+
 def quoted(path: Path) -> str:
     """Return a path as a word of a shell command, which is not taken for a flag or a home directory."""
     name = str(path)

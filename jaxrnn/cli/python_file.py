@@ -3,6 +3,7 @@
 Nothing but such a flag ever names code to run. What can't be loaded raises JaxrnnError.
 """
 
+import contextlib
 import sys
 import traceback
 import types
@@ -51,7 +52,8 @@ def _load(flag: str, text: str, kind: type, described: str) -> Any:
     module.__file__ = file
     sys.modules[module.__name__] = module  # a dataclass looks up its annotations there
     try:
-        exec(compile(Path(file).read_bytes(), file, "exec"), module.__dict__)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout has the command's own result
+            exec(compile(Path(file).read_bytes(), file, "exec"), module.__dict__)
     except OSError as error:
         raise JaxrnnError(f"{flag}: can't read {file} ({error.strerror}); give a Python file") from None
     except (Exception, SystemExit) as error:

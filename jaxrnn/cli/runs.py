@@ -14,7 +14,7 @@ import tyro
 
 import jaxrnn
 from jaxrnn.cli.arguments import JsonFlag
-from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, in_words, print_result, styled, table
+from jaxrnn.cli.output import BOLD, GREEN, RED, YELLOW, in_words, loss_text, print_result, styled, table
 from jaxrnn.config import SETTINGS, TEXT_RULES, TrainConfig, corpus_name
 from jaxrnn.errors import JaxrnnError, counted
 
@@ -86,7 +86,7 @@ def _row(row: "_Row") -> list[str]:
         step += f" of {run.config.steps:,}" if run.step < run.config.steps else ""
     cells = [str(row.path), row.state, _age(time.time() - row.changed), step, model]
     for losses in (run.train_bits_per_character, run.validation_bits_per_character):
-        cells += [f"{losses.last:.3f}", f"{losses.best:.3f}"] if losses else ["-", "-"]
+        cells += [loss_text(losses.last), loss_text(losses.best)] if losses else ["-", "-"]
     return [*cells, corpus_name(run.config.corpus) if run.config else "-"]
 
 
@@ -156,8 +156,11 @@ def _results(runs: "list[jaxrnn.runs.RunSummary]") -> list[list[str]]:
     for name in ("train", "validation"):
         losses = [getattr(run, f"{name}_bits_per_character") for run in runs]
         rows += [
-            [f"{name} loss, last", *(f"{loss.last:.3f}" if loss else "-" for loss in losses)],
-            [f"{name} loss, best", *(f"{loss.best:.3f} at {loss.best_step:,}" if loss else "-" for loss in losses)],
+            [f"{name} loss, last", *(loss_text(loss.last) if loss else "-" for loss in losses)],
+            [
+                f"{name} loss, best",
+                *(f"{loss_text(loss.best)} at {loss.best_step:,}" if loss else "-" for loss in losses),
+            ],
         ]
     return rows
 

@@ -13,7 +13,7 @@ import jaxrnn
 from jaxrnn.cli.advice import closing_lines, guessing_line
 from jaxrnn.cli.arguments import OPTIONS, DeviceFlags, RunOptions, TrainingFlags
 from jaxrnn.cli.flags import setting_flags, with_flags
-from jaxrnn.cli.output import fields_of, loss_values, print_result, save_figure, slice_lines, table
+from jaxrnn.cli.output import fields_of, loss_text, loss_values, print_result, save_figure, slice_lines, table
 from jaxrnn.cli.process import set_up_jax, stop_signals
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import SWEEPABLE, TrainConfig, combinations
@@ -172,7 +172,7 @@ def _result(
     lines = [*table(cells), f"losses are in {next(iter(members.values())).loss_unit}"]
     if best and best.best:
         setting = ", ".join(f"{name} {value}" for name, value in best.setting.items())
-        lines.append(f"best{' on average' * (len(best.members) > 1)}: {setting or best.best}")
+        lines.append(f"best{' on average' * (setting != '' and len(best.members) > 1)}: {setting or best.best}")
         lines += filter(None, [guessing_line(report.reports[best.best])])
     return values, lines
 
@@ -180,7 +180,5 @@ def _result(
 def _spread(spread: "jaxrnn.runs.many.Spread | None") -> str:
     if spread is None:
         return "none"
-    mean, deviation, lowest, highest = (
-        value if value is None else f"{value:.3f}" if value < 1e4 else f"{value:.4g}" for value in spread
-    )
+    mean, deviation, lowest, highest = (value if value is None else loss_text(value) for value in spread)
     return f"{mean} ± {deviation} ({lowest} to {highest})" if deviation else f"{mean}"

@@ -30,6 +30,7 @@ _TYPE_NAMES = {
     bytes: "bytes",
     Path: "a path",
     collections.abc.Mapping: "a dict",
+    collections.abc.Iterable: "several of them",
     collections.abc.Callable: "a function",
     types.NoneType: "None",
     Cell: "a jaxrnn.Cell",
@@ -181,7 +182,8 @@ def _checkable(function: Callable[..., Any]) -> dict[str, tuple[tuple[Any, ...],
 def _is_checkable(kind: Any) -> bool:
     if isinstance(kind, type):
         return kind is not Any
-    return _is_array(kind) or get_origin(kind) in (Literal, tuple, collections.abc.Callable, collections.abc.Mapping)
+    several = collections.abc.Callable, collections.abc.Mapping, collections.abc.Iterable
+    return _is_array(kind) or get_origin(kind) in (Literal, tuple, *several)
 
 
 def _is_array(thing: Any) -> bool:

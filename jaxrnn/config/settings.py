@@ -280,4 +280,5 @@ class SampleConfig(Checked):
     _shown = ("prompt", "length", "temperature", "seed")
 
     def _check(self) -> None:
-        check_in(self.seed, f"[0, {2**32 - self.num_samples}]", "seed")
+        name = "seed" if self.num_samples == 1 else f"seed, the first of {self.num_samples},"
+        check_in(self.seed, f"[0, {2**32 - self.num_samples}]", name)

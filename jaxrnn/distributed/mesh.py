@@ -14,6 +14,7 @@ splitting, not its gain.
 """
 
 import contextlib
+import numbers
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -76,6 +77,8 @@ def make_mesh(devices: Devices) -> Mesh | None:
     With many processes, 1 means all of their devices. Raises JaxrnnError if there are fewer, or if the processes can't
     have equally many.
     """
+    if devices != "all" and not isinstance(devices, numbers.Integral):
+        raise JaxrnnError(f"devices must be a whole number or 'all', got {devices!r}")
     available, processes = jax.devices(), jax.process_count()
     count = len(available) if devices == "all" or processes > 1 == devices else devices
     by_process = [[device for device in available if device.process_index == index] for index in range(processes)]

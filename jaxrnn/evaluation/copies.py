@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from jaxrnn.config.fields import check_arguments
+
 
 class Copy(NamedTuple):
     """A span of a sample that occurs in a text, and its offset in each, in characters; empty if there is none."""
@@ -24,6 +26,7 @@ def longest_copy(sample: str, text: str | Iterable[str]) -> Copy:
         >>> longest_copy("the cat sat", ["a c", "at, ", "a mat"])
         Copy(text=' cat', sample_offset=3, text_offset=1)
     """
+    check_arguments(longest_copy, locals())
     longest, offset, overlap = Copy("", 0, 0), 0, ""
     for piece in [text] if isinstance(text, str) else text:
         block = overlap + piece  # a span may begin in the piece before

@@ -23,7 +23,7 @@ from jaxrnn.evaluation.score import Nats, score
 from jaxrnn.evaluation.stream import Reader, read_in_parts
 from jaxrnn.network import Carry, Params, initial_carry
 from jaxrnn.text import Batch, Tokens
-from jaxrnn.text.documents import Starts
+from jaxrnn.text.documents import Starts, check_starts
 from jaxrnn.text.vocabulary import check_tokens
 
 SAMPLE = 8192  # symbols of training text for the mean squares of gradients, and as many others to choose numbers by
@@ -175,6 +175,7 @@ def dynamic_surprisals(
 
 def _read_all(start: Reader, tokens: Tokens, config: ModelConfig, starts: Starts | None) -> tuple[Nats, Learner]:
     check_tokens(tokens, config.vocab_size)
+    check_starts(starts, tokens)
     if len(tokens) < 2:
         raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")
     nats = np.empty(len(tokens) - 1, np.dtype(config.dtype))

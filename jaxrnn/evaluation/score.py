@@ -16,7 +16,7 @@ from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network import Carry, Params, forward, initial_carry
 from jaxrnn.network.loss import surprisal
 from jaxrnn.text import Batch, Tokens, Vocabulary
-from jaxrnn.text.documents import Starts
+from jaxrnn.text.documents import Starts, check_starts
 from jaxrnn.text.stream import count_tokens, on_disk, release_pages
 from jaxrnn.text.vocabulary import check_tokens
 from jaxrnn.training.jitted import BATCH_LANES
@@ -32,9 +32,9 @@ class Score(NamedTuple):
     """How well a text was predicted: the total surprisal of its scored symbols in nats, their number, and their size.
 
     Symbols are characters, or bytes if the vocabulary is of bytes. `utf8_bytes` are those of the scored symbols as they
-    stand in the text: one that was read as the unknown symbol counts with its own bytes, or, where only tokens are
-    known, as one byte. Its surprisal is that of the class of unknown symbols: what it would take to say which of them
-    it was is not included.
+    stand in the text, which is normalized if that of the run is: one that was read as the unknown symbol counts with
+    its own bytes, or, where only tokens are known, as one byte. Its surprisal is that of the class of unknown symbols:
+    what it would take to say which of them it was is not included.
     """
 
     nats: float
@@ -121,6 +121,7 @@ def surprisals_in_parts(
 
     With one lane the parts are in order.
     """
+    check_starts(starts, tokens)
     count = len(tokens) - 1
     if count < 1:
         raise JaxrnnError(f"the text has {counted(len(tokens), 'symbols')}; 2 are needed to score one")

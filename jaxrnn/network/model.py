@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.config import Count, ModelConfig
 from jaxrnn.config.cell import CellCarry
@@ -18,6 +19,7 @@ from jaxrnn.network.check_cell import check_cell
 from jaxrnn.network.dropout import draw_masks, drop
 from jaxrnn.network.recurrence import unroll
 from jaxrnn.text import Array
+from jaxrnn.text.vocabulary import check_tokens
 
 Carry = tuple[CellCarry, ...]  # one cell's carry a layer
 
@@ -128,6 +130,8 @@ def forward(
     """
     if tokens.ndim != 2:
         raise JaxrnnError(f"tokens must be [T, B], got shape {tokens.shape}; for one lane use tokens[:, None]")
+    if isinstance(tokens, np.ndarray):  # JAX looks up another row for a token beyond V
+        check_tokens(tokens.ravel(), params.by.size)
     tokens, starts = jnp.asarray(tokens), None if starts is None else jnp.asarray(starts)
     cell = get_cell(config.cell)
     masks = draw_masks(key, tokens.shape, cell.gates, config)

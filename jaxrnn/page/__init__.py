@@ -69,7 +69,11 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
 def _pack(params: Params, dtype: str) -> dict[str, Any]:
     """Return the parameters as base64 of little-endian numbers, and the name and size of each, in order."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    data = b"".join(np.asarray(leaf, np.dtype(dtype).newbyteorder("<")).tobytes() for _, leaf in leaves)
+    with np.errstate(over="ignore"):
+        arrays = [np.asarray(leaf, np.dtype(dtype).newbyteorder("<")) for _, leaf in leaves]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise JaxrnnError(f"weights of this network are too large for {dtype}, in which a page computes them")
+    data = b"".join(array.tobytes() for array in arrays)
     sizes = [[jax.tree_util.keystr(path, simple=True, separator="."), leaf.size] for path, leaf in leaves]
     return {"tensors": sizes, "type": dtype, "base64": base64.b64encode(data).decode()}
 

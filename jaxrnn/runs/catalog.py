@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -133,18 +134,22 @@ def find_runs(directory: str | Path) -> list[Path]:
         advice = other_run(directory, "give one that holds runs, such as runs")
         raise JaxrnnError(f"no such directory: {directory}; {advice}")
     try:
-        return _search(directory, _DEPTH)
+        return _search(directory, _DEPTH, set())
     except OSError as error:
         raise JaxrnnError(f"can't read {directory} ({error.strerror or error}); give another directory") from None
 
 
-def _search(directory: Path, depth: int) -> list[Path]:
+def _search(directory: Path, depth: int, seen: set[str]) -> list[Path]:
+    real_path = os.path.realpath(directory)  # links may lead to a directory again
+    if real_path in seen:
+        return []
+    seen.add(real_path)
     if is_run(directory):
         return [directory]
     runs = []
     for path in sorted(directory.iterdir()) if depth else ():
         with contextlib.suppress(OSError):  # a directory of another user, a disk that fails
-            runs += _search(path, depth - 1) if path.is_dir() and not path.name.startswith(".") else []
+            runs += _search(path, depth - 1, seen) if path.is_dir() and not path.name.startswith(".") else []
     return runs
 
 

@@ -94,15 +94,17 @@ def save_checkpoint(
         raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
     tensors = {name: np.asarray(leaf, order="C") for name, leaf in _leaves_by_name(_with_key_data(state)).items()}
     tensors[_SYMBOLS] = np.frombuffer(vocabulary.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
-    metadata = {
-        "format": FORMAT,
-        "config": to_json(config),
-        "key": str(jax.random.key_impl(state.key)),
-        "vocabulary": _dump({name: getattr(vocabulary, name) for name in ("kind", "unknown", "encoding")}),
-        "corpus": _dump(dict(corpus)),
-        "counters": _dump({**(counters or {}), "step": int(tensors["step"])}),
-        "computed_by": _dump(computed_by(device_count)),
+    fields = {
+        "vocabulary": {name: getattr(vocabulary, name) for name in ("kind", "unknown", "encoding")},
+        "corpus": dict(corpus),
+        "counters": {**(counters or {}), "step": int(tensors["step"])},
+        "computed_by": computed_by(device_count),
     }
+    metadata = {"format": FORMAT, "config": to_json(config), "key": str(jax.random.key_impl(state.key))}
+    try:
+        metadata |= {name: _dump(values) for name, values in fields.items()}
+    except TypeError as error:
+        raise JaxrnnError(f"corpus and counters must be plain numbers and strings ({error}); convert them") from None
     metadata["sha256"] = _digest(tensors, metadata)
     data = safetensors.numpy.save(tensors, metadata)
     try:  # no reader would take it otherwise

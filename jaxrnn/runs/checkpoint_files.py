@@ -118,8 +118,14 @@ def newest_good(
     if best_first:
         files.sort(key=lambda file: file.name != _BEST)
     if not files:
-        lost = f"those that were damaged are in {path / 'checkpoints' / _DAMAGED}"
-        raise JaxrnnError(f"{path} holds no checkpoint; {lost if has_lost_all(path) else other_run(path)}")
+        advice = (
+            "it ended before its first one; begin it again with --resume or --overwrite"
+            if is_run(path)
+            else other_run(path)
+        )
+        if has_lost_all(path):
+            advice = f"those that were damaged are in {path / 'checkpoints' / _DAMAGED}"
+        raise JaxrnnError(f"{path} holds no checkpoint; {advice}")
     errors: list[CheckpointError] = []
     for file in files:
         try:

@@ -159,6 +159,10 @@ def _read(path: Path) -> tuple[dict[str, Array], Any, dict[str, str]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
         stored = dict(safetensors.deserialize(path.read_bytes()))
+    except FileNotFoundError:
+        raise JaxrnnError(
+            f"no such file: {path}; give one of `jaxrnn export`, or of safetensors.torch.save_file"
+        ) from None
     except (OSError, safetensors.SafetensorError) as error:
         raise JaxrnnError(
             f"{path} is not a safetensors file ({error}); a torch model becomes one by "

@@ -1,7 +1,5 @@
 """How a character is drawn from the logits: from the softmax, or from its likeliest characters."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -9,7 +7,7 @@ from jaxrnn.config.fields import is_traced
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.categorical import draw_weighted
 
-COLDEST = 1e-30  # a lower temperature takes the likeliest token
+COLDEST, HOTTEST = 1e-30, 1e30  # a lower temperature takes the likeliest token; float32 has not much higher ones
 
 Number = float | jax.Array
 TopK = int | jax.Array | None
@@ -18,8 +16,10 @@ TopP = float | jax.Array | None
 
 def check_draw(vocab_size: int, temperature: Number, top_k: TopK, top_p: TopP) -> None:
     """Raise JaxrnnError for the first of these that is out of its range, unless it is traced."""
-    if not is_traced(temperature) and not 0 <= temperature < math.inf:
-        raise JaxrnnError(f"temperature must be a finite number from 0 (the likeliest character) on, got {temperature}")
+    if not is_traced(temperature) and not 0 <= temperature <= HOTTEST:
+        raise JaxrnnError(
+            f"temperature must be from 0 (the likeliest character) to {HOTTEST:g} (any character), got {temperature}"
+        )
     if not (top_k is None or is_traced(top_k)) and top_k not in range(1, vocab_size + 1):
         raise JaxrnnError(f"top_k must be a whole number from 1 to {vocab_size}, what the model knows, got {top_k}")
     if not (top_p is None or is_traced(top_p)) and not 0 < top_p <= 1:

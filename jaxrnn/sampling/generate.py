@@ -122,7 +122,8 @@ class Writer:
         try:
             self.vocabulary.encode(prompt)
         except JaxrnnError as error:
-            others = "unknown=drop" if unknown == "map" else "unknown=map or drop"
+            can_map = self.vocabulary.knows(self.vocabulary.adapt(prompt, "map"))
+            others = "unknown=map or drop" if can_map else "unknown=drop"
             raise JaxrnnError(f"{error}; {others} adapts a prompt (--unknown)") from None
         return prompt
 

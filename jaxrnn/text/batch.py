@@ -7,7 +7,7 @@ import numpy as np
 from jaxrnn.config import Count, CountOrZero, TrainConfig
 from jaxrnn.config.fields import check_arguments, short_repr
 from jaxrnn.errors import JaxrnnError, counted
-from jaxrnn.text.documents import Starts
+from jaxrnn.text.documents import Starts, check_starts
 from jaxrnn.text.vocabulary import Tokens, check_tokens
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def batches(
     """
     check_arguments(batches, locals())
     check_tokens(tokens)
+    check_starts(starts, tokens)
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
     lane_length = len(tokens) // batch_size

@@ -117,7 +117,7 @@ class Corpus:
 
     def __repr__(self) -> str:
         """Summarize the corpus without its tokens."""
-        size = f"{counted(len(self), self.vocabulary.kind)}, {len(self.vocabulary):,} distinct"
+        size = f"{counted(len(self), self.vocabulary.kind)}, vocabulary of {len(self.vocabulary):,}"
         return f"Corpus({self.name}: {size}, sha256 {self.sha256[:12]})"
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from jaxrnn.config import VocabularyKind, check_split
-from jaxrnn.config.fields import check_arguments
+from jaxrnn.config.fields import check_arguments, in_short
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text.stream import blocks, count_tokens
 from jaxrnn.text.vocabulary import Flags, Tokens, Vocabulary, check_tokens
@@ -65,6 +65,12 @@ def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
     `separator` is int [k], k >= 1, from `encode_separator`.
     """
     return DocumentStarts(tokens, separator)[np.arange(len(tokens))]
+
+
+def check_starts(starts: Starts | None, tokens: Tokens) -> None:
+    """Raise JaxrnnError unless there is a flag for each token, or None."""
+    if starts is not None and (len(starts) != len(tokens) or getattr(starts, "dtype", np.dtype(bool)).kind != "b"):
+        raise JaxrnnError(f"starts must be bool [{len(tokens)}], as the tokens, got {in_short(starts)}")
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:

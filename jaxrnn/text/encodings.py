@@ -43,6 +43,8 @@ def wide_encoding(data: bytes) -> tuple[str, str] | None:
         return None
     columns = [data[index:_SAMPLE:4] for index in range(4)]
     nuls = [column.count(0) / max(1, len(column)) for column in columns]
+    if sum(nuls) < 1 and re.fullmatch(rb"[\0\t\n\r -~]*", data[:_SAMPLE]):  # ASCII is half NULs in UTF-16
+        return None
     name = ""
     for order, (first, second, third, fourth) in {"be": nuls, "le": nuls[::-1]}.items():
         if first > 0.9 and second > 0.9 > fourth:
@@ -60,6 +62,8 @@ def contradiction(data: bytes, encoding: str) -> tuple[str, str] | None:
         ('utf-8', 'and would be read as naÃ¯ve,')
     """
     name, wide = codecs.lookup(encoding).name, wide_encoding(data)
+    if name.startswith("utf-8") and data.isascii() and re.search(rb"\x1b\$[@B].*\x1b\([BJ]", data, re.DOTALL):
+        return "iso2022_jp", "by its escape sequences"
     is_wide = name.startswith(("utf-16", "utf-32"))
     if wide and wide[0] != name and not (is_wide and name.endswith("e")):  # utf-16-le needs no mark, utf-16 does
         return wide

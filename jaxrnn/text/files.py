@@ -59,7 +59,8 @@ def find_files(source: str) -> tuple[Path, ...]:
     """Return the files of a source, in order: each line of it is a file, a folder, or a pattern such as `texts/*.txt`.
 
     The files below a folder, and those of a pattern, are sorted by their names; hidden files, and those in hidden
-    folders, are left out. A file that does not exist is returned as well: reading it says what is wrong.
+    folders, are left out. A file that does not exist is returned as well: reading it says what is wrong. Raises
+    JaxrnnError if there are no files, or if a folder can't be read.
     """
     lines = _lines(source)
     if not source:
@@ -79,16 +80,29 @@ def find_files(source: str) -> tuple[Path, ...]:
 def _files_of(path: Path) -> list[Path]:
     advice = "give a text file, or a folder of text files"
     if os.path.isdir(path):  # noqa: PTH112 (of a name that can't be a path, this is false)
-        below, what = [*path.rglob("*")], "has no files"
+        below, what = _files_below(path), "has no files"
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
         below = [*Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
         what = f"matches only folders, whose files are {path / '*'}" if below else "matches no files"
         advice = _TEXT_ITSELF if _may_be_text(path) else advice
     else:
         return [path]
-    if files := sorted(file for file in below if file.is_file() and not _hidden_parts(file) - _hidden_parts(path)):
+    is_hidden = {file: bool(_hidden_parts(file) - _hidden_parts(path)) for file in below}
+    # A link to nowhere stands for a text that is missing.
+    if files := sorted(file for file in below if not is_hidden[file] and (file.is_file() or not file.exists())):
         return files
     raise JaxrnnError(f"{path} {what}; {advice}")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise JaxrnnError(f"can't read {error.filename} ({error.strerror}); allow that, or give the files") from None
+
+    files = []
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(where, name) for name in names]
+    return files
 
 
 def _may_be_text(path: Path) -> bool:
@@ -165,7 +179,8 @@ def read_file(path: Path, kind: VocabularyKind, progress: Callable[[int], object
             raise
         if getattr(error, "errno", None) in (errno.ENOENT, errno.ENAMETOOLONG):
             raise _no_such_file(path) from None
-        raise JaxrnnError(f"can't read {str(path)!r} ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise JaxrnnError(f"can't read {str(path)!r} ({reason}); make it readable, or give another file") from None
 
 
 def _plain(blocks: Iterable[bytes], path: Path, kind: VocabularyKind) -> Iterator[bytes]:
@@ -194,7 +209,8 @@ def _no_such_file(path: Path) -> JaxrnnError:
     if _may_be_text(path):
         advice = _TEXT_ITSELF
     with contextlib.suppress(OSError):
-        advice = did_you_mean(path.name, [file.name for file in path.parent.iterdir()], advice, cutoff=0.85)
+        names = [file.name for file in path.parent.iterdir() if file != path]  # it may be a link to nowhere
+        advice = did_you_mean(path.name, names, advice, cutoff=0.85)
     shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
     return JaxrnnError(f"no such file: {shown}; {advice}")
 

@@ -50,7 +50,9 @@ class Vocabulary:
         """Check the symbols."""
         check_arguments(Vocabulary, vars(self))
         codes = np.frombuffer(self.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
-        if not len(codes) or (codes[1:] <= codes[:-1]).any():
+        if not len(codes):
+            raise JaxrnnError("a vocabulary must have a symbol; give those of a text by Vocabulary.of")
+        if (codes[1:] <= codes[:-1]).any():
             ordered = "".join(sorted(set(self.symbols)))
             raise JaxrnnError(
                 f"the symbols of a vocabulary must be distinct and sorted, got {self.symbols[:40]!r}; give "

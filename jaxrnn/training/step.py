@@ -14,6 +14,7 @@ from jax import lax
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import check_arguments, of_fields, short_repr
 from jaxrnn.distributed.mesh import mean_over_devices
+from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels import uses
 from jaxrnn.kernels.sparse_rows import leaves_other_rows, on_rows_of_batch
 from jaxrnn.network import Carry, Params, init_params, initial_carry
@@ -152,6 +153,8 @@ def train_chunk(
     optimizer: Optimizer | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Train on K batches: the pure function behind `make_train_chunk`, a scan of `train_step`; metrics [K]."""
+    if batches.inputs.ndim != 3:
+        raise JaxrnnError(f"a chunk has inputs [K, T, B], got shape {batches.inputs.shape}; train_step takes one batch")
     return lax.scan(fastest_step(config, loss, optimizer), state, batches)
 
 

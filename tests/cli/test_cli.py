@@ -531,7 +531,7 @@ def test_a_run_without_a_checkpoint_whose_left_over_files_are_moved_has_lost_non
     code, _, err = jaxrnn("info run --repair")
     assert (code, err.splitlines()[-1]) == (
         2,
-        "jaxrnn: run holds no checkpoint; give the run directory that `jaxrnn train` made",
+        "jaxrnn: run holds no checkpoint; it ended before its first one; begin it again with --resume or --overwrite",
     )
     assert "damaged" not in jaxrnn("runs run")[1]
     assert jaxrnn("train --run-dir run --resume --quiet")[0] == 0
@@ -638,7 +638,7 @@ BAD = [
     ("sample run --prompt-file crlf.txt", r"CRLF line ends .*--normalize newlines"),
     ("sample run --stop 'the 猫'", "the stop string 'the 猫' can't occur: the model has never seen 猫"),
     ("sample run --length 4 --stop 'the cat'", "'the cat' can't occur: it is 7 characters long, and length is 4"),
-    ("sample run --seed 4294967295 --num-samples 2", "seed must be at most 4294967294"),
+    ("sample run --seed 4294967295 --num-samples 2", "seed, the first of 2, must be at most 4294967294"),
     (f"{TRAIN} --steps 2147483648", "steps must be at most"),
     (f"{TRAIN} --hidden-size 1000000000000", "hidden_size"),
     (f"{TRAIN} --sample-length 10000000000000", "sample_length"),

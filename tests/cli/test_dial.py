@@ -37,7 +37,7 @@ def test_it_prints_three_lines_trains_what_they_say_and_repeats_exactly(measured
     assert code == 0
     lines = err.splitlines()[:3]
     assert [line.partition(":")[0] for line in lines] == ["text", "network", "schedule"]
-    assert "3,180 characters, 19 distinct; held out to validate: 10 %" in lines[0]
+    assert "3,180 characters, vocabulary of 19; held out to validate: 10 %" in lines[0]
     assert "gru, 1 x 4" in lines[1]
     assert "1,000 characters per second here (1 size measured)" in lines[1]
     config = from_json(TrainConfig, Path("run/config.json").read_text())

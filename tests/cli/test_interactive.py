@@ -160,6 +160,15 @@ def test_save_writes_the_text_so_far_and_replaces_only_its_own_file(talk, tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_ends_the_conversation_and_a_file_that_cannot_be_written_does_not(place):
+    program = [sys.executable, "-m", "jaxrnn", "sample", "run", "--interactive", "--length", "5"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        run = subprocess.run(program, cwd=place, input=b"a\n", stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (run.returncode, b"jaxrnn: can't write to stdout" in run.stderr) == (1, True)
+    run = subprocess.run(program, cwd=place, input=b"a\n/save no/where\n", capture_output=True, check=False)
+    assert (run.returncode, b"can't write no/where" in run.stderr) == (0, True)
+
+
 def test_help_names_every_command_and_quit_leaves(talk):
     out, err = talk("/help", "/quit", "the")
     assert out == ""

@@ -51,6 +51,7 @@ FLAGS = "--hidden-size 5 --sequence-length 4 --chunk-length 4 --sample-every 0 -
 def home(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(SOURCE)
     (tmp_path / "optimizers.py").write_text(OPTIMIZERS)
+    (tmp_path / "prints.py").write_text(f"print('hello')\n{OPTIMIZERS}")
     (tmp_path / "fails.py").write_text("\n\n1 / 0\n")
     (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 9)
@@ -193,7 +194,8 @@ def test_a_user_defined_optimizer_trains_and_resumes_bit_for_bit_on_the_command_
 
 
 def test_a_user_defined_optimizer_is_named_custom_and_replaces_that_of_a_preset(home, jaxrnn):
-    code, out, _ = jaxrnn("train text.txt --preset quick --optimizer optimizers.py:LION --dry-run")
+    code, out, err = jaxrnn("train text.txt --preset quick --optimizer prints.py:LION --dry-run")
+    assert err == "hello\n"  # what the file prints is no result
     assert code == 0
     config = from_json(TrainConfig, out)
     assert config.optimizer == OptimizerConfig(name="custom")

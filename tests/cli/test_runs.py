@@ -341,6 +341,20 @@ def test_a_sweep_of_nested_lists_is_refused(sweep, capsys):
     assert "is no sweep (it lacks a configuration or lists of values)" in capsys.readouterr().err
 
 
+def test_a_run_is_listed_once_however_many_links_lead_to_it(home, output):
+    runs = output("runs", "--json")
+    (home / "runs" / "z").symlink_to("a")
+    (home / "runs" / "loop").symlink_to(".")
+    assert output("runs", "--json") == runs
+
+
+def test_losses_of_a_run_that_has_diverged_stay_short(home, output):
+    (home / "runs" / "a" / "metrics.jsonl").write_text(metrics([1e30], [None]))
+    table = output("runs")
+    assert "1e+30" in table
+    assert max(map(len, table.splitlines())) < 160
+
+
 def test_a_directory_without_runs_is_reported(tmp_path, capsys):
     assert main(["runs"]) == 0
     assert capsys.readouterr() == ("", "no runs in runs; `jaxrnn train` makes one\n")

@@ -371,7 +371,7 @@ def test_samples_may_come_at_an_interval_instead(every, due):
 
 
 def test_the_seeds_of_all_samples_are_seeds():
-    with pytest.raises(JaxrnnError, match="seed must be at most 4294967293, got 4294967294"):
+    with pytest.raises(JaxrnnError, match="seed, the first of 3, must be at most 4294967293, got 4294967294"):
         SampleConfig(seed=2**32 - 2, num_samples=3)
 
 

@@ -317,7 +317,7 @@ def test_prepare_prints_the_text_and_its_cache_file(text, big, capsys):
     for word in ("MB/s", "already cached"):
         assert main(["prepare", str(text)]) == 0
         out = capsys.readouterr().out
-        assert f"{len(TEXT):,} characters, {len(set(TEXT))} distinct" in out
+        assert f"{len(TEXT):,} characters, vocabulary of {len(set(TEXT))}" in out
         assert word in out
         assert f"cached: {cache.directory()}" in out
     assert main(["prepare", str(text), "--verify"]) == 0

@@ -95,7 +95,7 @@ def test_a_refusal_says_what_is_known_instead():
     [
         ({"symbols": "abca"}, "distinct and sorted, got 'abca'; give 'abc', or a text to Vocabulary.of"),
         ({"symbols": "ba"}, "distinct and sorted, got 'ba'; give 'ab'"),
-        ({"symbols": ""}, "distinct and sorted"),
+        ({"symbols": ""}, "must have a symbol; give those of a text by Vocabulary.of"),
         ({"symbols": b"ab"}, "symbols must be a string, got b'ab'"),
         ({"symbols": ["a", "b"]}, "symbols must be a string, got a list"),
         ({"symbols": "ab", "kind": "words"}, "kind must be 'characters' or 'bytes'"),
@@ -199,8 +199,9 @@ def test_a_run_of_characters_lists_its_vocabulary_and_reads_prompts_as_its_text(
 
 def test_a_refused_prompt_names_what_would_adapt_it(command):
     assert command(f"{TRAIN} --run-dir run --encoding cp1252 --normalize newlines")[0] == 0
-    for flag, advice in {"": "unknown=map or drop", " --unknown map": "unknown=drop"}.items():
-        code, _, err = command(f"sample run --prompt '\u732b'{flag}")
+    drop = "unknown=drop"
+    for prompt, advice in {"\u00c9": "unknown=map or drop", "\u732b": drop, "\u732b --unknown map": drop}.items():
+        code, _, err = command(f"sample run --prompt {prompt}")
         assert (code, f"; {advice} adapts a prompt (--unknown)" in err) == (2, True), err
 
 

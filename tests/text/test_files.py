@@ -2,6 +2,7 @@
 
 import bz2
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
@@ -123,6 +124,25 @@ def test_sources_without_a_text_are_refused(folder, source, message):
         load_corpus(source)
 
 
+def test_no_text_of_a_folder_is_left_out_because_it_cannot_be_read(folder, monkeypatch):
+    (folder / "c.txt").symlink_to("nowhere")
+    with pytest.raises(JaxrnnError, match=r"no such file: .*/c\.txt; give a text file"):
+        load_corpus("folder")
+    (folder / "c.txt").unlink()
+    for name in ("closed", ".closed"):
+        (folder / name).mkdir()
+    scan = os.scandir
+
+    def refusing(path):
+        if Path(path).name in ("closed", ".closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(JaxrnnError, match=r"can't read .*/closed .Permission denied.; allow that"):
+        load_corpus("folder")
+
+
 @pytest.mark.parametrize(("suffix", "compress"), {".gz": gzip, ".bz2": bz2, ".xz": lzma}.items())
 @pytest.mark.parametrize("limit", [corpus.MAX_IN_MEMORY, 100], ids=["small", "big"])
 def test_a_compressed_file_is_the_text_in_it(tmp_path, monkeypatch, suffix, compress, limit):
@@ -202,9 +222,21 @@ def test_wide_characters_without_a_mark_are_refused_where_the_encoding_needs_one
         load_corpus(tmp_path / "text", encoding=name)
 
 
-@pytest.mark.parametrize("data", [b"a\0bc\0def\0" * 20, b"\0" * 64, TEXT.encode(), b"\0" * 7 + b"ab"], ids=range(4))
+@pytest.mark.parametrize(
+    "data",
+    [b"a\0bc\0def\0" * 20, b"\0" * 64, TEXT.encode(), b"\0" * 7 + b"ab", b"hello\0there\n" * 50],
+    ids=range(5),
+)
 def test_a_few_nuls_are_symbols_like_others(data):
     assert wide_encoding(data) is None
+
+
+def test_japanese_in_escape_sequences_is_refused_as_ascii(tmp_path):
+    text = "むかしむかし、あるところに。\n" * 9
+    (tmp_path / "text").write_bytes(text.encode("iso2022_jp"))
+    with pytest.raises(JaxrnnError, match=r"is ISO2022_JP by its escape sequences.*--encoding iso2022_jp"):
+        load_corpus(tmp_path / "text")
+    assert text_of(tmp_path / "text", encoding="iso2022_jp") == text
 
 
 @pytest.mark.parametrize(

@@ -520,7 +520,7 @@ def test_the_source_is_an_absolute_path_that_is_found_from_anywhere(tmp_path, mo
 def test_the_repr_of_a_corpus_summarizes_it(tmp_path):
     (tmp_path / "novel.txt").write_text("abcab" * 1000)
     shown = repr(load_corpus(tmp_path / "novel.txt"))
-    assert shown.startswith("Corpus(novel: 5,000 characters, 3 distinct, sha256 ")
+    assert shown.startswith("Corpus(novel: 5,000 characters, vocabulary of 3, sha256 ")
 
 
 def test_tinyshakespeare_has_65_characters(tinyshakespeare):
