@@ -8,12 +8,12 @@ char-rnn counts epochs; here they are steps, for a training slice as long as tha
 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 
 How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seeds 0, 1 and 2. Seconds
-include the validations: of two cores of the Intel Xeon, char-rnn of an AMD EPYC (Zen 5). notebooks/07 has what else was
+include the validations: of two cores of an AMD EPYC (Zen 5), best of the Intel Xeon. notebooks/07 has what else was
 tried.
 
     | network                                             | parameters | loss                | after             |
     | --------------------------------------------------- | ---------- | ------------------- | ----------------- |
-    | quick: GRU 2 x 256, B 32, T 64, 1,800 steps         | 659,521    | 1.477, 1.469, 1.476 | 58 s              |
+    | quick: GRU 2 x 256, B 32, T 64, 1,800 steps         | 659,521    | 1.456, 1.454, 1.461 | 47 s              |
     | best: GRU 2 x 384, the same, dropout 0.15, 5,880    | 1,431,617  | 1.421, 1.413, 1.422 | 645 s             |
     | char-rnn: LSTM 2 x 128; it overfits later           | 239,297    | 1.576               | 146 s, step 6,000 |
 
@@ -54,7 +54,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "quick": TrainConfig(
         model=ModelConfig("gru", 256, 2, init="fan_in", products="bfloat16"),
         optimizer=OptimizerConfig(
-            "adamw", 0.003, weight_decay=0.01, schedule="cosine", warmup_steps=90, final_fraction=0.0
+            "adamw", 0.005, weight_decay=0.01, schedule="cosine", warmup_steps=90, final_fraction=0.0
         ),
         sequence_length=64,
         batch_size=32,
@@ -99,7 +99,7 @@ PRESET_FACTS: Mapping[str, PresetFacts] = {
         "the published program", "any", (0.1, 0.1), 3.03, "Senease you beise to grow you your has you will sies you"
     ),
     "quick": PresetFacts(
-        "good text soon", "0.1 to 5 MB", (1, 1), 2.13, "I think you know the world with his father's prince,"
+        "good text soon", "0.1 to 5 MB", (1, 1), 2.10, "And therefore he hath such as the house of York."
     ),
     "char-rnn": PresetFacts(
         "char-rnn as published", "about 1 MB", (2.5, 5.0), 2.27, "Not your honour, and thy father, with the death;"
