@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import jaxrnn
 from jaxrnn.cli.arguments import ProcessFlags
 from jaxrnn.config import Products, TrainConfig, with_settings
-from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, Choice, choose_network
+from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, VALIDATIONS, Choice, choose_network
 from jaxrnn.errors import JaxrnnError, counted
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
 _COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
-_AS_FAST = 0.95  # part of the measured speed that a run reaches, with its lines, samples and checkpoints
+_SAVED = 1.5e8  # bytes of a checkpoint per second; the newest and the best one are saved after each validation
+_AS_FAST = 0.95  # part of the measured speed that a run reaches, with its lines and samples
 _MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
 _LONGEST_MEASURED = 20.0  # seconds that a measurement takes at most: longer makes it no better
 _MOST_MEASURING = 0.2  # part of the time after which no other shape is measured
@@ -45,12 +46,12 @@ def dialed(
         raise JaxrnnError("--minutes is for one process; choose by --minutes M --dry-run in one, and give --config")
     speeds: dict[int, float] = {}
     dropped: dict[int, bool] = {}  # whether the measured shape had dropout
-    compilation, sizes = 0.0, (len(corpus.tokens), len(corpus.vocabulary))
+    overhead, sizes = 0.0, (len(corpus.tokens), len(corpus.vocabulary))
     if "products" not in settings:
         settings = {**settings, "products": "full" if settings.get("dtype") == "float64" else _faster_products()}
     while True:
         past = time.perf_counter() - began
-        left = max(1.0, _AS_FAST * (60 * minutes - past - _COMPILATION * compilation - _STARTUP))
+        left = max(1.0, _AS_FAST * (60 * minutes - past - overhead - _STARTUP))
         choice = choose_network(*sizes, left, speeds, settings)
         config = with_settings(choice.config, {"vocab_size": None})
         drops = config.model.has_dropout
@@ -58,7 +59,7 @@ def dialed(
             return config, _lines(choice, minutes, corpus, len(speeds))
         mesh = device.set_up_training(config).mesh("batch_size", config.batch_size)
         seconds = min(_LONGEST_MEASURED, _MEASURED * 60 * minutes)
-        speed, compilation = _measure(choice.config, corpus, seconds, optimizer, mesh)
+        speed, overhead = _measure(choice.config, corpus, seconds, optimizer, mesh)
         if choice.shape in dropped:  # the masks of dropout take time: there is some only if that leaves sweeps for it
             again = choose_network(*sizes, left, speeds | {choice.shape: speed}, settings)
             if again.config.model.has_dropout != drops:
@@ -94,9 +95,10 @@ def _faster_products() -> Products:
 def _measure(
     config: TrainConfig, corpus: "jaxrnn.Corpus", seconds: float, optimizer: Any, mesh: "Mesh | None"
 ) -> tuple[float, float]:
-    """Return the symbols per second of training, measured for some seconds, and how long compilation took."""
+    """Return the symbols per second of training, measured for some seconds, and the time of all else in a run."""
     import jax
 
+    from jaxrnn.runs.checkpoint import checkpoint_size
     from jaxrnn.runs.programs import ChunkLimit, spread
     from jaxrnn.text import batches
     from jaxrnn.training import init_train_state, make_train_chunk
@@ -112,7 +114,8 @@ def _measure(
     while (elapsed := time.perf_counter() - compiled) < seconds or not done:
         state, _ = jax.block_until_ready(chunk(state, feed))
         done += steps
-    return symbols * done / elapsed, compiled - begin
+    saving = 2 * VALIDATIONS * checkpoint_size(config, optimizer) / _SAVED
+    return symbols * done / elapsed, _COMPILATION * (compiled - begin) + saving
 
 
 def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: int) -> list[str]:

@@ -92,7 +92,7 @@ SHAPES = (
 _FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
 _WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
 MOST_SWEEPS = 250  # over a text; more help too little
-_VALIDATIONS, _PATIENCE = 10, 3
+VALIDATIONS, _PATIENCE = 10, 3  # the run's
 _SCORING = 1.2  # how many times as fast as training a validation is
 
 
@@ -150,15 +150,15 @@ def _choice(
     # The last tenth is held out; of a long text less, so that validations take less than a tenth of the time.
     held_out = float(f"{min(0.1, max(10_000, 0.01 * seconds * speed) / num_symbols):.2g}")
     split = settings.get("split", (1 - held_out, held_out))
-    trained, validating = split[0] * num_symbols, _VALIDATIONS * sum(split[1:2]) * num_symbols / _SCORING
+    trained, validating = split[0] * num_symbols, VALIDATIONS * sum(split[1:2]) * num_symbols / _SCORING
     batch = config.sequence_length * config.batch_size
     symbols = min(seconds * speed - validating, MOST_SWEEPS * trained)
     # All chunks have one length, as each length is compiled: it divides the intervals, and these the steps.
-    planned = settings.get("steps", max(_VALIDATIONS, symbols / batch))
-    lines = math.ceil(planned / _VALIDATIONS / 100)  # between two validations
-    chunk = max(1, int(planned / _VALIDATIONS / lines))
+    planned = settings.get("steps", max(VALIDATIONS, symbols / batch))
+    lines = math.ceil(planned / VALIDATIONS / 100)  # between two validations
+    chunk = max(1, int(planned / VALIDATIONS / lines))
     every = lines * chunk
-    steps = settings.get("steps", min(_VALIDATIONS * every, 2**31 - 1))
+    steps = settings.get("steps", min(VALIDATIONS * every, 2**31 - 1))
     sweeps, parameters = steps * batch / trained, _parameters(config.model, vocab_size)
     rate = _dropout(sweeps)
     values = {
