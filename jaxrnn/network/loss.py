@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.config import Count, ModelConfig
-from jaxrnn.config.fields import check_arguments
+from jaxrnn.config import ModelConfig
+from jaxrnn.config.fields import check_in
 from jaxrnn.network.model import Carry, Params, forward
 from jaxrnn.text import Array, Batch
 
@@ -34,12 +34,12 @@ def surprisal(logits: jax.Array, targets: Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
 
-def bits_per_character(nats: float, sequence_length: Count) -> float:
+def bits_per_character(nats: float, sequence_length: int) -> float:
     """Return bits per character of a loss in nats per `sequence_length` characters.
 
     Example:
         >>> bits_per_character(25 * math.log(2), sequence_length=25)
         1.0
     """
-    check_arguments(bits_per_character, locals())
+    check_in(sequence_length, "[1, inf)", "sequence_length")
     return nats / (sequence_length * math.log(2))
