@@ -239,8 +239,9 @@ def _report(error: BaseException) -> int:
         line = str(error).partition("\n")[0]
         words = re.findall(r"jax[_.]\w+|(?<=environment ')\w+", line, re.IGNORECASE)
         names = [word.replace(".", "_").upper() for word in words]
-        libraries = ("JAX_", "TQDM_")
-        names += [name for name, value in os.environ.items() if name.startswith(libraries) and repr(value) in line]
+        if isinstance(error, ValueError):  # of a value that is no number
+            variables = {name: repr(value) for name, value in os.environ.items() if name.startswith(("JAX_", "TQDM_"))}
+            names += [name for name, value in variables.items() if value in line]
         for name in filter(os.environ.__contains__, names):
             print(f"jaxrnn: {name} is {os.environ[name]!r} ({line}); correct or unset it", file=sys.stderr)
             return JaxrnnError.exit_code

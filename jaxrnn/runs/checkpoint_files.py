@@ -118,11 +118,9 @@ def newest_good(
     if best_first:
         files.sort(key=lambda file: file.name != _BEST)
     if not files:
-        advice = (
-            "it ended before its first one; begin it again with --resume or --overwrite"
-            if is_run(path)
-            else other_run(path)
-        )
+        advice = other_run(path)
+        if is_run(path):
+            advice = "it ended before its first one; begin it again with --resume or --overwrite"
         if has_lost_all(path):
             advice = f"those that were damaged are in {path / 'checkpoints' / _DAMAGED}"
         raise JaxrnnError(f"{path} holds no checkpoint; {advice}")
