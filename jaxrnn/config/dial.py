@@ -12,7 +12,7 @@ for its text loses by overfitting. Symbols that are read again count for less: a
 
 (Muennighoff et al. 2023, "Scaling data-constrained language models"). The constants fit nine trainings of GRUs of
 128 to 2 x 640 units on tinyshakespeare, of 1 to 12 sweeps, within 0.025. Their learning rates were lower than those
-below, with which networks of less than 256 units reach 0.02 to 0.08 less.
+below, with which networks of fewer than 256 units reach 0.02 to 0.08 less.
 
 Dropout follows from the sweeps alone. Losses on a held-out tenth at the end of a schedule, by the rate between layers
 (states and weights drop half as much):
@@ -92,7 +92,7 @@ SHAPES = (
 _FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
 _WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
 MOST_SWEEPS = 250  # over a text; more help too little
-VALIDATIONS, _PATIENCE = 10, 3  # the run's
+VALIDATIONS, _PATIENCE = 10, 3  # of a run
 _SCORING = 1.2  # how many times as fast as training a validation is
 
 

@@ -87,14 +87,16 @@ def _files_of(path: Path) -> list[Path]:
         advice = _TEXT_ITSELF if _may_be_text(path) else advice
     else:
         return [path]
-    is_hidden = {file: bool(_hidden_parts(file) - _hidden_parts(path)) for file in below}
+    shown = [file for file in below if _hidden_parts(file) <= _hidden_parts(path)]
     # A link to nowhere stands for a text that is missing.
-    if files := sorted(file for file in below if not is_hidden[file] and (file.is_file() or not file.exists())):
+    if files := sorted(file for file in shown if file.is_file() or not file.exists()):
         return files
     raise JaxrnnError(f"{path} {what}; {advice}")
 
 
 def _files_below(folder: Path) -> list[Path]:
+    """Return what is in a folder, but no folders and nothing in hidden ones; raise JaxrnnError if it can't be read."""
+
     def refuse(error: OSError) -> None:
         raise JaxrnnError(f"can't read {error.filename} ({error.strerror}); allow that, or give the files") from None
 
@@ -208,8 +210,10 @@ def _no_such_file(path: Path) -> JaxrnnError:
     advice = f"give a text file or one of: {', '.join(fetch.NAMED)}"
     if _may_be_text(path):
         advice = _TEXT_ITSELF
-    with contextlib.suppress(OSError):
-        names = [file.name for file in path.parent.iterdir() if file != path]  # it may be a link to nowhere
+    with contextlib.suppress(OSError):  # the name may be too long
+        if path.is_symlink():
+            return JaxrnnError(f"no such file: {path} is a link to {path.readlink()}; correct the link, or remove it")
+        names = [file.name for file in path.parent.iterdir()]
         advice = did_you_mean(path.name, names, advice, cutoff=0.85)
     shown = name if len(name) <= 255 and name.isprintable() else f"{path.name[:60]!r}..."
     return JaxrnnError(f"no such file: {shown}; {advice}")

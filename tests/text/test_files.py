@@ -126,7 +126,7 @@ def test_sources_without_a_text_are_refused(folder, source, message):
 
 def test_no_text_of_a_folder_is_left_out_because_it_cannot_be_read(folder, monkeypatch):
     (folder / "c.txt").symlink_to("nowhere")
-    with pytest.raises(JaxrnnError, match=r"no such file: .*/c\.txt; give a text file"):
+    with pytest.raises(JaxrnnError, match=r"no such file: .*/c\.txt is a link to nowhere; correct the link"):
         load_corpus("folder")
     (folder / "c.txt").unlink()
     for name in ("closed", ".closed"):
