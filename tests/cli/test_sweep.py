@@ -73,6 +73,11 @@ def test_more_steps_may_be_asked_of_a_sweep_that_is_resumed(home, capsys):
     assert {member["step"] for member in values["members"].values()} == {30}
 
 
+def test_of_a_single_setting_the_best_is_a_seed_and_no_average(home, capsys):
+    assert main(shlex.split("sweep --config tiny.json --seeds 2 --run-dir seeds --quiet")) == 0
+    assert re.search(r"^best: seed=[01]$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_figure_has_a_curve_a_setting_and_a_point_a_run(swept):
     curves, ends = sweep_curves(swept / "s").axes
     assert len(curves.lines) == len(curves.collections) == 2

@@ -491,6 +491,15 @@ def test_a_checkpoint_file_makes_a_page_without_a_curve(tmp_path, capsys):
     assert '"steps":[]' in (tmp_path / "model.html").read_text()
 
 
+def test_a_page_refuses_weights_that_its_numbers_cannot_hold(tmp_path):
+    save_run(tmp_path / "run", TEXT)
+    checkpoint = load_checkpoint(tmp_path / "run")
+    large = checkpoint.state._replace(params=jax.tree.map(lambda leaf: leaf + 1e6, checkpoint.state.params))
+    page(checkpoint._replace(state=large), text="To")
+    with pytest.raises(JaxrnnError, match="too large for float16, in which a page computes them"):
+        page(checkpoint._replace(state=large), text="To", half=True)
+
+
 @pytest.mark.slow
 def test_a_page_refuses_a_user_defined_cell(tmp_path):
     mine = Cell(1, lambda *shape: (jnp.zeros(shape[:2], shape[2]),), lambda x, r, carry: (jnp.sin(x + r),))
