@@ -153,18 +153,14 @@ def measure_sweep(config: BenchConfig) -> Result:
         results = [jax.block_until_ready(chunk(state, batches)) for state in states]
         return [state for state, _ in results], [metrics for _, metrics in results]
 
-    def start(count: int, together: bool) -> Contender:
+    def start(name: str, count: int) -> Contender:
         settings = [{"seed": seed, "learning_rate": rate / (1 + seed)} for seed in range(count)]
         configs = [with_settings(training, values) for values in settings]
-        function = make_sweep_chunk(configs) if together else one_by_one
+        function = make_sweep_chunk(configs) if name == "together" else one_by_one
         program = Program(function, init_members(configs), [workload.batches], count * training.chunk_length)
         return program.contender(0.2)
 
-    starts = {
-        f"{name} {count}": partial(start, count, name == "together")
-        for count in MODELS
-        for name in ("together", "alone")
-    }
+    starts = {f"{name} {count}": partial(start, name, count) for count in MODELS for name in ("together", "alone")}
     seconds, _ = compete(starts, config.repeats or 9)
     pairs = {f"together {count}": f"alone {count}" for count in MODELS}
     columns = {"x alone": {together: seconds[alone].over(seconds[together]) for together, alone in pairs.items()}}
