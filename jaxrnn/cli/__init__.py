@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import functools
 import importlib.metadata
 import io
 import itertools
@@ -33,7 +32,7 @@ from jaxrnn.cli.sample import Sample
 from jaxrnn.cli.streams import Stream, discard, standard_streams
 from jaxrnn.cli.sweep import Sweep
 from jaxrnn.cli.train import Train
-from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean, listed
+from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
 
 _DESCRIPTION = """\
 Character-level recurrent networks in JAX.
@@ -97,7 +96,7 @@ def parse(arguments: list[str]) -> Any:
 
     Raises:
         SystemExit: tyro has printed help (code 0) or an error (code 2).
-        JaxrnnError: there is no such command, or an argument holds a NUL.
+        JaxrnnError: there is no such command, a word stands in no place, a list is given twice, or a word holds a NUL.
     """
     name, *rest = arguments or ["--help"]
     for word in arguments:
@@ -112,33 +111,15 @@ def parse(arguments: list[str]) -> Any:
         for flag, count in counts.items():
             if count > 1:
                 raise JaxrnnError(f"{flag} is given twice; give all its values in one list, such as {flag} A,B")
-    with _terminal_for_tyro():
-        if name not in COMMANDS:
-            if name not in ("-h", "--help") and (
-                owners := [other for other in COMMANDS if _flag(name) in _flags(other)]
-            ):
-                raise JaxrnnError(f"name a command first: `jaxrnn {owners[0]} {shlex.join(arguments)}`")
+    with _terminal_for_tyro(), HOME_EXPANDED:
+        try:
             return tyro.extras.subcommand_cli_from_dict(
                 COMMANDS, prog="jaxrnn", description=_DESCRIPTION, args=[name, *rest], config=_TYRO
             )
-        if not {"-h", "--help"}.intersection(rest):
-            try:
-                return _parse_quietly(name, rest)
-            except SystemExit:
-                _refuse_flags_of_others(name, rest)
-                _refuse_stray_words(name, rest)
-        return _parse_command(name, rest)  # prints help, or what is wrong
-
-
-def _parse_command(name: str, arguments: list[str], **options: Any) -> Any:
-    with HOME_EXPANDED:
-        return tyro.cli(COMMANDS[name], prog=f"jaxrnn {name}", args=arguments, config=_TYRO, **options)
-
-
-def _parse_quietly(name: str, arguments: list[str], **options: Any) -> Any:
-    # Even without console_outputs, tyro prints the error of a value.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return _parse_command(name, arguments, **options)
+        except SystemExit as stop:
+            if stop.code and name in COMMANDS:
+                _explain_stray_words(name, rest)
+            raise
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -153,39 +134,16 @@ def _joined(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _flag(word: str) -> str:
-    """Return the flag in a word of a command line such as --run_dir=x."""
-    return word.partition("=")[0].replace("_", "-")
-
-
-def _refuse_flags_of_others(name: str, arguments: list[str]) -> None:
-    """Raise JaxrnnError for the first flag that this command lacks and another one has."""
-    own = _flags(name)
-    for word in arguments:
-        flag = _flag(word)
-        owners = [f"`jaxrnn {other}`" for other in COMMANDS if flag in _flags(other)] if flag not in own else []
-        if owners:
-            hint = did_you_mean(flag, own, f"`jaxrnn {name} --help` lists its own", cutoff=0.7)
-            raise JaxrnnError(f"{flag} is a flag of {listed(owners, 3)}, not of `jaxrnn {name}`; {hint}")
-
-
-def _refuse_stray_words(name: str, arguments: list[str]) -> None:
-    """Raise JaxrnnError if words that are neither flags nor their values stand where no more are taken."""
-    with contextlib.suppress(SystemExit):
-        _, words = _parse_quietly(name, arguments, return_unknown_args=True)
-        if words and not any(word.startswith("-") for word in words):
-            raise JaxrnnError(
-                f"`jaxrnn {name}` can't take {shlex.join(words)} there: files and runs come first, together, and then "
-                "the flags; a text with spaces stands in quotes"
-            )
-
-
-@functools.cache
-def _flags(name: str) -> list[str]:
-    """Return the flags of a command, which its help shows at the beginning of lines."""
-    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-        _parse_command(name, ["--help"])
-    return re.findall(r"^\W{2}(--\w[\w-]*)", text.getvalue(), re.MULTILINE)
+def _explain_stray_words(name: str, arguments: list[str]) -> None:
+    """Raise JaxrnnError if words that tyro has refused are neither flags nor their values."""
+    words: list[str] = []
+    with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
+        _, words = tyro.cli(COMMANDS[name], args=arguments, config=_TYRO, return_unknown_args=True)
+    if words and not any(word.startswith("-") for word in words):
+        raise JaxrnnError(
+            f"`jaxrnn {name}` can't take {shlex.join(words)} there: files and runs come first, together, and then "
+            "the flags; a text with spaces stands in quotes"
+        )
 
 
 @contextlib.contextmanager
