@@ -141,8 +141,8 @@ def _explain_stray_words(name: str, arguments: list[str]) -> None:
         _, words = tyro.cli(COMMANDS[name], args=arguments, config=_TYRO, return_unknown_args=True)
     if words and not any(word.startswith("-") for word in words):
         raise JaxrnnError(
-            f"`jaxrnn {name}` can't take {shlex.join(words)} there: files and runs come first, together, and then "
-            "the flags; a text with spaces stands in quotes"
+            f"`jaxrnn {name}` can't take {shlex.join(words[:3])}{' ...' * (len(words) > 3)} there: files and runs come "
+            f"first, together, as many as `jaxrnn {name} --help` shows, then the flags; a text with spaces is quoted"
         )
 
 

@@ -19,6 +19,7 @@ from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import load_cell
 from jaxrnn.cli.streams import Stream
 from jaxrnn.config import PRESETS, Cell, TrainConfig, read_config
+from jaxrnn.config.fields import check_in
 from jaxrnn.config.presets import adapted
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import checkpoint_path, find_checkpoint, newest_good
@@ -70,6 +71,7 @@ class DeviceFlags:
         from jaxrnn.distributed.cores import available_cores
         from jaxrnn.distributed.mesh import make_cpu_devices, use_device
 
+        check_in(None if isinstance(self.devices, str) else self.devices, "[1, 1000]", "--devices")
         if not jax.distributed.is_initialized():
             make_cpu_devices(available_cores() if self.devices == "all" else self.devices)
         use_device(self.device)
@@ -102,6 +104,7 @@ class ProcessFlags(DeviceFlags):
         """Join the other processes, if there are any, and make JAX use the devices."""
         from jaxrnn.distributed.processes import launched_together, start_processes
 
+        check_in(self.num_processes, "[1, inf)", "--num-processes")
         if self.coordinator or (launched_together() and self.num_processes != 1):
             # What the library that joins processes writes to stdout would break lines of JSON; it goes to stderr.
             sys.stdout.flush()
@@ -191,7 +194,7 @@ def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice"
         with reading() as progress:
             corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
     except JaxrnnError as error:
-        raise JaxrnnError(f"{flag} needs the text that the run was trained on: {error}") from None
+        raise JaxrnnError(f"for {flag}, {error}") from None
     return jaxrnn.runs.slices_of(corpus, checkpoint.config)["train"]
 
 
@@ -262,11 +265,11 @@ class TrainingFlags:
             try:
                 return jaxrnn.runs.load_run_corpus(config, progress)
             except JaxrnnError as error:
-                if not self.resume or self.corpus or Path(config.corpus).exists():
+                flags = [flag for flag, value in self.sources().items() if value and flag != "--preset"]
+                if self.corpus or not flags:
                     raise
-                raise JaxrnnError(
-                    f"{error}; if the text of {self.run_dir} has moved, give its new path as CORPUS"
-                ) from None
+                advice = "restore it, or, if it has moved, give its new path as CORPUS"
+                raise JaxrnnError(f"{error}; {flags[0]} takes the text as it was: {advice}") from None
 
     def sources(self) -> dict[str, Any]:
         """Return the values of the flags that say what to start from, at most one of which may be given."""

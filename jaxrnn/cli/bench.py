@@ -20,6 +20,7 @@ from jaxrnn.cli.output import json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, read_config, with_settings
+from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 
 Suite = Literal["step", "sample", "startup", "scaling", "sweep", "devices", "kernels"]
@@ -94,7 +95,7 @@ class Bench:
             name = settings["optimizer"]
             if name != training.optimizer.name:  # what was set for another rule is not for this one
                 training = dataclasses.replace(training, optimizer=OptimizerConfig(name=name))
-        settings["vocab_size"] = self.vocab_size or training.model.vocab_size or 65
+        settings["vocab_size"] = (training.model.vocab_size or 65) if self.vocab_size is None else self.vocab_size
         training = with_settings(TrainConfig(**{name: getattr(training, name) for name in _PARTS}), settings)
         devices = 8 if self.suite == "devices" else 1
         if self.devices != "auto":
@@ -125,6 +126,8 @@ class Bench:
             jaxrnn.plots.check_plot_file(options.plot)
         if options.save:
             check_writable(options.save)
+            if options.save.exists():
+                comparison.read_measurement(options.save)  # raises if it is something else, which would be lost
         if "chunk_length" not in self.workload:  # as many as in a training run
             config = config.changed(chunk_length=ChunkLimit(config.training).steps)
         jax.config.update("jax_enable_compilation_cache", False)  # compile times are results here
@@ -160,6 +163,10 @@ class Bench:
             csv.writer(sys.stdout, lineterminator="\n").writerows(output.csv_rows(result))
         else:
             print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
+        if options.against and not ratios:
+            raise BenchError(
+                f"{options.against} has no measurement of {', '.join(result.seconds)}; nothing is compared"
+            )
         slower = [] if options.fail_above is None else comparison.slower(ratios, options.fail_above)
         if slower:
             limit = f"--fail-above allows {options.fail_above:g}"
@@ -176,6 +183,7 @@ class Bench:
             raise JaxrnnError(f"the suite {self.suite} takes built-in cells and optimizers; name one")
         if options.json and options.csv:
             raise JaxrnnError("--json and --csv are two forms of the result; give one of them")
+        check_in(options.fail_above, "(0, inf)", "--fail-above")
         if options.fail_above is not None and not options.against:
             raise JaxrnnError("--fail-above needs --against FILE, the measurement to compare with")
         if options.trace and self.suite != "step":

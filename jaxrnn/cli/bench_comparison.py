@@ -20,15 +20,8 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
 
     Raises JaxrnnError unless it measured the same: "suite" and "config" of `values`, which has the "machine" too.
     """
-    try:
-        saved = json.loads(read_text(file, may_wait=True))
-        theirs, ours = _settings(saved), _settings(values)
-        seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
-        timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}
-    except OSError as error:
-        raise JaxrnnError(f"can't read {file} ({error.strerror}); give a file that --save wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise JaxrnnError(f"{file} is no measurement; give a file that --save wrote") from None
+    timings, theirs, machine = read_measurement(file)
+    ours = _settings(values)
     differences = [
         f"{name} is {theirs[name]} there and {value} here" for name, value in ours.items() if theirs[name] != value
     ]
@@ -36,6 +29,19 @@ def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timi
         raise JaxrnnError(f"{file} measured something else: {'; '.join(differences[:3])}; compare equal workloads")
     is_same = machine == machine_line(values["machine"])
     return timings, [] if is_same else [f"{file.name} was measured on another machine: {machine}"]
+
+
+def read_measurement(file: Path) -> tuple[dict[str, Timing], dict[str, Any], str]:
+    """Return the timings in a file that --save wrote, what it measured, and on which machine."""
+    try:
+        saved = json.loads(read_text(file, may_wait=True))
+        seconds, machine = saved["result"]["seconds"], machine_line(saved["machine"])
+        timings = {name: Timing.of(map(float, timing["rounds"])) for name, timing in seconds.items()}
+        return timings, _settings(saved), machine
+    except OSError as error:
+        raise JaxrnnError(f"can't read {file} ({error.strerror}); give a file that --save wrote") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise JaxrnnError(f"{file} is no measurement; give a file that --save wrote") from None
 
 
 def _settings(measurement: Mapping[str, Any]) -> dict[str, Any]:

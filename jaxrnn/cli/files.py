@@ -114,10 +114,12 @@ class Import:
         weights = jaxrnn.load_weights(self.file, cell_of(self.cell) if self.cell else self.nonlinearity)
         set_up_jax(weights.model.dtype)
         arguments.DeviceFlags().set_up()
-        kind = weights.vocabulary.kind if weights.vocabulary else config.vocabulary
-        if weights.vocabulary and not weights.vocabulary.unknown and "symbols" not in self.settings:
-            config = dataclasses.replace(config, symbols=weights.vocabulary.symbols)
-        corpus = jaxrnn.runs.load_run_corpus(dataclasses.replace(config, corpus=self.corpus, vocabulary=kind))
+        config = dataclasses.replace(config, corpus=self.corpus)
+        if theirs := weights.vocabulary:
+            encoding = config.encoding if self.config or "encoding" in self.settings else theirs.encoding
+            symbols = config.symbols if theirs.unknown or "symbols" in self.settings else theirs.symbols
+            config = dataclasses.replace(config, vocabulary=theirs.kind, encoding=encoding, symbols=symbols)
+        corpus = jaxrnn.runs.load_run_corpus(config)
         _check_symbols(self.file, weights, corpus)
         run_dir = self.run_dir or jaxrnn.runs.new_run_directory(corpus.name)
         config = with_settings(config, fields_of(weights.model, "cell", "hidden_size", "num_layers", "dtype"))

@@ -148,7 +148,7 @@ def _comma_separated(spec: _Spec) -> _Spec:
     """Return how a flag is parsed that takes several values with commas between them."""
 
     def parse(words: list[str]) -> tuple[Any, ...]:
-        values = [word.strip() for word in words[0].split(",")]
+        values = [word.strip() for word in words[0].split(",")] if words != ["-"] else []  # as its default is shown
         for value in values:
             if spec.choices and value not in spec.choices:
                 raise ValueError(f"{value!r} is none of {', '.join(spec.choices)}")

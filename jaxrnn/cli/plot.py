@@ -88,7 +88,7 @@ class Page:
     """Make one HTML file of a trained network that works offline: type a text, watch the units, let it write."""
 
     run_dir: RunArgument
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("model.html")
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE.html")] = Path("model.html")
     """File to write; an existing one is replaced."""
     text: str | None = None
     """Text that the page opens with; by default the network writes it."""
@@ -100,6 +100,8 @@ class Page:
 
     def run(self) -> None:
         """Write the file, and print its name."""
+        if self.out.suffix.lower() not in (".html", ".htm"):  # it could be a text or a checkpoint, which is replaced
+            raise JaxrnnError(f"--out writes a page, whose name ends in .html, got {self.out}; choose such a name")
         check_writable(self.out)
         replaced = ", replaced" * self.out.exists()
         checkpoint = choose_checkpoint(self.run_dir, self.from_, self.cell, quiet=self.json)

@@ -84,7 +84,7 @@ def _row(row: "_Row") -> list[str]:
     elif run.config:
         model = f"{run.config.model.cell} {run.config.model.num_layers} x {run.config.model.hidden_size}"
         step += f" of {run.config.steps:,}" if run.step < run.config.steps else ""
-    cells = [str(row.path), row.state, _age(time.time() - row.changed), step, model]
+    cells = [in_words(str(row.path)), row.state, _age(time.time() - row.changed), step, model]
     for losses in (run.train_bits_per_character, run.validation_bits_per_character):
         cells += [loss_text(losses.last), loss_text(losses.best)] if losses else ["-", "-"]
     return [*cells, corpus_name(run.config.corpus) if run.config else "-"]

@@ -59,7 +59,7 @@ class Score(NamedTuple):
     @property
     def perplexity(self) -> float:
         """The exponential of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
-        return math.exp(min(self.nats_per_character, 700.0))  # exp(710) overflows
+        return math.exp(self.nats_per_character) if self.nats_per_character < 700 else math.inf  # exp(710) overflows
 
 
 @partial(jax.jit, static_argnames="config")
@@ -69,6 +69,7 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
     The batch has inputs and targets int [T, B]; its `reset` is ignored.
     """
     logits, carry = forward(params, carry, batch.inputs, config, starts=batch.starts)
+    logits -= logits.max(axis=-1, keepdims=True)  # beside large ones, the logarithm of the sum would be rounded away
     return surprisal(logits, batch.targets), carry
 
 

@@ -99,15 +99,17 @@ def hidden_units(
 
 
 def next_characters(
-    probabilities: NDArray[Any], text: str, symbols: str, *, top: int = 5, columns: int = 80
+    probabilities: NDArray[Any], text: str, symbols: str, *, top: int | None = None, columns: int = 80
 ) -> "Figure":
     """Draw the most likely next characters over a text: below each character those that may follow, by probability.
 
-    At t the probabilities [T, V] are those of the character after text[t], one of the V `symbols`; `top` are drawn.
+    At t the probabilities [T, V] are those of the character after text[t], one of the V `symbols`; `top` are drawn,
+    five by default.
     Karpathy 2015, "The unreasonable effectiveness of recurrent neural networks".
     """
     if len(symbols) != probabilities.shape[1]:
         raise JaxrnnError(f"symbols must be the {probabilities.shape[1]} characters of the probabilities")
+    top = min(5, len(symbols)) if top is None else top
     check_in(top, f"[1, {len(symbols)}]", "top")
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     shares = np.take_along_axis(probabilities, order, axis=1)

@@ -122,7 +122,7 @@ class RunDirectory:
             with contextlib.suppress(OSError, ValueError):
                 every = from_json(TrainConfig, read_text(self._path / "config.json")).checkpoint_every
                 done = int(max(read_columns(self._path)["step"], default=0))
-            if every and done > every:
+            if (every and done > every) or (done and not (self._path / "checkpoints").is_dir()):
                 raise JaxrnnError(
                     f"{self._path} has done {done:,} steps, and its checkpoints are gone; put them back, or begin "
                     "again with --overwrite"

@@ -13,7 +13,7 @@ import jax
 from jaxrnn.config import TEXT_RULES, TrainConfig, with_settings
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
-from jaxrnn.errors import JaxrnnError, NonFiniteError
+from jaxrnn.errors import DamagedError, JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.checks import check_member, check_room, check_steps
 from jaxrnn.runs.directory import RunDirectory
@@ -151,7 +151,11 @@ def _open_run(run: Run, path: Path | None, stack: contextlib.ExitStack) -> Run:
     if path is None:
         return run
     begun = bool(all_checkpoints(path))
-    directory = RunDirectory(path, run, resume=begun, overwrite=not begun)
+    try:
+        directory = RunDirectory(path, run, resume=begun, overwrite=not begun)
+    except DamagedError as error:
+        advice = "moves it aside, and the sweep then trains this member again"
+        raise DamagedError(f"{error}; `jaxrnn info {path} --repair` {advice}") from None
     return run._replace(directory=stack.enter_context(contextlib.closing(directory)))
 
 

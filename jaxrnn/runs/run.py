@@ -83,7 +83,10 @@ def load_run_corpus(config: TrainConfig, progress: Progress = silent, *, verify:
 def reload_corpus(checkpoint: Checkpoint, progress: Progress = silent) -> Corpus:
     """Load the corpus that a run was trained on; raise JaxrnnError if it is gone, or no longer the same."""
     check_arguments(reload_corpus, locals())
-    corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
+    try:
+        corpus, sha256 = load_run_corpus(checkpoint.config, progress), checkpoint.corpus["sha256"]
+    except JaxrnnError as error:
+        raise JaxrnnError(f"the text of the run can't be read as it was ({error}); restore it") from None
     if corpus.sha256 != sha256:
         before, now = checkpoint.corpus.get("files", {}), dict(corpus.files)
         changes = [name for name in {**before, **now} if before.get(name) != now.get(name)] if before else []

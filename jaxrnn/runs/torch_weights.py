@@ -24,6 +24,7 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError, listed
 from jaxrnn.network.cells import CELLS, get_cell
 from jaxrnn.network.model import Layer, Params, check_params
+from jaxrnn.runs.checkpoint_files import has_checkpoint_name
 from jaxrnn.text import Vocabulary
 
 Array = Any  # NumPy's, where Params are declared to have JAX's
@@ -54,11 +55,14 @@ def save_weights(
     A module with the two parts loads it by `module.load_state_dict(safetensors.torch.load_file(path))`.
 
     Raises:
-        JaxrnnError: `path` exists and `overwrite` is false, or the parameters are not those of this model.
+        JaxrnnError: `path` exists and `overwrite` is false, or is named as a checkpoint; or the parameters are not
+            those of this model.
         StorageError: it can't be written.
     """
     check_arguments(save_weights, locals())
     path = Path(path)
+    if has_checkpoint_name(path):
+        raise JaxrnnError(f"{path} is named as a checkpoint, which it could replace; choose another name")
     if path.exists() and not overwrite:
         raise JaxrnnError(f"{path} exists already; choose another file, or replace it with --overwrite")
     check_params(params, dataclasses.replace(model, vocab_size=len(vocabulary)))

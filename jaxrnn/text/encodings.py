@@ -64,11 +64,14 @@ def contradiction(data: bytes, encoding: str) -> tuple[str, str] | None:
     name, wide = codecs.lookup(encoding).name, wide_encoding(data)
     if name.startswith("utf-8") and data.isascii() and re.search(rb"\x1b\$[@B].*\x1b\([BJ]", data, re.DOTALL):
         return "iso2022_jp", "by its escape sequences"
-    is_wide = name.startswith(("utf-16", "utf-32"))
-    if wide and wide[0] != name and not (is_wide and name.endswith("e")):  # utf-16-le needs no mark, utf-16 does
+    is_wide, mark = name.startswith(("utf-16", "utf-32")), next(filter(data.startswith, _MARKS), b"")
+    has_order = is_wide and name.endswith("e")  # utf-16-le needs no mark, utf-16 does
+    if wide and wide[0] != name and not (has_order and mark in (b"", "\ufeff".encode(name))):
         return wide
     if name.startswith("utf-8"):
         return None
+    if data.startswith(codecs.BOM_UTF8):
+        return "utf-8", "by its byte-order mark"
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(data)
         read = "" if is_wide else codecs.getincrementaldecoder(encoding)("replace").decode(data)

@@ -59,8 +59,8 @@ def find_files(source: str) -> tuple[Path, ...]:
     """Return the files of a source, in order: each line of it is a file, a folder, or a pattern such as `texts/*.txt`.
 
     The files below a folder, and those of a pattern, are sorted by their names; hidden files, and those in hidden
-    folders, are left out. A file that does not exist is returned as well: reading it says what is wrong. Raises
-    JaxrnnError if there are no files, or if a folder can't be read.
+    folders, are left out, as are the runs and sweeps below a folder. A file that does not exist is returned as well:
+    reading it says what is wrong. Raises JaxrnnError if there are no files, or if a folder can't be read.
     """
     lines = _lines(source)
     if not source:
@@ -95,13 +95,16 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Return what is in a folder, but no folders and nothing in hidden ones; raise JaxrnnError if it can't be read."""
+    """Return the files of a folder but those of hidden folders, runs, sweeps; raise JaxrnnError if it can't be read."""
 
     def refuse(error: OSError) -> None:
         raise JaxrnnError(f"can't read {error.filename} ({error.strerror}); allow that, or give the files") from None
 
     files = []
     for where, folders, names in os.walk(folder, onerror=refuse):
+        if where != str(folder) and ("sweep.json" in names or {"config.json", "checkpoints"} <= {*folders, *names}):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(where, name) for name in names]
     return files

@@ -595,6 +595,9 @@ BAD = [
     ("--preset best --config run/config.json", "both say what to start from"),
     ("--config missing.json", "can't read missing.json"),
     ("--fail-above 1.05", "--fail-above needs --against FILE"),
+    ("--fail-above 0 --against base.json", "--fail-above must be a finite number above 0, got 0"),
+    ("--fail-above nan --against base.json", "--fail-above must be a finite number above 0, got nan"),
+    ("--vocab-size 0", "vocab_size must be at least 2, got 0"),
     ("--against missing.json", r"can't read missing.json \(No such file or directory\); give a file that --save wrote"),
     ("--json --csv", "two forms of the result"),
     ("sample --trace profile", "leave it out of the suite sample"),
@@ -646,6 +649,10 @@ def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits,
     assert json.loads(out)["ratios"]["chunk"]["median"] > 1.05
     assert re.search(r"slower than in base.json: jit [\d.]+ times the time, .*; --fail-above allows 1.05\n", err)
     assert "NumPy" not in err  # only what is ours can fail
+    values["result"]["seconds"] = {f"other {name}": seconds for name, seconds in values["result"]["seconds"].items()}
+    save(1)
+    assert main(shlex.split(f"{command} --against base.json")) == 1
+    assert "base.json has no measurement of jit, chunk, NumPy, floor; nothing is compared" in capsys.readouterr().err
     assert main(shlex.split(f"{command} --against base.json --cell gru")) == 2
     assert "cell is tanh there and gru here" in capsys.readouterr().err
     del values["config"]["training"]["average_decay"]  # as if it had been written before there was one

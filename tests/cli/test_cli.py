@@ -394,7 +394,7 @@ def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: path.unlink(), "needs the text that the run was trained on: no such file: .*text.txt"),
+        (lambda path: path.unlink(), "for --report-copies, the text of the run can.t be read as it was .no such file: .*text.txt"),
         (
             lambda path: path.write_text(PROSE + "the"),
             "text.txt is no longer the text of .*restore the old text",
@@ -691,8 +691,12 @@ BAD = [
     ("info run --step 3", "Unrecognized options: --step, 3"),
     # words that stand in no place
     ("sample run run", "`jaxrnn sample` can't take run there: files and runs come first"),
-    ("sample run --prompt to be or", "`jaxrnn sample` can't take be or there: .*a text with spaces stands in quotes"),
-    (f"{TRAIN} other.txt", "`jaxrnn train` can't take other.txt there: files and runs come first, together, and then"),
+    ("runs a b c d e", "can't take b c d ... there: .*as many as `jaxrnn runs --help` shows"),
+    ("sample run --prompt to be or", "`jaxrnn sample` can't take be or there: .*a text with spaces is quoted"),
+    (
+        f"{TRAIN} other.txt",
+        "`jaxrnn train` can't take other.txt there: files and runs come first, together, as",
+    ),
     ("train text.txt --quiet other.txt --steps 3", "`jaxrnn train` can't take other.txt there"),
     ("sweep text.txt --seeds 2 'a b.txt'", "`jaxrnn sweep` can't take 'a b.txt' there"),
     (f"{TRAIN} --seed", "Missing value for argument '--seed'"),
@@ -703,6 +707,9 @@ BAD = [
         "invalid choice 'charrnn' for argument '--preset'. .*'min-char-rnn', 'char-rnn', 'quick'",
     ),
     # where to compute
+    (f"{TRAIN} --devices 0", "--devices must be at least 1, got 0"),
+    (f"{TRAIN} --num-processes 0", "--num-processes must be at least 1, got 0"),
+    ("sample run --devices -1", "--devices must be at least 1, got -1"),
     (f"{TRAIN} --device tpu", "there is no tpu that JAX can use here, it finds cpu.*; choose another device"),
     (f"{TRAIN} --devices 9", "devices must be from 1 to 8, the cpu devices here, got 9"),
     (f"{TRAIN} --devices 8 --batch-size 6", "batch_size 6 can't be split over 8 devices; .*, or devices 6"),
@@ -741,7 +748,7 @@ RUN_COMMANDS = [
     "sample",
     "evaluate",
     "info",
-    "page --out x",
+    "page --out x.html",
     "plot --out x.png",
     "export --out x",
     "compare runs/novel-1",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from command_line import contents
 
 from jaxrnn.cli import COMMANDS
 
@@ -103,6 +104,25 @@ def test_a_place_that_cannot_be_written_is_one_error_in_all_commands(home, jaxrn
         assert err.startswith(f"jaxrnn: can't write {place}.")
         assert err.endswith(f"({reason}); {advice}\n")
     assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("page run --out text.txt", 2, "a page, whose name ends in .html, got text.txt"),
+        ("page run --out run/config.json", 2, "a page, whose name ends in .html, got run/config.json"),
+        ("page run --out run/checkpoints/step-0000000020.safetensors", 2, "a page, whose name ends in .html"),
+        ("export run --out run/checkpoints/best.safetensors", 2, "is named as a checkpoint"),
+        ("export run --out run/checkpoints/step-0000000020.safetensors --overwrite", 2, "is named as a checkpoint"),
+        ("bench --save run/config.json --repeats 1", 2, "run/config.json is no measurement"),
+        ("bench --save text.txt --repeats 1", 2, "text.txt is no measurement"),
+    ],
+)
+def test_what_is_of_another_kind_is_not_replaced(home, jaxrnn, command, code, message):
+    before = contents(home)
+    actual, _, err = jaxrnn(command)
+    assert (actual, message in err) == (code, True), err
+    assert contents(home) == before
 
 
 @pytest.mark.parametrize("command", ["plot run --out FILE.svg", "page run --out FILE.html --text the"])

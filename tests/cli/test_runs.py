@@ -348,6 +348,14 @@ def test_a_run_is_listed_once_however_many_links_lead_to_it(home, output):
     assert output("runs", "--json") == runs
 
 
+def test_a_name_that_is_not_printable_stays_in_its_row(home, output):
+    rows = len(output("runs").splitlines())
+    (home / "runs" / "a").rename(home / "runs" / "a\nb\tc\u202ed")
+    table = output("runs")
+    assert len(table.splitlines()) == rows
+    assert r"'runs/a\nb\tc\u202ed'" in table
+
+
 def test_losses_of_a_run_that_has_diverged_stay_short(home, output):
     (home / "runs" / "a" / "metrics.jsonl").write_text(metrics([1e30], [None]))
     table = output("runs")

@@ -8,6 +8,7 @@ import re
 import sys
 
 import pytest
+from command_line import in_a_line
 
 TRAIN = "--steps 4 --hidden-size 4 --sequence-length 5 --sample-length 5 --quiet"
 TEXT = "the cat sat on the mat.\n" * 9
@@ -72,6 +73,34 @@ def test_the_encoding_of_bytes_decodes_their_samples_and_encodes_prompts(folder,
     assert "\ufffd" in json.loads(jaxrnn("sample run --length 99 --json")[1])["samples"][0]
 
 
+def test_the_encoding_of_bytes_travels_with_exported_weights(folder, jaxrnn):
+    (folder / "gbk").write_bytes("\u4f60\u597d\u4e16\u754c\n".encode("gbk") * 9)
+    assert jaxrnn(f"train gbk --vocabulary bytes --encoding gbk --run-dir run {TRAIN}")[0] == 0
+    assert jaxrnn("export run --out w.safetensors")[0] == 0
+    for flags, encoding in {"": "gbk", " --encoding big5": "big5"}.items():
+        assert jaxrnn(f"import w.safetensors --corpus gbk --run-dir in-{encoding}{flags}")[0] == 0
+        assert json.loads((folder / f"in-{encoding}" / "config.json").read_text())["encoding"] == encoding
+    prompt = "--length 60 --prompt \u4f60 --json"
+    ours, theirs = (json.loads(jaxrnn(f"sample {run} {prompt}")[1])["samples"] for run in ("run", "in-gbk"))
+    assert ours == theirs
+
+
+def test_a_text_that_has_moved_or_changed_is_told_with_what_to_do(folder, jaxrnn):
+    assert jaxrnn(f"train a.txt --run-dir run {TRAIN}")[0] == 0
+    (folder / "a.txt").rename(folder / "moved.txt")
+    gone = r"no such file: .*a.txt"
+    for command in ("train --run-dir run --resume --steps 6", "train --from-run run", "train --config run/config.json"):
+        code, _, err = jaxrnn(command)
+        assert (code, bool(re.search(gone + ".*takes the text as it was.*new path as CORPUS", err))) == (2, True), err
+    for command in ("evaluate run", "sample run --report-copies", "evaluate run moved.txt --dynamic"):
+        code, _, err = jaxrnn(command)
+        assert (code, bool(re.search(rf"can't be read as it was \({gone}.*restore it", err))) == (2, True), err
+    (folder / "a.txt").write_bytes((folder / "moved.txt").read_bytes().replace(b"\n", b"\r\n"))
+    assert "CRLF line ends" in (err := jaxrnn("evaluate run")[2])
+    assert "restore it" in err
+    assert jaxrnn("train moved.txt --run-dir run --resume --steps 6 --quiet")[0] == 0
+
+
 @pytest.mark.parametrize(
     "command", ["sample run --encoding latin-1", "sample run --join x", "evaluate run --normalize quotes --encoding x"]
 )
@@ -122,6 +151,13 @@ def test_symbols_that_are_half_a_character_can_be_sampled(folder, jaxrnn):
     command = f"train a.txt --symbols '\ud800' --run-dir run {TRAIN}".replace("sample-length 5", "sample-length 99")
     assert jaxrnn(command)[0] == 0
     assert r"\ud800" in (folder / "run/samples.txt").read_text()
+
+
+def test_a_dash_is_an_empty_list_as_the_help_shows_it(folder, jaxrnn):
+    assert "quotes: straight. (default: -)" in in_a_line(jaxrnn("train --help")[1])
+    (folder / "c.json").write_text('{"normalize": ["newlines"]}')
+    for flags, normalize in {"": ["newlines"], " --normalize -": []}.items():
+        assert json.loads(jaxrnn(f"train a.txt --config c.json --dry-run{flags}")[1])["normalize"] == normalize
 
 
 def test_normalizations_are_a_list(folder, jaxrnn):

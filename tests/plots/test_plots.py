@@ -127,6 +127,8 @@ def test_next_characters_are_the_likeliest_in_order(runs):
     observed = plots.observe(runs / "bytes", "é$$\t")
     assert observed.text == "é$$\t".encode().decode("latin-1")
     drawn(plots.next_characters(observed.probabilities, observed.text, observed.symbols, columns=3))
+    few = drawn(plots.next_characters(np.full((2, 2), 0.5), "ab", "ab"))
+    assert len(few.axes[0].texts) == 2 * (2 + 1)  # two rows below the text, as there are two characters
 
 
 @pytest.mark.slow

@@ -186,8 +186,9 @@ def test_a_checkpoint_with_the_name_of_another_step_is_told_and_not_resumed(home
     assert "after step 24\n" in jaxrnn("sample", "run")[2]
 
 
-def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home):
-    edit(home / "run/config.json", '"checkpoint_every": 12', '"checkpoint_every": 5')
+@pytest.mark.parametrize("every", [0, 5, 40])
+def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home, every):
+    edit(home / "run/config.json", '"checkpoint_every": 12', f'"checkpoint_every": {every}')
     (home / "run/checkpoints").rename(home / "elsewhere")
     before = contents(home / "run")
     code, _, err = jaxrnn("train", "--run-dir", "run", "--resume")
@@ -198,7 +199,8 @@ def test_metrics_are_kept_where_the_checkpoints_were_moved_away(home):
 @pytest.mark.filterwarnings("default")
 def test_a_run_that_ended_before_its_first_checkpoint_begins_again_with_another_interval(home):
     edit(home / "run/config.json", '"checkpoint_every": 12', '"checkpoint_every": 40')
-    (home / "run/checkpoints").rename(home / "elsewhere")
+    for file in (home / "run/checkpoints").iterdir():
+        file.unlink()
     code, _, err = jaxrnn("train", "--run-dir", "run", "--resume", "--checkpoint-every", "5", "--quiet")
     assert (code, "has no checkpoint yet; its run begins again" in err) == (0, True), err
     assert [line["step"] for line in metrics(home / "run")][-1] == 24

@@ -1,6 +1,7 @@
 """The files of a text: several of them, folders, patterns, stdin, compression and encodings."""
 
 import bz2
+import codecs
 import dataclasses
 import errno
 import gzip
@@ -57,6 +58,17 @@ def text_of(source, **options):
 )
 def test_several_files_are_one_text_in_a_fixed_order(folder, source, text):
     assert text_of(source) == text
+
+
+def test_the_runs_and_sweeps_in_a_folder_are_no_texts(folder):
+    texts = files.find_files("folder")
+    for name in ("a-1/config.json", "a-1/checkpoints/x", "s-1/sweep.json", "s-1/seed=0/config.json"):
+        (folder / "runs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "runs" / name).touch()
+    assert files.find_files("folder") == texts
+    (folder / "config.json").write_text("a file of that name alone")
+    assert folder / "config.json" in files.find_files("folder")
+    assert folder / "runs/a-1/config.json" in files.find_files("folder/runs/a-1")
 
 
 def test_a_file_that_is_given_twice_is_read_twice_with_a_warning(folder):
@@ -229,6 +241,30 @@ def test_wide_characters_without_a_mark_are_refused_where_the_encoding_needs_one
 )
 def test_a_few_nuls_are_symbols_like_others(data):
     assert wide_encoding(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "message"),
+    [
+        (TEXT.encode("utf-16-be"), "utf-16-le", None),  # without a mark the given order is believed
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "utf-16-le", "is UTF-16 by its byte-order mark"),
+        (codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"), "utf-16-be", "is UTF-16 by its byte-order mark"),
+        (codecs.BOM_UTF32_LE + TEXT.encode("utf-32-le"), "utf-16-le", "is UTF-32 by its byte-order mark"),
+        (codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"), "utf-16-le", None),
+        (codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"), "utf-32-be", None),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "utf-16", None),
+        (codecs.BOM_UTF8 + b"all of it is ASCII", "cp1252", "is UTF-8 by its byte-order mark"),
+        (codecs.BOM_UTF8 + b"all of it is ASCII", "gbk", "is UTF-8 by its byte-order mark"),
+        (codecs.BOM_UTF8 + b"all of it is ASCII", "utf-8-sig", None),
+    ],
+)
+def test_a_byte_order_mark_wins_over_another_encoding(tmp_path, data, encoding, message):
+    (tmp_path / "text").write_bytes(data)
+    if message:
+        with pytest.raises(JaxrnnError, match=message):
+            load_corpus(tmp_path / "text", encoding=encoding, normalize=("newlines",))
+    else:
+        load_corpus(tmp_path / "text", encoding=encoding, normalize=("newlines",))
 
 
 def test_japanese_in_escape_sequences_is_refused_as_ascii(tmp_path):
