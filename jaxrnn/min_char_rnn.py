@@ -10,7 +10,6 @@ made general, fast, safe and visible. V: characters in the vocabulary; H: hidden
 import argparse
 import math
 import sys
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +85,7 @@ def init_state(params: Params, optimizer: Optimizer) -> State:
     return State(params, optimizer.init(params), jnp.zeros_like(params.bh), smooth_loss)
 
 
-@partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
+@jax.jit(static_argnames="optimizer", donate_argnames="state")
 def train_step(state: State, inputs: Array, targets: Array, optimizer: Optimizer) -> tuple[State, Array]:
     """Learn from T characters, each with the one that follows it, int [T]; return the new state and the loss.
 
@@ -99,7 +98,7 @@ def train_step(state: State, inputs: Array, targets: Array, optimizer: Optimizer
     return State(params, memory, h, 0.999 * state.smooth_loss + 0.001 * nats), nats
 
 
-@partial(jax.jit, static_argnames=("length", "greedy"))
+@jax.jit(static_argnames=("length", "greedy"))
 def sample(key: Array, params: Params, h: Array, first: Array, length: int, greedy: bool = False) -> Array:
     """Write `length` characters, int [length], after `first`: each drawn from softmax(y_t), then read as one-hot."""
 

@@ -120,9 +120,9 @@ class Whole:
         reports = fit(config(self.text, **changes), run_dir=run, resume=resume, overwrite=not resume)
         for report in reports:
             if report.step == until:
-                if crash:  # as a power cut: nothing is saved at an unknown error
-                    with contextlib.suppress(ZeroDivisionError):
-                        reports.throw(ZeroDivisionError)
+                if crash:  # as a power cut: nothing is saved
+                    with contextlib.suppress(SystemExit):
+                        reports.throw(SystemExit)
                 break
         reports.close()
         return state_hash(report.state)

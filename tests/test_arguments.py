@@ -1,5 +1,6 @@
 """An argument of the wrong kind is found at the call, and the message says what belongs there."""
 
+import dataclasses
 import types
 
 import jax
@@ -20,6 +21,7 @@ CONFIG = TrainConfig(model=ModelConfig(hidden_size=4, vocab_size=3))
 MODEL, VOCABULARY, TOKENS = CONFIG.model, Vocabulary("abc"), np.arange(30) % 3
 STATE = jaxrnn.init_train_state(KEY, CONFIG)
 BATCH = jax.tree.map(lambda part: part[0], jaxrnn.batches(TOKENS, 0, 1, CONFIG))
+CHUNK, AVERAGED = jaxrnn.batches(TOKENS, 0, 1, CONFIG), dataclasses.replace(CONFIG, average_decay=0.9)
 PARAMS, CARRY, OPTIONS = STATE.params, STATE.carry, SampleConfig(length=3)
 
 WRONG = {
@@ -204,6 +206,59 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
             "temperature must be from 0 .* to 1e.30",
         ),
         (lambda: measure(lambda x, y: x, 1.0, 1.0, seconds=0), "seconds must be a finite number above 0, got 0"),
+        (lambda: jaxrnn.evaluate(PARAMS, TOKENS % 2, Vocabulary("ab"), MODEL), "has 2 symbols, and the network 3"),
+        (lambda: next(jaxrnn.write(PARAMS, Vocabulary("abcd"), MODEL, OPTIONS)), "has 4 symbols, and the network 3"),
+        (lambda: jaxrnn.activations(PARAMS, TOKENS + 1, MODEL), "must be 0 to 2, got 1 to 3"),
+        (lambda: jaxrnn.sweep(CONFIG, {"seed": [0]}, TOKENS + 1), "must be 0 to 2, got 1 to 3"),
+        (lambda: VOCABULARY.encode(5), "a vocabulary is of str or bytes, got 5"),
+        (lambda: Vocabulary.of(b"ab").encode(TOKENS), r"a vocabulary is of str or bytes, got int64\[30\]"),
+        (
+            lambda: jaxrnn.sample(jax.random.split(KEY, 2), PARAMS, CARRY, TOKENS[:1, None], MODEL, length=1),
+            r"keys must be one, or one for each of the 1 lanes, got shape \(2,\)",
+        ),
+        (
+            lambda: jaxrnn.sample(KEY, PARAMS, CARRY, TOKENS[:1, None], MODEL, length=1, temperature=jnp.ones(2)),
+            r"temperature must be one number for all lanes, got shape \(2,\); use jax.vmap",
+        ),
+        (lambda: jaxrnn.train_step(STATE, CHUNK, CONFIG), r"inputs \[T, B\], got shape \(1, 25, 1\); make_train_chunk"),
+        (lambda: jaxrnn.make_train_step(CONFIG)(STATE, CHUNK), r"inputs \[T, B\], got shape \(1, 25, 1\)"),
+        (
+            lambda: jaxrnn.train_step(STATE, jax.tree.map(lambda part: jnp.stack([part] * 2, -1), BATCH), CONFIG),
+            r"inputs \[T, B\], got shape \(25, 1, 2\)",
+        ),
+        (
+            lambda: jaxrnn.train_step(STATE, BATCH._replace(inputs=BATCH.inputs.repeat(4, 1)), CONFIG),
+            "the carry of the state has 1 lanes, and the batch 4",
+        ),
+        (lambda: jaxrnn.train_step(STATE, BATCH, AVERAGED), "average_decay is 0.9; begin with a state that was made"),
+        (
+            lambda: jaxrnn.train_step(jaxrnn.init_train_state(KEY, AVERAGED), BATCH, CONFIG),
+            "average_decay is 0.0; begin with a state that was made with it",
+        ),
+        (
+            lambda: jaxrnn.save_checkpoint("x", STATE, AVERAGED, VOCABULARY, corpus={}),
+            "the state is of another configuration: average.layers.0.Wxh must be .*, got nothing",
+        ),
+        (
+            lambda: jaxrnn.save_checkpoint(
+                "x", jaxrnn.init_train_state(KEY, CONFIG, optimizer=optax.lion(1e-3)), CONFIG, VOCABULARY, corpus={}
+            ),
+            r'of another configuration: opt_state.*has OptimizerConfig\(name="custom"\)',
+        ),
+        (lambda: jaxrnn.fit(CONFIG, "abc" * 99, resume=True), "resume needs run_dir"),
+        (lambda: jaxrnn.fit(CONFIG, "abc" * 99, resume=True, overwrite=True, run_dir="x"), "overwrite replaces it"),
+        (
+            lambda: jaxrnn.fit_many(CONFIG, {"seed": [0]}, "abc" * 99, resume=True, overwrite=True, run_dir="x"),
+            "resume continues what is in run_dir, and overwrite replaces it",
+        ),
+        (
+            lambda: jaxrnn.fit(dataclasses.replace(CONFIG, min_count=3), Corpus.from_text("abc" * 99)),
+            "min_count is 3, but text-in-memory was read with 1; leave it out, or load the corpus with it",
+        ),
+        (
+            lambda: jaxrnn.fit(dataclasses.replace(CONFIG, vocabulary="bytes"), Corpus.from_text("abc" * 99)),
+            "vocabulary is 'bytes', but text-in-memory was read with 'characters'",
+        ),
     ],
 )
 def test_an_argument_out_of_its_range_is_found_at_the_call(call, message):

@@ -50,6 +50,8 @@ text: str = "".join(jaxrnn.write(state.params, corpus.vocabulary, config.model, 
 prime, carry = corpus.tokens[:5, None], jaxrnn.initial_carry(1, config.model)
 tokens, carry = jaxrnn.sample(jax.random.key(1), state.params, carry, prime, config.model, length=5)
 shape: tuple[int, ...] = tokens.shape
+layers = jaxrnn.activations(state.params, corpus.tokens[:9], config.model)
+hidden: jax.Array = layers[0]["h"]
 score: jaxrnn.Score = jaxrnn.evaluate(state.params, corpus.tokens, corpus.vocabulary, config.model)
 rooms = jaxrnn.min_char_rnn.train_step, jaxrnn.kernels.plain, jaxrnn.bench, jaxrnn.page, jaxrnn.plots
 """

@@ -148,12 +148,13 @@ def choose_checkpoint(
     Its parameters are those to predict with: their average, if the run has one, unless they are the last or of a step.
     """
     checkpoint = open_checkpoint(run_dir, which, cell, device)
-    averaged, state = "", checkpoint.state
+    averaged, state, params = "", checkpoint.state, checkpoint.state.params
     if which in (None, "best", "average") and state.average is not None:
-        checkpoint = checkpoint._replace(state=state._replace(params=state.average))
+        params = state.average
         averaged = f", its parameters averaged with decay {checkpoint.config.average_decay:g}"
     elif which == "average":
         raise JaxrnnError(f"{run_dir} has no average; train with --average-decay, such as 0.999, or leave --from out")
+    checkpoint = checkpoint._replace(state=state._replace(params=params, average=None))
     if which is None and run_dir.is_dir() and not quiet:
         step, best = checkpoint.counters["step"], checkpoint_path(run_dir / "checkpoints", "best")
         line = f"the newest checkpoint of {run_dir}, after step {step:,}"

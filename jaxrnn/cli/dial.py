@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import jaxrnn
@@ -80,7 +79,7 @@ def _faster_products() -> Products:
 
     h, W = jnp.zeros((16, 256)), jnp.zeros((256, 3 * 256))
 
-    @partial(jax.jit, static_argnames="products")
+    @jax.jit(static_argnames="products")
     def multiply(count: int, products: Products) -> "jax.Array":
         times = times_matrix(W, len(h), products)
         return lax.fori_loop(0, count, lambda _, h: times(h)[:, :256] + 1, h)

@@ -1,10 +1,10 @@
 """What goes on inside the network while it reads a text: every hidden state, memory and gate."""
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxrnn.config import ModelConfig
@@ -12,6 +12,8 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.network import Carry, Cell, CellCarry, Params, forward, initial_carry
 from jaxrnn.network.cells import built_in_name, get_cell, gru_gates, lstm_gates
+from jaxrnn.text import Array
+from jaxrnn.text.vocabulary import check_tokens
 
 Activations = tuple[dict[str, jax.Array], ...]  # one per layer, from the input upwards
 
@@ -21,8 +23,7 @@ SATURABLE = {"tanh": "", "relu": "", "gru": "rz", "lstm": "ifo"}  # gates in (0,
 _GATES = {"gru": gru_gates, "lstm": lstm_gates}
 
 
-@partial(jax.jit, static_argnames="config")
-def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None = None) -> Activations:
+def activations(params: Params, tokens: Array, config: ModelConfig, starts: Array | None = None) -> Activations:
     """Return every hidden state and gate of the network while it reads a text from the initial carry.
 
     Example:
@@ -34,7 +35,7 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
         (2, ['h', 'n', 'r', 'z'], (4, 100))
 
     The tokens are int [T], one text, or [T, B], B texts side by side. `starts`, bool of the same shape, has the
-    characters before which the carry is reset; None: nowhere. The configuration is static under jit.
+    characters before which the carry is reset; None: nowhere.
 
     Returns:
         For each layer, by name, arrays [T, H] (or [T, B, H]) whose entry t is the value after the network has read
@@ -50,13 +51,20 @@ def activations(params: Params, tokens: jax.Array, config: ModelConfig, starts: 
         raise JaxrnnError(f"tokens must be [T] or [T, B], got shape {tokens.shape}")
     if starts is not None and starts.shape != tokens.shape:
         raise JaxrnnError(f"starts must have the shape of tokens, {tokens.shape}, got {starts.shape}")
-    if tokens.ndim == 1:
-        layers = activations(params, tokens[:, None], config, None if starts is None else starts[:, None])
-        return jax.tree.map(lambda values: values[:, 0], layers)
+    if isinstance(tokens, np.ndarray):
+        check_tokens(tokens.ravel(), params.by.size)
+    if tokens.ndim == 2:
+        return _activations(params, tokens, config, starts)
+    layers = _activations(params, tokens[:, None], config, None if starts is None else starts[:, None])
+    return jax.tree.map(lambda values: values[:, 0], layers)
+
+
+@jax.jit(static_argnames="config")
+def _activations(params: Params, tokens: Array, config: ModelConfig, starts: Array | None) -> Activations:
     cell, name = get_cell(config.cell), built_in_name(config.cell)
     observed = dataclasses.replace(config, cell=_with_gates(cell, name) if name in _GATES else cell)
 
-    def step(carry: Carry, at_t: tuple[jax.Array, jax.Array | None]) -> tuple[Carry, Carry]:
+    def step(carry: Carry, at_t: tuple[Array, Array | None]) -> tuple[Carry, Carry]:
         tokens_t, starts_t = jax.tree.map(lambda entry: entry[None], at_t)
         _, carry = forward(params, carry, tokens_t, observed, starts=starts_t)
         return carry, carry

@@ -62,7 +62,7 @@ def dynamic_step(
     return Learner(optax.apply_updates(learner.params, updates), statistics, carry), nats
 
 
-@partial(jax.jit, static_argnames=("config", "update", "length"))
+@jax.jit(static_argnames=("config", "update", "length"))
 def _read(
     learner: Learner, batch: Batch, *, config: ModelConfig, update: Callable[..., Any], length: int
 ) -> tuple[jax.Array, Learner]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -62,7 +61,7 @@ class Score(NamedTuple):
         return math.exp(self.nats_per_character) if self.nats_per_character < 700 else math.inf  # exp(710) overflows
 
 
-@partial(jax.jit, static_argnames="config")
+@jax.jit(static_argnames="config")
 def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tuple[jax.Array, Carry]:
     """Return the surprisal of every target of a batch, nats [T, B], and the carry after it.
 
@@ -73,7 +72,7 @@ def score(params: Params, carry: Carry, batch: Batch, config: ModelConfig) -> tu
     return surprisal(logits, batch.targets), carry
 
 
-@partial(jax.jit, static_argnames=("config", "mesh"))
+@jax.jit(static_argnames=("config", "mesh"))
 def _score_on_mesh(
     params: Params, carry: Carry, batch: Batch, config: ModelConfig, mesh: Mesh
 ) -> tuple[jax.Array, Carry]:
@@ -166,6 +165,7 @@ def evaluate(
 ) -> Score:
     """Return how well a text is predicted, in bounded memory; the arguments are those of `surprisals`."""
     check_arguments(evaluate, locals())
+    vocabulary.check_size(params.by.size)
     check_tokens(tokens, len(vocabulary))
     parts = surprisals_in_parts(params, tokens, config, lanes, starts, mesh)
     nats = sum(float(part.sum(dtype=np.float64)) for _, part in parts)

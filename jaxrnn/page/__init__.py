@@ -42,7 +42,7 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
     one that the network writes.
     """
     check_arguments(page, locals())
-    params, config, vocabulary = checkpoint.state.params, checkpoint.config, checkpoint.vocabulary
+    params, config, vocabulary = checkpoint.state.eval_params, checkpoint.config, checkpoint.vocabulary
     model = config.model
     cell = built_in_name(model.cell)
     if cell is None:

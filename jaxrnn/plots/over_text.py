@@ -48,7 +48,7 @@ class Observed(NamedTuple):
 def observe(source: str | Path | Checkpoint, text: str | None = None) -> Observed:
     """Let a network, of a run directory or a checkpoint, read a text for the figures below, or one that it writes."""
     checkpoint = load_checkpoint(source) if isinstance(source, str | Path) else source
-    vocabulary, config, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.params
+    vocabulary, config, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.eval_params
     reset_on = checkpoint.config.reset_on
     if text is None:
         pieces = write(params, vocabulary, config, SampleConfig(length=320, temperature=0.8), reset_on=reset_on)

@@ -31,6 +31,7 @@ from jaxrnn.text import Vocabulary
 from jaxrnn.training.step import Optimizer, TrainState, init_train_state
 
 _SYMBOLS = "vocabulary"  # the tensor of its code points
+_NO_MEMORY = optax.identity()  # in place of a user-defined optimizer, which no file holds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -85,7 +86,8 @@ def save_checkpoint(
     beside the step; `device_count` devices computed the state.
 
     Raises:
-        JaxrnnError: the vocabulary is not of the model's size, or what describes the run could not be read back.
+        JaxrnnError: the state or the vocabulary is not of this configuration, or what describes the run could not be
+            read back.
         StorageError: the file can't be written; the message says why.
     """
     check_arguments(save_checkpoint, locals())
@@ -93,6 +95,11 @@ def save_checkpoint(
     if len(vocabulary) != config.model.vocab_size:
         raise JaxrnnError(f"vocab_size is {config.model.vocab_size}, and the vocabulary has {len(vocabulary)} symbols")
     tensors = {name: np.asarray(leaf, order="C") for name, leaf in _leaves_by_name(_with_key_data(state)).items()}
+    optimizer = _NO_MEMORY if config.optimizer.name == "custom" else None
+    own = {name: array for name, array in tensors.items() if not (optimizer and name.startswith("opt_state."))}
+    if problems := _problems(own, _template(config, optimizer, jax.random.key_impl(state.key))):
+        advice = 'that of a user-defined optimizer has OptimizerConfig(name="custom")'
+        raise JaxrnnError(f"the state is of another configuration: {problems[0]}; {advice}")
     tensors[_SYMBOLS] = np.frombuffer(vocabulary.symbols.encode("utf-32-le", "surrogatepass"), "<u4")
     fields = {
         "vocabulary": {name: getattr(vocabulary, name) for name in ("kind", "unknown", "encoding")},
@@ -206,7 +213,7 @@ def _state(
     if optimizer and not user_defined:
         raise JaxrnnError(f"{path} was trained with the optimizer {config.optimizer.name}; leave yours out")
     if user_defined and not optimizer:
-        optimizer = optax.identity()
+        optimizer = _NO_MEMORY
         arrays = {name: array for name, array in arrays.items() if not name.startswith("opt_state.")}
     if config.model.num_layers > len(arrays):  # before that many are laid out
         raise UnusableError(f"{path} has too few tensors for {config.model.num_layers} layers; it can't be used")
@@ -215,23 +222,33 @@ def _state(
     except ValueError:
         raise UnusableError(f"{path} has a key of the implementation {key}, which this JAX lacks") from None
     try:
-        template = jax.eval_shape(
-            lambda: _with_key_data(init_train_state(jax.random.key(0, impl=impl), config, optimizer=optimizer))
-        )
+        template = _template(config, optimizer, impl)
     except (TypeError, OverflowError) as error:
         raise UnusableError(f"{path} is of an impossible network ({error}); it can't be used") from None
+    if problems := _problems(arrays, template):
+        raise UnusableError(f"{path} is of another version, cell or optimizer: {problems[0]}")
+    leaves = [jax.numpy.asarray(arrays[name]) for name in _leaves_by_name(template)]
+    state = jax.tree.unflatten(jax.tree.structure(template), leaves)
+    return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))
+
+
+def _template(config: TrainConfig, optimizer: Optimizer | None, impl: Any) -> TrainState:
+    """Return the shapes of the state of a run."""
+    return jax.eval_shape(
+        lambda: _with_key_data(init_train_state(jax.random.key(0, impl=impl), config, optimizer=optimizer))
+    )
+
+
+def _problems(arrays: Mapping[str, Array], template: TrainState) -> list[str]:
+    """Return how tensors differ from those that a run has."""
     leaves = _leaves_by_name(template)
     problems = [
         f"{name} must be {describe(leaf)}, got {describe(arrays[name]) if name in arrays else 'nothing'}"
         for name, leaf in leaves.items()
         if name not in arrays or describe(arrays[name]) != describe(leaf)
     ]
-    if others := sorted(arrays.keys() - leaves.keys()):
-        problems.append(f"it has tensors that this model lacks: {listed(others)}")
-    if problems:
-        raise UnusableError(f"{path} is of another version, cell or optimizer: {problems[0]}")
-    state = jax.tree.unflatten(jax.tree.structure(template), [jax.numpy.asarray(arrays[name]) for name in leaves])
-    return state._replace(key=jax.random.wrap_key_data(state.key, impl=impl))
+    others = sorted(arrays.keys() - leaves.keys())
+    return problems + [f"it has tensors that this model lacks: {listed(others)}"] * bool(others)
 
 
 def _with_key_data(state: TrainState) -> TrainState:

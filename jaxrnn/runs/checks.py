@@ -5,16 +5,22 @@ import dataclasses
 import operator
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxrnn.config import TEXT_RULES, Cell, ModelConfig, TrainConfig, with_settings
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, counted
+from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
 from jaxrnn.runs.header import parse_metadata, read_metadata
 from jaxrnn.runs.lock import write_errors
 from jaxrnn.runs.run import Run
+from jaxrnn.training.step import init_train_state, train_step
 
 _SAME = (  # settings that a run keeps
     *(*TEXT_RULES, "split", "reset_on"),
@@ -22,6 +28,32 @@ _SAME = (  # settings that a run keeps
     *("sequence_length", "batch_size", "seed", "average_decay", "parent"),
     *("optimizer.name", "optimizer.schedule", "optimizer.warmup_steps"),  # they shape its state
 )
+
+
+def check_resume(run_dir: object, resume: bool, overwrite: bool) -> None:
+    """Raise JaxrnnError if what is to be resumed is not said, or is to be replaced."""
+    if resume and run_dir is None:
+        raise JaxrnnError("resume needs run_dir, the directory to resume from")
+    if resume and overwrite:
+        raise JaxrnnError("resume continues what is in run_dir, and overwrite replaces it; give one of them")
+
+
+def check_step(run: Run) -> None:
+    """Raise JaxrnnError if a training step with a user-defined loss or optimizer fails on shapes."""
+    if run.loss is cross_entropy and run.optimizer is None:
+        return
+    step = partial(train_step, config=run.config, loss=run.loss, optimizer=run.optimizer)
+    batch = jax.tree.map(operator.itemgetter(0), run.batches(0, 1))
+    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), run.config, optimizer=run.optimizer))
+    try:
+        after, _ = jax.eval_shape(step, state, batch)
+    except JaxrnnError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise JaxrnnError(f"a training step with this loss and optimizer fails with {reason}") from error
+    if jax.tree.map(jnp.shape, after) != jax.tree.map(jnp.shape, state):
+        raise JaxrnnError(f"with this loss and optimizer a training step makes {after} of {state}; keep all shapes")
 
 
 def check_room(path: Path, runs: Sequence[Run], replaced: Iterable[Path] = ()) -> None:

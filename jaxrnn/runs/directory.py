@@ -107,6 +107,7 @@ class RunDirectory:
             if self._writes:
                 self._begin()
             self.close = stack.pop_all().close
+        self._path = path.absolute()  # the program may go to another directory
 
     def _holds_run(self) -> bool:
         return (self._path / "config.json").exists() or self.has_checkpoint

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 
 from jaxrnn.errors import Interrupted
 from jaxrnn.text.stream import Progress
+
+_PATIENCE = 10.0  # seconds that the end of Python waits for a thread that trains
 
 ReportType = TypeVar("ReportType", bound=Any)  # of reports, which have a step
 
@@ -43,10 +46,19 @@ class Reports(Generator[ReportType]):
 
         def close() -> None:
             if (generator := reference()) is not None:
+                generator.interrupts.append(signal.SIGINT)  # a thread that trains saves, and ends
+                end = time.monotonic() + _PATIENCE
+                while generator.is_running and time.monotonic() < end:
+                    time.sleep(0.01)
                 generator.close()
 
         reference = weakref.ref(self, lambda _: atexit.unregister(close))
         atexit.register(close)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is at work for the next report."""
+        return getattr(self._reports, "gi_running", False)
 
     def __repr__(self) -> str:
         """Say how to use it."""

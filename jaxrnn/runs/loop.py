@@ -17,7 +17,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.network.model import Params, check_params
 from jaxrnn.runs.checkpoint import Checkpoint
-from jaxrnn.runs.checks import check_steps
+from jaxrnn.runs.checks import check_resume, check_step, check_steps
 from jaxrnn.runs.child import child_state
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports
@@ -51,8 +51,9 @@ def fit(
 
     Reports come before the first step, every `log_every` steps, whenever a sample or a validation is due, and at the
     end. A validation changes nothing that is trained. A sample starts from the current hidden state and the next
-    character of the text; the one at the end starts from `config.prompt` if there is one. Stopping early (leaving the
-    loop, closing the generator, an interrupt) saves a checkpoint.
+    character of the text; the one at the end starts from `config.prompt` if there is one. Stopping early (an interrupt,
+    an error in a function of yours, leaving the loop) saves a checkpoint; a generator that has a name is to be closed
+    then, by its `close()`, or is when Python ends.
 
     Example:
         >>> config = TrainConfig(steps=200, log_every=100, sample_every=0, sample_length=10)
@@ -89,15 +90,15 @@ def fit(
         raise JaxrnnError("fit takes no array of tokens alone; give Corpus.from_tokens(tokens, vocabulary)")
     check_arguments(fit, locals())
     config = _with_optimizer(config, optimizer)
-    if not resume:  # it begins from no other run, as `begin_run` would
+    check_resume(run_dir, resume, overwrite)
+    if resume:
+        check_steps(Path(run_dir or ""), config.steps)
+    else:  # it begins from no other run, as `begin_run` would
         config = with_settings(config, {"parent": ""})
-    elif run_dir is None:
-        raise JaxrnnError("resume needs run_dir, the directory of the run to resume")
-    else:
-        check_steps(Path(run_dir), config.steps)
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     run = prepare(config, corpus_of(corpus, config), optimizer)._replace(mesh=mesh, loss=loss)
+    check_step(run)
     if run_dir is not None:
         run = run._replace(directory=RunDirectory(Path(run_dir), run, resume=resume, overwrite=overwrite))
     interrupts: list[int] = []
@@ -213,7 +214,8 @@ def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> G
                 report = trainer.settle(should_stop)
                 if trainer.due:
                     yield report
-        except GeneratorExit:  # the caller has left the loop over the reports
-            if jax.process_count() == 1:  # other processes may be at another step
+        except (GeneratorExit, Exception) as error:  # the caller has left the loop, or a function of theirs has failed
+            is_ours = isinstance(error, JaxrnnError) or trainer.state.step.is_deleted()
+            if not is_ours and jax.process_count() == 1:  # other processes may be at another step
                 trainer.save()
             raise

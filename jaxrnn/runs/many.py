@@ -15,7 +15,7 @@ from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations, value_of
 from jaxrnn.errors import DamagedError, JaxrnnError, NonFiniteError
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.checks import check_member, check_room, check_steps
+from jaxrnn.runs.checks import check_member, check_resume, check_room, check_steps
 from jaxrnn.runs.directory import RunDirectory
 from jaxrnn.runs.iteration import Reports
 from jaxrnn.runs.lock import WriterLock
@@ -95,8 +95,7 @@ def fit_many(
         JaxrnnError: at once: values that can't be swept or that clash, or what `fit` raises for a member.
     """
     check_arguments(fit_many, locals())
-    if resume and run_dir is None:
-        raise JaxrnnError("resume needs run_dir, the directory of the sweep to resume")
+    check_resume(run_dir, resume, overwrite)
     path, lock = Path(run_dir) if run_dir is not None else None, None
     members = combinations(config, axes)
     if path and resume:
@@ -181,7 +180,7 @@ def _train_together(
             stopped = bool(should_stop())
             running = [name for name in results if _continue(name, trainers[name], results[name], report, stopped)]
             if any(name in report.reports or name in report.failed for name in results):
-                yield report
+                yield report._replace(reports=dict(report.reports), failed=dict(report.failed))
             if not running:
                 return stopped
             batches = limit.batches_after(trainers[running[0]].step, runs[running[0]])

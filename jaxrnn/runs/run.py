@@ -121,8 +121,12 @@ def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = N
             f"vocab_size is {config.model.vocab_size}, but {corpus.name} has {len(vocabulary)} distinct "
             f"{vocabulary.kind}; leave vocab_size out"
         )
-    given = {"corpus": corpus.source, "vocabulary": vocabulary.kind, "vocab_size": len(vocabulary)}
-    config = with_settings(config, {**given, **{name: getattr(corpus, name) for name in TEXT_RULES[1:]}})
+    rules = {"vocabulary": vocabulary.kind, **{name: getattr(corpus, name) for name in TEXT_RULES[1:]}}
+    for name, value in rules.items():
+        if (asked := getattr(config, name)) not in (value, getattr(TrainConfig, name)):
+            advice = "leave it out, or load the corpus with it"
+            raise JaxrnnError(f"{name} is {asked!r}, but {corpus.name} was read with {value!r}; {advice}")
+    config = with_settings(config, {"corpus": corpus.source, "vocab_size": len(vocabulary), **rules})
     # Raises if JAX lacks its float64, or if a user-defined cell or optimizer is missing.
     state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
     for leaf in jax.tree.leaves(state.opt_state):

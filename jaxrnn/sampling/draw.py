@@ -15,7 +15,10 @@ TopP = float | jax.Array | None
 
 
 def check_draw(vocab_size: int, temperature: Number, top_k: TopK, top_p: TopP) -> None:
-    """Raise JaxrnnError for the first of these that is out of its range, unless it is traced."""
+    """Raise JaxrnnError for the first of these that is no single number, or out of its range unless it is traced."""
+    for name, value in {"temperature": temperature, "top_k": top_k, "top_p": top_p}.items():
+        if shape := getattr(value, "shape", ()):
+            raise JaxrnnError(f"{name} must be one number for all lanes, got shape {shape}; use jax.vmap for several")
     if not is_traced(temperature) and not 0 <= temperature <= HOTTEST:
         raise JaxrnnError(
             f"temperature must be from 0 (the likeliest character) to {HOTTEST:g} (any character), got {temperature}"

@@ -102,7 +102,8 @@ class Writer:
     def __init__(
         self, params: Params, vocabulary: Vocabulary, config: ModelConfig, reset_on: str = "", mesh: Mesh | None = None
     ) -> None:
-        """Take the arguments of `write_many`; raise JaxrnnError if the vocabulary lacks symbols of `reset_on`."""
+        """Take the arguments of `write_many`; raise JaxrnnError if the vocabulary is another one than the network's."""
+        vocabulary.check_size(params.by.size)
         self.vocabulary = vocabulary
         self._params, self._config, self._mesh = params, config, mesh
         self._replicated_params = replicate(params, mesh) if mesh else params

@@ -1,7 +1,5 @@
 """How likely texts are that were sampled: under the network, and as they were drawn."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +47,7 @@ def log_probabilities(
     return sums[0].tolist(), sums[1].tolist()
 
 
-@partial(jax.jit, static_argnames="config")
+@jax.jit(static_argnames="config")
 def _log_probabilities(
     params: Params,
     carry: Carry,

@@ -1,7 +1,6 @@
 """The key-threaded sampler: draw a character, feed it back, draw the next."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +53,7 @@ def sample(
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `draw`.
         top_p: the least probability that the characters which may be drawn have in total, in (0, 1]; None: all.
         greedy: take the likeliest character; static under jit.
-        separator: int [k], what ends a document: the carry is reset at its last character; None: nothing does.
+        separator: int [k], what ends a document: the carry is reset at its last character; None, or k = 0: nothing.
         before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.
     """
     check_arguments(sample, locals())
@@ -62,7 +61,11 @@ def sample(
         raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
     if isinstance(prime, np.ndarray):
         check_tokens(prime.ravel(), params.by.size)
+    keys = getattr(key, "shape", ()) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else ()
+    if keys not in ((), prime.shape[1:]):
+        raise JaxrnnError(f"keys must be one, or one for each of the {prime.shape[1]} lanes, got shape {keys}")
     check_draw(params.by.shape[0], temperature, top_k, top_p)
+    separator = None if separator is None or not len(separator) else separator
     starts, recent = (None, None) if separator is None else _find_starts(prime, separator, before)
     if prime.shape[0] > 1:
         carry = advance(params, carry, prime[:-1], config, None if starts is None else starts[:-1])
@@ -81,7 +84,7 @@ def _find_starts(prime: Array, separator: jax.Array, before: jax.Array | None) -
     return (text[windows] == separator[None, :, None]).all(axis=1), text[-k:]
 
 
-@partial(jax.jit, static_argnames="config")
+@jax.jit(static_argnames="config")
 def advance(
     params: Params, carry: Carry, tokens: jax.Array, config: ModelConfig, starts: jax.Array | None = None
 ) -> Carry:
@@ -89,7 +92,7 @@ def advance(
     return forward(params, carry, tokens, config, starts=starts)[1]
 
 
-@partial(jax.jit, static_argnames=("config", "length"))
+@jax.jit(static_argnames=("config", "length"))
 @jax.named_scope("sample")
 def _write(
     key: jax.Array,

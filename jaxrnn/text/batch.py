@@ -65,7 +65,7 @@ def batches(
     begin = np.arange(step, step + num_steps) % steps_per_sweep(len(tokens), config) * length  # [K], in a lane
     window = begin[:, None] + np.arange(length + 1)  # [K, T+1]
     cut = tokens[: batch_size * lane_length].reshape(batch_size, lane_length)[lanes, window]  # [B, K, T+1]
-    symbols = np.moveaxis(cut, 0, -1).astype(np.int32, order="C")  # [K, T+1, B]
+    symbols = np.asarray(np.moveaxis(cut, 0, -1), np.int32, order="C")  # [K, T+1, B]
     if starts is not None:
         starts = starts[window[:, :-1, None] + lane_length * np.arange(batch_size)[lanes]]
     return Batch(symbols[:, :-1], symbols[:, 1:], begin == 0, starts)

@@ -81,8 +81,11 @@ class Corpus:
         kind: VocabularyKind = "bytes" if isinstance(text, bytes) else "characters"
         check_text_options(kind, encoding, tuple(normalize))
         rules = Rules(kind, encoding, tuple(normalize), min_count, symbols=symbols)
-        # Half a character (a lone surrogate) becomes bytes that are refused with their position.
-        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        try:
+            data = text if isinstance(text, bytes) else text.encode()
+        except UnicodeEncodeError as error:
+            half = f"{text[error.start]!r} at offset {error.start:,}"
+            raise JaxrnnError(f"the text has half a character, {half}; leave it out, or give bytes") from None
         corpus = _encode_in_memory([(TEXT, data)], TEXT, rules.of_arguments, silent)
         return dataclasses.replace(corpus, encoding=encoding)
 

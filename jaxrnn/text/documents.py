@@ -62,8 +62,10 @@ def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
         >>> document_starts(np.array([7, 0, 0, 7, 0, 0, 0]), np.array([0, 0])).tolist()
         [False, False, True, False, False, True, True]
 
-    `separator` is int [k], k >= 1, from `encode_separator`.
+    `separator` is int [k], from `encode_separator`; k = 0 separates nothing.
     """
+    if not len(separator):
+        return np.zeros(len(tokens), np.bool_)
     return DocumentStarts(tokens, separator)[np.arange(len(tokens))]
 
 

@@ -98,6 +98,11 @@ class Vocabulary:
         """Return V, the number of symbols."""
         return len(self.symbols)
 
+    def check_size(self, size: int) -> None:
+        """Raise JaxrnnError unless a network has as many symbols."""
+        if len(self) != size:
+            raise JaxrnnError(f"the vocabulary has {len(self)} symbols, and the network {size}; give that of its run")
+
     def encode(self, text: str | bytes) -> Tokens:
         """Return the tokens of a text, int [N], in `dtype`.
 
@@ -260,12 +265,12 @@ def _code_points(
     text: str | bytes, kind: VocabularyKind, encoding: str = "utf-8"
 ) -> np.ndarray[tuple[int], np.dtype[np.uint8 | np.uint32]]:
     """Return the code points or bytes of a text: uint8 if it is ASCII or bytes, else uint32."""
+    if not isinstance(text, str | bytes):
+        raise JaxrnnError(f"a vocabulary is of str or bytes, got {in_short(text)}")
     if kind == "bytes":
-        return np.frombuffer(encode_bytes(text, encoding) if isinstance(text, str) else bytes(text), np.uint8)
+        return np.frombuffer(encode_bytes(text, encoding) if isinstance(text, str) else text, np.uint8)
     if isinstance(text, bytes):
         raise JaxrnnError("a vocabulary of characters encodes str, got bytes; decode them first")
-    if not isinstance(text, str):
-        raise JaxrnnError(f"a vocabulary is of str or bytes, got {in_short(text)}")
     if text.isascii():
         return np.frombuffer(text.encode(), np.uint8)
     try:

@@ -83,7 +83,7 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
 
 
 # Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
-@partial(jax.jit, static_argnames=("config", "optimizer"))
+@jax.jit(static_argnames=("config", "optimizer"))
 def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:
     params_key, state_key = jax.random.split(key)
     params = init_params(params_key, config.model)
@@ -114,6 +114,7 @@ def train_step(
     with its signature. An `optimizer` takes the place of the one that `config.optimizer` describes. The configuration
     is static under jit.
     """
+    _check_fit(state, batch, config)
     optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
     initial = initial_carry(batch.inputs.shape[1], config.model)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
@@ -130,6 +131,17 @@ def train_step(
     average = None if state.average is None else _moved(state.average, params, config.average_decay, step)
     state = TrainState(params, opt_state, carry, state.key, step, smooth_loss, average)
     return state, Metrics(nats, smooth_loss)
+
+
+def _check_fit(state: TrainState, batch: Batch, config: TrainConfig) -> None:
+    """Raise JaxrnnError unless a state, a batch and a configuration are of the same run, by their shapes."""
+    if batch.inputs.ndim != 2:
+        raise JaxrnnError(f"a step has inputs [T, B], got shape {batch.inputs.shape}; make_train_chunk takes K batches")
+    lanes, B = len(jax.tree.leaves(state.carry)[0]), batch.inputs.shape[1]
+    if lanes != B:
+        raise JaxrnnError(f"the carry of the state has {lanes} lanes, and the batch {B}; begin with a state for that")
+    if (state.average is None) == bool(config.average_decay):
+        raise JaxrnnError(f"average_decay is {config.average_decay}; begin with a state that was made with it")
 
 
 def _moved(average: Params, params: Params, decay: float, step: jax.Array) -> Params:

@@ -13,9 +13,11 @@ import numpy as np
 from jax import lax
 
 from jaxrnn.config import OptimizerConfig, TrainConfig
+from jaxrnn.config.fields import check_arguments
 from jaxrnn.config.grid import Axes, combinations
 from jaxrnn.distributed.cores import available_cores
 from jaxrnn.text import Batch, Tokens, batches
+from jaxrnn.text.vocabulary import check_tokens
 from jaxrnn.training.step import Metrics, TrainState, init_train_state, train_chunk
 
 SweepChunk = Callable[[Sequence[TrainState], Batch], tuple[list[TrainState], list[Metrics]]]
@@ -139,6 +141,8 @@ def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[Tr
         >>> {name: metrics.loss.shape for name, (_, metrics) in sweep(config, {"seed": [0, 1]}, tokens).items()}
         {'seed=0': (20,), 'seed=1': (20,)}
     """
+    check_arguments(sweep, locals())
+    check_tokens(tokens, config.model.vocab_size)
     members = combinations(config, axes)
     results: dict[str, tuple[TrainState, Metrics]] = {}
     for names in group_by_program(members):

@@ -394,7 +394,10 @@ def test_report_copies_names_the_longest_span_that_stands_in_the_training_text(p
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: path.unlink(), "for --report-copies, the text of the run can.t be read as it was .no such file: .*text.txt"),
+        (
+            lambda path: path.unlink(),
+            "for --report-copies, the text of the run can.t be read as it was .no such file",
+        ),
         (
             lambda path: path.write_text(PROSE + "the"),
             "text.txt is no longer the text of .*restore the old text",

@@ -15,7 +15,7 @@ from jaxrnn.kernels.matmul import times_matrix, transposed_product
 from jaxrnn.kernels.sequential import run_sequentially
 from jaxrnn.network import GRU, LSTM, TANH, unroll
 from jaxrnn.text import batches
-from jaxrnn.training import init_train_state, make_train_chunk
+from jaxrnn.training import init_train_state, make_train_chunk, train_step
 
 RANDOM = np.random.default_rng(0)
 TOKENS = RANDOM.integers(0, 30, (7, 11))
@@ -92,6 +92,18 @@ def test_every_kernel_has_a_case():
 
 
 @pytest.mark.compiler
+@pytest.mark.parametrize("cell", ["tanh", "lstm"])
+def test_without_jit_the_plain_twins_run_as_a_debugger_needs_it(cell):
+    config = TrainConfig(model=ModelConfig(cell=cell, hidden_size=4, vocab_size=5, dropout=0.5), sequence_length=6)
+    batch = jax.tree.map(lambda part: part[0], batches(np.arange(40) % 5, 0, 1, config))
+    state, metrics = train_step(init_train_state(jax.random.key(0), config), batch, config)
+    with jax.disable_jit():
+        assert not kernels.uses("unroll")
+        plain_state, plain_metrics = train_step(init_train_state(jax.random.key(0), config), batch, config)
+    np.testing.assert_allclose(metrics.loss, plain_metrics.loss, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.params, plain_state.params)
+
+
 def test_a_jitted_function_is_traced_again_for_the_plain_twins():
     function, (Whh, projected, carry) = unrolled(TANH)
     program = jax.jit(function)

@@ -13,6 +13,8 @@ from jaxrnn.config import ModelConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.evaluation import evaluate
 from jaxrnn.network import loss
+from jaxrnn.page import page
+from jaxrnn.plots import observe
 from jaxrnn.runs import begin_run, load_run_corpus, slices_of
 from jaxrnn.runs.checkpoint import load_checkpoint
 from jaxrnn.text import batches
@@ -115,6 +117,23 @@ def test_members_of_a_sweep_have_their_own():
     for name, (state, _) in sweep(config_of(0.9), {"seed": [0, 1]}, TOKENS).items():
         alone = sweep(config_of(0.9, seed=int(name[-1])), {}, TOKENS)["run"][0]
         jax.tree.map(np.testing.assert_array_equal, state.average, alone.average)
+
+
+def test_a_page_and_a_figure_are_of_it_unless_they_are_told_otherwise(whole, jaxrnn, tmp_path):
+    _, path, _ = whole
+    checkpoint = load_checkpoint(path)
+    averaged, newest = (
+        checkpoint._replace(state=checkpoint.state._replace(params=params, average=None))
+        for params in (checkpoint.state.average, checkpoint.state.params)
+    )
+    assert page(checkpoint, text="the") == page(averaged, text="the") != page(newest, text="the")
+    observed = [observe(source, "the").probabilities for source in (checkpoint, averaged, newest)]
+    np.testing.assert_array_equal(*observed[:2])
+    assert (observed[0] != observed[2]).any()
+    for which, expected in {"average": averaged, "last": newest}.items():
+        assert jaxrnn(f"page {path} --text the --from {which} --out {tmp_path / 'page.html'}")[0] == 0
+        weights = page(expected, text="the").partition('"base64":"')[2].partition('"')[0]
+        assert weights in (tmp_path / "page.html").read_text()
 
 
 def test_commands_predict_with_it_unless_they_are_told_otherwise(whole, jaxrnn, tmp_path, text):

@@ -89,6 +89,26 @@ for report in jaxrnn.watch(jaxrnn.fit(config, run_dir="run", should_stop=lambda:
     assert checkpoint_steps(tmp_path / "run") == [30]
 
 
+def test_a_training_in_a_thread_is_saved_when_python_ends(text, tmp_path):
+    script = f"""
+import threading, jaxrnn
+config = jaxrnn.TrainConfig(corpus={str(text)!r}, sequence_length=5, steps=10**7, log_every=100, chunk_length=10)
+begun = threading.Event()
+def train():
+    for report in jaxrnn.fit(config, run_dir="run"):
+        if report.step == 200:
+            begun.set()
+threading.Thread(target=train, daemon=True).start()
+begun.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True)
+    (step,) = checkpoint_steps(tmp_path / "run")
+    assert step >= 200
+    assert (done.returncode, "already executing" in done.stderr, "FATAL" in done.stderr) == (0, False, False), (
+        done.stderr
+    )
+
+
 NOTEBOOK = """
 import os, signal, jaxrnn
 config = jaxrnn.TrainConfig(corpus={text!r}, sequence_length=5, steps=1000, log_every=10, chunk_length=10)

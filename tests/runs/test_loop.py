@@ -16,13 +16,15 @@ from small_runs import assert_bit_identical, checkpoint_steps, contents, leaves,
 
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json, to_json
 from jaxrnn.errors import CheckpointError, JaxrnnError, NonFiniteError
+from jaxrnn.network import loss
 from jaxrnn.network.model import initial_carry
 from jaxrnn.runs import fit, new_run_directory, sample_title
-from jaxrnn.runs.checkpoint import load_checkpoint
+from jaxrnn.runs.checkpoint import load_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import checkpoint_path, list_checkpoints
 from jaxrnn.runs.lock import WriterLock
 from jaxrnn.sampling.sample import sample
 from jaxrnn.text import batches, load_corpus
+from jaxrnn.training import init_train_state
 
 
 def slow(*values):
@@ -773,3 +775,74 @@ def test_a_run_of_another_model_is_refused_by_the_name_of_what_differs(text, tmp
         JaxrnnError, match=rf"trained with model\.hidden_size {config.model.hidden_size}, not 9; resume"
     ):
         fit(other, run_dir=tmp_path / "run", resume=True)
+
+
+def _without_key(params, carry, batch, config):
+    return loss(params, carry, batch, config)
+
+
+def _without_carry(params, carry, batch, config, *, key=None):
+    return loss(params, carry, batch, config, key=key)[0]
+
+
+def _of_lanes(params, carry, batch, config, *, key=None):
+    nats, carry = loss(params, carry, batch, config, key=key)
+    return nats[None], carry
+
+
+def _with_a_longer_carry(params, carry, batch, config, *, key=None):
+    nats, carry = loss(params, carry, batch, config, key=key)
+    return nats, jax.tree.map(lambda entry: jnp.concatenate([entry, entry]), carry)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"loss": _without_key}, "fails with TypeError: .*unexpected keyword argument 'key'"),
+        ({"loss": _without_carry}, "fails with TypeError"),
+        ({"loss": _of_lanes}, "fails with TypeError: Gradient only defined for scalar-output"),
+        ({"loss": _with_a_longer_carry}, "keep all shapes"),
+        ({"optimizer": optax.contrib.reduce_on_plateau()}, "fails with TypeError: .*value"),
+    ],
+)
+def test_a_loss_or_an_optimizer_that_fails_costs_no_run_that_is_there(text, tmp_path, how, message):
+    run(tiny(text), tmp_path / "run")
+    before = contents(tmp_path / "run")
+    with pytest.raises(JaxrnnError, match=message):
+        fit(tiny(text), run_dir=tmp_path / "run", overwrite=True, **how)
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("function", ["progress", "should_stop"])
+def test_an_error_in_a_function_of_ones_own_saves_the_run(text, tmp_path, whole, function):
+    calls = []
+
+    def fail(*_):
+        calls.append(None)
+        if len(calls) == 4:
+            raise OSError("the dashboard is down")
+
+    with pytest.raises(OSError, match="the dashboard is down"):
+        run(tiny(text), tmp_path / "run", **{function: fail})
+    (step,) = checkpoint_steps(tmp_path / "run")
+    assert 0 < step < 24
+    assert_bit_identical(run(tiny(text), tmp_path / "run", resume=True)[-1].state, whole.last.state)
+
+
+def test_a_program_may_go_to_another_directory_while_it_trains(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for report in fit(tiny(text), run_dir="run"):
+        os.chdir("elsewhere" if report.step == 4 else ".")
+    assert checkpoint_steps(tmp_path / "run") == [12, 24]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_state_of_a_user_defined_optimizer_is_saved_and_loaded(text, tmp_path):
+    corpus, rule = load_corpus(text), optax.lion(1e-3)
+    model = ModelConfig(hidden_size=8, vocab_size=len(corpus.vocabulary))
+    config = TrainConfig(model=model, optimizer=OptimizerConfig(name="custom"))
+    state = init_train_state(jax.random.key(0), config, optimizer=rule)
+    about = {"source": "", "sha256": corpus.sha256, "length": len(corpus)}
+    save_checkpoint(tmp_path / "x.safetensors", state, config, corpus.vocabulary, corpus=about)
+    assert_bit_identical(load_checkpoint(tmp_path / "x.safetensors", optimizer=rule).state, state)

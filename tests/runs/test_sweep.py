@@ -146,6 +146,20 @@ def test_leaving_the_loop_saves_every_member(text, tmp_path):
     assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {8}
 
 
+def test_each_report_stays_as_it_was(text):
+    reports = list(fit_many(small(text), AXES))
+    assert [report.step for report in reports] == sorted({report.step for report in reports})
+    assert [report.finished for report in reports] == [False] * (len(reports) - 1) + [True]
+
+
+def test_a_damaged_member_is_told_with_the_way_out(text, tmp_path):
+    last(fit_many(small(text), AXES, run_dir=tmp_path / "s"))
+    for file in (tmp_path / "s" / NAMES[0] / "checkpoints").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(JaxrnnError, match=rf"`jaxrnn info .*{NAMES[0]} --repair` moves it aside, and the sweep then"):
+        last(fit_many(small(text), AXES, run_dir=tmp_path / "s", resume=True))
+
+
 def test_a_finished_sweep_that_is_resumed_says_what_it_found(text, tmp_path, swept):
     path = shutil.copytree(swept[0], tmp_path / "s")
     report = last(fit_many(small(text), AXES, run_dir=path, resume=True))

@@ -57,7 +57,7 @@ def test_a_text_in_memory_is_the_corpus_that_its_file_is(tmp_path, text, options
     [
         ("", "is empty"),
         ("aaa", "single distinct symbol"),
-        ("ab\ud800", r"not UTF-8 \(byte 0xed\) at offset 2"),
+        ("ab\ud800", r"has half a character, '\\ud800' at offset 2; leave it out"),
         (codecs.BOM_UTF8.decode() + "ab", "begins with a byte-order mark"),
     ],
 )
