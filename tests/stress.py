@@ -637,7 +637,7 @@ def _in_streams(place, terminal):
     """Run each of the commands in a fork of this process, where the command line is imported and has parsed before."""
     os.chdir(place)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        main(["runs", "--wrong"])  # looks at the flags of all commands
+        main(["runs", "--wrong"])  # which makes the parsers of all commands
     cases, failed, report = json.loads(Path("cases.json").read_text()), [], Path("report")
     for number, (command, how) in enumerate(cases, start=1):
         report.write_text("")

@@ -57,10 +57,12 @@ def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:
 def from_json(kind: type[Config], text: str) -> Config:
     """Return a config of class `kind` from JSON; absent fields have their default values.
 
-    Raises JaxrnnError if the text is no JSON object, has an unknown field, or if a value is out of range.
+    Raises JaxrnnError if the text is no JSON object, has a field twice or an unknown one, or a value out of range.
     """
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_object)
+    except JaxrnnError:
+        raise
     except (ValueError, RecursionError) as error:
         raise JaxrnnError(f"not JSON: {error}; expected the config.json of a run") from None
     if isinstance(values, dict):  # as version 0.1.0 wrote it
@@ -69,6 +71,13 @@ def from_json(kind: type[Config], text: str) -> Config:
         if isinstance(values.get("normalize"), bool):
             values["normalize"] = ["newlines"] if values["normalize"] else []
     return _build(kind, values)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise JaxrnnError(f"{twice!r} is given twice; give it once")
+    return dict(pairs)
 
 
 def _build(kind: Any, values: Any) -> Any:

@@ -137,6 +137,7 @@ def test_a_part_of_another_class_is_refused_in_plain_words():
     ("text", "message"),
     [
         ("", "not JSON"),
+        ('{"steps": 1, "model": {"hidden_size": 1, "hidden_size": 2}}', "'hidden_size' is given twice; give it once"),
         ("{", "not JSON"),
         ("{'steps': 1}", "not JSON"),
         ('{"steps": 1}}', "not JSON"),
