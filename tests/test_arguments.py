@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ MODEL, VOCABULARY, TOKENS = CONFIG.model, Vocabulary("abc"), np.arange(30) % 3
 STATE = jaxrnn.init_train_state(KEY, CONFIG)
 BATCH = jax.tree.map(lambda part: part[0], jaxrnn.batches(TOKENS, 0, 1, CONFIG))
 CHUNK, AVERAGED = jaxrnn.batches(TOKENS, 0, 1, CONFIG), dataclasses.replace(CONFIG, average_decay=0.9)
+CHECKPOINT = jaxrnn.Checkpoint(STATE, CONFIG, VOCABULARY, {}, {}, {}, Path("x"))
 PARAMS, CARRY, OPTIONS = STATE.params, STATE.carry, SampleConfig(length=3)
 
 WRONG = {
@@ -96,7 +98,10 @@ WRONG = {
         (lambda: jaxrnn.longest_copy("x", VOCABULARY), "text must be a string or several of them, got a Vocabulary")
     ],
     "activations": [(lambda: jaxrnn.activations(PARAMS, TOKENS, CONFIG), "config must be a ModelConfig, got a TrainC")],
-    "page": [(lambda: jaxrnn.page.page("run"), "checkpoint must be a Checkpoint, got 'run'")],
+    "page": [
+        (lambda: jaxrnn.page.page("run"), "checkpoint must be a Checkpoint, got 'run'"),
+        (lambda: jaxrnn.page.page(CHECKPOINT, "run"), "metrics must be a dict or None, got 'run'"),
+    ],
     "slices_of": [(lambda: jaxrnn.runs.slices_of("abc", CONFIG), "corpus must be a Corpus, got 'abc'")],
     "load_run_corpus": [(lambda: jaxrnn.runs.load_run_corpus("x"), "config must be a TrainConfig, got 'x'")],
     "reload_corpus": [(lambda: jaxrnn.runs.reload_corpus("run"), "checkpoint must be a Checkpoint, got 'run'")],
@@ -210,6 +215,9 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
         (lambda: next(jaxrnn.write(PARAMS, Vocabulary("abcd"), MODEL, OPTIONS)), "has 4 symbols, and the network 3"),
         (lambda: jaxrnn.activations(PARAMS, TOKENS + 1, MODEL), "must be 0 to 2, got 1 to 3"),
         (lambda: jaxrnn.sweep(CONFIG, {"seed": [0]}, TOKENS + 1), "must be 0 to 2, got 1 to 3"),
+        (lambda: jaxrnn.plots.loss_curves(["a", "b"]), "takes run directories, or columns of read_metrics, got a list"),
+        (lambda: jaxrnn.plots.loss_curves("run", {"loss": TOKENS}), "or columns of read_metrics, got a dict"),
+        (lambda: jaxrnn.plots.gate_saturation([]), "the cell has no gates"),
         (lambda: VOCABULARY.encode(5), "a vocabulary is of str or bytes, got 5"),
         (lambda: Vocabulary.of(b"ab").encode(TOKENS), r"a vocabulary is of str or bytes, got int64\[30\]"),
         (

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxrnn.config import TrainConfig, combinations, read_config
+from jaxrnn.config.fields import in_short
 from jaxrnn.config.grid import value_of
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.figure import COLORS, new_figure, tidy
 from jaxrnn.plots.fonts import printable
-from jaxrnn.runs.metrics import has_metrics, read_metrics
+from jaxrnn.runs.metrics import Columns, has_metrics, read_metrics
 from jaxrnn.runs.sweep_directory import read_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Unit = Literal["bits", "nats"]  # per character
-Columns = Mapping[str, Any]  # as `jaxrnn.runs.read_metrics` returns them
 
 
 def loss_curves(
@@ -39,6 +39,9 @@ def loss_curves(
         smoothing: the weight in [0, 1) of the past, from one line of the metrics to the next, in an exponential mean
             of the intervals; None draws the running mean that training shows.
     """
+    for run in runs:
+        if not isinstance(run, str | Path) and not (isinstance(run, Mapping) and "step" in run):
+            raise JaxrnnError(f"loss_curves takes run directories, or columns of read_metrics, got {in_short(run)}")
     if smoothing is not None and not 0 <= smoothing < 1:
         raise JaxrnnError(f"smoothing must be from 0 to below 1, got {smoothing}")
     figure = new_figure((8, 4.5))

@@ -131,7 +131,7 @@ def gate_saturation(layers: Sequence[Mapping[str, Any]], *, low: float = 0.1) ->
     JaxrnnError.
     """
     check_in(low, "(0, 0.5]", "low")
-    gates = next((names for names in SATURABLE.values() if names and set(names) <= set(layers[0])), "")
+    gates = next((names for names in SATURABLE.values() if names and layers and set(names) <= set(layers[0])), "")
     if not gates:
         raise JaxrnnError("the cell has no gates that could saturate; a GRU or an LSTM has")
     titles = {"r": "reset", "z": "keep", "i": "input", "f": "forget", "o": "output"}

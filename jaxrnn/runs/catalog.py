@@ -162,7 +162,8 @@ def summarize_run(run: str | Path) -> RunSummary:
     if not is_run(run):
         raise JaxrnnError(f"{run} is not a run directory; {other_run(run)}")
     problems: dict[str, State] = {}
-    config, columns, files, headers = None, dict.fromkeys(METRICS, np.zeros(0)), list[Path](), []
+    columns: Columns = dict.fromkeys(METRICS, np.zeros(0))
+    config, files, headers = None, list[Path](), []
     with _noting(problems, "config.json"):
         text = read_text(run / "config.json")
         json.loads(text)  # what is not even JSON is damaged, and else of another version

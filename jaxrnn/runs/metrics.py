@@ -40,7 +40,7 @@ METRICS = (
     "seconds",
 )
 
-Columns = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+Columns = Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 
 def metrics_of(report: "Report") -> dict[str, float | None]:
