@@ -214,8 +214,7 @@ def _train(run: Run, should_stop: Callable[[], object], progress: Progress) -> G
                 report = trainer.settle(should_stop)
                 if trainer.due:
                     yield report
-        except (GeneratorExit, Exception) as error:  # the caller has left the loop, or a function of theirs has failed
-            is_ours = isinstance(error, JaxrnnError) or trainer.state.step.is_deleted()
-            if not is_ours and jax.process_count() == 1:  # other processes may be at another step
-                trainer.save()
+        except (GeneratorExit, Exception) as error:
+            if jax.process_count() == 1:  # other processes may be at another step
+                trainer.save_after(error)
             raise

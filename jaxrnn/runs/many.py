@@ -187,9 +187,9 @@ def _train_together(
             states, metrics = train_chunk(states, batches)
             chunk = dict(zip(trainers, zip(states, metrics, strict=True), strict=True))
             results = {name: (*chunk[name], is_finite(chunk[name][0])) for name in running}
-    except GeneratorExit:
+    except (GeneratorExit, Exception) as error:
         for name in running:
-            trainers[name].save()
+            trainers[name].save_after(error)
         raise
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.config import ModelConfig
-from jaxrnn.errors import NonFiniteError
+from jaxrnn.errors import JaxrnnError, NonFiniteError
 from jaxrnn.evaluation.score import default_lanes, surprisals_in_parts
 from jaxrnn.network import Params
 from jaxrnn.runs.programs import Sampler
@@ -142,6 +142,11 @@ class Trainer:
         """Save a checkpoint, if the run is kept."""
         if self._run.directory:
             self._run.directory.save(self.state, self._counters)
+
+    def save_after(self, error: BaseException) -> None:
+        """Save, as the caller has left the loop or a function of theirs has failed; not after an error of ours."""
+        if not isinstance(error, JaxrnnError) and not self.state.step.is_deleted():
+            self.save()
 
     @property
     def _counters(self) -> dict[str, float]:

@@ -146,6 +146,15 @@ def test_leaving_the_loop_saves_every_member(text, tmp_path):
     assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {8}
 
 
+def test_an_error_in_a_function_of_ones_own_saves_every_member(text, tmp_path, swept):
+    calls = [False] * 3
+    with pytest.raises(IndexError):
+        last(fit_many(small(text), AXES, run_dir=tmp_path / "s", should_stop=lambda: calls.pop()))
+    assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {8}
+    last(fit_many(small(text), AXES, run_dir=tmp_path / "s", resume=True))
+    assert_same_sweep(tmp_path / "s", swept)
+
+
 def test_each_report_stays_as_it_was(text):
     reports = list(fit_many(small(text), AXES))
     assert [report.step for report in reports] == sorted({report.step for report in reports})
