@@ -71,7 +71,7 @@ class Sample:
             dynamic, rule = choice
             separator = jaxrnn.text.encode_separator(vocabulary, reset_on)
             starts = jaxrnn.text.document_starts(tokens, separator) if len(separator) else None
-            params = adapt(params, tokens, model, rule, dynamic.length, starts).params
+            params = adapt(params, tokens, model, rule, dynamic.length, starts)
             if not all_finite(params):
                 raise NonFiniteError("what the network learned from the prompt is not finite; try a smaller rate")
             writer = jaxrnn.sampling.generate.Writer(params, vocabulary, model, reset_on, mesh)

@@ -63,5 +63,7 @@ def check_text_options(vocabulary: VocabularyKind, encoding: str, normalize: tup
             f"{encoding} needs a byte-order mark or a whole text, and bytes are decoded in pieces; give an encoding "
             "such as utf-16-le"
         )
+    if vocabulary == "bytes" and normalize and "\r\n".encode(encoding) != b"\r\n":
+        raise JaxrnnError(f"normalize newlines changes single bytes, of which {encoding} has several a character")
     if vocabulary == "bytes" and not {*normalize} <= {"newlines"}:
         raise JaxrnnError("normalize nfc and quotes change characters, and the vocabulary is of bytes; leave them out")

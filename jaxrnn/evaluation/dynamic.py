@@ -141,10 +141,10 @@ def adapt(
     rule: optax.GradientTransformation,
     length: int,
     starts: Starts | None = None,
-) -> Learner:
-    """Return the learner after it has read a text, int [N]; the arguments are those of `dynamic_surprisals`."""
+) -> Params:
+    """Return the parameters after they have learned from a text, int [N]; arguments as in `dynamic_surprisals`."""
     # With more parts, padding after the text would be learned from.
-    return _read_all(reader(params, config, rule, length, parts=1), tokens, config, starts)[1]
+    return _read_all(reader(params, config, rule, length, parts=1), tokens, config, starts)[1].params
 
 
 def dynamic_surprisals(

@@ -58,7 +58,7 @@ class Score(NamedTuple):
     @property
     def perplexity(self) -> float:
         """The exponential of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
-        return math.exp(self.nats_per_character) if self.nats_per_character < 700 else math.inf  # exp(710) overflows
+        return math.inf if self.nats_per_character > 700 else math.exp(self.nats_per_character)  # exp(710) overflows
 
 
 @jax.jit(static_argnames="config")

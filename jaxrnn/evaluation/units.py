@@ -123,6 +123,8 @@ def find_units(
     if truth.dtype.kind not in "biuf":
         raise JaxrnnError(f"the property must be true or false, or numbers, got {truth.dtype}")
     truth = truth if truth.dtype == bool else truth.astype(float)
+    if not np.isfinite(truth).all():
+        raise JaxrnnError("the property must be finite everywhere, got infinite or NaN values")
     check_in(fit_fraction, "(0, 1)", "fit_fraction")
     split = round(len(truth) * fit_fraction)
     for part, values in (("first", truth[:split]), ("held-out", truth[split:])):

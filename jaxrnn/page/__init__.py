@@ -5,6 +5,7 @@ draws), text.js (the vocabulary) and app.js (the page).
 """
 
 import base64
+import codecs
 import dataclasses
 import hashlib
 import html
@@ -37,9 +38,9 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
     """Return a trained network as an HTML page that needs nothing else.
 
     The page computes in single precision what JAX computes; a float64 model is rounded, and with `half` the weights are
-    stored as float16, half the size and no longer exact. It can't compute a user-defined cell, for which JaxrnnError is
-    raised. The metrics, from `jaxrnn.runs.read_metrics`, are drawn as a curve. The page opens with `text`, by default
-    one that the network writes.
+    stored as float16, half the size and no longer exact. The metrics, from `jaxrnn.runs.read_metrics`, are drawn as a
+    curve. The page opens with `text`, by default one that the network writes. Raises JaxrnnError for a user-defined
+    cell, which it can't compute, and for bytes that are not UTF-8, which it can't show.
     """
     check_arguments(page, locals())
     params, config, vocabulary = checkpoint.state.eval_params, checkpoint.config, checkpoint.vocabulary
@@ -47,6 +48,8 @@ def page(checkpoint: Checkpoint, metrics: Columns | None = None, *, text: str | 
     cell = built_in_name(model.cell)
     if cell is None:
         raise JaxrnnError(f"a page computes the cells {', '.join(CELLS)}, and this network's cell is user-defined")
+    if vocabulary.kind == "bytes" and codecs.lookup(vocabulary.encoding).name != "utf-8":
+        raise JaxrnnError(f"a page reads bytes as UTF-8, and those of this network are {vocabulary.encoding.upper()}")
     if text is None:
         text = "".join(write(params, vocabulary, model, _FIRST_TEXT, reset_on=config.reset_on)).strip("\n")
     data = {

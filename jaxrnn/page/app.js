@@ -26,7 +26,8 @@ const end = document.createTextNode("\u200b"); // gives an empty last line its h
 
 // ---- reading
 
-const carryAfter = (place) => (place < 0 ? network.zeroCarry() : items[place].carry);
+let begun = null; // the carry that a text begins with, if the network has written its beginning
+const carryAfter = (place) => (place < 0 ? (begun ?? network.zeroCarry()) : items[place].carry);
 const isFed = (place) => place >= 0 && items[place].fed; // whether the network was fed any token up to here
 
 // Returns the last tokens up to a place, enough to find the start of a document separator.
@@ -91,6 +92,7 @@ function takeText() {
   let begin = 0;
   const shorter = Math.min(characters.length, items.length);
   while (begin < shorter && items[begin].shown === characters[begin]) begin += 1;
+  if (!begin) begun = null;
   let same = 0;
   while (same < shorter - begin && items.at(-1 - same).shown === characters.at(-1 - same)) same += 1;
   const fresh = characters.slice(begin, characters.length - same).map((shown) => ({ shown, tokens: vocabulary.encode(shown) }));
@@ -334,7 +336,8 @@ function moveUnit(event) {
 function drawCharacter(temperature, random = Math.random) {
   let carry = carryAfter(items.length - 1);
   if (!isFed(items.length - 1)) {
-    carry = network.step(carry, data.separator.at(-1) ?? vocabulary.tokens.get("\n") ?? 0); // as `jaxrnn sample` does
+    const first = data.separator.at(-1) ?? vocabulary.tokens.get("\n") ?? 0; // as `jaxrnn sample` does
+    carry = begun = network.step(network.zeroCarry(), first);
   }
   const take = vocabulary.decoder();
   for (;;) {

@@ -31,7 +31,8 @@ def draw_texts_as_they_are(figure: Any) -> None:
         if content.isascii():
             continue
         font = get_font(findfont(text.get_fontproperties()))
-        lacking = dict.fromkeys(character for character in content if not font.get_char_index(ord(character)))
+        characters = dict.fromkeys(content.replace("\n", ""))
+        lacking = [character for character in characters if not font.get_char_index(ord(character))]
         families = {character: _family_with(ord(character)) for character in lacking}
         text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), *filter(None, families.values())])))
         missing |= {character: None for character, family in families.items() if not family}

@@ -78,7 +78,8 @@ def sample(
 def _find_starts(prime: Array, separator: jax.Array, before: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """Return where in `prime` the text so far ends in the separator, bool [P, B], and its last k characters, [k, B]."""
     size, k = len(prime), len(separator)
-    nothing = jnp.full((k - 1, prime.shape[1]), -1, prime.dtype)
+    prime, before = jax.tree.map(lambda tokens: tokens.astype(jnp.int32), (prime, before))
+    nothing = jnp.full((k - 1, prime.shape[1]), -1)  # no character
     text = jnp.concatenate([nothing, prime] if before is None else [nothing, before, prime])[-(size + k - 1) :]
     windows = jnp.arange(size)[:, None] + jnp.arange(k)[None]
     return (text[windows] == separator[None, :, None]).all(axis=1), text[-k:]

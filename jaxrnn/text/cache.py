@@ -51,7 +51,12 @@ def load_tokens(
     changed. Raises JaxrnnError if the text can't be used or changes while it is read, and StorageError if there is no
     room or the cache directory can't be written to; nothing is left behind.
     """
-    statuses, now = [path.stat() for path in paths], time.time_ns()
+    try:
+        statuses, now = [path.stat() for path in paths], time.time_ns()
+    except OSError:
+        for path in paths:
+            next(read_file(path, rules.vocabulary), None)  # says what is wrong
+        raise
     total = sum(status.st_size for status in statuses)
 
     def read(activity: str) -> Iterator[Text]:

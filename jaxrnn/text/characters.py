@@ -31,7 +31,7 @@ def alternatives(character: str) -> Iterator[str]:
     compatible = unicodedata.normalize("NFKC", character)
     near = straight_quotes(character), decomposed, *quotes, *dashes, character.swapcase(), compatible, base
     for text in dict.fromkeys([*near, compatible.lower(), base.swapcase()]):
-        if text != character:
+        if text not in ("", character):
             yield text
 
 

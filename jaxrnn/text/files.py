@@ -21,7 +21,7 @@ from jaxrnn.text import fetch
 PIECE = 2**18  # bytes of a text; at least 4, so that the first piece holds a whole byte-order mark
 STDIN = "-"
 _DOCUMENT = re.compile(  # how one begins, after byte-order marks, white space and comments, without its NULs
-    rb"(\s|\xef\xbb\xbf|\xff\xfe|\xfe\xff|<\?xml[^>]*>|<!--.*?-->)*"
+    rb"(\s|\xef\xbb\xbf|\xff\xfe|\xfe\xff|<\?xml[^>]*>|<!--.*?-->)*+"
     rb"(%pdf-|%!ps|pk[\x03\x05]|{\\rtf|\xd0\xcf\x11\xe0|<!doctype html|<html)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -82,7 +82,7 @@ def _files_of(path: Path) -> list[Path]:
     if os.path.isdir(path):  # noqa: PTH112 (of a name that can't be a path, this is false)
         below, what = _files_below(path), "has no files"
     elif not os.path.lexists(path) and glob.has_magic(str(path)):
-        below = [*Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
+        below = [*Path(path.anchor).glob(_pattern(path.relative_to(path.anchor)))]
         what = f"matches only folders, whose files are {path / '*'}" if below else "matches no files"
         advice = _TEXT_ITSELF if _may_be_text(path) else advice
     else:
@@ -92,6 +92,12 @@ def _files_of(path: Path) -> list[Path]:
     if files := sorted(file for file in shown if file.is_file() or not file.exists()):
         return files
     raise JaxrnnError(f"{path} {what}; {advice}")
+
+
+def _pattern(path: Path) -> str:
+    """Return a pattern that every Python understands alike: `**` alone is any folders, at the end all files in them."""
+    parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in path.parts]
+    return "/".join([*parts, "*"] if parts[-1] == "**" else parts)
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -127,9 +127,12 @@ def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]
             error = other
             if not isinstance(error, UnicodeDecodeError):
                 error = UnicodeDecodeError(encoding, data or b"\0", 0, 1, str(other))
+            # The error lacks the bytes of a mark that the codec has dropped.
+            begin += max(0, len(state[0]) + len(data) - len(error.object))
             where = begin + error.start
-            decoder.setstate(state)
-            yield decoder.decode(data[: max(0, where - offset)])
+            with contextlib.suppress(UnicodeError):  # what is before may be too short for its byte-order mark
+                decoder.setstate(state)
+                yield decoder.decode(data[: max(0, where - offset)])
             likely = likely_encodings(error.object[max(0, error.start - 20) :]) if encoding == "utf-8" else []
             words = " or ".join(f"{name} ({word!r})" for name, word in likely)
             raise JaxrnnError(

@@ -76,6 +76,7 @@ class Vocabulary:
             >>> vocabulary.symbols, vocabulary.decode(vocabulary.encode("banker"))
             ('an�', '�an���')
         """
+        check_arguments(Vocabulary.of, locals())
         return cls.of_counts(count_symbols(text), "bytes" if isinstance(text, bytes) else "characters", min_count)
 
     @classmethod
@@ -232,9 +233,13 @@ class Decoder:
         codes = self._symbols[indices]
         if self._bytes is None:
             return codes.tobytes().decode("utf-32-le", "surrogatepass")
-        # UTF-8 never contains 0xFF, so that the unknown symbol of bytes is decoded as U+FFFD too.
-        data = np.minimum(codes, 0xFF).astype(np.uint8).tobytes()
-        return data.decode("utf-8", "surrogateescape") if self._raw else self._bytes.decode(data, final)
+        if self._raw:
+            return np.minimum(codes, 0xFF).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
+        first, *others = np.split(codes, np.flatnonzero(codes > 0xFF))  # the others begin with the unknown symbol
+        text = self._bytes.decode(first.astype(np.uint8).tobytes(), final or bool(others))
+        for number, part in enumerate(others, start=1):
+            text += UNKNOWN + self._bytes.decode(part[1:].astype(np.uint8).tobytes(), final or number < len(others))
+        return text
 
 
 def check_tokens(tokens: Tokens, vocab_size: int | None = None) -> None:

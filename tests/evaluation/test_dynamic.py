@@ -71,9 +71,9 @@ def test_the_rules_are_their_formulas(params, rule, decay):
     nats, last = by_hand(params, in_numpy(0.05, decay, squares), STARTS)
     got = dynamic_surprisals(params, TEXT, MODEL, ours, length=T, starts=STARTS)
     np.testing.assert_allclose(got, nats, rtol=1e-9, atol=1e-9)
-    jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T, STARTS).params, last)
+    jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T, STARTS), last)
     _, last = by_hand(params, in_numpy(0.05, decay, squares), NO_STARTS)
-    jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T).params, last)
+    jax.tree.map(np.testing.assert_allclose, adapt(params, TEXT, MODEL, ours, T), last)
 
 
 @pytest.mark.parametrize("starts", [NO_STARTS, STARTS], ids=["one document", "documents"])

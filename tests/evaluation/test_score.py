@@ -80,6 +80,7 @@ def test_the_units_are_what_their_names_say():
     coin = Score(nats=10 * math.log(2), symbols=10, utf8_bytes=20)
     assert (coin.bits_per_character, coin.bits_per_byte) == (1, 0.5)
     assert Score(1e6, 2, 2).perplexity == math.inf
+    assert math.isnan(Score(math.nan, 2, 2).perplexity)
     assert (coin.nats_per_character, coin.perplexity) == (pytest.approx(math.log(2)), pytest.approx(2))
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shlex
@@ -265,6 +266,23 @@ def test_the_network_writes_until_it_is_stopped(opened):
     window.find("write").click()
 
 
+def test_what_it_writes_goes_on_from_the_token_that_it_begins_with(opened):
+    window, params, config, vocabulary = opened(cell="gru", opening="T")
+    window.find("clear").click()
+    token, drawn = window.run(
+        "const made = drawCharacter(1, () => 0.3); replace(0, 0, made); readSome(Infinity);"
+        "field.value = made[0].shown;"
+        "return [made[0].tokens[0], softmax(network.logits(carryAfter(0)))]"
+    )
+    first = max(0, vocabulary.symbols.find("\n"))
+    logits, _ = forward(params, initial_carry(1, config), jnp.array([[first], [token]]), config)
+    np.testing.assert_allclose(drawn, jax.nn.softmax(logits[-1, 0]), atol=2e-6)
+    window.set_text("e")  # typed, and so read from the beginning
+    logits, _ = forward(params, initial_carry(1, config), vocabulary.encode("e")[:, None], config)
+    typed = window.run("return softmax(network.logits(carryAfter(0)))")
+    np.testing.assert_allclose(typed, jax.nn.softmax(logits[-1, 0]), atol=2e-6)
+
+
 def test_draws_follow_the_softmax(opened):
     window, params, config, vocabulary = opened(cell="tanh")
     draws = window.run(
@@ -498,6 +516,14 @@ def test_a_page_refuses_weights_that_its_numbers_cannot_hold(tmp_path):
     page(checkpoint._replace(state=large), text="To")
     with pytest.raises(JaxrnnError, match="too large for float16, in which a page computes them"):
         page(checkpoint._replace(state=large), text="To", half=True)
+
+
+def test_a_page_refuses_bytes_that_it_cannot_show(tmp_path):
+    save_run(tmp_path / "run", TEXT.encode())
+    checkpoint = load_checkpoint(tmp_path / "run")
+    vocabulary = dataclasses.replace(checkpoint.vocabulary, encoding="cp1251")
+    with pytest.raises(JaxrnnError, match="a page reads bytes as UTF-8, and those of this network are CP1251"):
+        page(checkpoint._replace(vocabulary=vocabulary))
 
 
 @pytest.mark.slow

@@ -334,3 +334,14 @@ def test_with_documents_the_carry_is_that_of_the_text_read_with_its_starts(separ
     assert starts.sum() > 5
     _, expected = forward(params, carry, whole[8 - size : -1], config, starts=starts)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), last, expected)
+
+
+def test_a_separator_of_the_byte_0xff_is_found_where_it_is():
+    config = ModelConfig(vocab_size=256, hidden_size=4, init_scale=3.0)
+    params = init_params(jax.random.key(0), config)
+    carry = jax.tree.map(lambda entry: entry + 0.9, initial_carry(1, config))
+    texts = [
+        sample(KEY, params, carry, np.array([[10]], dtype), config, length=6, separator=jnp.array([255, 10]))[0]
+        for dtype in (np.uint8, np.int32)
+    ]
+    np.testing.assert_array_equal(*texts)

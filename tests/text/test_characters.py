@@ -136,7 +136,7 @@ def test_a_corpus_made_by_hand_checks_its_tokens(tokens, message):
         (lambda: batches([0] * 100, 0, 1, TrainConfig()), "tokens must be an array, got a list"),
         (lambda: split("text", (1.0,)), "tokens must be an array, got 'text'"),
         (lambda: KNOWN.encode(3), "a vocabulary is of str or bytes, got 3"),
-        (lambda: Vocabulary.of(["a"]), "a vocabulary is of str or bytes, got a list"),
+        (lambda: Vocabulary.of(["a"]), "text must be a string or bytes, got a list"),
         (lambda: KNOWN.decode([99]), "must be integers from 0 to .*, got a list"),
         (lambda: write(params=None, vocabulary=KNOWN, config=MODEL, options=SampleConfig()), "params must be a Params"),
     ],

@@ -60,6 +60,29 @@ def test_several_files_are_one_text_in_a_fixed_order(folder, source, text):
     assert text_of(source) == text
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [("**", ["b.txt", "c.md", "sub/a.txt"]), ("**.txt", ["b.txt"]), ("s**/a.***", ["sub/a.txt"])],
+)
+def test_a_pattern_means_the_same_in_every_python(folder, pattern, names):
+    assert [str(file.relative_to(folder)) for file in files.find_files(f"folder/{pattern}")] == names
+
+
+def test_a_file_that_is_missing_beside_a_big_one_is_told_as_any_other(folder, monkeypatch):
+    monkeypatch.setattr(corpus, "MAX_IN_MEMORY", 1)
+    for missing in ("folder/d.txt", "folder/b.txt/x"):
+        with pytest.raises(JaxrnnError, match=r"no such file|can't read"):
+            load_corpus(["folder/b.txt", missing])
+
+
+def test_many_comments_at_the_beginning_are_read_at_once(tmp_path):
+    (tmp_path / "text.md").write_text("<!-- a -->\n" * 60 + TEXT)
+    assert text_of(tmp_path / "text.md").endswith(TEXT)
+    (tmp_path / "text.txt").write_text("<!-- a -->\n" * 9 + "<html>" + TEXT)
+    with pytest.raises(JaxrnnError, match="save it as plain text"):
+        load_corpus(tmp_path / "text.txt")
+
+
 def test_the_runs_and_sweeps_in_a_folder_are_no_texts(folder):
     texts = files.find_files("folder")
     for name in ("a-1/config.json", "a-1/checkpoints/x", "s-1/sweep.json", "s-1/seed=0/config.json"):
@@ -283,6 +306,8 @@ def test_japanese_in_escape_sequences_is_refused_as_ascii(tmp_path):
         ("utf-16-le", "is UTF-8 or ASCII, without the NUL bytes"),
         ("latin-1", "is UTF-16-LE by its NUL bytes"),
         ("utf-16", "is UTF-8 or ASCII, without the NUL bytes"),
+        ("utf-16 of koi8-r", "is not UTF-16 .*at offset"),
+        ("utf-8-sig", "is not UTF-8-SIG .byte 0xff. at offset 6"),
         ("idna", "is not IDNA"),
         ("undefined", "must be the name of a text encoding"),
         ("base64", "utf-8, cp1252, gbk, shift-jis and koi8-r are some"),
@@ -290,9 +315,19 @@ def test_japanese_in_escape_sequences_is_refused_as_ascii(tmp_path):
 )
 def test_a_text_that_is_in_another_encoding_than_given_is_refused(tmp_path, encoding, message):
     text = "only ASCII" * 9 if encoding == "utf-16-le" else TEXT
-    (tmp_path / "text").write_bytes(text.encode("utf-16-le" if encoding == "latin-1" else "utf-8"))
+    data = text.encode("utf-16-le" if encoding == "latin-1" else "utf-8")
+    if encoding == "utf-16 of koi8-r":
+        data = ("Здесь чудеса: там леший бродит, русалка на ветвях сидит.\n" * 5).encode("koi8-r")
+    if encoding == "utf-8-sig":
+        data = codecs.BOM_UTF8 + b"abc\xff" + data
+    (tmp_path / "text").write_bytes(data)
     with pytest.raises(JaxrnnError, match=message):
-        load_corpus(tmp_path / "text", encoding=encoding)
+        load_corpus(tmp_path / "text", encoding=encoding.partition(" ")[0])
+
+
+def test_newlines_of_bytes_that_are_wide_characters_are_not_normalized():
+    with pytest.raises(JaxrnnError, match="normalize newlines changes single bytes, of which utf-16-le has several"):
+        Corpus.from_text("മലയാളം\r\n".encode("utf-16-le") * 9, encoding="utf-16-le", normalize=("newlines",))
 
 
 ENCODED = {

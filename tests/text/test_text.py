@@ -558,3 +558,19 @@ def test_a_text_in_pieces_is_the_one_that_load_corpus_reads(tmp_path, monkeypatc
 def test_read_pieces_refuses_what_is_not_a_file(tmp_path, name):
     with pytest.raises(JaxrnnError, match=r"no such file|can't read|has no files"):
         list(read_pieces(str(tmp_path / name), Rules()))
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "latin-1", "gbk", "utf-8"])
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_the_unknown_symbol_of_bytes_is_shown_as_such_in_every_encoding(encoding, size):
+    text = {"cp1251": "привет мир", "latin-1": "élan où"}.get(encoding, "你好 世界")
+    known = Vocabulary.of(text.encode(encoding))
+    vocabulary = Vocabulary("".join(sorted({*known.symbols, "\ufffd"})), "bytes", unknown=True, encoding=encoding)
+    tokens = vocabulary.encode(b"Z" + text.encode(encoding) + b"ZZ" + text.encode(encoding))
+    decoder = vocabulary.decoder()
+    pieces = [decoder.decode(tokens[start : start + size]) for start in range(0, len(tokens), size)]
+    assert "".join([*pieces, decoder.decode([], final=True)]) == f"\ufffd{text}\ufffd\ufffd{text}"
+
+
+def test_a_mark_without_a_letter_is_no_substitute():
+    assert Vocabulary.of("abc").adapt("a\u0338b", "map") == "a\u0338b"
