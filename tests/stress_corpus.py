@@ -259,9 +259,10 @@ def big(place, size, mixed=False):
         watch.look()
         part = material.validation
         scored = part.tokens[:20_000_000]
-        for _ in surprisals_in_parts(state.params, scored, run.model, lanes=64, starts=part.starts):
+        for _ in surprisals_in_parts(state.params, scored, run.model, lanes=64, starts=part.starts[: len(scored)]):
             watch.progress()
-        for _ in ordered_surprisals(state.params, scored[:2_000_000], run.model, lanes=64, starts=part.starts):
+        scored = scored[:2_000_000]
+        for _ in ordered_surprisals(state.params, scored, run.model, lanes=64, starts=part.starts[: len(scored)]):
             watch.look()
         pieces = (text.vocabulary.decode(block) for block in blocks(material.train.tokens[:200_000_000]))
         longest_copy("words that are not in it", (watch.progress() or piece for piece in pieces))

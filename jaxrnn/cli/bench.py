@@ -160,7 +160,7 @@ class Bench:
             values["ratios"] = ratios
             lines += ["", *table(comparison.ratio_rows(ratios, options.against), right=(1, 2)), *notes]
         if options.csv:
-            csv.writer(sys.stdout, lineterminator="\n").writerows(output.csv_rows(result))
+            csv.writer(sys.stdout, lineterminator="\n").writerows(output.csv_rows(result, ratios))
         else:
             print_result(options.json, values | {"plot": options.plot, "trace": options.trace}, *lines)
         if options.against and not ratios:
@@ -177,7 +177,7 @@ class Bench:
         options = self.options
         if config.devices > 1 and self.suite not in ("step", "sample", "devices"):
             raise JaxrnnError(f"the suite {self.suite} computes on one device; leave --devices out")
-        if self.suite == "kernels" and (self.workload or self.preset or self.config):
+        if self.suite == "kernels" and (self.workload or self.preset or self.config or self.vocab_size is not None):
             raise JaxrnnError("the suite kernels has workloads of its own; leave the flags of the workload out")
         if self.suite in ("startup", "sweep") and (config.optimizer or not isinstance(config.training.model.cell, str)):
             raise JaxrnnError(f"the suite {self.suite} takes built-in cells and optimizers; name one")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -67,12 +68,13 @@ def result_table(result: Result) -> list[str]:
     return lines
 
 
-def csv_rows(result: Result) -> list[list[Any]]:
+def csv_rows(result: Result, against: Mapping[str, Timing]) -> list[list[Any]]:
     """Return the numbers of the table, unrounded and in seconds, the header first; nothing where there is none."""
-    names = ["compile_seconds", "flops", "bytes", *result.columns]
+    columns = {**result.columns, **({"x against": against} if against else {})}
+    names = ["compile_seconds", "flops", "bytes", *columns]
     rows: list[list[Any]] = [["contender", "seconds", "lower", "upper", *names]]
     for key, timing in result.seconds.items():
-        ratios = [cells[key].median if key in cells else None for cells in result.columns.values()]
+        ratios = [cells[key].median if key in cells else None for cells in columns.values()]
         rows.append([key, timing.median, timing.lower, timing.upper, *timing.cost, *ratios])
     return rows
 

@@ -64,6 +64,8 @@ class Evaluate:
             raise JaxrnnError(f"{' and '.join(given)} both say what to score; give one of them")
         if not self.file and self.text is None:
             arguments.check_read(self.reading, "FILE", *self.reading)
+        if not self.file:
+            arguments.check_read(self.reading, "FILE", "join")
         if self.lanes > 1 and self.learning.dynamic:
             raise JaxrnnError("--dynamic reads in one lane, in which every symbol is learned from; leave --lanes out")
         if tsv:

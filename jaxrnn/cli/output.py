@@ -1,6 +1,7 @@
 """How results and progress are shown: as text with tables and, on a terminal, colors and bars, or as JSON."""
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import jaxrnn
-from jaxrnn.atomic import replacing
+from jaxrnn.atomic import commit
 from jaxrnn.cli.streams import Stream, as_unicode, style
 from jaxrnn.config import SampleConfig, TrainConfig, to_json
 from jaxrnn.errors import listed
@@ -96,8 +97,9 @@ def in_words(value: Any) -> str:
 def save_figure(figure: "Figure", path: Path) -> str:
     """Write a figure whole or not at all, as .png or .svg; return a line that says so."""
     replaced = " (replaced)" * path.exists()
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
+    contents = io.BytesIO()  # as a signal ends the process while matplotlib imports what it draws with
+    figure.savefig(contents, format=path.suffix[1:].lower(), dpi=150)
+    commit(path, contents.getvalue())
     return f"plot: {path}{replaced}"
 
 

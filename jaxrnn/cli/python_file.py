@@ -4,6 +4,7 @@ Nothing but such a flag ever names code to run. What can't be loaded raises Jaxr
 """
 
 import contextlib
+import os
 import sys
 import traceback
 import types
@@ -45,7 +46,7 @@ def _is_name(flag: str, text: str, names: tuple[str, ...]) -> bool:
 
 
 def _load(flag: str, text: str, kind: type, described: str) -> Any:
-    file, _, name = text.rpartition(":")
+    file, _, name = os.path.expanduser(text).rpartition(":")  # noqa: PTH111  # it can't fail
     if not file or not name.isidentifier():
         raise JaxrnnError(f"{flag} must be FILE.py:NAME, got {text!r}")
     module = types.ModuleType(f"jaxrnn_{flag.removeprefix('--')}_file")

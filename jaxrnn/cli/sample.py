@@ -50,8 +50,9 @@ class Sample:
         quiet = self.json or self.interactive  # JSON and the introduction name the checkpoint
         checkpoint = arguments.choose_checkpoint(self.run_dir, self.from_, self.cell, self.device, quiet=quiet)
         rules = Rules.of(dataclasses.replace(checkpoint.config, **self.reading))
-        if rules.vocabulary == "characters" and self.prompt_file is None:
-            arguments.check_read(self.reading, "--prompt-file", "encoding", "join")
+        if self.prompt_file is None:
+            names = ("encoding", "join") if rules.vocabulary == "characters" else ("join",)
+            arguments.check_read(self.reading, "--prompt-file", *names)
         checkpoint = checkpoint._replace(vocabulary=rules.vocabulary_of(checkpoint.vocabulary))
         mesh = self.device.mesh("num_samples", config.num_samples)
         vocabulary, reset_on = checkpoint.vocabulary, checkpoint.config.reset_on

@@ -46,10 +46,11 @@ import jax
 from jaxrnn.atomic import check_writable, commit, make_directory, storage_error, sync_directory
 from jaxrnn.config import TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
-from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_lost_all, newest_good, prune
 from jaxrnn.runs.checks import check_resumable, check_room
+from jaxrnn.runs.header import parse_metadata, read_metadata
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import event_files, metrics_of, read_columns
 from jaxrnn.runs.provenance import computed_by, describe_computer
@@ -133,7 +134,10 @@ class RunDirectory:
         given, optimizer = self._run.config.model.cell, self._run.optimizer
         cell = None if isinstance(given, str) else given
         checkpoint = newest_good(
-            self._path, lambda file: read_checkpoint(file, lambda _: (cell, optimizer)), skips=DamagedError
+            self._path,
+            lambda file: read_checkpoint(file, lambda _: (cell, optimizer)),
+            best_first=self._best_is_newest(),
+            skips=DamagedError,
         )
         step, file = checkpoint.counters["step"], checkpoint.file
         if file not in (checkpoint_path(file.parent, step), checkpoint_path(file.parent, "best")):
@@ -161,6 +165,14 @@ class RunDirectory:
             self._saved_step = step
         return checkpoint
 
+    def _best_is_newest(self) -> bool:
+        """Return whether the best checkpoint is of a later step than the others: the run ended in between."""
+        files = all_checkpoints(self._path)
+        with contextlib.suppress(CheckpointError, IndexError):  # it can't be read, or there is none
+            step = parse_metadata(read_metadata(files[-1])[0], files[-1])["counters"]["step"]
+            return files[0] < checkpoint_path(files[0].parent, step)
+        return False
+
     def _check_ours(self) -> None:
         """Refuse a directory that holds anything but a run, or the beginnings of a run that was killed at once."""
         path = self._path
@@ -184,10 +196,11 @@ class RunDirectory:
         for left_over in temporaries(self._path):
             left_over.unlink()
         if not checkpoint:
-            # On resume the best one stays even if it is newer than the checkpoint: the run will find it again.
             damaged = filter(Path.is_file, (self._path / "checkpoints").glob("damaged/[!.]*"))
             for old in (*all_checkpoints(self._path), *event_files(self._path), *damaged):
                 old.unlink()
+        elif not (target := checkpoint_path(self._path / "checkpoints", checkpoint.counters["step"])).exists():
+            commit(target, checkpoint.file.read_bytes())  # of the best one, from which the run goes on
         # Without vocab_size, which the corpus gives, the config can be run on another corpus.
         config = with_settings(self._run.config, {"vocab_size": None})
         commit(self._path / "config.json", (to_json(config) + "\n").encode())

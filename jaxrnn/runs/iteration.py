@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import signal
 import threading
-import time
 import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -42,23 +41,17 @@ class Reports(Generator[ReportType]):
     ) -> None:
         """Take a generator; it is closed when Python ends, while JAX can still be used."""
         self.name, self.interrupts, self.run_dir, self.listeners = name, interrupts, run_dir, listeners
-        self._reports, self._step = reports, 0
+        self._reports, self._step, self._thread = reports, 0, threading.current_thread()
 
         def close() -> None:
             if (generator := reference()) is not None:
                 generator.interrupts.append(signal.SIGINT)  # a thread that trains saves, and ends
-                end = time.monotonic() + _PATIENCE
-                while generator.is_running and time.monotonic() < end:
-                    time.sleep(0.01)
+                if generator._thread is not threading.current_thread():
+                    generator._thread.join(_PATIENCE)
                 generator.close()
 
         reference = weakref.ref(self, lambda _: atexit.unregister(close))
         atexit.register(close)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a thread is at work for the next report."""
-        return getattr(self._reports, "gi_running", False)
 
     def __repr__(self) -> str:
         """Say how to use it."""
@@ -67,6 +60,7 @@ class Reports(Generator[ReportType]):
 
     def send(self, value: None) -> ReportType:
         """Return the next report; raise Interrupted if an interrupt has ended the run."""
+        self._thread = threading.current_thread()
         if self.interrupts:
             self.close()
             rest = f"saved in {self.run_dir}: resume=True continues it" if self.run_dir else "not saved: no run_dir"

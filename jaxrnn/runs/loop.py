@@ -148,7 +148,7 @@ def begin_run(
     """
     check_arguments(begin_run, locals())
     config = _with_optimizer(config, optimizer)
-    parent = ""
+    parent = "given parameters"
     if isinstance(source, Checkpoint):
         parent = f"{source.file.absolute()}, step {source.counters['step']}"
         if Path(run_dir).resolve() in source.file.resolve().parents:

@@ -88,7 +88,7 @@ def fit_many(
         run_dir: where to keep the sweep; None keeps nothing.
         resume: resume the sweep in `run_dir`, which must be of these values, each member from its newest checkpoint.
         overwrite: replace the sweep in `run_dir`.
-        should_stop: as in `fit`.
+        should_stop: as in `fit`, but not called during validations.
         progress: called repeatedly during a validation, as that of `fit`.
 
     Raises:
@@ -97,6 +97,7 @@ def fit_many(
     check_arguments(fit_many, locals())
     check_resume(run_dir, resume, overwrite)
     path, lock = Path(run_dir) if run_dir is not None else None, None
+    config = with_settings(config, {"parent": ""})  # its members begin from no other run
     members = combinations(config, axes)
     if path and resume:
         advice = "move it out of the sweep, which then trains this member again" if "steps" in axes else ""
@@ -189,7 +190,8 @@ def _train_together(
             results = {name: (*chunk[name], is_finite(chunk[name][0])) for name in running}
     except (GeneratorExit, Exception) as error:
         for name in running:
-            trainers[name].save_after(error)
+            if name not in report.failed:
+                trainers[name].save_after(error)
         raise
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxrnn.atomic import storage_error
 from jaxrnn.config import read_text
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import other_run
@@ -126,25 +127,35 @@ def log_events(reports: "Generator[Report]", run_dir: Path) -> "Generator[Report
     The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step is there twice, and
     none is missing that was logged before TensorBoard was asked for. The tags are the fields of a line.
     """
-    from tensorboardX import SummaryWriter
+    from tensorboardX.event_file_writer import EventsWriter  # SummaryWriter waits forever for its thread on a full disk
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.summary import scalar
 
     columns = _read_or_refuse(run_dir)
     for old in event_files(run_dir):
         old.unlink()
-    writer: Any = SummaryWriter(logdir=str(run_dir), flush_secs=10)
+    writer: Any = EventsWriter(str(run_dir / "events"))
     began, last = time.time() - float(np.nanmax([0.0, *columns["seconds"]])), -1
 
     def add(metrics: Mapping[str, float | None]) -> None:
         nonlocal last
         step, seconds = int(metrics["step"] or 0), metrics["seconds"] or 0.0
-        for tag, value in metrics.items() if step > last else ():
-            if tag not in ("step", "seconds") and value is not None and not math.isnan(value):
-                writer.add_scalar(tag, value, step, began + seconds)
+        try:
+            for tag, value in metrics.items() if step > last else ():
+                if tag not in ("step", "seconds") and value is not None and not math.isnan(value):
+                    writer.write_event(Event(wall_time=began + seconds, step=step, summary=scalar(tag, value)))
+            writer.flush()
+        except OSError as error:
+            raise storage_error(run_dir / "events.out.tfevents", error) from None
         last = max(last, step)
 
-    with contextlib.closing(reports), contextlib.closing(writer):
-        for values in zip(*columns.values(), strict=True):
-            add(dict(zip(columns, values, strict=True)))
-        for report in reports:
-            add(metrics_of(report))
-            yield report
+    try:
+        with contextlib.closing(reports):
+            for values in zip(*columns.values(), strict=True):
+                add(dict(zip(columns, values, strict=True)))
+            for report in reports:
+                add(metrics_of(report))
+                yield report
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written still can't
+            writer.close()

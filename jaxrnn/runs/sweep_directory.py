@@ -66,7 +66,7 @@ def open_sweep(
         stack.callback(lock.close)
         if (path / SWEEP).exists():
             _, written = read_sweep(path)
-            if written != axes:
+            if list(written.items()) != list(axes.items()):  # names of members have the values in this order
                 others = " ".join(f"{name} {','.join(map(str, several))}" for name, several in written.items())
                 advice = f"{'resume it with these' if resume else 'remove it by hand'}, or choose another --run-dir"
                 raise JaxrnnError(f"{path} holds a sweep of other values: {others}; {advice}")

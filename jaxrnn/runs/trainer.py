@@ -96,9 +96,8 @@ class Trainer:
         if run.validation and step > 0 and (step == config.steps or _is_multiple(step, config.validate_every)):
             loss = validate(self.state.eval_params, run.validation, config.model, should_stop, run.mesh, self._progress)
             if loss is None:
+                self.save()
                 self.stopped = self.reported = self.due = True
-                if run.directory:
-                    run.directory.save(self.state, {**self._counters, "loss": self._loss or 0.0})
                 return self.report(with_sample=False, finished=False)
             self._validation_loss, best = loss, self._best
             self._best = Best(step, loss, newest=loss)
@@ -114,9 +113,9 @@ class Trainer:
                 run.directory.log(report)
         if run.directory and is_validated and self._best and self._best.step == step:
             run.directory.save_best(self.state, self._counters)
+        self.reported = True
         if finished or self.stopped or (step > 0 and _is_multiple(step, config.checkpoint_every)):
             self.save()
-        self.reported = True
         return report
 
     def report(self, with_sample: bool, finished: bool) -> Report:
@@ -139,13 +138,15 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Save a checkpoint, if the run is kept."""
+        """Save a checkpoint, if the run is kept; of a step that is not reported yet with its loss, which is resumed."""
         if self._run.directory:
-            self._run.directory.save(self.state, self._counters)
+            unreported = {} if self.reported else {"loss": self._loss or 0.0}
+            self._run.directory.save(self.state, {**self._counters, **unreported})
 
     def save_after(self, error: BaseException) -> None:
         """Save, as the caller has left the loop or a function of theirs has failed; not after an error of ours."""
-        if not isinstance(error, JaxrnnError) and not self.state.step.is_deleted():
+        has_begun = self.reported or self._loss is not None
+        if has_begun and not isinstance(error, JaxrnnError) and not self.state.step.is_deleted():
             self.save()
 
     @property

@@ -1,4 +1,5 @@
 import contextlib
+import csv
 import functools
 import gzip
 import json
@@ -602,6 +603,7 @@ BAD = [
     ("--json --csv", "two forms of the result"),
     ("sample --trace profile", "leave it out of the suite sample"),
     ("kernels --hidden-size 8", "workloads of its own"),
+    ("kernels --vocab-size 8", "workloads of its own"),
     ("--repeats many", "repeats"),
     ("--learning-rate 1", "--learning-rate"),
     ("walk", "suite"),
@@ -637,6 +639,10 @@ def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits,
     save(1000)  # now everything takes a thousandth
     assert main(shlex.split(f"{command} --against base.json --fail-above 1.05")) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert main(shlex.split(f"{command} --against base.json --csv")) == 0
+    header, *rows = csv.reader(capsys.readouterr().out.splitlines())
+    assert header[-1] == "x against"
+    assert all(float(row[-1]) < 0.5 for row in rows)
     assert lines[-5].split() == ["x", "base.json", "quartiles"]
     assert [line.split()[0] for line in lines[-4:]] == ["jit", "chunk", "NumPy", "floor"]
     assert float(lines[-3].split()[1]) < 0.5
@@ -649,16 +655,16 @@ def test_a_measurement_is_compared_with_a_saved_one(without_torch, small_limits,
     assert json.loads(out)["ratios"]["chunk"]["median"] > 1.05
     assert re.search(r"slower than in base.json: jit [\d.]+ times the time, .*; --fail-above allows 1.05\n", err)
     assert "NumPy" not in err  # only what is ours can fail
-    values["result"]["seconds"] = {f"other {name}": seconds for name, seconds in values["result"]["seconds"].items()}
-    save(1)
-    assert main(shlex.split(f"{command} --against base.json")) == 1
-    assert "base.json has no measurement of jit, chunk, NumPy, floor; nothing is compared" in capsys.readouterr().err
     assert main(shlex.split(f"{command} --against base.json --cell gru")) == 2
     assert "cell is tanh there and gru here" in capsys.readouterr().err
     del values["config"]["training"]["average_decay"]  # as if it had been written before there was one
     del values["machine"]["versions"]["flax"]
     save(1)
     assert main(shlex.split(f"{command} --against base.json")) == 0
+    values["result"]["seconds"] = {f"other {name}": seconds for name, seconds in values["result"]["seconds"].items()}
+    save(1)
+    assert main(shlex.split(f"{command} --against base.json")) == 1
+    assert "base.json has no measurement of jit, chunk, NumPy, floor; nothing is compared" in capsys.readouterr().err
     (tmp_path / "base.json").write_text("[]")
     assert main(shlex.split(f"{command} --against base.json")) == 2
     assert "base.json is no measurement; give a file that --save wrote" in capsys.readouterr().err

@@ -102,7 +102,13 @@ def test_a_text_that_has_moved_or_changed_is_told_with_what_to_do(folder, jaxrnn
 
 
 @pytest.mark.parametrize(
-    "command", ["sample run --encoding latin-1", "sample run --join x", "evaluate run --normalize quotes --encoding x"]
+    "command",
+    [
+        "sample run --encoding latin-1",
+        "sample run --join x",
+        "evaluate run --normalize quotes --encoding x",
+        "evaluate run --text a --join x",
+    ],
 )
 def test_a_flag_by_which_nothing_is_read_is_refused(folder, jaxrnn, command):
     assert jaxrnn(f"train a.txt --run-dir run {TRAIN}")[0] == 0

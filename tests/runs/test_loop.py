@@ -846,3 +846,32 @@ def test_a_state_of_a_user_defined_optimizer_is_saved_and_loaded(text, tmp_path)
     about = {"source": "", "sha256": corpus.sha256, "length": len(corpus)}
     save_checkpoint(tmp_path / "x.safetensors", state, config, corpus.vocabulary, corpus=about)
     assert_bit_identical(load_checkpoint(tmp_path / "x.safetensors", optimizer=rule).state, state)
+
+
+def test_what_was_due_when_a_function_of_ones_own_failed_is_made_on_resume(text, tmp_path):
+    config = tiny(text, split=(0.5, 0.5), validate_every=12)
+    whole = run(config, tmp_path / "whole")
+
+    def fail(activity, new, total):
+        if activity == "validating" and load_steps():
+            raise OSError("the dashboard is down")
+
+    def load_steps():
+        return checkpoint_steps(tmp_path / "run") == [12]
+
+    with pytest.raises(OSError, match="the dashboard is down"):
+        run(config, tmp_path / "run", progress=fail)
+    (report,) = run(config, tmp_path / "run", resume=True)
+    assert (report.step, report.validation_loss, report.sample) == (24, whole[-1].validation_loss, whole[-1].sample)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    assert (tmp_path / "run/samples.txt").read_text() == (tmp_path / "whole/samples.txt").read_text()
+
+
+def test_a_function_that_fails_before_the_first_step_leaves_nothing_to_resume(text, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        run(tiny(text), tmp_path / "run", should_stop=lambda: 1 / 0)
+    assert checkpoint_steps(tmp_path / "run") == []
+    run(tiny(text), tmp_path / "whole")
+    with pytest.warns(UserWarning, match="its run begins again"):
+        run(tiny(text), tmp_path / "run", resume=True)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")

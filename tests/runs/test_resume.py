@@ -17,7 +17,7 @@ import jax
 import pytest
 from arrays import init_params
 from command_line import process
-from small_runs import contents, metrics, run, tiny
+from small_runs import Crash, assert_bit_identical, contents, metrics, run, tiny
 
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, OptimizerConfig, TrainConfig, from_json
@@ -25,6 +25,7 @@ from jaxrnn.errors import JaxrnnError, NonFiniteError, StorageError
 from jaxrnn.evaluation.score import evaluate
 from jaxrnn.runs import begin_run, fit, fit_many
 from jaxrnn.runs.checkpoint import checkpoint_size, load_checkpoint
+from jaxrnn.runs.checkpoint_files import list_checkpoints
 from jaxrnn.runs.metrics import read_metrics
 from jaxrnn.text import load_corpus
 
@@ -312,6 +313,35 @@ def test_advice_to_resume_is_given_where_there_is_a_checkpoint(home, text, step)
 
 
 # ---- what is true of a loss ------------------------------------------------------------------------------------------
+
+
+def test_an_import_that_failed_is_not_resumed_with_another_network(home, text, monkeypatch):
+    corpus = load_corpus(text)
+    config = tiny(text)
+    model = replace(config.model, vocab_size=len(corpus.vocabulary))
+    params = init_params(jax.random.key(0), model)
+    monkeypatch.setattr("jaxrnn.runs.directory.save_checkpoint", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        begin_run(params, config, corpus, "imported")
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    with pytest.raises(JaxrnnError, match="was to begin from given parameters and did not; begin another run"):
+        fit(from_json(TrainConfig, Path("imported/config.json").read_text()), corpus, run_dir="imported", resume=True)
+
+
+def test_a_run_goes_on_from_the_best_checkpoint_where_that_is_the_newest(home, text):
+    config = replace(tiny(text), split=(0.5, 0.5), validate_every=4, checkpoint_every=0)
+    assert len(list(fit(config, run_dir="whole"))) == 7
+    reports = fit(config, run_dir="killed")
+    assert next(report.best.step for report in reports if report.step == 4) == 4
+    with pytest.raises(Crash):
+        reports.throw(Crash)
+    assert [path.name for path in Path("killed/checkpoints").iterdir()] == ["best.safetensors"]
+    resumed = list(fit(config, run_dir="killed", resume=True))
+    assert [report.step for report in resumed] == [8, 12, 16, 20, 24]
+    assert_bit_identical(load_checkpoint("killed").state, load_checkpoint("whole").state)
+    assert metrics(Path("killed")) == metrics(Path("whole"))
+    assert list_checkpoints(Path("killed/checkpoints"))[0].name == "step-0000000024.safetensors"
 
 
 def test_an_imported_network_begins_at_its_own_loss(home, text):

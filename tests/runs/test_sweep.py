@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -153,6 +154,19 @@ def test_an_error_in_a_function_of_ones_own_saves_every_member(text, tmp_path, s
     assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {8}
     last(fit_many(small(text), AXES, run_dir=tmp_path / "s", resume=True))
     assert_same_sweep(tmp_path / "s", swept)
+
+
+def test_values_in_another_order_are_another_sweep_and_members_have_no_parent(text, tmp_path):
+    config = dataclasses.replace(small(text), parent="runs/other-1, step 3")
+    last(fit_many(config, AXES, run_dir=tmp_path / "s"))
+    for name in NAMES:
+        assert load_checkpoint(tmp_path / "s" / name).config.parent == ""
+    turned = dict(reversed(AXES.items()))
+    before = sorted((tmp_path / "s").iterdir())
+    for how in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(JaxrnnError, match="holds a sweep of other values"):
+            fit_many(config, turned, run_dir=tmp_path / "s", **how)
+    assert sorted((tmp_path / "s").iterdir()) == before
 
 
 def test_each_report_stays_as_it_was(text):

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import struct
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ import pytest
 
 from jaxrnn.cli import main
 from jaxrnn.config import ModelConfig, TrainConfig, to_json
+from jaxrnn.runs.checkpoint_files import list_checkpoints
 
 CONFIG = TrainConfig(
     corpus="text.txt",
@@ -114,3 +117,21 @@ def test_without_the_extra_one_sentence_says_so_and_nothing_is_begun(home, capsy
     assert out == ""
     assert err == "jaxrnn: --tensorboard needs tensorboardX, which is not installed; pip install tensorboardX\n"
     assert not (home / "run").exists()
+
+
+def test_a_disk_that_fills_up_ends_the_run_which_is_saved(home, capsys, monkeypatch):
+    from tensorboardX.record_writer import RecordWriter
+
+    write, records = RecordWriter.write, []
+
+    def write_until_full(self, data):
+        records.append(data)
+        if len(records) > 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", write_until_full)
+    assert main(["train", "--config", "config.json", "--run-dir", "run", "--tensorboard", "--quiet"]) == 1
+    err = capsys.readouterr().err
+    assert "can't write run/events.out.tfevents (No space left on device); make room there" in err
+    assert [path.name for path in list_checkpoints(home / "run/checkpoints")] == ["step-0000000010.safetensors"]
