@@ -73,6 +73,7 @@ def test_the_encoding_of_bytes_decodes_their_samples_and_encodes_prompts(folder,
     assert "\ufffd" in json.loads(jaxrnn("sample run --length 99 --json")[1])["samples"][0]
 
 
+@pytest.mark.slow
 def test_the_encoding_of_bytes_travels_with_exported_weights(folder, jaxrnn):
     (folder / "gbk").write_bytes("\u4f60\u597d\u4e16\u754c\n".encode("gbk") * 9)
     assert jaxrnn(f"train gbk --vocabulary bytes --encoding gbk --run-dir run {TRAIN}")[0] == 0
@@ -85,6 +86,7 @@ def test_the_encoding_of_bytes_travels_with_exported_weights(folder, jaxrnn):
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_text_that_has_moved_or_changed_is_told_with_what_to_do(folder, jaxrnn):
     assert jaxrnn(f"train a.txt --run-dir run {TRAIN}")[0] == 0
     (folder / "a.txt").rename(folder / "moved.txt")

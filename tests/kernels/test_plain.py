@@ -91,10 +91,10 @@ def test_every_kernel_has_a_case():
     assert {case.split()[0] for case in TABLE} == set(kernels.KERNELS)
 
 
-@pytest.mark.compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_without_jit_the_plain_twins_run_as_a_debugger_needs_it(cell):
-    config = TrainConfig(model=ModelConfig(cell=cell, hidden_size=4, vocab_size=5, dropout=0.5), sequence_length=6)
+    config = TrainConfig(model=ModelConfig(cell=cell, hidden_size=3, vocab_size=5), sequence_length=2)
     batch = jax.tree.map(lambda part: part[0], batches(np.arange(40) % 5, 0, 1, config))
     state, metrics = train_step(init_train_state(jax.random.key(0), config), batch, config)
     with jax.disable_jit():
@@ -104,6 +104,7 @@ def test_without_jit_the_plain_twins_run_as_a_debugger_needs_it(cell):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.params, plain_state.params)
 
 
+@pytest.mark.compiler
 def test_a_jitted_function_is_traced_again_for_the_plain_twins():
     function, (Whh, projected, carry) = unrolled(TANH)
     program = jax.jit(function)

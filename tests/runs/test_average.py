@@ -119,6 +119,7 @@ def test_members_of_a_sweep_have_their_own():
         jax.tree.map(np.testing.assert_array_equal, state.average, alone.average)
 
 
+@pytest.mark.slow
 def test_a_page_and_a_figure_are_of_it_unless_they_are_told_otherwise(whole, jaxrnn, tmp_path):
     _, path, _ = whole
     checkpoint = load_checkpoint(path)

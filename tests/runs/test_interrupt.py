@@ -89,6 +89,7 @@ for report in jaxrnn.watch(jaxrnn.fit(config, run_dir="run", should_stop=lambda:
     assert checkpoint_steps(tmp_path / "run") == [30]
 
 
+@pytest.mark.slow
 def test_a_training_in_a_thread_is_saved_when_python_ends(text, tmp_path):
     script = f"""
 import threading, jaxrnn

@@ -795,6 +795,7 @@ def _with_a_longer_carry(params, carry, batch, config, *, key=None):
     return nats, jax.tree.map(lambda entry: jnp.concatenate([entry, entry]), carry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "message"),
     [

@@ -329,6 +329,7 @@ def test_an_import_that_failed_is_not_resumed_with_another_network(home, text, m
         fit(from_json(TrainConfig, Path("imported/config.json").read_text()), corpus, run_dir="imported", resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_best_checkpoint_where_that_is_the_newest(home, text):
     config = replace(tiny(text), split=(0.5, 0.5), validate_every=4, checkpoint_every=0)
     assert len(list(fit(config, run_dir="whole"))) == 7

@@ -147,6 +147,7 @@ def test_leaving_the_loop_saves_every_member(text, tmp_path):
     assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {8}
 
 
+@pytest.mark.slow
 def test_an_error_in_a_function_of_ones_own_saves_every_member(text, tmp_path, swept):
     calls = [False] * 3
     with pytest.raises(IndexError):

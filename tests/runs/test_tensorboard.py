@@ -119,6 +119,7 @@ def test_without_the_extra_one_sentence_says_so_and_nothing_is_begun(home, capsy
     assert not (home / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_which_is_saved(home, capsys, monkeypatch):
     from tensorboardX.record_writer import RecordWriter
 
