@@ -806,8 +806,8 @@ def _with_a_longer_carry(params, carry, batch, config, *, key=None):
         ({"optimizer": optax.contrib.reduce_on_plateau()}, "fails with TypeError: .*value"),
     ],
 )
-def test_a_loss_or_an_optimizer_that_fails_costs_no_run_that_is_there(text, tmp_path, how, message):
-    run(tiny(text), tmp_path / "run")
+def test_a_loss_or_an_optimizer_that_fails_costs_no_run_that_is_there(text, tmp_path, whole, how, message):
+    shutil.copytree(whole.path, tmp_path / "run")
     before = contents(tmp_path / "run")
     with pytest.raises(JaxrnnError, match=message):
         fit(tiny(text), run_dir=tmp_path / "run", overwrite=True, **how)
