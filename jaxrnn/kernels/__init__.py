@@ -47,4 +47,4 @@ def plain(*names: str) -> Iterator[None]:
 
 def uses(name: str) -> bool:
     """Return whether a kernel is to be traced, rather than its plain twin; under `jax.disable_jit` the twins run."""
-    return bool(name not in _plain.value) and not jax.config.values["jax_disable_jit"]
+    return bool(name not in _plain.value) and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
