@@ -9,15 +9,15 @@ forks them.
 
     | fault                                                                              |   tries |    held | seconds |
     | ---------------------------------------------------------------------------------- | ------- | ------- | ------- |
-    | SIGKILL at a random moment of training: resumed, state and logs are exact          |   1,000 |   1,000 |     799 |
-    | SIGTERM or SIGINT at a random moment: saved, exit code 143 or 130; resumes exactly |     400 |     400 |     441 |
+    | SIGKILL at a random moment of training: resumed, state and logs are exact          |   1,000 |   1,000 |     771 |
+    | SIGTERM or SIGINT at a random moment: saved, exit code 143 or 130; resumes exactly |     400 |     400 |     368 |
     | SIGHUP at a random moment: saved, exit code 129; resumes exactly                   |     200 |     200 |     231 |
     | Ctrl-C in the first second of a command: exit code 130, no traceback               |     400 |     400 |     291 |
     | the reader of stdout goes at a random moment: training ends as if nobody read      |     100 |     100 |      58 |
-    | two processes on one run directory: exactly one trains                             |     100 |     100 |      62 |
+    | two processes on one run directory: exactly one trains                             |     100 |     100 |      66 |
     | two processes look at a run again and again: its training starts all the same      |   1,000 |   1,000 |     360 |
-    | resume at every step of a 60-step run, 4 chunk lengths: equal hashes               |     240 |     240 |     121 |
-    | failure at every open, write, fsync, rename, unlink of a saving run: it resumes    |      90 |      90 |      21 |
+    | resume at every step of a 60-step run, 4 chunk lengths: equal hashes               |     240 |     240 |     132 |
+    | failure at every open, write, fsync, rename, unlink of a saving run: it resumes    |      92 |      92 |      26 |
     | disk full at every write size of a save: clear error, checkpoint untouched         |   4,636 |   4,636 |      10 |
     | bit flips, truncations, zeroed ranges of the newest checkpoint: noticed            |  11,500 |  11,500 |      50 |
     | hostile checkpoint files: refused, memory bounded                                  |      20 |      20 |       0 |
