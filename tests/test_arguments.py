@@ -217,7 +217,7 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
         (lambda: jaxrnn.sweep(CONFIG, {"seed": [0]}, TOKENS + 1), "must be 0 to 2, got 1 to 3"),
         (lambda: jaxrnn.plots.loss_curves(["a", "b"]), "takes run directories, or columns of read_metrics, got a list"),
         (lambda: jaxrnn.plots.loss_curves("run", {"loss": TOKENS}), "or columns of read_metrics, got a dict"),
-        (lambda: jaxrnn.longest_copy("abc", b"abc"), "text must be a string or several, got bytes"),
+        (lambda: jaxrnn.longest_copy("abc", b"abc"), "text must be a string or several of them, got b'abc'"),
         (lambda: Vocabulary.of("abc", min_count="2"), "of: min_count must be a whole number, got '2'"),
         (
             lambda: jaxrnn.find_units([{"h": np.zeros((4, 2))}], "abab", [np.nan, 1, 0, 1]),

@@ -197,7 +197,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if _is_array(kind):
         return _is_array(value)
     if isinstance(get_origin(kind), type) and get_origin(kind) is not tuple:
-        return isinstance(value, get_origin(kind))
+        return isinstance(value, get_origin(kind)) and not isinstance(value, bytes)
     try:
         _converted(value, kind)
     except (TypeError, OverflowError):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from jaxrnn.config.fields import check_arguments
-from jaxrnn.errors import JaxrnnError
 
 
 class Copy(NamedTuple):
@@ -28,8 +27,6 @@ def longest_copy(sample: str, text: str | Iterable[str]) -> Copy:
         Copy(text=' cat', sample_offset=3, text_offset=1)
     """
     check_arguments(longest_copy, locals())
-    if isinstance(text, bytes):
-        raise JaxrnnError("text must be a string or several, got bytes; decode them first")
     longest, offset, overlap = Copy("", 0, 0), 0, ""
     for piece in [text] if isinstance(text, str) else text:
         block = overlap + piece  # a span may begin in the piece before

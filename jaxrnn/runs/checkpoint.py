@@ -28,7 +28,7 @@ from jaxrnn.runs.header import FORMAT, HEADER_LIMIT, checked, parse_metadata, re
 from jaxrnn.runs.provenance import computed_by
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Vocabulary
-from jaxrnn.training.step import Optimizer, TrainState, init_train_state
+from jaxrnn.training.step import Optimizer, TrainState, init_train_state, state_shapes
 
 _SYMBOLS = "vocabulary"  # the tensor of its code points
 _NO_MEMORY = optax.identity()  # in place of a user-defined optimizer, which no file holds
@@ -128,7 +128,7 @@ def checkpoint_size(config: TrainConfig, optimizer: Optimizer | None = None) -> 
 
     The configuration is one completed by its corpus.
     """
-    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
+    state = state_shapes(config, optimizer=optimizer)
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
     header = len(_dump(to_json(config))) + 256 * len(sizes) + 8192
     if header > HEADER_LIMIT:

@@ -17,10 +17,10 @@ from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageErr
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import checkpoint_size
 from jaxrnn.runs.checkpoint_files import all_checkpoints
-from jaxrnn.runs.header import parse_metadata, read_metadata
+from jaxrnn.runs.header import best_is_newest, parse_metadata, read_metadata
 from jaxrnn.runs.lock import write_errors
 from jaxrnn.runs.run import Run
-from jaxrnn.training.step import init_train_state, train_step
+from jaxrnn.training.step import state_shapes, train_step
 
 _SAME = (  # settings that a run keeps
     *(*TEXT_RULES, "split", "reset_on"),
@@ -44,7 +44,7 @@ def check_step(run: Run) -> None:
         return
     step = partial(train_step, config=run.config, loss=run.loss, optimizer=run.optimizer)
     batch = jax.tree.map(operator.itemgetter(0), run.batches(0, 1))
-    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), run.config, optimizer=run.optimizer))
+    state = state_shapes(run.config, optimizer=run.optimizer)
     try:
         after, _ = jax.eval_shape(step, state, batch)
     except JaxrnnError:
@@ -111,7 +111,8 @@ def check_member(path: Path, run: Run) -> None:
 
 def _newest_fields(path: Path) -> dict[str, Any] | None:
     """Return what the header of a run's newest checkpoint says that is not damaged; None if there is none."""
-    for file in all_checkpoints(path):
+    files = all_checkpoints(path)
+    for file in files[::-1] if best_is_newest(path) else files:
         with contextlib.suppress(DamagedError):
             return parse_metadata(read_metadata(file)[0], file)
     return None

@@ -23,13 +23,13 @@ Ctrl-C, SIGTERM, SIGHUP, or leaving the loop over `fit` saves the run at the end
 with 130, 143 or 129; a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter
 that is not finite with 4; neither costs a checkpoint that is there.
 
-`--resume` continues from the newest checkpoint, with the configuration of `config.json`: the newest that a person gave,
-by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written again. On the same
-versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an uninterrupted one;
-otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed, average decay, and the rule,
-schedule and warm-up of the optimizer must be the same; intervals, patience, chunk length, prompt, other numbers of the
-optimizer and steps (not below those done) may change. A user-defined cell, loss or optimizer is in no file: pass it
-again.
+`--resume` continues from the newest checkpoint, be it the best one, with the configuration of `config.json`: the newest
+that a person gave, by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written
+again. On the same versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an
+uninterrupted one; otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed, average decay,
+and the rule, schedule and warm-up of the optimizer must be the same; intervals, patience, chunk length, prompt, other
+numbers of the optimizer and steps (not below those done) may change. A user-defined cell, loss or optimizer is in no
+file: pass it again.
 """
 
 import contextlib
@@ -46,17 +46,17 @@ import jax
 from jaxrnn.atomic import check_writable, commit, make_directory, storage_error, sync_directory
 from jaxrnn.config import TrainConfig, from_json, read_text, to_json, with_settings
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
-from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, StorageError, TakenError
+from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_lost_all, newest_good, prune
 from jaxrnn.runs.checks import check_resumable, check_room
-from jaxrnn.runs.header import parse_metadata, read_metadata
+from jaxrnn.runs.header import best_is_newest
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors
 from jaxrnn.runs.metrics import event_files, metrics_of, read_columns
 from jaxrnn.runs.provenance import computed_by, describe_computer
 from jaxrnn.runs.report import Report, sample_title
 from jaxrnn.runs.run import Run
-from jaxrnn.training.step import TrainState, init_train_state
+from jaxrnn.training.step import TrainState, state_shapes
 
 
 def new_run_directory(name: str, parent: Path = Path("runs")) -> Path:
@@ -136,7 +136,7 @@ class RunDirectory:
         checkpoint = newest_good(
             self._path,
             lambda file: read_checkpoint(file, lambda _: (cell, optimizer)),
-            best_first=self._best_is_newest(),
+            best_first=best_is_newest(self._path),
             skips=DamagedError,
         )
         step, file = checkpoint.counters["step"], checkpoint.file
@@ -158,20 +158,12 @@ class RunDirectory:
                 stacklevel=1,
             )
         # Numbers of the optimizer that have changed may nest its state in another way; its leaves are the same.
-        template = jax.eval_shape(lambda: init_train_state(jax.random.key(0), self._run.config, optimizer=optimizer))
-        state = jax.tree.unflatten(jax.tree.structure(template), jax.tree.leaves(checkpoint.state))
+        structure = jax.tree.structure(state_shapes(self._run.config, optimizer=optimizer))
+        state = jax.tree.unflatten(structure, jax.tree.leaves(checkpoint.state))
         checkpoint = checkpoint._replace(state=state)
         if "loss" not in checkpoint.counters:  # else it is saved again when its step has been reported
             self._saved_step = step
         return checkpoint
-
-    def _best_is_newest(self) -> bool:
-        """Return whether the best checkpoint is of a later step than the others: the run ended in between."""
-        files = all_checkpoints(self._path)
-        with contextlib.suppress(CheckpointError, IndexError):  # it can't be read, or there is none
-            step = parse_metadata(read_metadata(files[-1])[0], files[-1])["counters"]["step"]
-            return files[0] < checkpoint_path(files[0].parent, step)
-        return False
 
     def _check_ours(self) -> None:
         """Refuse a directory that holds anything but a run, or the beginnings of a run that was killed at once."""

@@ -15,8 +15,8 @@ from typing import Any, get_args
 import safetensors
 
 from jaxrnn.config import TrainConfig, VocabularyKind, from_json
-from jaxrnn.errors import DamagedError, JaxrnnError, UnreadableError, UnusableError
-from jaxrnn.runs.checkpoint_files import has_checkpoint_name
+from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, UnreadableError, UnusableError
+from jaxrnn.runs.checkpoint_files import all_checkpoints, checkpoint_path, has_checkpoint_name
 
 FORMAT = "jaxrnn-checkpoint-1"
 HEADER_LIMIT = 2**24  # bytes
@@ -94,6 +94,15 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         return {**fields, "config": from_json(TrainConfig, metadata["config"])}
     except JaxrnnError as error:
         raise UnusableError(f"{path} is of another version ({error}); it can't be used") from None
+
+
+def best_is_newest(run: Path) -> bool:
+    """Return whether the best checkpoint of a run is of a later step than its others: the run ended in between."""
+    files = all_checkpoints(run)
+    with contextlib.suppress(CheckpointError, IndexError):  # it can't be read, or there is none
+        step = parse_metadata(read_metadata(files[-1])[0], files[-1])["counters"]["step"]
+        return files[0] < checkpoint_path(files[0].parent, step)
+    return False
 
 
 def _contradictions(fields: dict[str, Any]) -> Iterator[str]:

@@ -46,7 +46,7 @@ class Reports(Generator[ReportType]):
         def close() -> None:
             if (generator := reference()) is not None:
                 generator.interrupts.append(signal.SIGINT)  # a thread that trains saves, and ends
-                if generator._thread is not threading.current_thread():
+                if getattr(generator._reports, "gi_running", False):
                     generator._thread.join(_PATIENCE)
                 generator.close()
 

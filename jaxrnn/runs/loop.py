@@ -91,10 +91,10 @@ def fit(
     check_arguments(fit, locals())
     config = _with_optimizer(config, optimizer)
     check_resume(run_dir, resume, overwrite)
-    if resume:
-        check_steps(Path(run_dir or ""), config.steps)
-    else:  # it begins from no other run, as `begin_run` would
+    if not resume:  # it begins from no other run, as `begin_run` would
         config = with_settings(config, {"parent": ""})
+    elif run_dir is not None:
+        check_steps(Path(run_dir), config.steps)
     mesh = make_mesh(devices)
     check_divides(mesh, "batch_size", config.batch_size)
     run = prepare(config, corpus_of(corpus, config), optimizer)._replace(mesh=mesh, loss=loss)
@@ -148,7 +148,7 @@ def begin_run(
     """
     check_arguments(begin_run, locals())
     config = _with_optimizer(config, optimizer)
-    parent = "given parameters"
+    parent = "given parameters"  # so that what could not be saved is not resumed with others
     if isinstance(source, Checkpoint):
         parent = f"{source.file.absolute()}, step {source.counters['step']}"
         if Path(run_dir).resolve() in source.file.resolve().parents:

@@ -159,7 +159,7 @@ class Sampler:
     def __init__(self, run: Run) -> None:
         """Compile nothing yet."""
         self._run, config = run, run.config
-        separator = jnp.asarray(run.separator, jnp.int32) if len(run.separator) else None
+        separator = jnp.asarray(run.separator, jnp.int32)
 
         def draw(state: TrainState, prime: Any, is_new: Any, before: Any) -> jax.Array:
             """Return what the network writes now, before the update of the next step."""

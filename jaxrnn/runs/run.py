@@ -22,7 +22,7 @@ from jaxrnn.text.files import one_line
 from jaxrnn.text.stream import Progress, normalized, release_pages, silent
 from jaxrnn.text.vocabulary import encode_bytes
 from jaxrnn.training.jitted import CHUNK_LANES
-from jaxrnn.training.step import Loss, Optimizer, init_train_state
+from jaxrnn.training.step import Loss, Optimizer, state_shapes
 
 if TYPE_CHECKING:
     from jaxrnn.runs.directory import RunDirectory
@@ -128,7 +128,7 @@ def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = N
             raise JaxrnnError(f"{name} is {asked!r}, but {corpus.name} was read with {value!r}; {advice}")
     config = with_settings(config, {"corpus": corpus.source, "vocab_size": len(vocabulary), **rules})
     # Raises if JAX lacks its float64, or if a user-defined cell or optimizer is missing.
-    state = jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
+    state = state_shapes(config, optimizer=optimizer)
     for leaf in jax.tree.leaves(state.opt_state):
         if leaf.dtype.kind not in "fiub":
             raise JaxrnnError(f"the optimizer's state is of type {leaf.dtype}, which no checkpoint holds; use float32")

@@ -82,6 +82,11 @@ def init_train_state(key: jax.Array, config: TrainConfig, *, optimizer: Optimize
     return _init_train_state(key, config, optimizer)
 
 
+def state_shapes(config: TrainConfig, *, optimizer: Optimizer | None = None) -> TrainState:
+    """Return the shapes and types of the arrays of `init_train_state`, none of which is computed."""
+    return jax.eval_shape(lambda: init_train_state(jax.random.key(0), config, optimizer=optimizer))
+
+
 # Jitted because a run asks for it in several places: traced once for all of them, and the same bits in each.
 @jax.jit(static_argnames=("config", "optimizer"))
 def _init_train_state(key: jax.Array, config: TrainConfig, optimizer: Optimizer | None) -> TrainState:

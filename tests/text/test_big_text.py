@@ -22,17 +22,7 @@ from jaxrnn.evaluation.score import evaluate
 from jaxrnn.network.model import init_params
 from jaxrnn.runs import fit, slices_of
 from jaxrnn.runs.trainer import validate
-from jaxrnn.text import (
-    Vocabulary,
-    batches,
-    cache,
-    corpus,
-    document_starts,
-    encode_separator,
-    files,
-    load_corpus,
-    stream,
-)
+from jaxrnn.text import Vocabulary, batches, cache, corpus, document_starts, files, load_corpus, stream
 from jaxrnn.text.documents import DocumentStarts, never_seen
 from jaxrnn.text.stream import count_tokens
 
@@ -279,11 +269,6 @@ def test_batches_and_slices_of_a_big_text_are_those_of_a_small_one_and_copy_noth
         for got, expected in pairs:
             assert type(got) is np.ndarray
             np.testing.assert_array_equal(got, expected)
-
-
-def test_an_empty_separator_separates_nothing():
-    tokens = np.arange(9) % 3
-    assert document_starts(tokens, encode_separator(Vocabulary("abc"), "")).tolist() == [False] * 9
 
 
 def test_document_starts_computed_where_they_are_read_are_those_of_the_whole_text():

@@ -574,3 +574,8 @@ def test_the_unknown_symbol_of_bytes_is_shown_as_such_in_every_encoding(encoding
 
 def test_a_mark_without_a_letter_is_no_substitute():
     assert Vocabulary.of("abc").adapt("a\u0338b", "map") == "a\u0338b"
+
+
+def test_an_empty_separator_separates_nothing():
+    tokens = np.arange(9) % 3
+    assert document_starts(tokens, encode_separator(Vocabulary("abc"), "")).tolist() == [False] * 9
