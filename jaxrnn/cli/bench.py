@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import check_writable, commit
 from jaxrnn.bench.config import BenchConfig, BenchError
 from jaxrnn.cli.arguments import PresetFlag, ProcessFlags
 from jaxrnn.cli.flags import some_setting_flags
@@ -20,6 +19,7 @@ from jaxrnn.cli.output import json_text, print_result, save_figure, table
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of, optimizer_of
 from jaxrnn.config import PRESETS, OptimizerConfig, TrainConfig, read_config, with_settings
+from jaxrnn.config.atomic import check_writable, commit
 from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, NamedTuple
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import check_writable, replacing
 from jaxrnn.cli import arguments
 from jaxrnn.cli.dynamic import DYNAMIC, DynamicFlags
 from jaxrnn.cli.output import fields_of, print_result, reading, unseen_symbols
 from jaxrnn.config import TrainConfig
+from jaxrnn.config.atomic import check_writable, replacing
 from jaxrnn.config.fields import check_in
 from jaxrnn.errors import JaxrnnError, NonFiniteError, counted, listed
 

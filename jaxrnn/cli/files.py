@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import check_writable
 from jaxrnn.cli import arguments
 from jaxrnn.cli.flags import field_flags, with_flags
 from jaxrnn.cli.output import corpus_values, fields_of, print_result, reading
 from jaxrnn.cli.process import set_up_jax
 from jaxrnn.cli.python_file import cell_of
 from jaxrnn.config import TEXT_RULES, TrainConfig, read_config, with_settings
+from jaxrnn.config.atomic import check_writable
 from jaxrnn.errors import JaxrnnError
 
 

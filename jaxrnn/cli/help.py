@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import storage_error
+from jaxrnn.config.atomic import storage_error
 from jaxrnn.errors import JaxrnnError
 
 # tyro's scripts complete no positional arguments. They are files here, which these lines let the shell complete.

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import storage_error
 from jaxrnn.cli.arguments import CellFlag, DeviceFlags, JsonFlag, open_checkpoint
 from jaxrnn.cli.output import print_result, quoted
+from jaxrnn.config.atomic import storage_error
 from jaxrnn.errors import CheckpointError, DamagedError, JaxrnnError, counted
 from jaxrnn.runs.checkpoint_files import all_checkpoints, set_aside
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import jaxrnn
-from jaxrnn.atomic import replacing
 from jaxrnn.cli.output import BOLD, styled, table
 from jaxrnn.cli.process import noted_signals
 from jaxrnn.config import SampleConfig
+from jaxrnn.config.atomic import replacing
 from jaxrnn.errors import JaxrnnError, StorageError, did_you_mean
 
 _SETTINGS = {

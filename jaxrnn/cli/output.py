@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import jaxrnn
-from jaxrnn.atomic import commit
 from jaxrnn.cli.streams import Stream, as_unicode, style
 from jaxrnn.config import SampleConfig, TrainConfig, to_json
+from jaxrnn.config.atomic import commit
 from jaxrnn.errors import listed
 from jaxrnn.runs.progress import bar_file
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 import jaxrnn
-from jaxrnn.atomic import check_writable, commit
 from jaxrnn.cli.arguments import CellFlag, CheckpointFlag, JsonFlag, RunArgument, choose_checkpoint
 from jaxrnn.cli.output import print_result, save_figure
+from jaxrnn.config.atomic import check_writable, commit
 from jaxrnn.errors import JaxrnnError
 
 if TYPE_CHECKING:

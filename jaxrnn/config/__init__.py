@@ -1,4 +1,4 @@
-"""The configuration of a run: frozen dataclasses, presets, and grids. Nothing here imports JAX."""
+"""The configuration of a run: frozen dataclasses, presets, grids; how files are written. Nothing here imports JAX."""
 
 from jaxrnn.config.cell import Cell
 from jaxrnn.config.grid import SETTINGS, SWEEPABLE, TEXT_RULES, combinations, with_settings

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxrnn.atomic import check_writable
+from jaxrnn.config.atomic import check_writable
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.plots.fonts import draw_texts_as_they_are
 

@@ -19,8 +19,8 @@ import optax
 import safetensors
 import safetensors.numpy
 
-from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, TrainConfig, to_json
+from jaxrnn.config.atomic import commit
 from jaxrnn.config.fields import check_arguments, describe, of_fields
 from jaxrnn.errors import DamagedError, JaxrnnError, UnusableError, listed
 from jaxrnn.runs.checkpoint_files import newest_good

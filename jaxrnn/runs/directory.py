@@ -43,8 +43,8 @@ from pathlib import Path
 
 import jax
 
-from jaxrnn.atomic import check_writable, commit, make_directory, storage_error, sync_directory
 from jaxrnn.config import TrainConfig, from_json, read_text, to_json, with_settings
+from jaxrnn.config.atomic import check_writable, commit, make_directory, storage_error, sync_directory
 from jaxrnn.distributed.mesh import NO_LANES, by_lanes, on_first_device
 from jaxrnn.errors import DamagedError, JaxrnnError, StorageError, TakenError
 from jaxrnn.runs.checkpoint import Checkpoint, read_checkpoint, save_checkpoint

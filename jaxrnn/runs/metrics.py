@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxrnn.atomic import storage_error
 from jaxrnn.config import read_text
+from jaxrnn.config.atomic import storage_error
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import other_run
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxrnn.atomic import commit, make_directory
 from jaxrnn.config import SWEEPABLE, TrainConfig, from_json, read_text, to_json, with_settings
+from jaxrnn.config.atomic import commit, make_directory
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.runs.checkpoint_files import all_checkpoints, other_run
 from jaxrnn.runs.lock import LOCK, WriterLock, write_errors

@@ -18,8 +18,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from jaxrnn.atomic import commit
 from jaxrnn.config import Cell, ModelConfig
+from jaxrnn.config.atomic import commit
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError, listed
 from jaxrnn.network.cells import CELLS, get_cell

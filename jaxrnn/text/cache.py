@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrnn.atomic import replacing
+from jaxrnn.config.atomic import replacing
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.text import fetch
 from jaxrnn.text.files import PIECE, Text, read_file

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxrnn.atomic import replacing
+from jaxrnn.config.atomic import replacing
 from jaxrnn.errors import JaxrnnError, StorageError
 
 

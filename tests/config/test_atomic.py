@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxrnn import atomic
-from jaxrnn.atomic import check_writable, replacing
+from jaxrnn.config import atomic
+from jaxrnn.config.atomic import check_writable, replacing
 from jaxrnn.errors import StorageError
 
 
