@@ -74,7 +74,7 @@ def sample(params, h, token, length, rng):
 
 
 class Trainer:
-    """Sweeps a text, lane by lane, and updates with Adagrad on clipped gradients."""
+    """Reads a text, lane by lane, and updates with Adagrad on clipped gradients."""
 
     def __init__(self, tokens, params, sequence_length=25, lanes=1, learning_rate=0.1, clip=5.0):
         self.params = {name: value.copy() for name, value in params.items()}

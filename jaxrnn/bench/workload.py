@@ -21,7 +21,7 @@ class Workload(NamedTuple):
     """A training run over a chunk of batches, again and again."""
 
     config: TrainConfig
-    batches: Batch  # a chunk, int32 [K, T, B] and bool [K]; one sweep over the text, so that it can be repeated
+    batches: Batch  # a chunk, int32 [K, T, B] and bool [K]; one pass over the text, so that it can be repeated
     vocab_size: int
     optimizer: Optimizer | None = None  # a user-defined one
     devices: int = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import jaxrnn
 from jaxrnn.cli.arguments import ProcessFlags
 from jaxrnn.config import Products, TrainConfig, with_settings
-from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, VALIDATIONS, Choice, choose_network
+from jaxrnn.config.dial import MOST_EPOCHS, SHAPES, VALIDATIONS, Choice, choose_network
 from jaxrnn.errors import JaxrnnError, counted
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def dialed(
         mesh = device.set_up_training(config).mesh("batch_size", config.batch_size)
         seconds = min(_LONGEST_MEASURED, _MEASURED * 60 * minutes)
         speed, overhead = _measure(choice.config, corpus, seconds, optimizer, mesh)
-        if choice.shape in dropped:  # the masks of dropout take time: there is some only if that leaves sweeps for it
+        if choice.shape in dropped:  # the masks of dropout take time: there is some only if that leaves epochs for it
             again = choose_network(*sizes, left, speeds | {choice.shape: speed}, settings)
             if again.config.model.has_dropout != drops:
                 settings = {"dropout": 0.0, "state_dropout": 0.0, "weight_dropout": 0.0, **settings}
@@ -126,13 +126,13 @@ def _lines(choice: Choice, minutes: float, corpus: "jaxrnn.Corpus", measured: in
     cell = model.cell if isinstance(model.cell, str) else "user-defined cell"
     dropout = f"{model.products} products, " + (f"dropout {model.dropout:g}" if model.has_dropout else "no dropout")
     ends = f"ends after about {choice.seconds / 60:.2g} minutes"
-    if choice.sweeps >= MOST_SWEEPS - 1:
-        ends += f", as more than {MOST_SWEEPS} sweeps help too little"
+    if choice.epochs >= MOST_EPOCHS - 1:
+        ends += f", as more than {MOST_EPOCHS} epochs help too little"
     return [
         f"text: {len(corpus):,} {kind}, vocabulary of {len(corpus.vocabulary):,}; held out to validate: {held_out}",
         f"network: {cell}, {model.num_layers} x {model.hidden_size}, {dropout}: lowest expected loss of {len(SHAPES)} "
         f"sizes with --minutes {minutes:g}, at {choice.speed:,.0f} {kind} per second here "
         f"({counted(measured, 'sizes')} measured)",
         f"schedule: {counted(config.steps, 'steps')} of {config.batch_size} x {config.sequence_length} {kind}, "
-        f"{choice.sweeps:.3g} sweeps over the text, {rule}; {ends}",
+        f"{choice.epochs:.3g} epochs, {rule}; {ends}",
     ]

@@ -199,7 +199,7 @@ class Train(TrainingFlags):
         config, best, unit = report.config, report.best, report.config.loss_unit
         values = {
             "run": run_dir,
-            **fields_of(report, "step", "finished", "seconds", "sample", "sweeps"),
+            **fields_of(report, "step", "finished", "seconds", "sample", "epochs"),
             **loss_values(report),
             "steps": config.steps,
             "parameters": report.state.params.num_parameters,
@@ -212,7 +212,7 @@ class Train(TrainingFlags):
             f"{report.step:,} of {counted(config.steps, 'steps')}, {report.seconds:.1f} s: "
             f"{report.bits_per_character:.3f} {unit}{trained_on}",
             advice.guessing_line(report),
-            _sweep_line(report),
+            _epoch_line(report),
         ]
         if _is_min_char_rnn(config):
             lines.append(
@@ -249,14 +249,14 @@ def _print_sample(text: str) -> bool:
     return True
 
 
-def _sweep_line(report: "jaxrnn.Report") -> str | None:
-    """Return the losses of the last two whole sweeps over the text, which can be compared; None: there is none."""
-    done, last, before = report.sweeps
+def _epoch_line(report: "jaxrnn.Report") -> str | None:
+    """Return the losses of the last two whole epochs, which can be compared; None: there is none."""
+    done, last, before = report.epochs
     if last is None:
         return None
-    earlier = "" if before is None else f", sweep {int(done) - 1:,}: {before:.3f}"
-    tenths = math.floor(10 * done) / 10  # rounded down: 1.96 sweeps are no 2 whole ones
-    return f"sweep {int(done):,} of {tenths:,.1f}: {last:.3f}{earlier} {report.config.loss_unit}"
+    earlier = "" if before is None else f", epoch {int(done) - 1:,}: {before:.3f}"
+    tenths = math.floor(10 * done) / 10  # rounded down: 1.96 epochs are no 2 whole ones
+    return f"epoch {int(done):,} of {tenths:,.1f}: {last:.3f}{earlier} {report.config.loss_unit}"
 
 
 def _is_min_char_rnn(config: TrainConfig) -> bool:

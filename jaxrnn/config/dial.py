@@ -6,18 +6,18 @@ distinct symbols of a text of N is expected to reach, in nats per character,
     0.905 + 12.58 P^-0.3 + 104.3 D^-0.4 + 0.07 sqrt(P / N)
 
 (Hoffmann et al. 2022, "Training compute-optimal large language models"). The last term is what a network that is large
-for its text loses by overfitting. Symbols that are read again count for less: after r sweeps more than the first one,
+for its text loses by overfitting. Symbols that are read again count for less: after r epochs more than the first one,
 
     D = N (1 + 2.5 (1 - exp(-r / 2.5)))
 
 (Muennighoff et al. 2023, "Scaling data-constrained language models"). The constants fit nine trainings of GRUs of
-128 to 2 x 640 units on tinyshakespeare, of 1 to 12 sweeps, within 0.025. Their learning rates were lower than those
+128 to 2 x 640 units on tinyshakespeare, of 1 to 12 epochs, within 0.025. Their learning rates were lower than those
 below, with which networks of fewer than 256 units reach 0.02 to 0.08 less.
 
-Dropout follows from the sweeps alone. Losses on a held-out tenth at the end of a schedule, by the rate between layers
+Dropout follows from the epochs alone. Losses on a held-out tenth at the end of a schedule, by the rate between layers
 (states and weights drop half as much):
 
-    | text, network, sweeps                       | rate: loss                                             |
+    | text, network, epochs                       | rate: loss                                             |
     | ------------------------------------------- | ------------------------------------------------------ |
     | Chinese poems of 230,000 characters, 256, 7 | 0.07: 4.775, 0.4: 4.841                                |
     | tinyshakespeare, 2 x 256, 8                 | 0: 1.442, 0.1: 1.454 (in 1.3 times the time)           |
@@ -91,7 +91,7 @@ SHAPES = (
 )
 _FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
 _WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
-MOST_SWEEPS = 250  # over a text; more help too little
+MOST_EPOCHS = 250  # more help too little
 VALIDATIONS, _PATIENCE = 10, 3  # of a run
 _SCORING = 1.2  # how many times as fast as training a validation is
 
@@ -104,7 +104,7 @@ class Choice(NamedTuple):
     speed: float  # symbols per second of training, as measured or estimated
     seconds: float  # the time that training and validations take at that speed
     loss: float  # the expected loss, nats per symbol
-    sweeps: float  # how often the run reads its part of the text
+    epochs: float  # how often the run reads its part of the text
 
 
 def choose_network(
@@ -152,15 +152,15 @@ def _choice(
     split = settings.get("split", (1 - held_out, held_out))
     trained, validating = split[0] * num_symbols, VALIDATIONS * sum(split[1:2]) * num_symbols / _SCORING
     batch = config.sequence_length * config.batch_size
-    symbols = min(seconds * speed - validating, MOST_SWEEPS * trained)
+    symbols = min(seconds * speed - validating, MOST_EPOCHS * trained)
     # All chunks have one length, as each length is compiled: it divides the intervals, and these the steps.
     planned = settings.get("steps", max(VALIDATIONS, symbols / batch))
     lines = math.ceil(planned / VALIDATIONS / 100)  # between two validations
     chunk = max(1, int(planned / VALIDATIONS / lines))
     every = lines * chunk
     steps = settings.get("steps", min(VALIDATIONS * every, 2**31 - 1))
-    sweeps, parameters = steps * batch / trained, _parameters(config.model, vocab_size)
-    rate = _dropout(sweeps)
+    epochs, parameters = steps * batch / trained, _parameters(config.model, vocab_size)
+    rate = _dropout(epochs)
     values = {
         **{"split": split, "steps": steps, "log_every": chunk, "checkpoint_every": every},
         **{"dropout": rate, "state_dropout": round(rate / 2, 3), "weight_dropout": round(rate / 2, 3)},
@@ -174,8 +174,8 @@ def _choice(
     values = {"patience": _PATIENCE if values["validate_every"] else 0, **values}
     seconds_needed = (steps * batch + validating) / speed
     in_time = min(1.0, seconds / seconds_needed)  # steps that the user has set may take longer
-    loss = _loss(parameters, sweeps * in_time, trained)
-    return Choice(shape, with_settings(config, values), speed, seconds_needed, loss, sweeps)
+    loss = _loss(parameters, epochs * in_time, trained)
+    return Choice(shape, with_settings(config, values), speed, seconds_needed, loss, epochs)
 
 
 def _shaped(shape: Shape, text: tuple[int, int], settings: Mapping[str, Any]) -> TrainConfig:
@@ -196,14 +196,14 @@ def _shaped(shape: Shape, text: tuple[int, int], settings: Mapping[str, Any]) ->
     )
 
 
-def _loss(parameters: float, sweeps: float, trained: float) -> float:
-    distinct = trained * (sweeps if sweeps <= 1 else 1 + 2.5 * (1 - math.exp((1 - sweeps) / 2.5)))
+def _loss(parameters: float, epochs: float, trained: float) -> float:
+    distinct = trained * (epochs if epochs <= 1 else 1 + 2.5 * (1 - math.exp((1 - epochs) / 2.5)))
     return 0.905 + 12.58 * parameters**-0.3 + 104.3 * distinct**-0.4 + 0.07 * (parameters / trained) ** 0.5
 
 
-def _dropout(sweeps: float) -> float:
-    """Return the dropout rate for so many sweeps over a text: none below 6, and 0.08 more for every doubling."""
-    return round(min(0.5, 0.08 * math.log2(sweeps / 3.3)), 2) if sweeps >= 6 else 0.0
+def _dropout(epochs: float) -> float:
+    """Return the dropout rate for so many epochs: none below 6, and 0.08 more for every doubling."""
+    return round(min(0.5, 0.08 * math.log2(epochs / 3.3)), 2) if epochs >= 6 else 0.0
 
 
 def _parameters(model: ModelConfig, vocab_size: int) -> float:

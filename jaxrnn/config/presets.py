@@ -18,12 +18,12 @@ tried.
     | char-rnn: LSTM 2 x 128; it overfits later           | 239,297    | 1.576               | 146 s, step 6,000 |
 
 What helps `best` most is a cosine schedule that ends before the network overfits; with a little dropout at three places
-(between layers, of states and of weights) that is after twelve sweeps over the text, without it after four. For
-comparison, nanoGPT's GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the networks
-here carry their state through the whole slice.
+(between layers, of states and of weights) that is after twelve epochs, without it after four. For comparison, nanoGPT's
+GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the networks here carry their
+state through the whole slice.
 
-char-rnn waits for as many sweeps over the text as its learning rate stays constant, which is longer than the validation
-loss of tinyshakespeare ever pauses.
+char-rnn waits for as many epochs as its learning rate stays constant, which is longer than the validation loss of
+tinyshakespeare ever pauses.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from jaxrnn.config.grid import with_settings
 from jaxrnn.config.settings import ModelConfig, OptimizerConfig, TrainConfig
 from jaxrnn.errors import JaxrnnError, did_you_mean
 
-_EPOCH = 401  # steps in a sweep over 1,003,854 characters in 50 lanes of 50
+_EPOCH = 401  # steps in an epoch of 1,003,854 characters in 50 lanes of 50
 
 
 PRESETS: Mapping[str, TrainConfig] = {

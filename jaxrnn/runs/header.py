@@ -26,7 +26,8 @@ _CORPUS = {"source": str, "sha256": str, "length": int}
 _WHOLE = ("step", "metrics.jsonl", "samples.txt", "best_step", "best_since")  # counters
 _TOGETHER = (  # counters of which a file holds all or none
     {"best_step", "best_loss", "best_since"},
-    {f"{name}_{part}" for name in ("mean", "interval", "sweep") for part in ("sum", "weight")},
+    {f"{name}_{part}" for name in ("mean", "interval") for part in ("sum", "weight")},
+    {"epoch_sum", "epoch_weight"},
 )
 
 

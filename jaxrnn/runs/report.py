@@ -11,7 +11,7 @@ import jax
 from jaxrnn.config import TrainConfig
 from jaxrnn.config.fields import of_fields
 from jaxrnn.errors import JaxrnnError
-from jaxrnn.runs.training_loss import Sweeps
+from jaxrnn.runs.training_loss import Epochs
 from jaxrnn.training.step import TrainState
 
 
@@ -40,7 +40,7 @@ class Report:
         bits_per_character: a running mean of the loss that can be compared with others: over at most a fiftieth of
             the run's steps, as `jaxrnn.runs.training_loss` describes. Bits per byte where the vocabulary is of bytes.
         interval_bits_per_character: the mean over the steps since the last line of metrics.jsonl; None at step 0.
-        sweeps: the sweeps over the training slice, with their means.
+        epochs: the passes over the training slice so far, with their means.
         seconds: since `fit` began, compilation included; a resumed run adds those up to its checkpoint.
         sample: a text that the network writes now; None where no sample is due.
         validation_loss: on the validation slice, nats per character; None where no validation is due.
@@ -55,7 +55,7 @@ class Report:
     smooth_loss: float
     bits_per_character: float
     interval_bits_per_character: float | None
-    sweeps: Sweeps
+    epochs: Epochs
     seconds: float
     sample: str | None
     validation_loss: float | None

@@ -16,7 +16,7 @@ from jaxrnn.errors import JaxrnnError, counted
 from jaxrnn.network.loss import loss as cross_entropy
 from jaxrnn.runs.checkpoint import Checkpoint
 from jaxrnn.text import Batch, Corpus, Slice, Tokens, batches, encode_separator, load_corpus, split
-from jaxrnn.text.batch import check_length, steps_per_sweep
+from jaxrnn.text.batch import check_length, steps_per_epoch
 from jaxrnn.text.documents import DocumentStarts, check_separator
 from jaxrnn.text.files import one_line
 from jaxrnn.text.stream import Progress, normalized, release_pages, silent
@@ -166,7 +166,7 @@ def unread(num_tokens: int, config: TrainConfig) -> str | None:
 
     if is_enough(length):
         return None
-    more_steps = range(steps_per_sweep(num_tokens, config) + 1, lane_length - 1)
+    more_steps = range(steps_per_epoch(num_tokens, config) + 1, lane_length - 1)
     shorter = next(filter(is_enough, ((lane_length - 2) // steps for steps in more_steps)), 1)
     advice = f"{shorter} reads {reads(shorter):,}" if reads(shorter) > reads(length) else "give a longer text"
     return (

@@ -18,7 +18,7 @@ from jaxrnn.runs.report import Best, Report
 from jaxrnn.runs.run import Run
 from jaxrnn.runs.training_loss import TrainingLoss
 from jaxrnn.text import Slice
-from jaxrnn.text.batch import steps_per_sweep
+from jaxrnn.text.batch import steps_per_epoch
 from jaxrnn.text.stream import Progress, silent
 from jaxrnn.training.step import Metrics, TrainState
 
@@ -47,7 +47,7 @@ class Trainer:
         self.reported, self._loss = run.checkpoint is not None and "loss" not in counters, counters.get("loss")
         self._run, self._sampler, self._progress = run, sampler, progress
         self._smooth_loss = float(state.smooth_loss)
-        self._training_loss = TrainingLoss(run.config, steps_per_sweep(len(run.train.tokens), run.config))
+        self._training_loss = TrainingLoss(run.config, steps_per_epoch(len(run.train.tokens), run.config))
         if run.checkpoint:
             self._training_loss.resume(counters, self._smooth_loss)
         self._validation_loss: float | None = None
@@ -127,7 +127,7 @@ class Trainer:
             self._smooth_loss,
             self._training_loss.mean,
             self._training_loss.interval,
-            self._training_loss.sweeps,
+            self._training_loss.epochs,
             self._seconds,
             self._sampler.write(self.state, step, finished) if with_sample else None,
             self._validation_loss,

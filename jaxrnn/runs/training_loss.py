@@ -10,12 +10,12 @@ from jaxrnn.config import TrainConfig
 from jaxrnn.runs.metrics import without_start
 
 
-class Sweeps(NamedTuple):
-    """Sweeps over the training slice; their means compare like with like, as each is over the same text."""
+class Epochs(NamedTuple):
+    """Passes over the training slice; their means compare like with like, as each is over the same text."""
 
     done: float  # how many, such as 2.1
-    last_bits_per_character: float | None  # the mean loss of the steps of the newest whole sweep; None: there is none
-    before_bits_per_character: float | None  # that of the whole sweep before it
+    last_bits_per_character: float | None  # the mean loss of the steps of the newest whole epoch; None: there is none
+    before_bits_per_character: float | None  # that of the whole epoch before it
 
 
 class TrainingLoss:
@@ -29,16 +29,16 @@ class TrainingLoss:
     falls fast at first; and at least 10 steps.
     """
 
-    def __init__(self, config: TrainConfig, steps_per_sweep: int = 1) -> None:
+    def __init__(self, config: TrainConfig, steps_per_epoch: int = 1) -> None:
         """Begin before the first step."""
         self._bits = 1 / (config.sequence_length * math.log(2))  # per character of a nat per T characters
         self._start = math.log2(config.model.vocab_size or 1)
         self._largest_window = max(10.0, config.steps / 50)
-        self._steps_per_sweep = steps_per_sweep
+        self._steps_per_epoch = steps_per_epoch
         self._step = 0
-        self._sums = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # nats per T characters
-        self._weights = {"mean": 0.0, "interval": 0.0, "sweep": 0.0}  # what the sums are divided by
-        self._sweeps: dict[str, float] = {}  # "last", "before": nats per T characters
+        self._sums = {"mean": 0.0, "interval": 0.0, "epoch": 0.0}  # nats per T characters
+        self._weights = {"mean": 0.0, "interval": 0.0, "epoch": 0.0}  # what the sums are divided by
+        self._epochs: dict[str, float] = {}  # "last", "before": nats per T characters
 
     def begin(self, loss: float) -> None:
         """Begin at a loss, nats per T characters, of parameters that are given: it is the mean until the first step."""
@@ -53,41 +53,41 @@ class TrainingLoss:
             self._sums["mean"] = weight * without_start(smooth_loss, self._start / self._bits, step)
             return
         for name in self._sums:
-            self._sums[name], self._weights[name] = counters[f"{name}_sum"], counters[f"{name}_weight"]
-        self._sweeps = {name: counters[f"sweep_{name}"] for name in ("last", "before") if f"sweep_{name}" in counters}
+            self._sums[name], self._weights[name] = (counters.get(f"{name}_{part}", 0.0) for part in ("sum", "weight"))
+        self._epochs = {name: counters[f"epoch_{name}"] for name in ("last", "before") if f"epoch_{name}" in counters}
 
     @property
     def counters(self) -> dict[str, float]:
         """What `resume` takes."""
         sums = {f"{name}_sum": value for name, value in self._sums.items()}
         weights = {f"{name}_weight": value for name, value in self._weights.items()}
-        return {**sums, **weights, **{f"sweep_{name}": value for name, value in self._sweeps.items()}}
+        return {**sums, **weights, **{f"epoch_{name}": value for name, value in self._epochs.items()}}
 
     def add(self, losses: Sequence[float]) -> None:
         """Take the losses of the next steps, nats per T characters."""
         while losses:
-            left = self._steps_per_sweep - self._step % self._steps_per_sweep
-            self._add_within_sweep(losses[:left])
+            left = self._steps_per_epoch - self._step % self._steps_per_epoch
+            self._add_within_epoch(losses[:left])
             losses = losses[left:]
 
-    def _add_within_sweep(self, losses: Sequence[float]) -> None:
-        (mean, interval, sweep), weight = self._sums.values(), self._weights["mean"]
+    def _add_within_epoch(self, losses: Sequence[float]) -> None:
+        (mean, interval, epoch), weight = self._sums.values(), self._weights["mean"]
         decays = self._decays(self._step + 1, len(losses))
         # One by one: the sums are then the same however the steps are cut into chunks.
         for loss, decay in zip(losses, decays, strict=True):
             mean = decay * mean + loss
             weight = decay * weight + 1.0
             interval += loss
-            sweep += loss
-        self._sums = {"mean": mean, "interval": interval, "sweep": sweep}
-        steps = {name: self._weights[name] + len(losses) for name in ("interval", "sweep")}
+            epoch += loss
+        self._sums = {"mean": mean, "interval": interval, "epoch": epoch}
+        steps = {name: self._weights[name] + len(losses) for name in ("interval", "epoch")}
         self._weights = {"mean": weight, **steps}
         self._step += len(losses)
-        if self._step % self._steps_per_sweep == 0:
-            before = {"before": self._sweeps["last"]} if "last" in self._sweeps else {}
-            is_whole = steps["sweep"] == self._steps_per_sweep  # version 0.1.0 may have left a part of it
-            self._sweeps = {**before, **({"last": sweep / steps["sweep"]} if is_whole else {})}
-            self._sums["sweep"] = self._weights["sweep"] = 0.0
+        if self._step % self._steps_per_epoch == 0:
+            before = {"before": self._epochs["last"]} if "last" in self._epochs else {}
+            is_whole = steps["epoch"] == self._steps_per_epoch  # earlier versions left a part of it, or nothing
+            self._epochs = {**before, **({"last": epoch / steps["epoch"]} if is_whole else {})}
+            self._sums["epoch"] = self._weights["epoch"] = 0.0
 
     def _decays(self, step: int, count: int) -> list[float]:
         windows = np.clip(np.arange(step, step + count) / 20, 10.0, self._largest_window)
@@ -109,10 +109,10 @@ class TrainingLoss:
         return self._mean("interval") if self._weights["interval"] else None
 
     @property
-    def sweeps(self) -> Sweeps:
-        """The sweeps over the text so far."""
-        bits = {name: nats * self._bits for name, nats in self._sweeps.items()}
-        return Sweeps(self._step / self._steps_per_sweep, bits.get("last"), bits.get("before"))
+    def epochs(self) -> Epochs:
+        """The epochs so far."""
+        bits = {name: nats * self._bits for name, nats in self._epochs.items()}
+        return Epochs(self._step / self._steps_per_epoch, bits.get("last"), bits.get("before"))
 
     def _mean(self, name: str) -> float:
         return self._sums[name] / self._weights[name] * self._bits

@@ -50,8 +50,8 @@ def batches(
         lane 0      | step 0 | step 1 | step 2 | ...
         lane 1      | step 0 | step 1 | step 2 | ...
 
-    A sweep over the text starts at position p = 0 with a zero carry, and starts again when p + T + 1 >= n, as in
-    min-char-rnn. The batch of a step is therefore a pure function of its number, from 0.
+    An epoch, a pass over the text, starts at position p = 0 with a zero carry, and the next one when p + T + 1 >= n, as
+    in min-char-rnn. The batch of a step is therefore a pure function of its number, from 0.
 
     `starts` is bool [N], from `document_starts`. The result has those of the B lanes that `lanes` selects; no other
     part of the text is read. Raises JaxrnnError if the text is too short for one batch.
@@ -62,7 +62,7 @@ def batches(
     length, batch_size = config.sequence_length, config.batch_size
     check_length(len(tokens), config)
     lane_length = len(tokens) // batch_size
-    begin = np.arange(step, step + num_steps) % steps_per_sweep(len(tokens), config) * length  # [K], in a lane
+    begin = np.arange(step, step + num_steps) % steps_per_epoch(len(tokens), config) * length  # [K], in a lane
     window = begin[:, None] + np.arange(length + 1)  # [K, T+1]
     cut = tokens[: batch_size * lane_length].reshape(batch_size, lane_length)[lanes, window]  # [B, K, T+1]
     symbols = np.asarray(np.moveaxis(cut, 0, -1), np.int32, order="C")  # [K, T+1, B]
@@ -83,10 +83,10 @@ def check_length(num_tokens: int, config: TrainConfig, name: str = "the text") -
 
 def position(num_tokens: int, step: int, config: TrainConfig) -> int:
     """Return the position in the text at which the first lane of a step begins."""
-    return step % steps_per_sweep(num_tokens, config) * config.sequence_length
+    return step % steps_per_epoch(num_tokens, config) * config.sequence_length
 
 
-def steps_per_sweep(num_tokens: int, config: TrainConfig) -> int:
-    """Return the number of training steps in a sweep over a text of so many symbols."""
+def steps_per_epoch(num_tokens: int, config: TrainConfig) -> int:
+    """Return the number of training steps in an epoch of a text of so many symbols."""
     lane_length, length = num_tokens // config.batch_size, config.sequence_length
     return -(-(lane_length - length - 1) // length)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from jaxrnn.config.dial import MOST_SWEEPS, SHAPES, choose_network
+from jaxrnn.config.dial import MOST_EPOCHS, SHAPES, choose_network
 from jaxrnn.config.fields import check_in
 
 LENGTHS = [20_000, 60_000, 1_115_394, 20_000_000, 100_000_000, 100_000_000_000]
@@ -17,11 +17,11 @@ machines = pytest.mark.parametrize("speeds", SPEEDS, ids=["unknown", "two cores"
 
 @texts
 @machines
-def test_it_plans_to_end_with_the_time_unless_more_sweeps_would_not_help(length, speeds):
+def test_it_plans_to_end_with_the_time_unless_more_epochs_would_not_help(length, speeds):
     for minutes in MINUTES:
         choice = choose_network(length, 65, 60 * minutes, speeds)
-        assert choice.sweeps <= MOST_SWEEPS
-        if choice.config.steps > 200 and choice.sweeps < 0.97 * MOST_SWEEPS:
+        assert choice.epochs <= MOST_EPOCHS
+        if choice.config.steps > 200 and choice.epochs < 0.97 * MOST_EPOCHS:
             assert 0.9 < choice.seconds / (60 * minutes) <= 1
 
 
@@ -35,11 +35,11 @@ def test_more_minutes_never_choose_a_smaller_network_nor_expect_a_higher_loss(le
 
 
 @machines
-def test_a_longer_text_expects_no_higher_loss_and_fewer_sweeps(speeds):
+def test_a_longer_text_expects_no_higher_loss_and_fewer_epochs(speeds):
     choices = [choose_network(length, 65, 600, speeds) for length in LENGTHS]
     for shorter, longer in itertools.pairwise(choices):
         assert longer.loss <= shorter.loss
-        assert longer.sweeps <= shorter.sweeps + 1
+        assert longer.epochs <= shorter.epochs + 1
 
 
 def test_a_network_drops_more_the_more_often_it_reads_a_text_and_nothing_of_a_text_it_reads_once():

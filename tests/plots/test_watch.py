@@ -12,7 +12,7 @@ import jaxrnn
 REPORTS = """
 import dataclasses, time, jaxrnn
 from jaxrnn.runs.report import Best
-from jaxrnn.runs.training_loss import Sweeps
+from jaxrnn.runs.training_loss import Epochs
 
 def training(steps=40):
     config = jaxrnn.TrainConfig(corpus="/texts/verse.txt", steps=steps)
@@ -22,7 +22,7 @@ def training(steps=40):
             validation_loss = 2.0 if step in (20, 40) else None
             losses = {"loss": 90.0 - step if step else None, "smooth_loss": 100.0 - step, "best": best}
             losses["bits_per_character"] = losses["interval_bits_per_character"] = 5 - step / 20
-            losses["sweeps"] = Sweeps(step / 100, None, None)
+            losses["epochs"] = Epochs(step / 100, None, None)
             where = {"step": step, "seconds": time.monotonic(), "finished": step == steps, "sample": None}
             losses["validation_loss"] = validation_loss
             yield jaxrnn.Report(**where, **losses, config=config, current_state=lambda: None)

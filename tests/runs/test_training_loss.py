@@ -43,8 +43,8 @@ def losses(config, text):
 
 
 @pytest.fixture(scope="module")
-def sweep_length(text):
-    """Steps in a sweep: p = 0, 5, 10, ... while p + T + 1 < n."""
+def epoch_length(text):
+    """Steps in an epoch: p = 0, 5, 10, ... while p + T + 1 < n."""
     return len(range(0, int(0.8 * len(text.read_text())) - 6, 5))
 
 
@@ -93,12 +93,12 @@ def test_a_line_of_the_metrics_has_the_mean_since_the_line_before(reports, losse
         assert report.interval_bits_per_character == pytest.approx(mean, rel=1e-6)
 
 
-def test_the_mean_of_a_whole_sweep_is_that_of_its_steps(reports, losses, sweep_length):
-    assert STEPS // sweep_length >= 3
+def test_the_mean_of_a_whole_epoch_is_that_of_its_steps(reports, losses, epoch_length):
+    assert STEPS // epoch_length >= 3
     for report in reports:
-        means = [losses[end - sweep_length : end].mean() for end in range(sweep_length, report.step + 1, sweep_length)]
+        means = [losses[end - epoch_length : end].mean() for end in range(epoch_length, report.step + 1, epoch_length)]
         last, before = [*reversed(means), None, None][:2]
-        assert report.sweeps == (report.step / sweep_length, pytest.approx(last), pytest.approx(before))
+        assert report.epochs == (report.step / epoch_length, pytest.approx(last), pytest.approx(before))
 
 
 @pytest.mark.parametrize("stops", [(1, 2, 3), (13, 37), (19, 20, 21, 40)])
@@ -115,7 +115,7 @@ def test_means_survive_resume_bit_for_bit_wherever_the_run_stops(config, tmp_pat
         assert load_checkpoint(path).counters["step"] == stop
     last = run(config, path, resume=True)[-1]
     assert metrics(path) == lines
-    assert (last.bits_per_character, last.sweeps) == (expected[-1].bits_per_character, expected[-1].sweeps)
+    assert (last.bits_per_character, last.epochs) == (expected[-1].bits_per_character, expected[-1].epochs)
 
 
 def test_every_command_shows_the_number_that_training_showed(config, text, tmp_path, monkeypatch, capsys):
@@ -134,11 +134,11 @@ def test_every_command_shows_the_number_that_training_showed(config, text, tmp_p
     assert main(["train", "--resume", "--run-dir", "run", "--quiet"]) == 0
     out = capsys.readouterr().out
     assert f"---- step 60: {bits:.3f} bits per character ----" in out
-    sweeps = result["sweeps"]
-    last, before = (sweeps[f"{name}_bits_per_character"] for name in ("last", "before"))
-    number = int(sweeps["done"])
-    tenths = math.floor(10 * sweeps["done"]) / 10
-    assert f"sweep {number} of {tenths}: {last:.3f}, sweep {number - 1}: {before:.3f} bits per character\n" in out
+    epochs = result["epochs"]
+    last, before = (epochs[f"{name}_bits_per_character"] for name in ("last", "before"))
+    number = int(epochs["done"])
+    tenths = math.floor(10 * epochs["done"]) / 10
+    assert f"epoch {number} of {tenths}: {last:.3f}, epoch {number - 1}: {before:.3f} bits per character\n" in out
     assert f"{result['best']['validation_bits_per_character']:.3f} bits per character" in out
     assert main(["compare", "run", "run"]) == 0
     assert f"{bits:.3f}" in capsys.readouterr().out
@@ -157,7 +157,7 @@ def test_of_bytes_the_unit_is_bits_per_byte(config, tmp_path, monkeypatch, capsy
 @pytest.mark.slow
 def test_min_char_rnn_shows_its_smooth_loss_beside_and_other_networks_do_not(tmp_path, text, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    long = tmp_path / "long.txt"  # of which no sweep leaves much out
+    long = tmp_path / "long.txt"  # of which no epoch leaves much out
     long.write_text(text.read_text() * 10)
     common = ["train", str(long), "--steps", "4", "--sample-length", "5", "--run-dir"]
     assert main([*common, "seed"]) == 0
@@ -180,7 +180,7 @@ def test_a_loss_below_zero_is_kept_and_resumed(config, tmp_path):
     assert last.bits_per_character == run(config, loss=below_zero)[-1].bits_per_character < 0
 
 
-def test_a_run_of_version_0_1_0_goes_on_with_the_mean_of_its_smooth_loss_and_without_its_broken_sweep(tmp_path):
+def test_a_run_of_version_0_1_0_goes_on_with_the_mean_of_its_smooth_loss_and_without_its_broken_epoch(tmp_path):
     path = shutil.copytree(OLD / "tanh", tmp_path / "run")
     checkpoint_path(path / "checkpoints", 24).unlink()
     checkpoint, corpus = load_checkpoint(path), load_corpus(OLD / "text.txt")
@@ -193,9 +193,9 @@ def test_a_run_of_version_0_1_0_goes_on_with_the_mean_of_its_smooth_loss_and_wit
         assert report.bits_per_character == pytest.approx(other.bits_per_character, abs=0.1)
     length = len(range(0, len(corpus) - 6, 5))
     for report in reports:
-        whole = report.step // length - 12 // length - 1  # sweeps that began after the checkpoint
-        assert (report.sweeps.last_bits_per_character is not None) == (whole >= 1)
-        assert (report.sweeps.before_bits_per_character is not None) == (whole >= 2)
+        whole = report.step // length - 12 // length - 1  # epochs that began after the checkpoint
+        assert (report.epochs.last_bits_per_character is not None) == (whole >= 1)
+        assert (report.epochs.before_bits_per_character is not None) == (whole >= 2)
 
 
 def json_of(capsys):
