@@ -17,7 +17,7 @@ from unittest import mock
 
 import jax
 import pytest
-from jax._src import compiler, lru_cache
+from jax._src import compilation_cache, compiler, lru_cache
 
 from jaxrnn.config import TrainConfig
 
@@ -53,7 +53,7 @@ def put_whole(cache, key, value):
 
 compiler.get_compile_options = quick_options
 lru_cache.LRUCache.put = put_whole
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.01)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Traces are millions of objects, few of them in cycles: a tenth of the time would go to looking for those.
@@ -78,6 +78,7 @@ def pytest_configure(config):
     # The controlling process sets it for its workers.
     compiled = os.environ.setdefault("JAXRNN_COMPILED", str(Path(home.name, "compiled")))
     jax.config.update("jax_compilation_cache_dir", compiled)
+    compilation_cache.reset_cache()  # a worker began with the directory of processes when it compiled QUICKLY
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(home.name, "compiled-by-processes"))
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
