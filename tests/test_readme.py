@@ -9,6 +9,7 @@ from pathlib import Path
 import optax
 import pytest
 
+from jaxrnn.bench import timing
 from jaxrnn.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +95,7 @@ def shortened(command):
 @pytest.mark.filterwarnings("ignore:.*donated buffers")
 def test_its_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(timing, "SECONDS", 0.004)
     (tmp_path / "novel.txt").write_text("The cat sat on the mat, and the dog on the log.\n" * 2000, "utf-8")
     (tmp_path / "more.txt").write_text("The owl sat on the wall, and the bat on the vat!\n" * 2000, "utf-8")
     commands = re.findall(r"^(?:source <\()?jaxrnn (.*?)\)? +#", SHELL, re.MULTILINE)

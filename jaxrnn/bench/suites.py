@@ -36,7 +36,7 @@ LENGTH = 1000  # characters per stream and call
 _SCALING_CHUNK = 10  # largest chunk length there: the largest sizes take tens of milliseconds per step
 
 
-def _start(workload: Workload, *, chunked: bool = True, seconds: float = 0.1) -> Contender:
+def _start(workload: Workload, *, chunked: bool = True, seconds: float | None = None) -> Contender:
     return training_program(workload, chunked=chunked).contender(seconds)
 
 

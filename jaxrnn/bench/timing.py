@@ -17,6 +17,8 @@ from jaxrnn.config import Count, Positive
 from jaxrnn.config.fields import check_arguments
 from jaxrnn.errors import JaxrnnError
 
+SECONDS = 0.1  # of a contender in a round
+
 
 class Cost(NamedTuple):
     """What a program costs by itself; None where nothing is compiled."""
@@ -117,12 +119,12 @@ def check(name: str, theirs: Sequence[float], ours: Sequence[float], tolerance: 
             raise BenchError(f"{name} does not do the same work: it computes {their:.9g} where ours is {our:.9g}")
 
 
-def repeated(run: Callable[[int], object], seconds: float = 0.1) -> Contender:
-    """Return a contender that calls `run(count)`, with a count, at least 1, for which that takes about `seconds`.
+def repeated(run: Callable[[int], object], seconds: float | None = None) -> Contender:
+    """Return a contender that calls `run(count)` with a count that takes about `seconds`, by default SECONDS.
 
-    `run` does `count` units of work and returns when they are done. It is called here to find the count.
+    `run` does `count` units of work, at least 1, and returns when they are done. It is called here to find the count.
     """
-    count = 1
+    seconds, count = SECONDS if seconds is None else seconds, 1
     while (elapsed := min(_seconds(run, count), _seconds(run, count))) < seconds / 8:
         count *= 4
     count = max(1, round(count * seconds / elapsed))
@@ -151,8 +153,8 @@ class Program(NamedTuple):
     wait: Callable[[Any], object] = jax.block_until_ready  # takes the output and returns when it is ready
     losses: Callable[[Any], Any] | None = None  # takes the output and returns the losses of its steps
 
-    def contender(self, seconds: float = 0.1) -> Contender:
-        """Return a contender that calls the function as often as fits into about `seconds`, at least once.
+    def contender(self, seconds: float | None = None) -> Contender:
+        """Return a contender that calls the function as often as fits into `seconds`, as in `repeated`.
 
         Each call takes the state of the previous one. The first ones, made here, compile the function.
         """
