@@ -73,13 +73,14 @@ class Sweep(TrainingFlags):
                     "\n".join([str(corpus), *lines, f"sweep: {run_dir}, {counted(len(members), 'models')}"]),
                     file=sys.stderr,
                 )
+            before: dict[str, int] = {}  # steps of the members that were trained earlier
             with contextlib.closing(reports), display:
                 for report in reports:
-                    steps = sum(member.step for member in report.reports.values())
-                    display.show(steps, _in_short(report), finished=report.finished)
+                    before |= {name: member.step for name, member in report.reports.items() if name not in before}
+                    display.show(report.step, _in_short(report), finished=report.finished, before=sum(before.values()))
             values, table_lines = _result(report, axes, members, run_dir)
             if not report.finished:
-                table_lines.append(f"stopped after {steps:,} of {counted(total, 'steps')}")
+                table_lines.append(f"stopped after {report.step:,} of {counted(total, 'steps')}")
             table_lines.append(f"sweep: {run_dir}")
             if options.plot:
                 table_lines.append(save_figure(jaxrnn.plots.sweep_curves(run_dir), options.plot))

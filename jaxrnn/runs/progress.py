@@ -61,9 +61,13 @@ class TrainingProgress:
             self._noted = time.monotonic()
             self._draw()
 
-    def show(self, step: int, losses: Sequence[str], *, finished: bool) -> None:
-        """Show the step of a report and its losses in words, the most important first."""
-        self._begin_or_go_on(step)
+    def show(self, step: int, losses: Sequence[str], *, finished: bool, before: int = 0) -> None:
+        """Show the step of a report and its losses in words, the most important first.
+
+        The speed leaves out the steps that were done before, by a sweep that is resumed.
+        """
+        first, began = self._begin_or_go_on(step)
+        self._first = max(first, before), began
         self._losses = list(losses)
         pause = _SECONDS_PER_DRAWING if self._bar is not None else _SECONDS_PER_LINE
         if not finished and time.monotonic() < self._shown + pause:
@@ -84,9 +88,10 @@ class TrainingProgress:
         finally:
             self._draw()
 
-    def _begin_or_go_on(self, step: int) -> None:
+    def _begin_or_go_on(self, step: int) -> tuple[int, float]:
         self._step, self._activity = step, ""
         self._first = self._first or (step, time.monotonic())
+        return self._first
 
     @property
     def _speed(self) -> list[str]:

@@ -88,6 +88,15 @@ def test_speed_and_remaining_time_are_those_of_this_process_after_a_resume(termi
         assert ", 90 s left, 10 steps/s" in lines()[-1]
 
 
+def test_speed_leaves_out_what_the_members_of_a_resumed_sweep_have_done_before(terminal, clock):
+    lines = terminal("200")
+    with TrainingProgress(4_000) as progress:
+        progress.show(1_000, LOSSES, finished=False, before=1_000)
+        clock[0] += 10
+        progress.show(3_000, LOSSES, finished=False, before=2_000)  # another member's half was done before
+        assert ", 10 s left, 100 steps/s" in lines()[-1]
+
+
 def test_a_log_gets_a_line_at_first_every_ten_seconds_and_at_the_end(capsys, clock):
     with TrainingProgress(100) as progress:
         for step in range(0, 101, 5):
