@@ -4,7 +4,7 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +26,7 @@ from jaxrnn.runs.sweep_directory import open_sweep
 from jaxrnn.runs.trainer import Trainer
 from jaxrnn.text import Corpus
 from jaxrnn.text.stream import Progress, silent
-from jaxrnn.training.step import Metrics, TrainState
 from jaxrnn.training.sweep import group_by_program, init_members, make_sweep_chunk
-
-Result = tuple[TrainState, Metrics, jax.Array]  # of a chunk: the state, the metrics [K], whether the state is finite
 
 
 class SweepReport(NamedTuple):
@@ -88,7 +85,7 @@ def fit_many(
         run_dir: where to keep the sweep; None keeps nothing.
         resume: resume the sweep in `run_dir`, which must be of these values, each member from its newest checkpoint.
         overwrite: replace the sweep in `run_dir`.
-        should_stop: as in `fit`, but not called during validations.
+        should_stop: as in `fit`.
         progress: called repeatedly during a validation, as that of `fit`.
 
     Raises:
@@ -174,20 +171,26 @@ def _train_together(
         name: Trainer(run, state, sampler, began, progress)
         for (name, run), state in zip(runs.items(), states, strict=True)
     }
-    results: dict[str, Result | None] = dict.fromkeys(trainers)  # of the last chunk; None before the first
-    running: list[str] = []
+    running = [*trainers]
     try:
         while True:
             stopped = bool(should_stop())
-            running = [name for name in results if _continue(name, trainers[name], results[name], report, stopped)]
-            if any(name in report.reports or name in report.failed for name in results):
+            running = [name for name in running if _settle(name, trainers[name], report, stopped, should_stop)]
+            if not stopped and any(trainer.stopped for trainer in trainers.values()):  # during a validation
+                for name in running:
+                    trainers[name].save()
+                running, stopped = [], True
+            if any(name in report.reports or name in report.failed for name in trainers):
                 yield report._replace(reports=dict(report.reports), failed=dict(report.failed))
             if not running:
                 return stopped
             batches = limit.batches_after(trainers[running[0]].step, runs[running[0]])
             states, metrics = train_chunk(states, batches)
-            chunk = dict(zip(trainers, zip(states, metrics, strict=True), strict=True))
-            results = {name: (*chunk[name], is_finite(chunk[name][0])) for name in running}
+            for name, state, losses in zip(trainers, states, metrics, strict=True):
+                if name in running:
+                    with _failure_noted(name, report):
+                        trainers[name].advance(state, losses, is_finite(state))
+            running = [name for name in running if name not in report.failed]
     except (GeneratorExit, Exception) as error:
         for name in running:
             if name not in report.failed:
@@ -195,20 +198,23 @@ def _train_together(
         raise
 
 
-def _continue(name: str, trainer: Trainer, result: Result | None, report: SweepReport, stopped: bool) -> bool:
-    """Pass a run the result of its chunk, add its report to the report of the sweep, return whether it continues."""
-    try:
-        if result:
-            trainer.advance(*result)
-        trainer.stopped = stopped
+def _settle(name: str, trainer: Trainer, report: SweepReport, stopped: bool, should_stop: Callable[[], object]) -> bool:
+    """Add the report of a run to that of the sweep, return whether the run continues."""
+    trainer.stopped = stopped
+    with _failure_noted(name, report):
         if not trainer.reported:
-            report.reports[name] = trainer.settle(lambda: stopped)
+            report.reports[name] = trainer.settle(lambda: stopped or should_stop())
         elif trainer.over:  # before it could train
             report.reports[name] = trainer.report(with_sample=trainer.finished, finished=trainer.finished)
+    return not (trainer.over or name in report.failed)
+
+
+@contextlib.contextmanager
+def _failure_noted(name: str, report: SweepReport) -> Iterator[None]:
+    try:
+        yield
     except NonFiniteError as error:
         report.failed[name] = str(error)
-        return False
-    return not trainer.over
 
 
 class Spread(NamedTuple):

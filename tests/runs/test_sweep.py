@@ -99,15 +99,20 @@ def test_what_differs_in_shape_trains_group_after_group_and_reports_come_after_e
     assert report.finished
 
 
-@pytest.mark.parametrize("chunks", [0, 4])
-def test_a_sweep_that_was_stopped_goes_on_exactly(text, tmp_path, swept, chunks):
+# It is called after every chunk of 4 steps, and in a validation of each of the 4 members after every second chunk.
+@pytest.mark.parametrize(
+    ("calls", "step"),
+    [(0, 0), (1, 4), (2, 8), (3, 8), (4, 8), (6, 8), (7, 12), (11, 16)],
+    ids=str,
+)
+def test_a_sweep_that_was_stopped_goes_on_exactly(text, tmp_path, swept, calls, step):
     asked = []
     stopped = last(
-        fit_many(small(text), AXES, run_dir=tmp_path / "s", should_stop=lambda: asked.append(1) or len(asked) > chunks)
+        fit_many(small(text), AXES, run_dir=tmp_path / "s", should_stop=lambda: asked.append(1) or len(asked) > calls)
     )
-    assert {member.step for member in stopped.reports.values()} == {4 * chunks}
+    assert {member.step for member in stopped.reports.values()} == {step}
     assert not stopped.finished
-    assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {4 * chunks}
+    assert {int(load_checkpoint(tmp_path / "s" / name).state.step) for name in NAMES} == {step}
     config, axes = read_sweep(tmp_path / "s")
     assert last(fit_many(config, axes, run_dir=tmp_path / "s", resume=True)).finished
     assert_same_sweep(tmp_path / "s", swept)
