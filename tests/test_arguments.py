@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import jaxrnn
-from jaxrnn import Corpus, ModelConfig, SampleConfig, TrainConfig, Vocabulary
+from jaxrnn import Corpus, ModelConfig, OptimizerConfig, SampleConfig, TrainConfig, Vocabulary
 from jaxrnn.bench import measure
 from jaxrnn.config import Count
 from jaxrnn.config.fields import check_arguments
@@ -243,6 +243,12 @@ def test_arrays_of_any_library_and_numbers_of_numpy_are_taken():
         (
             lambda: jaxrnn.train_step(STATE, BATCH._replace(inputs=BATCH.inputs.repeat(4, 1)), CONFIG),
             "the carry of the state has 1 lanes, and the batch 4",
+        ),
+        (
+            lambda: jaxrnn.make_train_step(dataclasses.replace(CONFIG, optimizer=OptimizerConfig("adam")))(
+                STATE, BATCH
+            ),
+            "the state is of another optimizer than adam; begin with one of that",
         ),
         (lambda: jaxrnn.train_step(STATE, BATCH, AVERAGED), "average_decay is 0.9; begin with a state that was made"),
         (

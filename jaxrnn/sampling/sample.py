@@ -61,9 +61,10 @@ def sample(
         raise JaxrnnError(f"prime must be int [P, B] with P >= 1, got shape {prime.shape}; give one character at least")
     if isinstance(prime, np.ndarray):
         check_tokens(prime.ravel(), params.by.size)
-    keys = getattr(key, "shape", ()) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else ()
-    if keys not in ((), prime.shape[1:]):
-        raise JaxrnnError(f"keys must be one, or one for each of the {prime.shape[1]} lanes, got shape {keys}")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):  # of the old kind: jax.random.PRNGKey
+        key = jax.random.wrap_key_data(key)
+    if key.shape not in ((), prime.shape[1:]):
+        raise JaxrnnError(f"keys must be one, or one for each of the {prime.shape[1]} lanes, got shape {key.shape}")
     check_draw(params.by.shape[0], temperature, top_k, top_p)
     separator = None if separator is None or not len(separator) else separator
     starts, recent = (None, None) if separator is None else _find_starts(prime, separator, before)

@@ -120,7 +120,9 @@ def train_step(
     is static under jit.
     """
     _check_fit(state, batch, config)
-    optimizer = optimizer or make_optimizer(config.optimizer, steps=config.steps)
+    if not optimizer:
+        optimizer = make_optimizer(config.optimizer, steps=config.steps)
+        _check_memory(state, optimizer, config)
     initial = initial_carry(batch.inputs.shape[1], config.model)
     carry = jax.tree.map(lambda new, entry: jnp.where(batch.reset, new, entry), initial, state.carry)
     key = _dropout_key(state) if config.model.has_dropout else None
@@ -147,6 +149,13 @@ def _check_fit(state: TrainState, batch: Batch, config: TrainConfig) -> None:
         raise JaxrnnError(f"the carry of the state has {lanes} lanes, and the batch {B}; begin with a state for that")
     if (state.average is None) == bool(config.average_decay):
         raise JaxrnnError(f"average_decay is {config.average_decay}; begin with a state that was made with it")
+
+
+def _check_memory(state: TrainState, optimizer: Optimizer, config: TrainConfig) -> None:
+    """Raise JaxrnnError unless the memory in a state is that of an optimizer, which is built in."""
+    structures = map(jax.tree.structure, (state.opt_state, jax.eval_shape(optimizer.init, state.params)))
+    if len(set(structures)) > 1:
+        raise JaxrnnError(f"the state is of another optimizer than {config.optimizer.name}; begin with one of that")
 
 
 def _moved(average: Params, params: Params, decay: float, step: jax.Array) -> Params:

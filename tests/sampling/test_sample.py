@@ -124,6 +124,10 @@ def test_a_lane_with_a_key_of_its_own_draws_what_it_would_draw_alone():
     prime = tokens(4, 1, lanes=6)
     together, _ = sample(keys, PARAMS, initial_carry(6, CONFIG), prime, CONFIG, length=40)
     assert len({tuple(lane) for lane in np.asarray(together).T.tolist()}) == 6
+    old_keys = jax.random.key_data(keys)  # as jax.random.PRNGKey makes them
+    np.testing.assert_array_equal(
+        sample(old_keys, PARAMS, initial_carry(6, CONFIG), prime, CONFIG, length=40)[0], together
+    )
     few, _ = sample(keys[:2], PARAMS, initial_carry(2, CONFIG), prime[:, :2], CONFIG, length=40)
     np.testing.assert_array_equal(few, together[:, :2])
     alone, _ = sample(keys[3], PARAMS, initial_carry(1, CONFIG), prime[:, :1], CONFIG, length=40)
