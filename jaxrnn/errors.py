@@ -76,4 +76,4 @@ class NonFiniteError(_OneLine, JaxrnnError):
 
 
 class Interrupted(_OneLine, KeyboardInterrupt):
-    """Ctrl-C, or a notebook's interrupt, has ended a training, which is saved if it is kept."""
+    """Ctrl-C, or a notebook's interrupt, has ended a run, which is saved if it has a run directory."""

@@ -1,6 +1,6 @@
 """The machine's own limits, measured through JAX on the device that trains, and the floor they put under a step.
 
-Each is a loop inside one compiled program whose iterations wait for each other, so long that the call does not count.
+Each is a loop in one compiled program: its iterations wait for each other, and are too many for the call to matter.
 """
 
 import math

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 Carry = tuple[Any, ...]  # entries [B, H], or [H] of one text, h first; a gradient that is zero may be the number 0
-# From the gradient of the carry after: those of the projected input and of the recurrent product, and of the carry
-# before, by way of the elementwise update alone.
+# Maps the gradient of the new carry to those of the projected input, of the recurrent product and of the old carry; the
+# last only through the elementwise update.
 Backward = Callable[[Carry], tuple[np.ndarray, np.ndarray, Carry]]
 
 

@@ -102,7 +102,7 @@ def compete(starts: Mapping[str, Start], rounds: int, tolerance: float = 1e-5) -
 def race(contenders: Mapping[str, Contender], rounds: int, rest: float = 0.01) -> dict[str, Timing]:
     """Run every contender once per round; every other round in reverse, so that none always follows the same one.
 
-    Before each run is a rest of some seconds, in which the threads of the previous one stop waiting for more work.
+    `rest` seconds pass before each run, so that the threads of the previous one stop waiting for more work.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):

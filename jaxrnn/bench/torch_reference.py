@@ -94,7 +94,7 @@ class Reference:
         return torch.stack(losses).tolist()  # waits for the device
 
     def choose_threads(self) -> int:
-        """Return the number of threads from now on, the one that trains fastest: 1, 2, 4, ... up to PyTorch's own."""
+        """Set and return the number of threads that trains fastest, of 1, 2, 4, ... up to PyTorch's own."""
         seconds, most = {}, torch.get_num_threads()
         for threads in sorted({2**power for power in range(most.bit_length())} | {most}):
             torch.set_num_threads(threads)

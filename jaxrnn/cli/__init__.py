@@ -150,7 +150,7 @@ def _explain_stray_words(name: str, arguments: list[str]) -> None:
 def _terminal_for_tyro() -> Iterator[None]:
     """Keep tyro from failing in a narrow terminal, and from writing escape codes where they are not wanted.
 
-    It looks only at TERM, and at stdout.
+    For colors, tyro looks only at TERM and at stdout.
     """
     wanted = {"COLUMNS": str(max(_LEAST_COLUMNS, shutil.get_terminal_size().columns))}
     if "TERM" in os.environ and not (wants_color(sys.stdout) and wants_color(sys.stderr)):

@@ -145,7 +145,7 @@ def choose_checkpoint(
 ) -> "jaxrnn.Checkpoint":
     """Return the checkpoint that these flags name; unless `quiet`, say on stderr which one is the default.
 
-    Its parameters are those to predict with: their average, if the run has one, unless they are the last or of a step.
+    Its parameters are those to predict with: their average if the run has one, unless `which` is "last" or a step.
     """
     checkpoint = open_checkpoint(run_dir, which, cell, device)
     averaged, state, params = "", checkpoint.state, checkpoint.state.params
@@ -173,9 +173,9 @@ def open_checkpoint(
     device: DeviceFlags | None = None,
     optimizer: "GradientTransformation | None" = None,
 ) -> "jaxrnn.Checkpoint":
-    """Return a checkpoint, by default the best one if `which` is None, with JAX set up for its type.
+    """Return a checkpoint, with JAX set up for its dtype; if `which` is None, the best one or else the newest.
 
-    Without a device, JAX chooses one. The optimizer is used if that of the run is user-defined.
+    Without a device, JAX chooses one. The optimizer is used only if the run's own is user-defined.
     """
     from jaxrnn.runs.checkpoint import read_checkpoint
 
@@ -200,7 +200,7 @@ def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice"
 
 
 def check_read(values: dict[str, Any], source: str, *names: str) -> None:
-    """Raise JaxrnnError if there are values of the flags of these names, by which no source is read."""
+    """Raise JaxrnnError if a flag of these names is given, because no `source` is read that it could apply to."""
     for name in names:
         if name in values:
             raise JaxrnnError(f"--{name} says how {source} is read; give that too, or leave --{name} out")

@@ -53,7 +53,7 @@ def _settings(measurement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ratios(seconds: Mapping[str, Timing], baseline: Mapping[str, Timing]) -> dict[str, Timing]:
-    """Return the time of each contender, relative to the baseline's: the ratios of every round to every round there."""
+    """Return each contender's time relative to its baseline: the ratio of every round to every baseline round."""
     return {
         name: Timing.of(np.divide.outer(timing.rounds, baseline[name].rounds).ravel())
         for name, timing in seconds.items()

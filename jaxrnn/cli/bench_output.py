@@ -118,14 +118,14 @@ def explained(suite: str, result: Result, config: BenchConfig) -> list[str]:
     median = "a median of ratios round by round"
     if suite == "step":
         lines = [
-            f"jit: jaxrnn, one training step per call; chunk: {steps} steps per call; x: how many times "
-            f"its time, {median}",
+            f"jit: jaxrnn, one training step per call; chunk: {steps} steps per call; x NAME: how many times "
+            f"the time of NAME, {median}",
             "Mflop: in matrix products; MB: what XLA expects a program to move, with the body of a loop counted once",
         ]
         return [*lines, *notes, *(_floor_lines(details["limits"], config) if "limits" in details else [])]
     if suite == "sample":
         every = f"{details['length']:,} characters of each stream per call; x: how many times as many"
-        shared = f"streams that {config.devices} devices divide are split over them, others are written by one"
+        shared = f"streams are split over {config.devices} devices if these divide their number; else one writes them"
         return [
             f"{every} characters per second, all streams together, {median}",
             *notes,
@@ -154,7 +154,7 @@ def explained(suite: str, result: Result, config: BenchConfig) -> list[str]:
     if suite == "startup":
         return [
             f"start: from the start of `jaxrnn train` until {steps} steps are done; first: with nothing compiled, "
-            "second: with compiled programs in the cache; x: of the time of the first"
+            "second: with compiled programs in the cache; x first: fraction of the time of the first"
         ]
     return [
         "time per training step, or per character of all streams, with all kernels; by kernel: time without it / time "

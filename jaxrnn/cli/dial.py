@@ -33,10 +33,10 @@ def dialed(
     device: ProcessFlags,
     optimizer: Any = None,
 ) -> tuple[TrainConfig, list[str]]:
-    """Return the configuration for a text and a time, and in three lines what it is and why.
+    """Return the configuration for a text and a time, and three lines that say what was chosen and why.
 
-    Its products are those that are faster here. The shape that is expected to be best is measured, until the best one
-    is among those measured, or a fifth of the time is over. `settings` are the user's; `began` is the
+    Its products are those that are faster here. The shape expected to be best is measured, and the choice is made
+    again, until it falls on a measured shape or a fifth of the time is over. `settings` are the user's; `began` is the
     `time.perf_counter` from which the minutes count.
     """
     import jax

@@ -43,7 +43,7 @@ class DynamicFlags:
     ) -> "tuple[Dynamic, GradientTransformation] | None":
         """Return how to learn, or None; what is not given is chosen on the text that the run was trained on.
 
-        Raises JaxrnnError if that is the text to score: a score must not be of a text that something was chosen on.
+        Raises JaxrnnError if that text is also to be scored: nothing may be chosen on the text that is scored.
         """
         import numpy as np
 

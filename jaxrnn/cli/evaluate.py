@@ -232,7 +232,7 @@ class _Text(NamedTuple):
 def _documents(
     text: _Text, vocabulary: "jaxrnn.Vocabulary", tsv: BinaryIO | None, separately: bool
 ) -> "Iterator[tuple[int, jaxrnn.Score]]":
-    """Score a text; yield the offset and the score of each document, or of all of it; write surprisals to a file."""
+    """Score a text; yield the offset and score of each document, or of the whole text; write surprisals to `tsv`."""
     utf8_lengths = vocabulary.utf8_lengths()
     begin, nats, symbols, utf8_bytes = text.part.begin if text.part else 0, 0.0, 0, 0
     for scored in text.scored:

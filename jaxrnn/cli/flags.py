@@ -92,7 +92,7 @@ def field_flags(kind: type, *names: str, default: str = "") -> Any:
 
 
 def with_flags(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
-    """Return a configuration with the settings of flags; symbols that are typed for bytes are given by their bytes."""
+    """Return a configuration with the settings of flags; typed symbols become their bytes in a vocabulary of bytes."""
     config = with_settings(config, changes)
     if "symbols" in changes and config.vocabulary == "bytes":
         from jaxrnn.text.stream import Rules

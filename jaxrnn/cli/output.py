@@ -45,7 +45,7 @@ def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
 def json_text(values: Any, indent: int | None = None) -> str:
     """Return values as JSON, by default in one line.
 
-    Named tuples and configurations become objects, paths strings, and numbers that are not finite null.
+    Named tuples and configurations become objects, paths become strings, and numbers that are not finite become null.
     """
     return json.dumps(_plain(values), allow_nan=False, indent=indent)
 
@@ -97,7 +97,7 @@ def in_words(value: Any) -> str:
 def save_figure(figure: "Figure", path: Path) -> str:
     """Write a figure whole or not at all, as .png or .svg; return a line that says so."""
     replaced = " (replaced)" * path.exists()
-    contents = io.BytesIO()  # as a signal ends the process while matplotlib imports what it draws with
+    contents = io.BytesIO()  # not a file: a signal may end the process while matplotlib imports its backend
     figure.savefig(contents, format=path.suffix[1:].lower(), dpi=150)
     commit(path, contents.getvalue())
     return f"plot: {path}{replaced}"

@@ -1,4 +1,4 @@
-"""Process-wide settings, which are the command line's to make and not the library's: of XLA, JAX and signals."""
+"""Process-wide settings of XLA, JAX and signals, which the command line may change and the library may not."""
 
 import atexit
 import contextlib
@@ -58,10 +58,10 @@ def set_environment() -> None:
 def set_up_jax(dtype: str) -> None:
     """Set up JAX for parameters of a `dtype`, before anything is computed.
 
-    JAX caches compiled programs, for the next start, in a directory that the user has chosen by
-    JAX_COMPILATION_CACHE_DIR, or in the user's cache directory. As JAX executes what it finds there, the latter and all
-    folders on the way to it, from XDG_CACHE_HOME or the home directory on, must belong to the user, and nobody else may
-    write to them; otherwise there is no cache. It holds at most a gigabyte, and nothing older than 60 days.
+    JAX caches compiled programs for the next start, in the directory that JAX_COMPILATION_CACHE_DIR names, or else in
+    the user's cache directory. As JAX executes what it finds there, that directory and every folder on the way to it,
+    from XDG_CACHE_HOME or the home directory on, must belong to the user, and nobody else may write to them; otherwise
+    there is no cache. The cache there holds at most a gigabyte, and nothing older than 60 days.
     """
     gc.disable()
     import jax
@@ -98,7 +98,8 @@ def _remove_old_programs(directory: Path) -> None:
 def clear_damaged_cache(warning: str) -> str | None:
     """Delete all programs in the user's cache directory if JAX warns of a damaged one; return what to say instead.
 
-    JAX compiles what it can't read, such as a half-written file, but never overwrites it, and warns at every start.
+    If JAX can't read a program, such as a half-written file, it compiles it again and warns at every start: it never
+    overwrites the file.
     """
     if not warning.startswith("Error reading persistent compilation cache entry"):
         return None

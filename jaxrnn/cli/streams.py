@@ -110,7 +110,7 @@ def as_unicode(text: str) -> str:
 
 
 def discard(stream: TextIO) -> None:
-    """Send to nowhere what a stream could not write, and all that follows: Python would fail again when it exits."""
+    """Redirect a stream to /dev/null, with what it still holds: else Python would fail again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

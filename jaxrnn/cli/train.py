@@ -125,7 +125,7 @@ class Train(TrainingFlags):
         return 0 if report.finished else 128 + (received[0] if received else signal.SIGTERM)
 
     def _devices_before(self) -> int | None:
-        """Return how many devices trained the run that is resumed: with as many it has the same bits."""
+        """Return how many devices trained the run that is resumed: on as many, its results are bit-identical."""
         if not (self.resume and self.run_dir and all_checkpoints(self.run_dir)):
             return None
         from jaxrnn.runs.checkpoint import load_fields

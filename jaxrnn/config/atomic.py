@@ -62,7 +62,7 @@ def check_writable(path: Path) -> None:
             raise OSError(number, os.strerror(number))
         if not os.access(target.parent, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:  # so that a name may be too long
+    except OSError as error:  # also where the name is too long
         raise storage_error(path, error) from None
 
 

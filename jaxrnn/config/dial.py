@@ -33,8 +33,8 @@ Dropout follows from the epochs alone. Losses on a held-out tenth at the end of 
     | Beowulf, 20 kB, 192, 99                     | 0.39: 1.807, 0.5: 1.805                                |
     | the same, 250; 500                          | 0.5: 1.792, 0.6: 1.774; 0.5: 1.788, 0.6: 1.756         |
 
-The learning rate falls with the number of units, and is lower for two layers. Losses on a held-out tenth by rate, of
-tinyshakespeare on the tenth before its last:
+The learning rate falls with the number of units, and is lower for two layers. Losses on a held-out tenth, by learning
+rate; the tenth of tinyshakespeare is the one before its last:
 
     | text, network, steps                        | learning rate: loss                                    |
     | ------------------------------------------- | ------------------------------------------------------ |
@@ -49,7 +49,7 @@ tinyshakespeare on the tenth before its last:
     | Beowulf, 60 kB, the same                    | 0.003: 1.498, 0.006: 1.470, 0.012: 1.457               |
     | Beowulf, 20 kB, 192, dropout 0.6, the same  | 0.004: 1.774, 0.008: 1.777                             |
 
-Weight decay, with dropout 0.5, 250 times: a network that is large for its text needs more.
+Weight decay, with dropout 0.5, after 250 epochs: a network that is large for its text needs more.
 
     | text, network, learning rate                | weight decay: loss                                     |
     | ------------------------------------------- | ------------------------------------------------------ |
@@ -89,8 +89,8 @@ SHAPES = (
     Shape(768, 2, 64, 32, 0.002),
     Shape(1024, 2, 64, 32, 0.0015),
 )
-_FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second at so many multiplications each, until one is measured
-_WORK_EXPONENT = 0.85  # a network of twice the work takes this power of two times as long, until it is measured
+_FIRST_GUESS = {57_000.0: 300_000.0}  # symbols per second by multiplications per symbol, until a speed is measured
+_WORK_EXPONENT = 0.85  # twice the work is assumed to take 2 to this power times as long, until it is measured
 MOST_EPOCHS = 250  # more help too little
 VALIDATIONS, _PATIENCE = 10, 3  # of a run
 _SCORING = 1.2  # how many times as fast as training a validation is

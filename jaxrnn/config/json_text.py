@@ -44,7 +44,7 @@ def read_text(path: Path, *, may_wait: bool = False) -> str:
 
 
 def read_config(file: Path, *, may_wait: bool = False) -> TrainConfig:
-    """Return the configuration in a file such as a run's config.json; raise JaxrnnError, with its name, without one."""
+    """Return the configuration in a file such as a run's config.json; on failure, raise JaxrnnError with its path."""
     try:
         return from_json(TrainConfig, read_text(file, may_wait=may_wait))
     except JaxrnnError as error:

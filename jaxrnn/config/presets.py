@@ -8,8 +8,8 @@ char-rnn counts epochs; here they are steps, for a training slice as long as tha
 characters; for another text set `--steps`, `--decay-from` and `--decay-every`.
 
 How good they are: validation loss in nats per character on the last tenth of tinyshakespeare, seeds 0, 1 and 2. Seconds
-include the validations: of two cores of an AMD EPYC (Zen 5), best of the Intel Xeon. notebooks/07 has what else was
-tried.
+include the validations, on two cores of an AMD EPYC (Zen 5), or of the Intel Xeon for `best`. notebooks/07 has what
+else was tried.
 
     | network                                             | parameters | loss                | after             |
     | --------------------------------------------------- | ---------- | ------------------- | ----------------- |
@@ -22,8 +22,8 @@ What helps `best` most is a cosine schedule that ends before the network overfit
 GPT of 10.65 M parameters reaches 1.4697 on this slice, in windows of 256 characters; the networks here carry their
 state through the whole slice.
 
-char-rnn waits for as many epochs as its learning rate stays constant, which is longer than the validation loss of
-tinyshakespeare ever pauses.
+The patience of char-rnn is ten epochs, as long as its learning rate stays constant; the validation loss on
+tinyshakespeare never stalls that long.
 """
 
 from collections.abc import Mapping

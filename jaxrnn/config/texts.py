@@ -1,4 +1,4 @@
-"""What describes a text: how it is read, and how it is called."""
+"""What describes a text: its short name, and the options with which it is read."""
 
 import codecs
 import math

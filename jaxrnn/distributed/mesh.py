@@ -108,9 +108,9 @@ def check_divides(mesh: Mesh | None, name: str, lanes: int) -> None:
 def over_lanes(function: Callable[..., Any], mesh: Mesh, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
     """Return a function of arrays that every device of a mesh runs on its own lanes, by `jax.shard_map`.
 
-    Inside, devices communicate by `mean_over_devices` and `gather_lanes` only. `in_axes` has for each argument, or for
-    parts of it as a pytree, which axis is that of the lanes, or NO_LANES; `out_axes` has the same for the result, where
-    what has NO_LANES must be equal on every device.
+    Inside, devices communicate by `mean_over_devices` and `gather_lanes` only. `in_axes` gives the axis of the lanes,
+    or NO_LANES, for each argument or, as a pytree, for each of its parts; `out_axes` does so for the result. Whatever
+    has NO_LANES there must be equal on every device.
     """
     in_specs, out_specs = jax.tree.map(_spec, (in_axes, out_axes))
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
@@ -149,7 +149,7 @@ def place_among_devices() -> tuple[jax.Array | int, int]:
 
 
 def local_lanes(mesh: Mesh | None, lanes: int) -> slice:
-    """Return which of the lanes are this process's own, which it reads: its devices are neighbors on the mesh."""
+    """Return the slice of the lanes that this process owns and reads; its devices are neighbors on the mesh."""
     if mesh is None:
         return slice(None)
     indices = by_lanes(mesh, 0).addressable_devices_indices_map((lanes,)).values()

@@ -14,7 +14,7 @@ the number of processes) with a headless service as its `subdomain`, a service a
 shared volume, and an image with jax's extra `k8s`. `srun -n 1` and a job without an index are one process, alone.
 
 The port of the coordinator needs a trusted network: whoever reaches it can join, disturb and end the run. Nothing is
-encrypted. Process 0 listens at the address of `--coordinator` alone; JAX chooses it where a launcher names it.
+encrypted. Process 0 listens only at the address of `--coordinator`; without this flag, JAX chooses the address.
 
 At the start, the processes compare their configuration, corpus (SHA-256), step and version of JAX. A signal to any of
 them stops all at the same step. A process that dies or hangs ends the others with exit code 1: at once if its

@@ -30,10 +30,10 @@ Nats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 class Score(NamedTuple):
     """How well a text was predicted: the total surprisal of its scored symbols in nats, their number, and their size.
 
-    Symbols are characters, or bytes if the vocabulary is of bytes. `utf8_bytes` are those of the scored symbols as they
-    stand in the text, which is normalized if that of the run is: one that was read as the unknown symbol counts with
-    its own bytes, or, where only tokens are known, as one byte. Its surprisal is that of the class of unknown symbols:
-    what it would take to say which of them it was is not included.
+    Symbols are characters, or bytes if the vocabulary is of bytes. `utf8_bytes` counts the bytes of the scored symbols
+    in the text, after the run's normalization. A symbol read as the unknown symbol counts with its own bytes, or as one
+    byte where only tokens are known. Its surprisal is that of the class of unknown symbols; the information that would
+    tell which of them it was is not included.
     """
 
     nats: float

@@ -60,10 +60,10 @@ def score_stream(
     """Yield, in order, the score of every symbol of a text that the vocabulary knows, except the first.
 
     In one lane a text of any size is scored as it arrives. Several lanes begin at places that depend on its length, so
-    it is read first, into a temporary file of 13 bytes per symbol (more if there are more than 256). The pieces are
-    str for a vocabulary of characters, bytes for one of bytes. `tally` is added to; `reset_on` is the separator of
-    documents, as in training; `lanes` and `mesh` are those of `surprisals`; a `reader` reads in place of these
-    parameters, in one lane. Raises JaxrnnError if there are fewer symbols than lanes, and StorageError if there is no
+    it is first read into a temporary file of 13 bytes per symbol (more if the vocabulary exceeds 256). The pieces are
+    str for a vocabulary of characters, bytes for one of bytes. Counts are added to `tally`; `reset_on` is the separator
+    of documents, as in training; `lanes` and `mesh` are those of `surprisals`; a `reader` replaces the network, in one
+    lane. Raises JaxrnnError if there are fewer symbols than lanes, and StorageError if there is no
     room for the temporary files.
     """
     separator = encode_separator(vocabulary, reset_on)

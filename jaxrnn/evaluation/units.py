@@ -1,4 +1,4 @@
-"""Which units know what: how well single units tell properties of a text, measured on a part they were not chosen on.
+"""Which units know what: how well single units predict properties of a text, measured on a part that is held out.
 
 Karpathy, Johnson and Li 2015, "Visualizing and understanding recurrent networks", found such units by looking. Among
 hundreds of units some follow any property by chance: hence the part held out.
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @short_repr
 class Unit(NamedTuple):
-    """A unit and how well it tells a property.
+    """A unit and how well it predicts a property.
 
     Attributes:
         layer: its layer, counted from 0 at the input.
@@ -27,7 +27,7 @@ class Unit(NamedTuple):
         score: on the held-out part. For a true-or-false property the balanced accuracy, the mean of the fractions of
             true and of false characters that the unit gets right: 0.5 is chance, 1 is perfect. For a number the
             correlation (Pearson), with the sign chosen on the first part: 0 is chance, 1 is perfect.
-        fit_score: the same on the first part, by which units are ranked; too good, as the best of many.
+        fit_score: the same on the first part, by which units are ranked; for the best of many it is too optimistic.
         sign: 1 if the value grows with the property, -1 if it falls.
         threshold: the property is predicted to be true where sign * value > sign * threshold; None for a number.
     """
@@ -94,10 +94,10 @@ def find_units(
     names: Sequence[str] = ("h",),
     fit_fraction: float = 0.5,
 ) -> list[Unit]:
-    """Rank the units of all layers by how well they tell a property of a text, the best first, and score each.
+    """Rank the units of all layers by how well they predict a property of a text, the best first, and score each.
 
     The first part of the text determines each unit's sign, its threshold (the one with the best balanced accuracy) and
-    the ranking. `Unit.score` is measured on the rest, held out, so that of the first unit returned is honest.
+    the ranking. `Unit.score` is measured on the rest, held out, so the score of the first unit returned is unbiased.
 
     Example:
         >>> quoted = np.array([0, 1, 1, 1, 0, 0] * 2)

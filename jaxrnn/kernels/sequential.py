@@ -36,7 +36,7 @@ def run_sequentially(body: Callable[[State, Inputs], State], state: State, input
 
     def in_a_loop(state: State, inputs: Inputs) -> State:
         def one_round(index: jax.Array, state: State) -> State:
-            # For all that XLA can tell the inputs change with the index: it can't move their use out of the loop.
+            # As far as XLA can tell, the inputs change with the index, so it can't move their use out of the loop.
             return body(state, lax.optimization_barrier((inputs, index))[0])
 
         # XLA would remove a loop that it knows to have one round.

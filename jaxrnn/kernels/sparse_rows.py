@@ -20,7 +20,7 @@ Measured = TypeVar("Measured")
 
 def leaves_other_rows(config: TrainConfig) -> bool:
     """Return whether a step leaves most rows as they are: those of tokens that its batch lacks."""
-    # Adagrad without decay: a gradient of zero is no update and changes no memory. Other rules go on, and forget.
+    # Adagrad without decay: a zero gradient changes neither row nor memory. Other rules move the row or decay memory.
     is_no_update = config.optimizer.name == "adagrad" and not config.optimizer.decays
     is_no_update = is_no_update and not config.average_decay  # an average moves in every row
     return is_no_update and (config.model.vocab_size or 0) >= 4 * config.sequence_length * config.batch_size
@@ -29,9 +29,9 @@ def leaves_other_rows(config: TrainConfig) -> bool:
 def on_rows_of_batch(step: Callable[[State, Batch], tuple[State, Measured]]) -> Callable[..., tuple[State, Measured]]:
     """Return a training step that computes the same as `step`, but updates only the rows that its batch looks up.
 
-    The optimizer of `step` must leave a row, and its memory of that row, unchanged where the gradient is zero. To
-    `step` itself the inputs are a vocabulary of T*B symbols: each token is known by the position where it first occurs
-    in the batch, and its row stands there.
+    The optimizer of `step` must leave a row, and its memory of that row, unchanged where the gradient is zero. `step`
+    itself sees a vocabulary of T*B symbols: each token is replaced by the position where it first occurs in the batch,
+    and its row of Wxh is at that position.
     """
 
     def step_on_rows(state: State, batch: Batch) -> tuple[State, Measured]:

@@ -12,9 +12,9 @@ from jaxrnn.errors import JaxrnnError
 
 
 def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> None:
-    """Raise JaxrnnError if a user-defined cell fails on shapes, or returns another carry than it should.
+    """Raise JaxrnnError if a user-defined cell fails on shapes, or returns a carry of the wrong form.
 
-    If it says that it is additive, it is tried on a few numbers too.
+    A cell that says it is additive is also tried on a few numbers.
     """
     entry, gates = jax.ShapeDtypeStruct((2, hidden_size), dtype), (2, cell.gates * hidden_size)
     try:
@@ -45,7 +45,7 @@ def check_cell(cell: Cell, hidden_size: int, dtype: jax.typing.DTypeLike) -> Non
 
 
 def _is_additive(cell: Cell, dtype: jax.typing.DTypeLike) -> bool:
-    """Return whether an update gives the same if a part of `recurrent` is moved to `projected`."""
+    """Return whether an update gives the same result if `recurrent` is added to `projected` and replaced by zeros."""
     with jax.ensure_compile_time_eval():
         a, b = (jnp.asarray(np.linspace(begin, 1, 6 * cell.gates).reshape(2, -1), dtype) for begin in (-0.9, -0.4))
         carry = cell.init_carry(2, 3, dtype)

@@ -34,8 +34,8 @@ class Masks(NamedTuple):
 def draw_masks(key: jax.Array | None, shape: tuple[int, ...], gates: int, config: ModelConfig) -> Masks:
     """Return the masks of a training step for tokens [T, B]; without a key, masks that keep everything.
 
-    Each is one draw, outside of every loop over t. A device's masks are those of its lanes among all lanes: any number
-    of devices then trains alike.
+    Each mask is one draw, outside every loop over t. A device's masks are its own lanes of the masks of all lanes, so
+    any number of devices trains alike.
     """
     if key is None or not config.has_dropout:
         return Masks()

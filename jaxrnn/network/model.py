@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     """The parameters of one recurrent layer: input to hidden Wxh, hidden to hidden Whh [H, G*H], bias bh [G*H].
 
     Wxh is [V, G*H] in the first layer, where row i is what token i adds, and [H, G*H] in the others. bhh, [G*H], is
-    what a cell with a bias of its own for the recurrent product adds to it (GRU); None for others.
+    the separate bias of the recurrent product, for cells that have one (GRU); None for others.
     """
 
     Wxh: jax.Array
@@ -57,9 +57,9 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
 
     - normal: standard deviation `init_scale`.
     - uniform: within +-`init_scale` (char-rnn: 0.08).
-    - fan_in: normal with standard deviation 1/sqrt(n), n the nonzero entries of the input: a product of inputs of size
-      1 is then of size 1 (LeCun et al. 1998, "Efficient BackProp", section 4.6). n is H for a matrix that hidden states
-      are multiplied by, and 1 for the first layer's Wxh: a one-hot vector times Wxh is a single row.
+    - fan_in: normal with standard deviation 1/sqrt(n), where n is the number of nonzero inputs: inputs of size 1 then
+      have products of size 1 (LeCun et al. 1998, "Efficient BackProp", section 4.6). n is H for a matrix that
+      multiplies hidden states, and 1 for the first layer's Wxh: a one-hot vector times Wxh is a single row.
 
     Raises JaxrnnError if `vocab_size` is None, or if the dtype is float64 and JAX has not been told to use it.
     """
@@ -147,7 +147,7 @@ def forward(
             rows = drop(look_up(layer.Wxh, tokens), masks.inputs[..., None], config.input_dropout)
             projected = rows + layer.bh[None, None]
         Whh = drop(layer.Whh, weights, config.weight_dropout)
-        if states is not None:  # h of which a part is kept is divided by scaling the matrix that it is multiplied by
+        if states is not None:  # instead of dividing the kept entries of h, divide the matrix that multiplies them
             Whh = Whh / (1 - config.state_dropout)
         options: dict[str, Any] = {"bhh": layer.bhh, "starts": starts, "mask": states, "products": config.products}
         hidden, layer_carry = unroll(cell, Whh, projected, carry[index], **options)

@@ -3,7 +3,7 @@
     carry_t = update(projected_t, h_tm1 Whh + bhh, carry_tm1),        h = the first entry of carry,
 
 where only a cell that declares one has a bias bhh. The input's part, projected_t = x_t Wxh + bh, does not depend on h:
-it is computed for all t before the loop, and what is read off the hidden states is computed after it. Only the
+it is computed for all t before the loop, and the logits are computed from the hidden states after it. Only the
 recurrent product and the elementwise update are left inside.
 """  # noqa: D415
 
@@ -34,8 +34,8 @@ def unroll(
 ) -> tuple[jax.Array, CellCarry]:
     """Run a cell over T steps; return hidden [T, B, H], h after each step, and the carry after the last one.
 
-    The gradient is the fast one of `kernels.unroll`. Its own gradient works (`jax.grad`, `jax.vjp`, and `jax.jvp` of
-    `jax.grad` for Hessian products); forward mode alone (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
+    The gradient is the fast one of `kernels.unroll`. It can be differentiated again (`jax.grad`, `jax.vjp`, and
+    `jax.jvp` of `jax.grad` for Hessian products); pure forward mode (`jax.jvp`, `jax.jacfwd`) needs `unroll_plain`.
 
     `projected`, the input's part, is [T, B, G*H], and the carry before the first step has entries [B, H]; or [T, G*H]
     and [H]. Whh is [H, G*H], and bhh [G*H] or None. The carry is reset to the cell's initial one before the steps of

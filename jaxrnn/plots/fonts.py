@@ -17,11 +17,11 @@ def printable(name: str) -> str:
 
 
 def draw_texts_as_they_are(figure: Any) -> None:
-    """Let no text of a figure be mathematics, and give each the fonts that it needs; warn once if none has them."""
+    """Draw no text of a figure as mathematics, and give each the fonts that it needs; warn once if one is missing."""
     from matplotlib.font_manager import findfont, get_font
     from matplotlib.text import Text
 
-    for axes in figure.axes:  # which makes those labels of ticks that are missing
+    for axes in figure.axes:  # this makes the tick labels that don't exist yet
         axes.get_xticklabels(), axes.get_yticklabels()
     missing: dict[str, None] = {}
     for text in figure.findobj(Text):

@@ -46,7 +46,7 @@ class Observed(NamedTuple):
 
 
 def observe(source: str | Path | Checkpoint, text: str | None = None) -> Observed:
-    """Let a network, of a run directory or a checkpoint, read a text for the figures below, or one that it writes."""
+    """Let the network of a run directory or checkpoint read a text, by default one that it writes, for a figure."""
     checkpoint = load_checkpoint(source) if isinstance(source, str | Path) else source
     vocabulary, config, params = checkpoint.vocabulary, checkpoint.config.model, checkpoint.state.eval_params
     reset_on = checkpoint.config.reset_on

@@ -35,7 +35,7 @@ def watch(reports: Generator[Report], *, plot: bool = True) -> Generator[Report]
             ...
 
     In a notebook one picture is redrawn as training goes on: the loss so far (between two reports faint, its running
-    mean solid, validation dashed) on an axis of all steps. In the end it shows nothing that another run would change.
+    mean solid, validation dashed) on an axis of all steps. The final picture shows no times: a rerun draws it the same.
     Without matplotlib, or with `plot=False`, a notebook shows a bar. A terminal shows a bar on stderr, which makes way
     for what the loop prints. If stderr is neither, nothing is shown.
 

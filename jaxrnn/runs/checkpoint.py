@@ -124,9 +124,9 @@ def save_checkpoint(
 
 
 def checkpoint_size(config: TrainConfig, optimizer: Optimizer | None = None) -> int:
-    """Return about how many bytes a checkpoint takes; raise JaxrnnError if what describes the run is too long for one.
+    """Return about how many bytes a checkpoint takes; raise JaxrnnError if the prompt is too long to be saved.
 
-    The configuration is one completed by its corpus.
+    `config` must be a configuration that its corpus has completed.
     """
     state = state_shapes(config, optimizer=optimizer)
     sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)]
@@ -171,7 +171,7 @@ def read_checkpoint(file: Path, prepare: Callable[[TrainConfig], tuple[Cell | No
 
 
 def load_fields(path: str | Path) -> dict[str, Any]:
-    """Return what a checkpoint holds beside its state, verified as by `load_checkpoint`; its cell may be "custom"."""
+    """Return all of a checkpoint but its state, verified as by `load_checkpoint`; its cell may be "custom"."""
     return newest_good(Path(path), lambda file: _read(file)[1])
 
 
@@ -191,7 +191,7 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     fields = parse_metadata(metadata, path)
     try:
         if (_SYMBOLS in arrays) == ("symbols" in fields["vocabulary"]):
-            raise ValueError("its vocabulary is none")
+            raise ValueError("its vocabulary is invalid")
         if _SYMBOLS in arrays:  # version 0.1.0 has them in the metadata
             fields["vocabulary"]["symbols"] = arrays.pop(_SYMBOLS).tobytes().decode("utf-32-le", "surrogatepass")
         vocabulary = Vocabulary(**fields["vocabulary"])

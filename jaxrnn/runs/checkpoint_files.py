@@ -108,7 +108,7 @@ def newest_good(
 
     Raises:
         JaxrnnError: there is none.
-        CheckpointError: there are some, none of which can be used, or one that `skips` does not include.
+        CheckpointError: none of them can be used, or one fails with an error that `skips` does not include.
     """
     if path.is_file() or (has_checkpoint_name(path) and os.path.lexists(path)):
         return read(path)

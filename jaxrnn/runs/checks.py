@@ -31,7 +31,7 @@ _SAME = (  # settings that a run keeps
 
 
 def check_resume(run_dir: object, resume: bool, overwrite: bool) -> None:
-    """Raise JaxrnnError if what is to be resumed is not said, or is to be replaced."""
+    """Raise JaxrnnError if a run is to be resumed without a directory, or resumed and overwritten at once."""
     if resume and run_dir is None:
         raise JaxrnnError("resume needs run_dir, the directory to resume from")
     if resume and overwrite:
@@ -59,7 +59,7 @@ def check_step(run: Run) -> None:
 def check_room(path: Path, runs: Sequence[Run], replaced: Iterable[Path] = ()) -> None:
     """Raise StorageError if the disk lacks room for a checkpoint of each run, and one more while it is written.
 
-    There is room, too, where checkpoints of the run directories lie that are `replaced`.
+    The space that the checkpoints of the run directories in `replaced` take counts as free.
     """
     sizes = [checkpoint_size(run.config, run.optimizer) for run in runs]
     with write_errors(path):
@@ -110,7 +110,7 @@ def check_member(path: Path, run: Run) -> None:
 
 
 def _newest_fields(path: Path) -> dict[str, Any] | None:
-    """Return what the header of a run's newest checkpoint says that is not damaged; None if there is none."""
+    """Return the header fields of a run's newest checkpoint that is not damaged; None if there is none."""
     files = all_checkpoints(path)
     for file in files[::-1] if best_is_newest(path) else files:
         with contextlib.suppress(DamagedError):

@@ -13,18 +13,18 @@
 One process writes to a directory at a time; the system releases the lock when that process ends, however it ends. Other
 commands only read.
 
-A checkpoint is whole or not there; only when it is, are older ones removed. A reader takes the newest that verifies;
-where the newest is damaged, a warning says so and the one before is used. `jaxrnn info RUN` verifies every byte;
+A checkpoint is written whole or not at all; older ones are removed only after that. A reader takes the newest that
+verifies; if the newest is damaged, a warning says so and the one before is used. `jaxrnn info RUN` verifies every byte;
 `--repair` moves damaged checkpoints and temporary files that a killed writer has left to `checkpoints/damaged`, and
-says how to get them back. What is of another version, or can't be read now, is reported and left where it is; a run
-does not resume past it.
+says how to get them back. A checkpoint of another version, or one that can't be read now, is reported and left where
+it is; a run does not resume from an older one instead.
 
 Ctrl-C, SIGTERM, SIGHUP, or leaving the loop over `fit` saves the run at the end of the chunk. `jaxrnn train` then exits
 with 130, 143 or 129; a second Ctrl-C stops it at once. A full disk ends the run with exit code 1, a loss or parameter
 that is not finite with 4; neither costs a checkpoint that is there.
 
-`--resume` continues from the newest checkpoint, be it the best one, with the configuration of `config.json`: the newest
-that a person gave, by flags or by editing the file. Metrics and samples after the checkpoint are cut off and written
+`--resume` continues from the newest checkpoint, even if that is the best one, with the configuration of `config.json`:
+the last that the user gave, by flags or in the file. Metrics and samples after the checkpoint are cut off and written
 again. On the same versions of jaxrnn and JAX, devices, processor and XLA flags the resumed run is bit-identical to an
 uninterrupted one; otherwise it continues with a warning. Text, vocabulary, slices, network, batch, seed, average decay,
 and the rule, schedule and warm-up of the optimizer must be the same; intervals, patience, chunk length, prompt, other
@@ -120,7 +120,7 @@ class RunDirectory:
                 f"{self._path} was to begin from {self._run.config.parent} and did not; begin another run"
             )
         if not has_begun and (self._path / "config.json").is_file():
-            done, every = 0, None  # as the run was begun: what is asked for now may be another interval
+            done, every = 0, None  # the interval that the run began with, which may differ from the one given now
             with contextlib.suppress(OSError, ValueError):
                 every = from_json(TrainConfig, read_text(self._path / "config.json")).checkpoint_every
                 done = int(max(read_columns(self._path)["step"], default=0))

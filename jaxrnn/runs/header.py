@@ -98,7 +98,7 @@ def parse_metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
 
 
 def best_is_newest(run: Path) -> bool:
-    """Return whether the best checkpoint of a run is of a later step than its others: the run ended in between."""
+    """Return whether the best checkpoint of a run is newer than the others: the run ended before it saved the next."""
     files = all_checkpoints(run)
     with contextlib.suppress(CheckpointError, IndexError):  # it can't be read, or there is none
         step = parse_metadata(read_metadata(files[-1])[0], files[-1])["counters"]["step"]
@@ -117,7 +117,7 @@ def _contradictions(fields: dict[str, Any]) -> Iterator[str]:
         or not vocabulary.keys() <= {"kind", "unknown", "symbols", "encoding"}
         or not isinstance(vocabulary.get("symbols", ""), str)
     ):
-        yield "its vocabulary is none"
+        yield "its vocabulary is invalid"
     types = {name: type(value) for name, value in corpus.items() if name != "files"}
     is_whole = types == _CORPUS and all(type(sha256) is str for sha256 in corpus.get("files", {}).values())
     if not (is_whole and 0 <= corpus["length"] < 2**63):

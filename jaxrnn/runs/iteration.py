@@ -19,10 +19,10 @@ ReportType = TypeVar("ReportType", bound=Any)  # of reports, which have a step
 
 
 class Reports(Generator[ReportType]):
-    """A generator of reports that says what to do with it, and that an interrupt ends as leaving the loop does.
+    """A generator of reports whose repr says how to use it, and which an interrupt ends just as leaving the loop does.
 
-    Ctrl-C, or a notebook's interrupt, takes effect after the chunk that is trained: the run is saved, its last report
-    is yielded, and the next one raises Interrupted. A second interrupt ends it at once.
+    Ctrl-C, or a notebook's interrupt, takes effect after the current chunk: the run is saved, its last report is
+    yielded, and asking for another raises Interrupted. A second interrupt ends the training at once.
 
     Attributes:
         name: the function that returned it.
@@ -83,7 +83,7 @@ class Reports(Generator[ReportType]):
 
 @contextlib.contextmanager
 def _interrupts_noted(interrupts: list[int]) -> Iterator[None]:
-    """Note the first SIGINT, where it would raise KeyboardInterrupt, in place of that."""
+    """Note the first SIGINT where it would otherwise raise KeyboardInterrupt."""
     default = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not default:
         yield  # no signals come here, or the program has a handler of its own, which may tell `should_stop`

@@ -52,8 +52,8 @@ def fit(
     Reports come before the first step, every `log_every` steps, whenever a sample or a validation is due, and at the
     end. A validation changes nothing that is trained. A sample starts from the current hidden state and the next
     character of the text; the one at the end starts from `config.prompt` if there is one. Stopping early (an interrupt,
-    an error in a function of yours, leaving the loop) saves a checkpoint; a generator that has a name is to be closed
-    then, by its `close()`, or is when Python ends.
+    an error in a function of yours, leaving the loop) saves a checkpoint. A generator that you keep in a variable is
+    not closed by leaving the loop: call its `close()`, or it is closed when Python ends.
 
     Example:
         >>> config = TrainConfig(steps=200, log_every=100, sample_every=0, sample_length=10)
@@ -76,8 +76,8 @@ def fit(
             out. No file holds it: pass it again to resume.
         devices: how many devices to split the lanes over, or "all"; `batch_size` must be a multiple of it. A
             user-defined loss must then be a mean over the lanes.
-        progress: called after every chunk with "training", its steps and those of the whole run, and first with the
-            steps that a resumed run has done; and repeatedly during a validation, with "validating" and characters.
+        progress: called with "training", the steps just done (first those before a resume, then those of each chunk)
+            and the steps of the whole run; during a validation with "validating", the characters just read, and all.
 
     Raises:
         JaxrnnError: at once: an argument is of the wrong type, the corpus can't be loaded or is too short, the prompt
@@ -148,7 +148,7 @@ def begin_run(
     """
     check_arguments(begin_run, locals())
     config = _with_optimizer(config, optimizer)
-    parent = "given parameters"  # so that what could not be saved is not resumed with others
+    parent = "given parameters"  # if the save fails, resuming must not begin with other parameters
     if isinstance(source, Checkpoint):
         parent = f"{source.file.absolute()}, step {source.counters['step']}"
         if Path(run_dir).resolve() in source.file.resolve().parents:
@@ -168,7 +168,7 @@ def begin_run(
         state = state._replace(average=params)
     if not all_finite(state):
         raise NonFiniteError("a parameter is not finite; give others")
-    # The training loss begins at theirs, on the first of the text, and not at that of a network that knows nothing.
+    # The training loss begins at the loss of these parameters on the first symbols, not at the loss of guessing.
     sampled = run.train._replace(tokens=run.train.tokens[:_SCORED])
     nats = config.sequence_length * (validate(params, sampled, config.model) or 0.0)
     state = state._replace(smooth_loss=jnp.asarray(nats, state.smooth_loss.dtype))

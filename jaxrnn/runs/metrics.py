@@ -98,7 +98,7 @@ def read_columns(run: Path) -> Columns:
 
 def _converted(line: dict[str, Any], first: dict[str, Any]) -> dict[str, float | None]:
     """Return a line of version 0.1.0, whose losses are in nats, as a line of this one."""
-    per_nat = line["bits_per_character"] / line["smooth_loss"]  # bits per character of a nat per T characters
+    per_nat = line["bits_per_character"] / line["smooth_loss"]  # bits per character in one nat per T characters
     loss, validation = line["loss"], line["validation_loss"]
     return {
         "step": line["step"],
@@ -111,7 +111,7 @@ def _converted(line: dict[str, Any], first: dict[str, Any]) -> dict[str, float |
 
 
 def without_start(smooth_loss: float, start: float, step: int) -> float:
-    """Return the running mean of the losses in a smooth loss, freed from the value that it started at."""
+    """Return a smooth loss without its starting value: the running mean of the losses alone."""
     rest = 0.999**step  # the weight that the start still has
     return (smooth_loss - rest * start) / (1 - rest) if step else smooth_loss
 

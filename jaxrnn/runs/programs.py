@@ -36,7 +36,7 @@ def step_flops(config: TrainConfig) -> float:
 
 
 class ChunkLimit:
-    """The most steps of a chunk: `chunk_length`, or fewer of models so large that they would take many seconds.
+    """The largest number of steps in a chunk: `chunk_length`, or fewer if those would take too long.
 
     It is estimated from the size of the model, and lowered if a chunk takes much longer. Nothing that is trained
     depends on it: a chunk is a scan of the same step.

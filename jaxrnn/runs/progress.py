@@ -30,7 +30,7 @@ class TrainingProgress:
         self.total, self._position, self._has_bar, self._has_lines = total, position, has_bar, has_lines
         self._bar: Any = None
         self._step, self._losses, self._activity = 0, [""], COMPILING
-        self._first: tuple[int, float] | None = None  # a resumed run does not begin at step 0, nor before it compiles
+        self._first: tuple[int, float] | None = None  # step and time when training began: after resuming and compiling
         self._validated, self._noted, self._shown = 0, -math.inf, -math.inf
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class TrainingProgress:
 
 
 def bar_file() -> TextIO:
-    """Return stderr for a bar, which moves the cursor, as the command line does not let other texts do."""
+    """Return stderr without its filter: a bar must move the cursor, which the command line lets no other text do."""
     return getattr(sys.stderr, "unfiltered", sys.stderr)
 
 

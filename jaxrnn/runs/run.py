@@ -150,7 +150,7 @@ def prepare(config: TrainConfig, corpus: Corpus, optimizer: Optimizer | None = N
 
 
 def unread(num_tokens: int, config: TrainConfig) -> str | None:
-    """Return what to say if training never reads more than a tenth of a text of so many symbols; else None.
+    """Return a warning if training leaves more than a tenth of a text of so many symbols unread; else None.
 
     Example:
         >>> print(unread(101, TrainConfig(sequence_length=50)))

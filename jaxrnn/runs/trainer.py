@@ -138,7 +138,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Save a checkpoint, if the run is kept; of a step that is not reported yet with its loss, which is resumed."""
+        """Save a checkpoint, if the run is kept; for an unreported step also its loss, which is reported on resume."""
         if self._run.directory:
             unreported = {} if self.reported else {"loss": self._loss or 0.0}
             self._run.directory.save(self.state, {**self._counters, **unreported})

@@ -21,7 +21,7 @@ class Epochs(NamedTuple):
 class TrainingLoss:
     """Means of the losses of training steps, computed in float64 and kept in the counters of a checkpoint.
 
-    The running mean is exponential and free of where it starts:
+    The running mean is exponential and does not depend on a starting value:
 
         mean_t = s_t / w_t,  s_t = d_t s_(t-1) + loss_t,  w_t = d_t w_(t-1) + 1,  d_t = 1 - 1/window_t
 
@@ -31,7 +31,7 @@ class TrainingLoss:
 
     def __init__(self, config: TrainConfig, steps_per_epoch: int = 1) -> None:
         """Begin before the first step."""
-        self._bits = 1 / (config.sequence_length * math.log(2))  # per character of a nat per T characters
+        self._bits = 1 / (config.sequence_length * math.log(2))  # bits per character in one nat per T characters
         self._start = math.log2(config.model.vocab_size or 1)
         self._largest_window = max(10.0, config.steps / 50)
         self._steps_per_epoch = steps_per_epoch

@@ -15,7 +15,7 @@ TopP = float | jax.Array | None
 
 
 def check_draw(vocab_size: int, temperature: Number, top_k: TopK, top_p: TopP) -> None:
-    """Raise JaxrnnError for the first of these that is no single number, or out of its range unless it is traced."""
+    """Raise JaxrnnError for the first argument that is not a single number or, unless traced, is out of range."""
     for name, value in {"temperature": temperature, "top_k": top_k, "top_p": top_p}.items():
         if shape := getattr(value, "shape", ()):
             raise JaxrnnError(f"{name} must be one number for all lanes, got shape {shape}; use jax.vmap for several")

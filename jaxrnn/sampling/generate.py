@@ -36,9 +36,9 @@ def write(
 ) -> Iterator[str]:
     r"""Return what the network writes after the prompt, in pieces as they are drawn; the prompt is not included.
 
-    The network starts from the initial carry and reads the prompt. Without a prompt it reads a new line (or the first
-    symbol of a vocabulary that has none). With documents it starts a new one: it reads the last symbol of the
-    separator, then the prompt. A longer text begins with the shorter text of the same seed. With `options.stop` the
+    The network starts from the initial carry and reads the prompt. Without a prompt it reads a newline (or the first
+    symbol, if the vocabulary has no newline). With documents it starts a new one: it reads the last symbol of the
+    separator, then the prompt. With the same seed, a longer text begins with the shorter one. With `options.stop` the
     text ends right after the first place where the network has written that string; the prompt may contain it.
     `options.num_samples` is ignored. `reset_on` is the separator of documents, as in training: the carry is reset at
     its last symbol.
@@ -102,7 +102,7 @@ class Writer:
     def __init__(
         self, params: Params, vocabulary: Vocabulary, config: ModelConfig, reset_on: str = "", mesh: Mesh | None = None
     ) -> None:
-        """Take the arguments of `write_many`; raise JaxrnnError if the vocabulary is another one than the network's."""
+        """Take the arguments of `write_many`; raise JaxrnnError unless the vocabulary has the network's size."""
         vocabulary.check_size(params.by.size)
         self.vocabulary = vocabulary
         self._params, self._config, self._mesh = params, config, mesh
@@ -200,7 +200,7 @@ class Writer:
         return self.begin().extend(self.vocabulary.encode(prompt))
 
     def _something_to_continue(self, position: Position) -> Position:
-        """Return a position; after the first symbol, if its text is empty."""
+        """Return a position whose text is not empty: an empty one gets a newline (or the first symbol) to read."""
         return position if len(position.tokens) else position.extend(self._first)
 
     def log_probabilities(self, texts: list[Tokens], options: SampleConfig) -> tuple[list[float], list[float]]:

@@ -21,11 +21,11 @@ def log_probabilities(
     separator: Tokens,
     first: int,
 ) -> tuple[list[float], list[float]]:
-    """Return ln of the probability of each text, int [N], that was written after the same tokens, int [M], in nats.
+    """Return the log probabilities, in nats, of texts, int [N] each, that were written after the same tokens, int [M].
 
-    The first is that under the network; the second that with which it was drawn, under the options' temperature, top-k
-    and top-p; it is 0 for greedy texts. The network reads what is `before` from the token `first` on. The carry is
-    reset after each separator, int [S]; an empty one is none.
+    The first list has those under the network; the second has those of drawing the texts with the options' temperature,
+    top-k and top-p, which are 0 for greedy texts. The network reads `before` from the token `first` on. The carry is
+    reset after each separator, int [S]; if it is empty, nowhere.
     """
     begin, length = len(before), max(map(len, texts))
     tokens = np.repeat(np.pad(before, (0, length))[:, None], len(texts), axis=1)

@@ -34,16 +34,16 @@ def sample(
 ) -> tuple[jax.Array, Carry]:
     """Run the network over `prime`, then write `length` characters; return them and the carry after all but the last.
 
-    A character is drawn from the softmax of the logits; its maximum (`greedy`) soon repeats the same words. The drawn
-    character is fed back as a one-hot vector, never the softmax itself: the network was trained on one-hot inputs, and
-    a one-hot input is one row of Wxh to look up where a distribution would be a product with all of it.
+    A character is drawn from the softmax of the logits; `greedy` takes its maximum, which soon repeats the same words.
+    The drawn character is fed back as a one-hot vector, never the softmax itself: the network was trained on one-hot
+    inputs, and a one-hot input only looks up a row of Wxh, where a distribution would need a product with all of Wxh.
 
     To continue where a call stopped, call again with `prime=tokens[-1:]` and the carry that it returned (and, if there
     are documents, with the k - 1 characters before that one as `before`).
 
     Args:
-        key: the same key draws the same text for the same B and `length`. Or keys [B], one per lane: what a lane draws
-            is then independent of the other lanes, but for the rounding of matrix products of another size.
+        key: the same key draws the same text for the same B and `length`. Or keys [B], one per lane: a lane's draws
+            then do not depend on the other lanes, except that matrix products of a different size round differently.
         params: the parameters.
         carry: the carry before the first character of `prime`.
         prime: int [P, B], P >= 1, the characters to continue from.
@@ -51,7 +51,7 @@ def sample(
         length: characters to write, returned as tokens int [length, B]; static under jit.
         temperature: divides the logits before the draw; 0, or less than 1e-30, is greedy.
         top_k: how many of the likeliest characters may be drawn, 1 to V; None: all. See `draw`.
-        top_p: the least probability that the characters which may be drawn have in total, in (0, 1]; None: all.
+        top_p: the least total probability, in (0, 1], of the characters that may be drawn; None: all.
         greedy: take the likeliest character; static under jit.
         separator: int [k], what ends a document: the carry is reset at its last character; None, or k = 0: nothing.
         before: int [M, B], the characters before `prime`, where a separator may begin; -1 is no character.
@@ -130,5 +130,5 @@ def _write(
         (_, carry, _), tokens = scan(step, (token, carry, recent), uniforms)
         return tokens, carry
 
-    # Everything that follows from the key is computed in order; the state to begin with is overwritten.
+    # The key and the carry are inputs, so all that follows from them is computed in order; the state is a placeholder.
     return run_sequentially(write, (jnp.zeros((length, *token.shape), token.dtype), carry), (key, carry))

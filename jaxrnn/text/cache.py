@@ -3,9 +3,9 @@
 A file consists of a line of JSON, with spaces up to a multiple of 4,096 bytes, and the tokens. It is replaced
 atomically, so that two processes may write the same one at once.
 
-Beside it lies a record of its SHA-256. The file is hashed again, which takes a second per gigabyte, only if it is not
-the one that was hashed last, by size, times and inode; so is a text. Bits that a disk changes silently are found by
-`jaxrnn prepare --verify` alone.
+A record of its SHA-256 is kept beside it. The file is hashed again, which takes a second per gigabyte, only if its
+size, times or inode have changed since; the same holds for the text. Only `jaxrnn prepare --verify` finds bits that the
+disk has changed silently.
 
 Writing a file removes those that have not been used for a month; they are rebuilt when they are needed again.
 """
@@ -45,9 +45,9 @@ def directory() -> Path:
 def load_tokens(
     paths: Sequence[Path], name: str, rules: Rules, progress: Progress, verify: bool
 ) -> tuple[Survey, Tokens, Path]:
-    """Return what a text contains, its tokens, memory-mapped, and their file, which is written if need be.
+    """Return the survey of a text, its memory-mapped tokens and the path of their file, which is written if missing.
 
-    The text, called `name`, is in files. With `verify`, all of it and of its tokens is read, even if the files have not
+    The text, called `name`, is in files. With `verify`, it is read in full with its tokens, even if the files have not
     changed. Raises JaxrnnError if the text can't be used or changes while it is read, and StorageError if there is no
     room or the cache directory can't be written to; nothing is left behind.
     """

@@ -27,7 +27,7 @@ class Corpus:
     """A text to train on: from a file by `load_corpus`, from memory by `from_text` or `from_tokens`.
 
     Attributes:
-        source: what `load_corpus` finds it by again: absolute paths, one per line, "-" for stdin, or the name of a
+        source: what to give `load_corpus` to load it: absolute paths, one per line, "-" for stdin, or the name of a
             corpus; "text-in-memory" or "tokens-in-memory" for a corpus from memory.
         vocabulary: the distinct symbols of the text.
         tokens: int [N], the encoded text; memory-mapped if the text is big.
@@ -36,7 +36,7 @@ class Corpus:
         normalize: how the text was changed before it was encoded, as in `load_corpus`.
         min_count: the number of occurrences below which symbols became the unknown symbol.
         join: the string between its files.
-        symbols: what the vocabulary has at least, whether it occurs or not.
+        symbols: symbols that are in the vocabulary even if they do not occur in the text.
         files: the path and the SHA-256 of each of its files, if they are several.
         cache_file: the file that holds the tokens; None if they are in memory.
     """
@@ -67,7 +67,7 @@ class Corpus:
         min_count: Count = 1,
         symbols: str = "",
     ) -> "Corpus":
-        """Return a corpus from a text in memory; of bytes, with a vocabulary of bytes.
+        """Return a corpus from a text in memory; a text of type bytes gets a vocabulary of bytes.
 
         Example:
             >>> corpus = Corpus.from_text("to be or not to be")

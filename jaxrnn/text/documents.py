@@ -54,7 +54,7 @@ Starts = Flags | DocumentStarts
 
 
 def document_starts(tokens: Tokens, separator: Tokens) -> Flags:
-    """Return where the carry is reset: at each token with which the text so far ends in the separator, bool [N].
+    """Return where the carry is reset, bool [N]: at each token that completes an occurrence of the separator.
 
     The first symbol of a document is therefore predicted from the last symbol of the separator alone.
 

@@ -1,7 +1,7 @@
-"""Which encoding a text may be in: what its bytes say, for the error that refuses it.
+"""The encoding that a text may be in, guessed from its bytes, for the error message that refuses the text.
 
-Of the 16 short texts in tests/text/test_files.py, charset-normalizer 3.5.3 names the right encoding, or one that
-decodes alike, first for 11: a French text in cp1252 is read as cp1257. What is here names it first for all.
+For 11 of the 16 short texts in tests/text/test_files.py, charset-normalizer 3.5.3 names the right encoding, or one that
+decodes them alike, first; it takes a French text in cp1252 for cp1257. This module names the right one first for all.
 """
 
 import codecs
@@ -55,7 +55,7 @@ def wide_encoding(data: bytes) -> tuple[str, str] | None:
 
 
 def contradiction(data: bytes, encoding: str) -> tuple[str, str] | None:
-    """Return the name of the encoding that the first bytes of a text are in, and how that shows, if it is another one.
+    """Return the encoding that a text's first bytes are in, and the evidence for it, if it is not the given one.
 
     Example:
         >>> contradiction("naïve, café, élève, où, déjà, çà".encode(), "cp1252")
@@ -112,7 +112,7 @@ def likely_encodings(data: bytes) -> list[tuple[str, str]]:
 
 
 def _plausibility(text: str) -> float:
-    """Return how much like a text, at most about 1, its first characters beyond ASCII and their neighbors look."""
+    """Return the mean score, at most about 1, of a text's first non-ASCII characters, each after its predecessor."""
     places = itertools.islice(re.finditer(r"[^\x00-\x7f]", text), 1000)
     scores = [_score(text[max(0, place.start() - 1) : place.start()], place[0]) for place in places]
     return sum(scores) / max(1, len(scores))

@@ -101,7 +101,7 @@ def _pattern(path: Path) -> str:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Return the files of a folder but those of hidden folders, runs, sweeps; raise JaxrnnError if it can't be read."""
+    """Return the files below a folder, except in hidden folders, runs and sweeps; raise JaxrnnError if unreadable."""
 
     def refuse(error: OSError) -> None:
         raise JaxrnnError(f"can't read {error.filename} ({error.strerror}); allow that, or give the files") from None

@@ -154,7 +154,7 @@ def _advice(encodings: list[str]) -> str:
 
 
 def _with_lf(pieces: Iterable[str], mark: str) -> Iterator[str]:
-    """Yield a text without a byte-order mark at its begin, and with LF for CRLF and CR."""
+    """Yield a text without a byte-order mark at its beginning, and with LF for CRLF and CR."""
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
     for piece in pieces:
         yield decoder.decode(piece.removeprefix(mark))
@@ -195,7 +195,7 @@ def _composed(pieces: Iterable[str]) -> Iterator[str]:
 
 
 class Survey(NamedTuple):
-    """What a text contains: the SHA-256 in hex of all its bytes and, by name, of each of several files; its symbols."""
+    """What a text contains: its vocabulary; the SHA-256, in hex, of its bytes and, if it has several files, of each."""
 
     sha256: str
     files: tuple[tuple[str, str], ...]

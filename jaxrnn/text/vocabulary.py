@@ -141,8 +141,8 @@ class Vocabulary:
     def adapt(self, text: str, unknown: Unknown) -> str:
         r"""Return a text with the characters that are not in the vocabulary mapped to others that are, or left out.
 
-        "map" composes characters (Unicode's normal form C) and replaces each that is not known by the first of its
-        substitutes that is: straight quotes for curly ones, the other case, the letter without its accent. A character
+        "map" composes characters (Unicode's normal form C) and replaces each unknown one with its first known
+        substitute: a straight quote for a curly one, the other case, the letter without its accent. A character
         without a known substitute stays. "error" changes nothing.
 
         Example:

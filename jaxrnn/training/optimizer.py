@@ -27,9 +27,9 @@ def make_optimizer(config: OptimizerConfig, *, steps: int | None = None) -> opta
     (Loshchilov and Hutter 2017), whatever the rule: `theta -= learning_rate * weight_decay * theta` beside the update,
     for matrices only, never for biases. adamw is adam with a weight decay by default.
 
-    What the optimizer remembers lies in its state, the count of a schedule too; which leaves there are depends on
-    `name`, and on whether the learning rate changes at all. `steps` are those of the whole run; the cosine ends there,
-    and the other schedules do without.
+    The optimizer's memory, including the step count of a schedule, is in its state, whose leaves depend on `name` and
+    on whether the learning rate changes at all. `steps` is the length of the whole run, where the cosine ends; the
+    other schedules do not need it.
 
     Raises JaxrnnError if the schedule is a cosine, and `steps` is missing or not above `warmup_steps`; or if the name
     is "custom", which is all that a file says of a user-defined optimizer.

@@ -17,8 +17,8 @@ def learning_rate(config: OptimizerConfig, steps: int | None = None) -> float | 
                        / 2, from the end of the warm-up on
         exponential    decay_rate^k, where k counts decay_from, decay_from + decay_every, ... up to n
 
-    An epoch of N symbols in B lanes of T characters is about N / (B T) steps: char-rnn's decay after ten epochs has ten
-    times that number in `decay_from` and once in `decay_every`.
+    An epoch of N symbols in B lanes of T characters is about N / (B T) steps. For char-rnn's decay after ten epochs,
+    set `decay_from` to ten times that number and `decay_every` to that number.
     """
     peak, warmup = config.peak_learning_rate, config.warmup_steps
     if config.schedule == "constant" and not warmup:

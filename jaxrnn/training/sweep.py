@@ -22,8 +22,8 @@ from jaxrnn.training.step import Metrics, TrainState, init_train_state, train_ch
 
 SweepChunk = Callable[[Sequence[TrainState], Batch], tuple[list[TrainState], list[Metrics]]]
 
-# Settings that the program takes as arguments; the others are part of it, except those of the initial state. So are
-# beta1, beta2, rms_decay and final_fraction: optax subtracts them from 1, which is exact in Python but not in float32.
+# Settings that the program takes as arguments; all others but those of the initial state are compiled in. That includes
+# beta1, beta2, rms_decay and final_fraction: optax subtracts them from 1, exactly in Python but not in float32.
 _ARGUMENTS = {name: name for name in ("clip_value", "momentum", "decay_rate")}  # by name, the attribute with its value
 _ARGUMENTS |= {"learning_rate": "peak_learning_rate", "weight_decay": "decay"}
 
@@ -97,7 +97,7 @@ def make_sweep_chunk(configs: Sequence[TrainConfig]) -> SweepChunk:
         return [(part, {name: jnp.asarray(values[part]) for name, values in arguments.items()}) for part in parts]
 
     by_thread = parts_of(-(-len(configs) // threads))
-    # XLA removes a loop over one step, and its body is then another one inside a loop over members than alone.
+    # XLA removes a loop over one step, and then compiles its body differently inside a loop over members than alone.
     of_one_step = parts_of(1) if is_cpu else by_thread
 
     @jax.jit
