@@ -6,7 +6,7 @@ from typing import Literal
 
 
 class _OneLine:
-    """A base of errors that end a training: a notebook shows their message, and no traceback."""
+    """Base of the errors that end training: a notebook shows their message without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows."""

@@ -100,7 +100,7 @@ def train_step(state: State, inputs: Array, targets: Array, optimizer: Optimizer
 
 @jax.jit(static_argnames=("length", "greedy"))
 def sample(key: Array, params: Params, h: Array, first: Array, length: int, greedy: bool = False) -> Array:
-    """Write `length` characters, int [length], after `first`: each drawn from softmax(y_t), then read as one-hot."""
+    """Write `length` characters, int [length], after `first`: each drawn from softmax(y_t), then fed back one-hot."""
 
     def step(state: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], Array]:
         h, token = state

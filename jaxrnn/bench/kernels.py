@@ -41,10 +41,10 @@ def measure_kernels(config: BenchConfig) -> Result:
 
 
 def _starts(name: str) -> tuple[dict[str, Start], dict[str, str]]:
-    """Return a program with all kernels ("none" taken out), without each, and without all; and which are the same."""
+    """Return a program with all kernels ("none" taken out), without each, and without all; and which are equal."""
     workload = make_workload(BenchConfig().changed(**WORKLOADS[name]))
     starts: dict[str, Start] = {}
-    first, same = dict[str, str](), dict[str, str]()  # kernels by the lowered text, and by kernels
+    first, same = dict[str, str](), dict[str, str]()  # the first kernel by lowered text, and by kernel
     for kernel in ("none", *KERNELS, "all"):
         with _without(kernel):
             if name.startswith("sample-"):

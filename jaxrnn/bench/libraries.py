@@ -1,7 +1,7 @@
 """The same training chunk as people write it with flax, haiku and equinox: their cells, optax, jax.jit, lax.scan.
 
 The characters go in as one-hot vectors. A function for each library takes the configuration of the network and the
-arrays of one of our layers, and returns the layer's parameters there, and its loop over time.
+arrays of one of our layers, and returns the library's parameters for that layer, and its loop over time.
 """
 
 from collections.abc import Callable

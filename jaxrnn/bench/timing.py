@@ -78,8 +78,8 @@ Start = Callable[[], Contender]
 def compete(starts: Mapping[str, Start], rounds: int, tolerance: float = 1e-5) -> tuple[dict[str, Timing], list[str]]:
     """Start the contenders of a workload and race them; return their timings by name, and a line for each note.
 
-    What raises LeftOut is left out, with a note. Raises BenchError if a contender does not compute the losses of the
-    first one, up to a relative difference of `tolerance`.
+    A contender that raises LeftOut is left out, with a note. Raises BenchError if a contender does not compute the
+    losses of the first one, up to a relative difference of `tolerance`.
     """
     contenders: dict[str, Contender] = {}
     notes: list[str] = []

@@ -39,7 +39,7 @@ def record(program: Program, directory: Path) -> dict[str, float]:
     ]
     inner = sorted(event["ts"] for event in events if not event["name"].startswith(_CONTAINERS))
 
-    def is_whole(event: dict[str, Any]) -> bool:  # what contains others is not; a loop that is a single kernel is
+    def is_whole(event: dict[str, Any]) -> bool:  # an event that contains others is not; a loop in one kernel is
         begin, end = event["ts"], event["ts"] + event["dur"]
         return not event["name"].startswith(_CONTAINERS) or bisect(inner, begin) == bisect(inner, end)
 

@@ -1,4 +1,4 @@
-"""What jaxrnn and every contender begin from, and the programs of ours that they are compared with."""
+"""The workload that jaxrnn shares with every contender, and our programs that contenders are compared with."""
 
 from typing import Any, NamedTuple
 

@@ -123,7 +123,7 @@ def parse(arguments: list[str]) -> Any:
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """Return words with a text such as "-To" joined by "=" to the flag before it: it is no flag itself."""
+    """Return words, each text such as "-To" joined by "=" to the flag before it, lest it be taken for a flag."""
     joined = list(words[:1])
     for flag, word in itertools.pairwise(words):
         is_text = word[:1] == "-" and word not in ("-", "-h") and (word[:2] != "--" or " " in word)

@@ -90,8 +90,8 @@ class ProcessFlags(DeviceFlags):
     """Where to compute, and with which other processes."""
 
     devices: int | Literal["auto", "all"] = "auto"  # type: ignore[assignment]  # wider than for other commands
-    """Devices to split the lanes over, in all. auto: the CPU cores that divide the lanes and make it faster, one GPU
-    or TPU, or all of many processes. all: every core if there is no GPU or TPU."""
+    """Devices to split the lanes over, in all. auto: as many CPU cores as divide the lanes and speed up training, one
+    GPU or TPU, or the devices of all processes. all: every core if there is no GPU or TPU."""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Address of process 0, in a trusted network, to train with many processes; found automatically under Slurm, MPI,
     Kubernetes, on TPU pods. IPv6 stands in brackets: [fd00::1]:1234."""
@@ -117,7 +117,7 @@ class ProcessFlags(DeviceFlags):
         super().set_up()
 
     def set_up_training(self, config: TrainConfig, before: int | None = None) -> Self:
-        """Set up for a run; return these flags with a number in place of auto: of `before`, or of what is fastest."""
+        """Set up JAX for a run; return these flags with auto replaced by a number: `before`, or what is fastest."""
         if self.devices != "auto":
             self.set_up()
             return self
@@ -190,7 +190,7 @@ def open_checkpoint(
 
 
 def training_slice(checkpoint: "jaxrnn.Checkpoint", flag: str) -> "jaxrnn.Slice":
-    """Return the slice that a run was trained on, from its corpus, which is loaded again for the sake of a flag."""
+    """Return the slice that a run was trained on; load its corpus again, and name the flag that needs it in errors."""
     try:
         with reading() as progress:
             corpus = jaxrnn.runs.reload_corpus(checkpoint, progress)
@@ -258,7 +258,7 @@ class TrainingFlags:
 
     def load_corpus(self, config: TrainConfig) -> "jaxrnn.Corpus":
         """Return the text to train on; raise JaxrnnError, with what to do if that of a resumed run has moved."""
-        for name in ("join", "symbols"):  # a prompt or a separator with a backslash that the text lacks is refused
+        for name in ("join", "symbols"):  # others need no warning: a prompt that the text lacks is refused
             if re.search(r"\\[nrt]", str(self.changes().get(name, ""))):
                 message = f"--{name} has a backslash and a letter, as they were typed; a new line is $'\\n' in a shell"
                 warnings.warn(message, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Two measurements of the same work: what one saved, and how many times its time another one takes."""
+"""Compare two measurements of the same work: a saved one, and a new one as a multiple of its times."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from jaxrnn.errors import JaxrnnError
 def read_baseline(file: Path, values: Mapping[str, Any]) -> tuple[dict[str, Timing], list[str]]:
     """Return the timings in a file that --save wrote, and a line if the machine was another one.
 
-    Raises JaxrnnError unless it measured the same: "suite" and "config" of `values`, which has the "machine" too.
+    Raises JaxrnnError unless it measured the "suite" and "config" in `values`, which also holds the "machine".
     """
     timings, theirs, machine = read_measurement(file)
     ours = _settings(values)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxrnn.bench.timing import Contender
 
 _STARTUP = 2.0  # seconds of a process before and after what is measured: imports, the first and the last sample
-_COMPILATION = 1.5  # times that of a measurement: the run compiles its programs side by side, and those of samples too
+_COMPILATION = 1.5  # times as long as in a measurement: the run also compiles programs for samples, side by side
 _SAVED = 1.5e8  # bytes of a checkpoint per second; the newest and the best one are saved after each validation
 _AS_FAST = 0.95  # part of the measured speed that a run reaches, with its lines and samples
 _MEASURED = 0.025  # part of the time that a measurement takes, beside compilation
@@ -94,7 +94,7 @@ def _faster_products() -> Products:
 def _measure(
     config: TrainConfig, corpus: "jaxrnn.Corpus", seconds: float, optimizer: Any, mesh: "Mesh | None"
 ) -> tuple[float, float]:
-    """Return the symbols per second of training, measured for some seconds, and the time of all else in a run."""
+    """Return the symbols per second of training, measured for `seconds`, and the seconds that a run needs besides."""
     import jax
 
     from jaxrnn.runs.checkpoint import checkpoint_size

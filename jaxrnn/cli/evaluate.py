@@ -47,7 +47,7 @@ class Evaluate:
     per_document: bool = False
     """Also print a line per document: where it begins, its loss."""
     reset_on: str | None = None
-    """String that separates documents, at whose beginnings the state is reset; by default that of the run."""
+    """String that separates documents; the state is reset where a document begins. By default that of the run."""
     lanes: int = 1
     """Number of parts to read side by side: faster, and almost exact (all but the first warm up on 256 symbols)."""
     reading: arguments.ReadingFlags = dataclasses.field(default_factory=dict)

@@ -86,7 +86,7 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """Make a run of a PyTorch model's weights (a state dict, safetensors), to sample from or to train further."""
+    """Make a run from a PyTorch model's weights (a state dict in safetensors), to sample from or train further."""
 
     settings: Annotated[Any, field_flags(TrainConfig, *TEXT_RULES)]
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.safetensors")]
@@ -98,7 +98,7 @@ class Import:
     cell: Annotated[str | None, tyro.conf.arg(metavar="{tanh,relu,gru,lstm,FILE.py:NAME}")] = None
     """Cell; by default that of the file's metadata, or the one with as many gates as the weights."""
     nonlinearity: Literal["tanh", "relu"] | None = None
-    """Nonlinearity of a torch.nn.RNN, which its weights do not tell."""
+    """Nonlinearity of a torch.nn.RNN, which its weights do not show."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A config.json with the settings for further training; by default those of `jaxrnn train`."""
     overwrite: bool = False

@@ -1,7 +1,7 @@
 """Flags for the fields of configurations: each has its field's type, default and docstring.
 
-tyro parses a group of them to a dictionary of those that the user gave, so that these can win over a preset, a file or
-the configuration of a run. The configuration is built after parsing.
+tyro parses a group of flags to a dictionary of the values that the user gave, so that they can win over a preset, a
+file or the configuration of a run. The configuration is built after parsing.
 """
 
 import ast
@@ -51,7 +51,7 @@ _Spec = PrimitiveConstructorSpec[Any]  # how tyro parses and shows a flag
 _type_hints = functools.cache(get_type_hints)
 
 
-HOME_EXPANDED = ConstructorRegistry()  # within it, tyro expands ~ in paths, as no shell does in --run-dir=~/x
+HOME_EXPANDED = ConstructorRegistry()  # within it, tyro expands ~ in paths; in --run-dir=~/x no shell does
 
 
 @HOME_EXPANDED.primitive_rule
@@ -104,7 +104,7 @@ def with_flags(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
 
 
 def _flags(annotations: Callable[[], dict[str, Any]], title: str = "") -> Any:
-    """Return the annotation of a group of flags; those of the flags, by name, are made when tyro needs them."""
+    """Return the annotation of a group of flags; `annotations`, called when tyro needs it, makes those of the flags."""
     make_type = functools.cache(lambda: TypedDict("Flags", annotations(), total=False))  # type: ignore[operator]
     return tyro.conf.arg(name=title, help="", constructor_factory=make_type)
 

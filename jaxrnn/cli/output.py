@@ -35,7 +35,7 @@ def styled(text: str, code: str) -> str:
 
 
 def print_result(as_json: bool, values: Any, *lines: str | None) -> None:
-    """Print the result of a command: its values as one line of JSON, or lines of text, of which None is left out."""
+    """Print the result of a command: its values as one line of JSON, or its lines of text that are not None."""
     if as_json:
         print(json_text(values))
     else:

@@ -38,7 +38,7 @@ _COMPUTING = re.compile(
 
 
 def set_environment() -> None:
-    """Let the environment hold what is best for JAX, unless it is imported already.
+    """Set the environment variables that are best for JAX, unless JAX is imported already.
 
     Variables such as JAX_ENABLE_X64, which would change the results of every command, are removed; flags such as
     --dtype say how to compute. XLA_FLAGS gets flags that speed up programs on a CPU. Flags that the user has set keep
@@ -66,8 +66,8 @@ def set_up_jax(dtype: str) -> None:
     gc.disable()
     import jax
 
-    # The many objects of these modules live as long as the process, so no collection needs to visit them, and tracing
-    # makes more of the kind.
+    # The many objects of these modules live as long as the process, so no collection needs to visit them. Tracing makes
+    # more such objects: collections become rarer.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     gc.enable()

@@ -1,4 +1,4 @@
-"""The standard streams of the command line, made safe: all that it prints passes here.
+"""Safe standard streams for the command line: everything that it prints passes through them.
 
 On a terminal, control characters in a text, a name or an error are shown as Python writes them: raw, they could move
 the cursor, change the title, hide what was shown before or reverse the order of what follows. A pipe or a file gets
@@ -119,7 +119,7 @@ def standard_streams() -> Iterator[None]:
     """Replace stdin, stdout and stderr by safe ones."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            _open_nowhere(number)  # else the next file that is opened gets its number, and what JAX logs there
+            _open_nowhere(number)  # else the next file opened gets this number, and with it what JAX logs
     before = sys.stdout, sys.stderr
     if isinstance(sys.stdin, io.TextIOWrapper) and not os.environ.get("PYTHONIOENCODING"):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")

@@ -236,7 +236,7 @@ class Train(TrainingFlags):
 
 
 def _print_sample(text: str) -> bool:
-    """Print a sample; return whether that was possible. If not, the training goes on, and its result says it again."""
+    """Print a sample; return whether that was possible. If not, a message says so, and the training goes on."""
     try:
         print(text, flush=True)
     except (BrokenPipeError, StorageError) as error:

@@ -67,7 +67,7 @@ def check_writable(path: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Return what a link points to, which is replaced, not the link; of links in a loop, one of them."""
+    """Return the file to replace: where a path is a link, the link's target; in a loop of links, one of them."""
     return Path(os.path.realpath(path))
 
 

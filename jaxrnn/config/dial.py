@@ -167,7 +167,7 @@ def _choice(
         **{"validate_every": every if len(split) > 1 else 0},
     }
     if config.optimizer.name != "custom":
-        # It acts times the learning rate, which is higher for one layer.
+        # Weight decay is multiplied by the learning rate, which is higher for one layer.
         share = 1 / 3 if config.model.num_layers > 1 else min(1 / 3, parameters / trained / 30)
         values |= {"warmup_steps": min(500, steps // 20), "weight_decay": round(0.01 + share * rate, 3)}
     values |= settings

@@ -1,4 +1,4 @@
-"""Fields of configurations, and arguments: checks of types, by annotation, and of ranges; and short reprs of records.
+"""Checks of configuration fields and of arguments, by annotation: types and ranges; and short reprs of records.
 
 Each check raises JaxrnnError for the first field that is wrong, with what was expected and what was given.
 """
@@ -115,7 +115,7 @@ def _unknown_field(kind: type[Checked], name: str, values: dict[str, Any]) -> st
 
 
 def _converted(value: Any, kind: Any) -> Any:
-    """Return a value as Python's type; raise TypeError or OverflowError where it is of another."""
+    """Return a value converted to a type of Python's; raise TypeError or OverflowError if it is not of that type."""
     if get_origin(kind) is tuple and isinstance(value, tuple | list):
         return tuple(_converted(item, get_args(kind)[0]) for item in value)
     if kind is float and is_traced(value):

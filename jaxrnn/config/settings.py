@@ -31,7 +31,7 @@ class ModelConfig(Checked):
     """The network: cell, size and initialization."""
 
     cell: CellName | Literal["custom"] | Cell = "tanh"
-    """Recurrent cell: a name, or a user-defined `jaxrnn.Cell`, which files call custom."""
+    """Recurrent cell: a name, or a user-defined `jaxrnn.Cell`, written as custom in files."""
     hidden_size: Annotated[int, "[1, 65536]"] = 100
     """Units per layer (H)."""
     num_layers: Annotated[int, "[1, 1000]"] = 1
@@ -171,9 +171,9 @@ class TrainConfig(Checked):
     join: str = "\n"
     """String between the files of a corpus that has several."""
     min_count: Count = 1
-    """Replace symbols that occur fewer times by one unknown symbol, written as U+FFFD."""
+    """Replace symbols that occur less often than this with one unknown symbol, written as U+FFFD."""
     symbols: str = ""
-    """Symbols that the vocabulary has besides those of the text, such as those of texts to come."""
+    """Symbols to add to those of the text in the vocabulary, such as those of future texts."""
     split: tuple[float, ...] = (1.0,)
     """Fractions of the text for training, validation and test, in this order: 0.9,0.1 or 0.8,0.1,0.1."""
     reset_on: str = ""
@@ -209,7 +209,7 @@ class TrainConfig(Checked):
     patience: CountOrZero = 0
     """Stop after this many validations without improvement; 0: never."""
     parent: str = ""
-    """Checkpoint that the run began from; empty: it began with weights that its seed drew, or imported ones."""
+    """Checkpoint that the run began from; empty: it began with weights drawn from its seed, or imported."""
     chunk_length: Annotated[int, "[1, 100000]"] = 100
     """Maximum training steps per dispatch (K); a large model gets fewer, so that a dispatch takes seconds."""
 

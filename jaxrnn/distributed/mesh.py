@@ -117,7 +117,7 @@ def over_lanes(function: Callable[..., Any], mesh: Mesh, in_axes: Any, out_axes:
 
 
 def by_lanes(mesh: Mesh, axes: Any) -> Any:
-    """Return where arrays lie on a mesh, a NamedSharding for each axis of lanes in a pytree of axes."""
+    """Return how arrays are sharded over a mesh: a NamedSharding for each axis of lanes in a pytree of axes."""
     return jax.tree.map(lambda axis: NamedSharding(mesh, _spec(axis)), axes)
 
 

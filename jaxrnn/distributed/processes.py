@@ -182,7 +182,7 @@ def check_same(facts: dict[str, str]) -> None:
 
 
 def any_process(predicate: Callable[[], object]) -> Callable[[], object]:
-    """Return a function that is true in all processes if the predicate is in one; they must call it together."""
+    """Return a function that is true in all processes if the predicate is true in any; all must call it together."""
     if jax.process_count() == 1:
         return predicate
     return lambda: bool(np.any(multihost_utils.process_allgather(np.asarray(bool(predicate())))))

@@ -129,7 +129,7 @@ def _add_square(gradient: Params, sums: Params, _: Params) -> tuple[Params, Para
 def reader(
     params: Params, config: ModelConfig, rule: optax.GradientTransformation, length: int, parts: int = PARTS
 ) -> Reader:
-    """Return what scores a text in one lane and learns from it, K = `parts` times T = `length` symbols at a time."""
+    """Return a reader that scores a text in one lane, and learns from `parts` times `length` symbols at a time."""
     learner = Learner(params, rule.init(params), initial_carry(1, config))
     return Reader(partial(_read, config=config, update=rule.update, length=length), learner, parts * length)
 
@@ -214,7 +214,7 @@ def choose_rule(
     length: int | None = None,
     starts: Starts | None = None,
 ) -> tuple[Dynamic, optax.GradientTransformation]:
-    """Return a rule whose rate and decay, where they are None, have the least loss on the end of a training text.
+    """Return a rule; where rate and decay are None, choose those with the least loss on the end of a training text.
 
     The text is int [N], its `starts` are those of `surprisals`. A number is multiplied or divided by 3 as long as that
     helps: first the rate, then the decay, which may be 0. With both given, "sgd" needs no text.

@@ -57,7 +57,7 @@ class Score(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean surprisal in nats: how many equally likely symbols would be as uncertain."""
+        """The exponential of the mean surprisal in nats: the number of equally likely symbols with that surprisal."""
         return math.inf if self.nats_per_character > 700 else math.exp(self.nats_per_character)  # exp(710) overflows
 
 

@@ -1,7 +1,7 @@
 """A mask of independent draws, such as dropout's.
 
 On a CPU, the cipher of the plain twin, `jax.random.bernoulli`, passes over memory once for every few rounds, and each
-device draws for the lanes of all. The kernel computes the same bits in a single pass, of the device's own lanes only.
+device draws for all lanes. The kernel computes the same bits in a single pass, and for the device's own lanes only.
 
 Earns (training step with dropout, time without / with): GRU B 32 T 64 H 384 on one device 1.06 (Intel Sapphire Rapids)
 and 1.11 (AMD Zen 5); with L 2 and bfloat16 products on two devices 1.36 (Intel).
@@ -28,7 +28,7 @@ def bernoulli(key: jax.Array, probability: jax.Array, shape: tuple[int, ...], la
     if uses("bernoulli") and _has_known_bits(key, probability) and math.prod(shape) * count < 2**32:
         number = _numbers(math.prod(shape[:axis]), math.prod(shape[axis:]), index, count)
         first, second = _threefry(jax.random.key_data(key), number)
-        # jax.random.uniform takes the upper 23 bits for a multiple of 2^-23; so many multiples are below a probability.
+        # jax.random.uniform reads the upper 23 bits as a multiple of 2^-23; ceil(p 2^23) such multiples are below p.
         return (first ^ second).reshape(shape) >> 9 < jnp.ceil(probability * 2**23).astype(jnp.uint32)
 
     if count == 1:

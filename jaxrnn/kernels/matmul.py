@@ -64,9 +64,9 @@ def transposed_product(a: jax.Array, b: jax.Array, products: Products = "full") 
 def times_matrix(
     W: jax.Array, lanes: int, products: Products = "full", *, transposed: bool = False
 ) -> Callable[[jax.Array], jax.Array]:
-    """Return h -> h W, or h -> h W^T, for use inside a loop: what prepares W is computed once, before the loop.
+    """Return h -> h W, or h -> h W^T, for use inside a loop: W is prepared once, before the loop.
 
-    h has `lanes` rows; a product with a single row is of another kind.
+    h has `lanes` rows; a single row is multiplied in a different way.
     """
     if not uses("matmul"):
         return lambda h: product(h, W.T if transposed else W, products)
@@ -122,8 +122,8 @@ _VECTOR = 16  # float32 numbers in a processor's widest register
 
 
 def _times_padded(W: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    # XLA multiplies columns that fill no register one at a time: the last 4 of 100 took as long as the other 96. Zeros
-    # fill it. (What XLA makes of jnp.pad is slower than a matrix of zeros into which W is copied.)
+    # XLA multiplies columns that don't fill a register one at a time: the last 4 of 100 took as long as the other 96.
+    # Zeros fill it. (Copying W into a matrix of zeros is faster than what XLA makes of jnp.pad.)
     width = W.shape[1]
     padded = jnp.zeros((W.shape[0], width + -width % _VECTOR), W.dtype).at[:, :width].set(W)
     return lambda h: (h @ padded)[..., :width]

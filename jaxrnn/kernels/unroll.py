@@ -17,7 +17,7 @@ computed again.
 
 Earns (training step, time without / with, Intel Sapphire Rapids and AMD Zen 5): tanh B 1 T 25 H 100 1.71 and 1.74, in
 one call a step 1.15 and 1.13; GRU B 16 T 48 H 128 1.70 and 2.0; LSTM B 50 T 50 H 128 1.06 and 1.14; LSTM B 64 T 64
-H 512 1.12 and 1.26 (T 128 on an NVIDIA H100: 1.41). Of that, writing the gradient of `projected` over it earns 1.07 for
+H 512 1.12 and 1.26 (T 128 on an NVIDIA H100: 1.41). Of that, overwriting `projected` with its gradient earns 1.07 for
 LSTM B 64 with bfloat16 products (Intel).
 """
 
@@ -35,7 +35,7 @@ from jaxrnn.kernels.sequential import scan
 
 
 class Inputs(NamedTuple):
-    """What `network.unroll` is given: arrays as there; `initial` is the carry at `starts`."""
+    """The arrays that `network.unroll` takes; the carry is reset to `initial` at `starts`."""
 
     Whh: jax.Array
     projected: jax.Array

@@ -88,7 +88,7 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
 
 
 def check_params(params: Params, config: ModelConfig) -> None:
-    """Raise JaxrnnError unless parameters have the shapes that the network of a configuration has."""
+    """Raise JaxrnnError unless the parameters have the shapes that a configuration requires."""
     expected = jax.eval_shape(lambda: init_params(jax.random.key(0), config))
     if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, expected):
         raise JaxrnnError(f"the parameters must be {expected}, for this network and vocabulary, got {params}")
@@ -97,7 +97,7 @@ def check_params(params: Params, config: ModelConfig) -> None:
 def initial_carry(batch_size: Count, config: ModelConfig) -> Carry:
     """Return the carry before the first character: for each layer the cell's own, entries [B, H].
 
-    Raises JaxrnnError if a user-defined cell is not what a Cell must be.
+    Raises JaxrnnError if a user-defined cell breaks the interface of Cell.
     """
     check_arguments(initial_carry, locals())
     cell = get_cell(config.cell)

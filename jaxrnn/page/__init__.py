@@ -87,7 +87,7 @@ def _loss_curve(metrics: Columns) -> dict[str, Any]:
         return {"steps": [], "train": [], "validation": []}
     count = len(metrics["step"])
     validation = metrics["validation_bits_per_character"]
-    # Validations are rare: they are thinned out by themselves.
+    # Validations are rare, so they are thinned out separately.
     measured = np.flatnonzero(np.isfinite(validation))
     measured = measured[:: -(-len(measured) // _CURVE_POINTS) or 1]
     points = np.union1d(np.linspace(0, count - 1, _CURVE_POINTS).round().astype(int), measured)

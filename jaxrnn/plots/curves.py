@@ -69,7 +69,8 @@ def loss_curves(
     configs = [read_config(Path(run) / "config.json") for run in runs if not isinstance(run, Mapping)]
     axes.set(xlabel="step", ylabel=_loss_label(configs, unit))
     tidy(axes, grid="y")
-    axes.legend(curves, [curve.get_label() for curve in curves], frameon=False)  # of a label with _ first, too
+    # The labels are given, as matplotlib leaves out those that begin with _.
+    axes.legend(curves, [curve.get_label() for curve in curves], frameon=False)
     return figure
 
 

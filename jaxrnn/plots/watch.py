@@ -97,7 +97,7 @@ def _watch_in_notebook(reports: Reports[Report], plot: bool) -> Generator[Report
 
 
 def _validation_line(display: Callable[..., Any]) -> Progress:
-    """Return a `progress` of `fit` that shows a line below the picture while a validation goes on that takes long."""
+    """Return a `progress` for `fit` that shows a line below the picture during a validation that takes long."""
     handle: Any = None
     done, drawn = 0, 0.0
 

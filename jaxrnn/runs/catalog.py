@@ -166,7 +166,7 @@ def summarize_run(run: str | Path) -> RunSummary:
     config, files, headers = None, list[Path](), []
     with _noting(problems, "config.json"):
         text = read_text(run / "config.json")
-        json.loads(text)  # what is not even JSON is damaged, and else of another version
+        json.loads(text)  # if this fails, the file is damaged; if only the next line fails, it is of another version
         config = from_json(TrainConfig, text)
     with _noting(problems, "metrics.jsonl"):
         columns = read_columns(run)

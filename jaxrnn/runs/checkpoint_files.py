@@ -76,7 +76,7 @@ def other_run(path: Path, otherwise: str = "give the run directory that `jaxrnn 
 def find_checkpoint(run: Path, which: str) -> Path:
     """Return the path for `newest_good` to read: the "last" or "best" checkpoint of a run, or the one of a step.
 
-    Raises JaxrnnError, with a list of the checkpoints that there are, if there is no such one.
+    Raises JaxrnnError, which lists the checkpoints of the run, if it has no such checkpoint.
     """
     if which in ("last", "average"):
         return run

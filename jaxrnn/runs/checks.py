@@ -90,7 +90,7 @@ def check_resumable(path: Path, run: Run, config: TrainConfig, corpus: Mapping[s
 
 
 def check_steps(path: Path, steps: int, advice: str = "") -> None:
-    """Raise JaxrnnError if a run has done more steps than these, before a schedule of so few is made."""
+    """Raise JaxrnnError if a run has done more than `steps` steps; call it before making a schedule of so few."""
     with contextlib.suppress(CheckpointError):  # said in full when the run directory is opened
         fields = _newest_fields(path)
         if fields and steps < (done := fields["counters"]["step"]):

@@ -15,7 +15,7 @@ from jaxrnn.errors import StorageError, TakenError
 PATIENCE = 1.0  # seconds to wait for processes that only ask whether a run is trained (is_locked)
 LOCK = ".lock"  # stays when it is released: to remove it would let two processes hold two files of that name
 
-_LOOKS = 5  # of a reader, where locks can't be shared and another reader may hold it for a moment
+_LOOKS = 5  # attempts of a reader where locks can't be shared, as another reader may hold the lock for a moment
 
 
 def _import(name: str) -> Any:
@@ -27,7 +27,7 @@ fcntl, msvcrt = _import("fcntl"), _import("msvcrt")  # POSIX has the first, Wind
 
 
 def _lock(descriptor: int, *, shared: bool = False) -> None:
-    """Lock a file, exclusively if that is all that the system can do.
+    """Lock a file: exclusively, unless `shared` is asked for and the system has shared locks.
 
     Raises BlockingIOError or PermissionError if another one holds it, and OSError where there are no locks.
     """

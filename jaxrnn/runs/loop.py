@@ -131,14 +131,14 @@ def begin_run(
     optimizer: Optimizer | None = None,
     overwrite: bool = False,
 ) -> TrainConfig:
-    """Make a run directory whose checkpoint, of step 0, has given parameters; `fit(..., resume=True)` trains it.
+    """Make a run directory with a checkpoint of given parameters at step 0, which `fit(..., resume=True)` trains.
 
     Returns the configuration, completed by the corpus. Raises JaxrnnError if configuration, corpus and checkpoint don't
     fit together, or if the run directory can't be used.
 
     Args:
         source: the parameters, such as those of `load_weights`, arrays of JAX or NumPy; or a checkpoint of another run,
-            to fine-tune it: the optimizer's memory is then its own too, and the corpus may have further symbols.
+            to fine-tune it: the optimizer's memory then comes from it too, and the corpus may add symbols.
         config: the configuration; `config.symbols` must have those of a checkpoint's vocabulary.
         corpus: the corpus.
         run_dir: the directory to make.

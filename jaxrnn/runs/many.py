@@ -238,7 +238,7 @@ class Row(NamedTuple):
 
 
 def tabulate_sweep(report: SweepReport, axes: Iterable[str]) -> list[Row]:
-    """Return a row for each setting of the axes, the seed apart, in the order of the members."""
+    """Return a row for each combination of the swept values other than the seed, in the order of the members."""
     names = [axis for axis in axes if axis != "seed"]
     by_setting: dict[tuple[Any, ...], list[str]] = {}
     for name, config in report.members.items():

@@ -124,8 +124,8 @@ def event_files(run_dir: Path) -> list[Path]:
 def log_events(reports: "Generator[Report]", run_dir: Path) -> "Generator[Report]":
     """Pass on the reports of a run, and write a file for TensorBoard: what the run has logged, then each report, once.
 
-    The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step is there twice, and
-    none is missing that was logged before TensorBoard was asked for. The tags are the fields of a line.
+    The file is rebuilt from metrics.jsonl, which a resumed run has cut to its checkpoint: no step occurs twice, and no
+    step logged before TensorBoard was asked for is missing. The tags are the fields of a line.
     """
     from tensorboardX.event_file_writer import EventsWriter  # SummaryWriter waits forever for its thread on a full disk
     from tensorboardX.proto.event_pb2 import Event

@@ -24,11 +24,11 @@ from jaxrnn.training.jitted import CHUNK_LANES, STATE_LANES, make_train_chunk
 from jaxrnn.training.step import Metrics, TrainState, init_train_state
 
 TrainChunk = Callable[[TrainState, Batch], tuple[TrainState, Metrics, jax.Array]]
-SECONDS = 2.0  # that a chunk of several steps should take at most: a run that is asked to stop does so after the chunk
+SECONDS = 2.0  # the most that a chunk of several steps should take: a run that is asked to stop finishes its chunk
 
 
 def step_flops(config: TrainConfig) -> float:
-    """Return the operations in the matrix products of a training step; without those of V where it is unknown."""
+    """Return the number of operations in a training step's matrix products, without the readout's if V is unknown."""
     model = config.model
     weights = get_cell(model.cell).gates * model.hidden_size**2 * (2 * model.num_layers - 1)
     weights += model.hidden_size * (model.vocab_size or 0)

@@ -14,7 +14,7 @@ COMPILING = "compiling ..."
 
 
 class TrainingProgress:
-    """Shows on stderr how training goes while it is entered, from "compiling ..." to the last step.
+    """A context manager that shows on stderr how training goes, from "compiling ..." to the last step.
 
     A terminal shows a bar that fits into a line and makes way for other output. A log gets a line at the first step,
     every ten seconds, and at the end.

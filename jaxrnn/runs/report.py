@@ -85,7 +85,7 @@ class Report:
 
 
 def _copy(leaf: jax.Array) -> jax.Array:
-    """Return a copy that lies on the same devices; of many processes, one alone can make it."""
+    """Return a copy on the same devices; one process can make it without the others."""
     shards = [jax.device_put(shard.data, shard.data.sharding, may_alias=False) for shard in leaf.addressable_shards]
     return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
 

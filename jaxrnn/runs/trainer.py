@@ -144,7 +144,7 @@ class Trainer:
             self._run.directory.save(self.state, {**self._counters, **unreported})
 
     def save_after(self, error: BaseException) -> None:
-        """Save, as the caller has left the loop or a function of theirs has failed; not after an error of ours."""
+        """Save after the caller has left the loop or one of their functions has failed, but not after a JaxrnnError."""
         has_begun = self.reported or self._loss is not None
         if has_begun and not isinstance(error, JaxrnnError) and not self.state.step.is_deleted():
             self.save()

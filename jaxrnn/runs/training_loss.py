@@ -41,7 +41,7 @@ class TrainingLoss:
         self._epochs: dict[str, float] = {}  # "last", "before": nats per T characters
 
     def begin(self, loss: float) -> None:
-        """Begin at a loss, nats per T characters, of parameters that are given: it is the mean until the first step."""
+        """Begin with the loss of given parameters, in nats per T characters; it is the mean until the first step."""
         self._weights["mean"] = 1e-9
         self._sums["mean"] = self._weights["mean"] * loss
 

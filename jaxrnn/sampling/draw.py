@@ -7,7 +7,7 @@ from jaxrnn.config.fields import is_traced
 from jaxrnn.errors import JaxrnnError
 from jaxrnn.kernels.categorical import draw_weighted
 
-COLDEST, HOTTEST = 1e-30, 1e30  # a lower temperature takes the likeliest token; float32 has not much higher ones
+COLDEST, HOTTEST = 1e-30, 1e30  # below: the likeliest token is taken; above: float32 would soon overflow
 
 Number = float | jax.Array
 TopK = int | jax.Array | None
@@ -52,7 +52,7 @@ def draw(logits: jax.Array, uniform: jax.Array, temperature: Number, top_k: TopK
 
 
 def _scaled(logits: jax.Array, temperature: Number) -> jax.Array:
-    """Return logits divided by the temperature, relative to the largest: no temperature makes two of them infinite."""
+    """Return the logits less their maximum, divided by the temperature: no temperature makes any of them +infinity."""
     return (logits - logits.max(axis=-1, keepdims=True)) / jnp.maximum(temperature, COLDEST)
 
 

@@ -118,7 +118,7 @@ class Writer:
         return options
 
     def adapted(self, prompt: str, unknown: Unknown) -> str:
-        """Return a prompt with unknown characters as `unknown` says; raise JaxrnnError if some are left."""
+        """Return a prompt with unknown characters treated as `unknown` says; raise JaxrnnError if any are left."""
         prompt = self.vocabulary.adapt(prompt, unknown)
         try:
             self.vocabulary.encode(prompt)

@@ -36,12 +36,12 @@ def alternatives(character: str) -> Iterator[str]:
 
 
 def visible(character: str) -> str:
-    """Return a character; a mark that combines stands on a dotted circle."""
+    """Return a character; a combining mark stands on a dotted circle."""
     return f"\u25cc{character}" if unicodedata.category(character).startswith("M") else character
 
 
 def name_of(character: str) -> str:
-    r"""Return a character with its code point and name; a mark that combines stands on a dotted circle.
+    r"""Return a character with its code point and name; a combining mark stands on a dotted circle.
 
     Example:
         >>> name_of("e"), name_of("\n"), name_of("\udce9")

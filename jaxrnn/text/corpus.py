@@ -31,7 +31,7 @@ class Corpus:
             corpus; "text-in-memory" or "tokens-in-memory" for a corpus from memory.
         vocabulary: the distinct symbols of the text.
         tokens: int [N], the encoded text; memory-mapped if the text is big.
-        sha256: of the text's bytes, with those of `join` between files, in hex.
+        sha256: the SHA-256, in hex, of the text's bytes, including those of `join` between files.
         encoding: the encoding of the files.
         normalize: how the text was changed before it was encoded, as in `load_corpus`.
         min_count: the number of occurrences below which symbols became the unknown symbol.
@@ -163,7 +163,7 @@ def load_corpus(
         join: the string between files.
         symbols: what the vocabulary has besides the symbols of the text; bytes as characters with their values.
         progress: called with an activity, the number of new bytes, and the number of bytes in all.
-        verify: read all of a big text and of its cached tokens, even if the files have not changed.
+        verify: read a big text and its cached tokens in full, even if the files have not changed.
 
     Raises:
         JaxrnnError: the text can't be read, is empty, is not in the encoding, has a byte-order mark or CRLF or CR line

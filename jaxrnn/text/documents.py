@@ -76,7 +76,7 @@ def check_starts(starts: Starts | None, tokens: Tokens) -> None:
 
 
 def encode_separator(vocabulary: Vocabulary, reset_on: str) -> Tokens:
-    """Return the separator of documents as tokens, int [k]; raise JaxrnnError if the vocabulary lacks symbols of it."""
+    """Return the document separator as tokens, int [k]; raise JaxrnnError if the vocabulary lacks a symbol of it."""
     if not vocabulary.knows(reset_on):
         raise JaxrnnError(f"reset_on {reset_on!r} has symbols that are not in the vocabulary; {_ADVICE}")
     return vocabulary.encode(reset_on)

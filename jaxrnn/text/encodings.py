@@ -30,7 +30,7 @@ _PUNCTUATION = frozenset("\u2018\u2019\u201c\u201d\u201e\u2013\u2014…«»¿¡�
 
 
 def wide_encoding(data: bytes) -> tuple[str, str] | None:
-    """Return the name of UTF-16 or UTF-32 if the first bytes of a text are in it, and how that shows; else None.
+    """Return the name of the UTF-16 or UTF-32 encoding of a text's first bytes, and the evidence for it; else None.
 
     Example:
         >>> wide_encoding("Привет, мир! Как дела, как жизнь, как погода?".encode("utf-16-le"))[0]

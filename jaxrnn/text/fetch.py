@@ -57,7 +57,7 @@ def make_private_directory(path: Path) -> None:
 def read_named_corpus(name: str) -> bytes:
     """Return the text of a corpus in `NAMED`, in UTF-8; it is fetched if the cache lacks it or holds a damaged one.
 
-    Raises JaxrnnError if this Python lacks it, it can't be fetched, or (StorageError) can't be written to the cache.
+    Raises JaxrnnError if this Python lacks it or it can't be fetched, StorageError if the cache can't be written to.
     """
     if name == BUILT_IN:
         try:

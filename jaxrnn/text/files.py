@@ -95,7 +95,7 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _pattern(path: Path) -> str:
-    """Return a pattern that every Python understands alike: `**` alone is any folders, at the end all files in them."""
+    """Return a pattern that every Python reads alike: a part `**` is any folders; at the end, all files in them."""
     parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in path.parts]
     return "/".join([*parts, "*"] if parts[-1] == "**" else parts)
 
@@ -117,7 +117,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _may_be_text(path: Path) -> bool:
-    """Return whether what was given as a path reads as a text itself."""
+    """Return whether a supposed path looks like the text itself."""
     return len(path.name) > 255 or any(map(str.isspace, path.name))
 
 
@@ -229,7 +229,7 @@ def _no_such_file(path: Path) -> JaxrnnError:
 
 
 def _decompressed(path: Path, file: BinaryIO) -> contextlib.AbstractContextManager[BinaryIO]:
-    """Return the contents of a file; what its name says to be compressed is decompressed."""
+    """Return the contents of a file, decompressed if its suffix says that it is compressed."""
     names = _COMPRESSED.get(path.suffix.lower())
     if names is None:
         return contextlib.nullcontext(file)

@@ -51,7 +51,7 @@ class Rules(NamedTuple):
 
     @property
     def join_bytes(self) -> bytes:
-        """What stands between files, as bytes; raise JaxrnnError if it has none in the encoding of bytes."""
+        """The join string as bytes; raise JaxrnnError if it can't be encoded."""
         return encode_bytes(self.join, self.of_arguments.encoding)
 
     def vocabulary_of(self, vocabulary: Vocabulary) -> Vocabulary:
@@ -69,7 +69,7 @@ def read_pieces(source: str, rules: Rules) -> Iterator[str | bytes]:
 
 
 def decode_files(texts: Iterable[Text], rules: Rules) -> Iterator[str | bytes]:
-    """Yield the text of files, joined, in pieces, as `decode` does, which may refuse it after some of them."""
+    """Yield the joined text of files in pieces; like `decode`, it may raise JaxrnnError after some of the pieces."""
     for number, (name, blocks) in enumerate(texts):
         if number and rules.join:
             yield from decode([rules.join_bytes], "the join string", rules.of_arguments)
@@ -123,7 +123,7 @@ def _decoded(blocks: Iterable[bytes], name: str, encoding: str) -> Iterator[str]
         begin = offset - len(state[0])  # where the decoder's next input begins
         try:
             yield decoder.decode(data, final=not data)
-        except UnicodeError as other:  # codecs that lack a byte-order mark, for one, say no more than that
+        except UnicodeError as other:  # without a byte-order mark, for example, a codec gives no position
             error = other
             if not isinstance(error, UnicodeDecodeError):
                 error = UnicodeDecodeError(encoding, data or b"\0", 0, 1, str(other))
@@ -184,7 +184,7 @@ _STANDS_ALONE = re.compile("[\0-\x7f\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e0
 
 
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield a text in Unicode's normal form C; pieces end before a character that composes with none before it."""
+    """Yield a text in Unicode's normal form C, cut only before characters that never compose with preceding ones."""
     rest = ""
     for piece in pieces:
         rest += piece

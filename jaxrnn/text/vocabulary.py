@@ -35,7 +35,7 @@ class Vocabulary:
         symbols: one character per token; for kind "bytes" the character with the byte's value (Latin-1).
         kind: "characters" (Unicode code points) or "bytes".
         unknown: whether U+FFFD is the unknown symbol.
-        encoding: of bytes, how they are shown and how a text becomes bytes.
+        encoding: for kind "bytes", how bytes are shown and how a text becomes bytes.
 
     Raises:
         JaxrnnError: the symbols are not distinct, not sorted, or not of this kind.

@@ -30,7 +30,7 @@ class TrainState(NamedTuple):
         params: the parameters.
         opt_state: the optimizer's memory.
         carry: the hidden state after the last step; entries [B, H] for each layer.
-        key: where randomness comes from: each use folds in the step, so the key itself stays.
+        key: the source of randomness; each use folds in the step, so the key itself never changes.
         step: int32 [], steps done.
         smooth_loss: [], the running mean of the loss, in nats per T characters.
         average: the average of the parameters after each step; None: `average_decay` is 0.
@@ -161,7 +161,7 @@ def _check_memory(state: TrainState, optimizer: Optimizer, config: TrainConfig) 
 def _moved(average: Params, params: Params, decay: float, step: jax.Array) -> Params:
     """Return the average of the parameters after steps 1 to `step`, the n-th before the newest weighted by decay^n.
 
-    It is kept free of the bias to where it starts (Kingma and Ba 2014, section 3), and so can be used at any step:
+    It is corrected for the bias towards its initial value (Kingma and Ba 2014, section 3), so it is usable at any step:
 
         average += (1 - decay) / (1 - decay^step) * (params - average)
     """

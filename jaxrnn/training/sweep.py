@@ -130,7 +130,7 @@ def _arguments(configs: Sequence[TrainConfig]) -> dict[str, np.ndarray[Any, Any]
 def sweep(config: TrainConfig, axes: Axes, tokens: Tokens) -> dict[str, tuple[TrainState, Metrics]]:
     """Train a model for each combination of values, and return their last states and their metrics [steps], by name.
 
-    The axes are values by the name of a setting, as `combinations` takes them; `config` gives everything else, and its
+    `axes` maps the name of a setting to its values, as for `combinations`; `config` gives everything else, and its
     `model.vocab_size` must be set. The text is int [N]. `fit_many` also reports, samples, validates and keeps run
     directories.
 
